@@ -40,7 +40,7 @@ def test_every_range_lies_in_exactly_one_span(wanted, max_gap, max_span):
         inside = [wanted[i] for i in span.members]
         assert span.start == min(r.start for r in inside)
         assert span.stop == max(r.stop for r in inside)
-        assert span.n_bytes <= max(max_span, max(r.n_bytes for r in inside))
+        assert span.n_bytes <= max(max_span, *(r.n_bytes for r in inside))
         edge = span.start
         for r in sorted(inside):
             assert r.start - edge <= max_gap
