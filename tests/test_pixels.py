@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from camhd_access.pixels import (
+    CHROMA_MARGIN,
+    LUMA_WEIGHTS,
+    PIXEL_FORMATS,
+    Planes,
+    convert_planes,
+    find_pixel_format,
+)
+
+COLOR = [f for f in PIXEL_FORMATS.values() if f.is_color]
+
+
+def random_planes(height, width, chroma_width, seed=0):
+    rng = np.random.default_rng(seed)
+    return Planes(
+        *(rng.integers(4, 1020, (height, w), dtype=np.uint16) for w in (width, chroma_width, chroma_width))
+    )
+
+
+def upsample(chroma, width):
+    """Chroma at full width by definition: even columns as coded, odd ones the mean of both sides."""
+    columns = np.arange(width) / 2
+    return np.array([np.interp(columns, np.arange(chroma.shape[1]), row) for row in chroma.astype(float)])
+
+
+def exact_rgb(planes, matrix, full_scale):
+    """R'G'B' in float64, before rounding, from the definition in ITU-R BT.709 and its like."""
+    width = planes.y.shape[1]
+    kr, kb = LUMA_WEIGHTS[matrix]
+    cb, cr = (c.astype(float) if c.shape[1] == width else upsample(c, width) for c in (planes.cb, planes.cr))
+    y = (planes.y - 64.0) / 876
+    r = y + 2 * (1 - kr) * (cr - 512) / 896
+    b = y + 2 * (1 - kb) * (cb - 512) / 896
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    return np.stack([r, g, b], axis=-1).clip(0, 1) * full_scale
+
+
+def convert(planes, pixel_format, matrix=1, width=None):
+    height, luma_width = planes.y.shape
+    out = np.full(pixel_format.shape(height, width or luma_width), 77, pixel_format.dtype)
+    convert_planes(planes, pixel_format, matrix=matrix, out=out)
+    return out
+
+
+@pytest.mark.parametrize("pixel_format", COLOR, ids=lambda f: f.name)
+@pytest.mark.parametrize("matrix", LUMA_WEIGHTS)
+@pytest.mark.parametrize(("width", "chroma_width"), [(48, 24), (47, 24), (48, 48), (1, 1)])
+def test_color_is_rounded_exactly(pixel_format, matrix, width, chroma_width):
+    planes = random_planes(150, width, chroma_width)
+    pixels = convert(planes, pixel_format, matrix).astype(float)
+    if pixel_format.layout == "bgr":
+        pixels = pixels[..., ::-1]
+    assert abs(pixels - exact_rgb(planes, matrix, pixel_format.full_scale)).max() < 0.5 + 0.01
+
+
+@pytest.mark.parametrize(
+    ("code", "gray", "gray16"),
+    [(4, 0, 0), (64, 0, 0), (502, 128, 32768), (940, 255, 65535), (1019, 255, 65535)],
+)
+def test_gray_is_stretched_and_codes_are_not(code, gray, gray16):
+    planes = Planes(
+        np.full((2, 2), code, np.uint16), np.empty((2, 1), np.uint16), np.empty((2, 1), np.uint16)
+    )
+    assert convert(planes, PIXEL_FORMATS["gray"]).tolist() == [[gray] * 2] * 2
+    assert convert(planes, PIXEL_FORMATS["gray16le"]).tolist() == [[gray16] * 2] * 2
+    assert convert(planes, PIXEL_FORMATS["gray16be"]).tolist() == [[gray16] * 2] * 2
+    assert convert(planes, PIXEL_FORMATS["gray10le"]).tolist() == [[code] * 2] * 2
+
+
+def test_byte_orders_hold_the_same_values():
+    planes = random_planes(8, 16, 8)
+    for little in ("rgb48le", "bgr48le", "gray16le"):
+        a = convert(planes, PIXEL_FORMATS[little])
+        b = convert(planes, PIXEL_FORMATS[little.replace("le", "be")])
+        assert (a.dtype.str, b.dtype.str) == ("<u2", ">u2")
+        assert np.array_equal(a, b)
+
+
+def test_a_crop_with_its_margin_equals_the_crop_of_the_whole():
+    planes = random_planes(20, 64, 32)
+    whole = convert(planes, PIXEL_FORMATS["rgb24"])
+    x0, x1 = 16, 33
+    right = x1 + CHROMA_MARGIN
+    part = Planes(
+        planes.y[:, x0:right], planes.cb[:, x0 // 2 : -(-right // 2)], planes.cr[:, x0 // 2 : -(-right // 2)]
+    )
+    assert np.array_equal(convert(part, PIXEL_FORMATS["rgb24"], width=x1 - x0), whole[:, x0:x1])
+
+
+def test_unknown_formats_are_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'yuv420p'.*rgb24.*gray10le"):
+        find_pixel_format("yuv420p")
