@@ -1,0 +1,11 @@
+"""ProRes frames without decoding them: headers, slices, crops in the compressed domain, small previews.
+
+Every slice of a ProRes frame is coded for itself, and a table says where it lies. From that follow a check
+of the frame's structure, smaller frames made of some of the slices, single fields, and previews made of the
+DC coefficients alone. Everything here takes bytes and gives values; nothing is read, no libav is called.
+"""
+
+from camhd_access.prores.header import FrameHeader, parse_frame_header
+from camhd_access.prores.slices import Frame, Picture, check_frame, run_walk, walk_frame
+
+__all__ = ["Frame", "FrameHeader", "Picture", "check_frame", "parse_frame_header", "run_walk", "walk_frame"]
