@@ -1,0 +1,96 @@
+"""What the archive calls a movie, and when the movie began.
+
+A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is the time when the
+recording began; since 2016-11-22, when the `Z` went away, it is the time when it ENDED. The movie's own creation time (`mvhd`) is the better witness, but for a few movies
+whose recorder had lost its clock. Everything here is pure: names and times in, times out.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+__all__ = ["MovieName", "StartTime", "choose_start_time", "find_movie_name"]
+
+FIRST_END_NAME = np.datetime64("2016-11-22T00:00:00", "s")
+"""Names from here on tell the end of the recording."""
+
+MAX_DISAGREEMENT = np.timedelta64(1, "D")
+"""Farther from the name than this, the movie's own clock is taken for wrong."""
+
+_NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d+))?(?=$|\.)")
+
+
+@dataclass(frozen=True, slots=True)
+class MovieName:
+    """The base name of a movie, read."""
+
+    basename: str
+    """The name without folders and extension; the same movie has it on every server."""
+    time_from_name: np.datetime64
+    """The time it tells, UTC, in seconds: the recording's start or its end."""
+    part: int | None
+    """Number at the end of the name, where one recording came in several files."""
+
+    @property
+    def tells_end(self) -> bool:
+        """Whether `time_from_name` is the end of the recording."""
+        return bool(self.time_from_name >= FIRST_END_NAME)
+
+    def start_time(self, duration_seconds: float) -> np.datetime64:
+        """When the recording began according to the name, in nanoseconds, UTC."""
+        before = round(duration_seconds * 1e9) if self.tells_end else 0
+        return np.datetime64(self.time_from_name, "ns") - np.timedelta64(before, "ns")
+
+
+def find_movie_name(urlpath: str) -> MovieName | None:
+    """The movie's name in a path or URL; None where it is not a CamHD name."""
+    filename = urlpath.partition("?")[0].rstrip("/").rpartition("/")[2]
+    match = _NAME.match(filename)
+    if not match:
+        return None
+    t = match["time"]
+    try:
+        time = np.datetime64(f"{t[:4]}-{t[4:6]}-{t[6:11]}:{t[11:13]}:{t[13:]}", "s")
+    except ValueError:
+        return None
+    return MovieName(match[0], time, int(match["part"]) if match["part"] else None)
+
+
+@dataclass(frozen=True, slots=True)
+class StartTime:
+    """When a movie began, and how that is known."""
+
+    time: np.datetime64 | None
+    """UTC, in nanoseconds; None where nothing tells it."""
+    source: Literal["mvhd", "name", "unknown"]
+    """The movie's own creation time, or its name."""
+    disagreement_seconds: float | None
+    """Creation time less the start told by the name; None where one of them is missing."""
+
+
+def choose_start_time(
+    name: MovieName | None, creation_time: np.datetime64 | None, *, duration_seconds: float
+) -> StartTime:
+    """The start of a movie: by its own clock, unless that is missing or more than a day off its name.
+
+    Parameters
+    ----------
+    name
+        The movie's name, if it is a CamHD name.
+    creation_time
+        From the movie header atom, UTC.
+    duration_seconds
+        Length of the movie, by which a name that tells the end is corrected.
+    """
+    created = None if creation_time is None else np.datetime64(creation_time, "ns")
+    named = None if name is None else name.start_time(duration_seconds)
+    if created is None or named is None:
+        known = named if created is None else created
+        source: Literal["mvhd", "name", "unknown"] = "mvhd" if created is not None else "name"
+        return StartTime(known, source if known is not None else "unknown", None)
+    apart = float((created - named) / np.timedelta64(1, "s"))
+    if abs(created - named) > MAX_DISAGREEMENT:
+        return StartTime(named, "name", apart)
+    return StartTime(created, "mvhd", apart)
