@@ -5,7 +5,20 @@ of the frame's structure, smaller frames made of some of the slices, single fiel
 DC coefficients alone. Everything here takes bytes and gives values; nothing is read, no libav is called.
 """
 
+from camhd_access.prores.crop import CroppedFrame, crop_field, crop_frame, walk_crop
 from camhd_access.prores.header import FrameHeader, parse_frame_header
 from camhd_access.prores.slices import Frame, Picture, check_frame, run_walk, walk_frame
 
-__all__ = ["Frame", "FrameHeader", "Picture", "check_frame", "parse_frame_header", "run_walk", "walk_frame"]
+__all__ = [
+    "CroppedFrame",
+    "Frame",
+    "FrameHeader",
+    "Picture",
+    "check_frame",
+    "crop_field",
+    "crop_frame",
+    "parse_frame_header",
+    "run_walk",
+    "walk_crop",
+    "walk_frame",
+]

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.errors import FrameDecodeError
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.prores.header import ByteData, FrameHeader, parse_frame_header
 
 __all__ = [
@@ -188,7 +188,7 @@ def parse_slice_headers(data: ByteData, picture: Picture) -> SliceHeaders:
         damaged = int(bad.argmax())
         raise FrameDecodeError(
             f"slice {damaged} at byte {picture.slice_offset.flat[damaged]} contradicts itself: "
-            f"{head[:, *np.unravel_index(damaged, bad.shape)].astype(np.uint8).tobytes().hex(' ')}"
+            f"{head.reshape(8, -1)[:, damaged].astype(np.uint8).tobytes().hex(' ')}"
         )
     sizes = np.stack((luma, cb, cr))
     return SliceHeaders(
@@ -222,6 +222,8 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
         return Frame(header, (first,))
     (head,) = yield [(first.stop, min(first.stop + first.head_size, header.frame_size))]
     second = yield from _walk_picture(head, header, first.stop)
+    if second.log2_slice_width != first.log2_slice_width:
+        raise UnsupportedCodecError(f"slices of another width in the second field, at byte {second.start}")
     return Frame(header, (first, second))
 
 
@@ -239,9 +241,7 @@ def _walk_picture(head: ByteData, header: FrameHeader, start: int) -> Walk[Pictu
 def _parse_picture_header(head: ByteData, header: FrameHeader, start: int) -> tuple[tuple[int, int], int]:
     """Rows and columns of slices in the picture at `start`, and the logarithm of their width."""
     if len(head) < 8:
-        raise FrameDecodeError(
-            f"frame ends at byte {start + len(head)}, within the picture header at {start}"
-        )
+        raise FrameDecodeError(f"frame ends at byte {start + len(head)}; a picture header is due at {start}")
     header_bits, size, n_slices, packing = struct.unpack_from(">BIHB", head)
     if header_bits >> 3 < 8:
         raise FrameDecodeError(f"picture header of {header_bits >> 3} bytes at byte {start}; least is 8")
