@@ -1,8 +1,9 @@
 """What the archive calls a movie, and when the movie began.
 
 A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is the time when the
-recording began; since 2016-11-22, when the `Z` went away, it is the time when it ENDED. The movie's own creation time (`mvhd`) is the better witness, but for a few movies
-whose recorder had lost its clock. Everything here is pure: names and times in, times out.
+recording began; since 2016-11-22, when the `Z` went away, it is the time when it ENDED. The movie's own
+creation time (`mvhd`) is the better witness, but for a few movies whose recorder had lost its clock.
+Everything here is pure: names and times in, times out.
 """
 
 import re
@@ -40,8 +41,9 @@ class MovieName:
 
     def start_time(self, duration_seconds: float) -> np.datetime64:
         """When the recording began according to the name, in nanoseconds, UTC."""
-        before = round(duration_seconds * 1e9) if self.tells_end else 0
-        return np.datetime64(self.time_from_name, "ns") - np.timedelta64(before, "ns")
+        before = np.timedelta64(round(duration_seconds * 1e9) if self.tells_end else 0, "ns")
+        start: np.datetime64 = self.time_from_name.astype("datetime64[ns]") - before
+        return start
 
 
 def find_movie_name(urlpath: str) -> MovieName | None:
@@ -84,7 +86,7 @@ def choose_start_time(
     duration_seconds
         Length of the movie, by which a name that tells the end is corrected.
     """
-    created = None if creation_time is None else np.datetime64(creation_time, "ns")
+    created = None if creation_time is None else creation_time.astype("datetime64[ns]")
     named = None if name is None else name.start_time(duration_seconds)
     if created is None or named is None:
         known = named if created is None else created

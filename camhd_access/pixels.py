@@ -20,6 +20,7 @@ __all__ = [
     "PIXEL_FORMATS",
     "PixelFormat",
     "Planes",
+    "choose_matrix",
     "convert_planes",
     "find_pixel_format",
 ]
@@ -44,7 +45,10 @@ LUMA_WEIGHTS = {
 
 
 class Planes(NamedTuple):
-    """The planes of one decoded frame, or of a crop of one: uint16 codes of 10 bits."""
+    """The planes of one decoded frame, or of a crop of one: uint16 codes of 10 bits.
+
+    Chroma that was not decoded has no columns.
+    """
 
     y: npt.NDArray[np.uint16]
     cb: npt.NDArray[np.uint16]
@@ -106,21 +110,46 @@ def find_pixel_format(name: str) -> PixelFormat:
     return PIXEL_FORMATS[name]
 
 
+def choose_matrix(frame_matrix: int | None, track_matrix: int | None, *, height: int) -> int:
+    """Number of the matrix to convert with: the frame's, else the track's, else the custom of its height.
+
+    Parameters
+    ----------
+    frame_matrix
+        What the ProRes frame header says (SMPTE RDD 36, `matrix_coefficients`); 2 and 0 say nothing.
+    track_matrix
+        What the sample description's `colr` atom says.
+    height
+        Lines of the frame: from 720 on it is taken for BT.709, below for BT.601.
+    """
+    for stated in (frame_matrix, track_matrix):
+        if stated in LUMA_WEIGHTS:
+            return stated
+    return 1 if height >= 720 else 6
+
+
 def convert_planes(
-    planes: Planes, pixel_format: PixelFormat, *, matrix: int, out: npt.NDArray[np.unsignedinteger]
+    planes: Planes,
+    pixel_format: PixelFormat,
+    *,
+    matrix: int,
+    first_column: int = 0,
+    out: npt.NDArray[np.unsignedinteger],
 ) -> None:
     """Fill `out` with the pixels of `planes`.
 
     Parameters
     ----------
     planes
-        Luma of shape (height, width), or wider than `out` by a margin that only lends its chroma; chroma at
+        Luma of shape (height, width), or wider than `out` by margins that only lend their chroma; chroma at
         half or at full width. Of formats without colour only luma is looked at. The first column must be an
         even one of the frame where chroma has half width.
     pixel_format
         What `out` holds.
     matrix
         Number of the colour matrix, a key of `LUMA_WEIGHTS`; without meaning for luma.
+    first_column
+        Column of `planes` that is the first of `out`.
     out
         Array of shape `pixel_format.shape(height, width)`.
 
@@ -131,7 +160,8 @@ def convert_planes(
     `full_scale` is white.
     """
     height, width = out.shape[:2]
-    luma = planes.y[:height, :width]
+    columns = slice(first_column, first_column + width)
+    luma = planes.y[:height, columns]
     if pixel_format.layout == "code":
         out[...] = luma
     elif pixel_format.layout == "gray":
@@ -141,7 +171,7 @@ def convert_planes(
         for start in range(0, height, ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             part = Planes(planes.y[rows], planes.cb[rows], planes.cr[rows])
-            _convert_rows(part, matrix, pixel_format.full_scale, ordered[rows])
+            _convert_rows(part, matrix, pixel_format.full_scale, columns, ordered[rows])
 
 
 def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
@@ -150,7 +180,9 @@ def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
     return np.floor(stretched.clip(0, pixel_format.full_scale) + 0.5).astype(pixel_format.dtype)
 
 
-def _convert_rows(planes: Planes, matrix: int, full_scale: int, rgb: npt.NDArray[np.unsignedinteger]) -> None:
+def _convert_rows(
+    planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
+) -> None:
     red, blue = LUMA_WEIGHTS[matrix]
     green = 1 - red - blue
     per_code = full_scale / (WHITE - BLACK)
@@ -163,11 +195,10 @@ def _convert_rows(planes: Planes, matrix: int, full_scale: int, rgb: npt.NDArray
     cr -= NEUTRAL
     from_cb = np.float32(2 * (1 - blue) * full_scale / CHROMA_SPAN)
     from_cr = np.float32(2 * (1 - red) * full_scale / CHROMA_SPAN)
-    width = rgb.shape[1]
     for channel, chroma in enumerate(
         (cr * from_cr, cr * (-from_cr * red / green) + cb * (-from_cb * blue / green), cb * from_cb)
     ):
-        pixels = _add_chroma(luma, chroma)[:, :width]
+        pixels = _add_chroma(luma, chroma)[:, columns]
         np.clip(pixels, 0, full_scale, out=pixels)
         rgb[..., channel] = pixels
 

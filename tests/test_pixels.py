@@ -6,6 +6,7 @@ from camhd_access.pixels import (
     LUMA_WEIGHTS,
     PIXEL_FORMATS,
     Planes,
+    choose_matrix,
     convert_planes,
     find_pixel_format,
 )
@@ -38,10 +39,10 @@ def exact_rgb(planes, matrix, full_scale):
     return np.stack([r, g, b], axis=-1).clip(0, 1) * full_scale
 
 
-def convert(planes, pixel_format, matrix=1, width=None):
+def convert(planes, pixel_format, matrix=1, width=None, first_column=0):
     height, luma_width = planes.y.shape
     out = np.full(pixel_format.shape(height, width or luma_width), 77, pixel_format.dtype)
-    convert_planes(planes, pixel_format, matrix=matrix, out=out)
+    convert_planes(planes, pixel_format, matrix=matrix, first_column=first_column, out=out)
     return out
 
 
@@ -79,15 +80,31 @@ def test_byte_orders_hold_the_same_values():
         assert np.array_equal(a, b)
 
 
-def test_a_crop_with_its_margin_equals_the_crop_of_the_whole():
+@pytest.mark.parametrize("x0", [16, 17])
+@pytest.mark.parametrize("x1", [18, 33, 34])
+@pytest.mark.parametrize("pix_fmt", ["rgb24", "gray", "gray10le"])
+def test_a_crop_with_its_margin_equals_the_crop_of_the_whole(x0, x1, pix_fmt):
     planes = random_planes(20, 64, 32)
-    whole = convert(planes, PIXEL_FORMATS["rgb24"])
-    x0, x1 = 16, 33
-    right = x1 + CHROMA_MARGIN
-    part = Planes(
-        planes.y[:, x0:right], planes.cb[:, x0 // 2 : -(-right // 2)], planes.cr[:, x0 // 2 : -(-right // 2)]
-    )
-    assert np.array_equal(convert(part, PIXEL_FORMATS["rgb24"], width=x1 - x0), whole[:, x0:x1])
+    pixel_format = PIXEL_FORMATS[pix_fmt]
+    whole = convert(planes, pixel_format)
+    first, stop = x0 // 2, -(-(x1 + CHROMA_MARGIN) // 2)
+    part = Planes(planes.y[:, 2 * first : 2 * stop], planes.cb[:, first:stop], planes.cr[:, first:stop])
+    assert np.array_equal(convert(part, pixel_format, width=x1 - x0, first_column=x0 % 2), whole[:, x0:x1])
+
+
+@pytest.mark.parametrize(
+    ("frame_matrix", "track_matrix", "height", "chosen"),
+    [
+        (9, 1, 1080, 9),
+        (2, 6, 1080, 6),
+        (0, None, 1080, 1),
+        (2, 2, 720, 1),
+        (2, None, 576, 6),
+        (None, None, 480, 6),
+    ],
+)
+def test_the_matrix_is_the_frames_else_the_tracks_else_by_height(frame_matrix, track_matrix, height, chosen):
+    assert choose_matrix(frame_matrix, track_matrix, height=height) == chosen
 
 
 def test_unknown_formats_are_named_with_the_known_ones():
