@@ -34,7 +34,6 @@ def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecCont
     encoder.time_base = Fraction(1001, 30000)
     encoder.options = {"profile": "2"}
     encoder.thread_count = 1
-    encoder.colorspace = _BT709
     if interlaced:
         encoder.flags |= Flags.interlaced_dct
     return encoder
@@ -43,6 +42,7 @@ def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecCont
 def encode_frame(encoder: VideoCodecContext, picture: Picture) -> bytes:
     """The sample of one picture."""
     frame = av.VideoFrame(encoder.width, encoder.height, "yuv422p10le")
+    frame.colorspace = _BT709
     for plane, pixels in zip(frame.planes, picture, strict=True):
         lines = np.frombuffer(plane, "<u2").reshape(plane.height, -1)  # type: ignore[call-overload]
         lines[:, : plane.width] = pixels

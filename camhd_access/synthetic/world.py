@@ -17,12 +17,15 @@ __all__ = ["Flakes", "Plume", "World", "build_flakes", "build_plume", "build_wor
 _Pixel = TypeVar("_Pixel", np.uint16, np.int16)
 _Field = NDArray[np.floating[Any]]
 _SPIRES = (  # x of the axis, y of the tip, half width at the foot
-    (0.00, 0.20, 0.34),
-    (-0.17, 0.38, 0.22),
-    (0.20, 0.44, 0.24),
-    (-0.38, 0.66, 0.22),
-    (0.47, 0.74, 0.26),
-    (0.07, 0.30, 0.20),
+    (0.02, 0.22, 0.24),
+    (-0.15, 0.34, 0.17),
+    (0.15, 0.30, 0.15),
+    (-0.29, 0.52, 0.15),
+    (0.29, 0.47, 0.17),
+    (-0.44, 0.70, 0.17),
+    (0.45, 0.66, 0.17),
+    (-0.06, 0.42, 0.13),
+    (0.08, 0.50, 0.13),
 )
 
 
@@ -42,21 +45,16 @@ def build_world(height: int, width: int, rng: np.random.Generator) -> World:
     """A world of `height` lines of `width` pixels; `width` is even."""
     y = (np.arange(height, dtype=np.float32) / height)[:, None]
     x = ((np.arange(width, dtype=np.float32) - width / 2) / height)[None, :]
-    rough, lumps, patches = _random_fields(height, width, (1.15, 1.9, 1.7), rng)
-    relief, rock = _relief(x + 0.022 * lumps, y + 0.03 * patches)
-    shade = _shade(relief * height + 0.0042 * height * (rough + 1.6 * lumps))
-    mats = np.clip(
-        1.6 * (lumps + 0.5 * rough + 0.9 * (0.72 - y) - 0.75), 0, 1
-    )  # white bacteria, rather above
-    worms = np.clip(2.2 * (patches - 0.35 * rough - 0.95), 0, 1) * (
-        1 - mats
-    )  # tubeworms and sulphide, reddish
-    albedo = 0.40 + 0.07 * rough + 0.05 * patches + 0.38 * mats + 0.1 * worms
-    water = 0.13 + 0.035 * patches + 0.05 * y
+    rough, lumps, patches = _random_fields(height, width, (1.6, 2.0, 1.7), rng)
+    relief, rock = _relief(x + 0.016 * lumps + 0.004 * rough, y + 0.035 * patches)
+    shade = _shade(height * (relief + 0.0048 * rough + 0.014 * lumps + 0.003 * np.abs(patches)))
+    mats = np.clip(1.5 * (lumps + 0.6 * rough + 1.2 * (0.55 - y) - 0.9), 0, 1)  # white bacteria, rather above
+    worms = np.clip(2.2 * (patches - 0.4 * rough - 0.7), 0, 1) * (1 - mats)  # tubeworms and sulphide, reddish
+    albedo = 0.40 + 0.07 * rough + 0.05 * patches + 0.36 * mats + 0.1 * worms
+    water = 0.075 + 0.022 * patches + 0.04 * y
     luma = np.where(rock, albedo * shade, water).clip(0, 1)
-    strength = luma * rock
-    cb = np.where(rock, strength * (-26 - 40 * worms + 18 * mats), 26 * luma * 3)
-    cr = np.where(rock, strength * (20 + 95 * worms - 16 * mats), -34 * luma * 3)
+    cb = np.where(rock, luma * (-26 - 40 * worms + 18 * mats), luma * 90)
+    cr = np.where(rock, luma * (20 + 75 * worms - 16 * mats), luma * -110)
     return World((219 * luma).astype(np.uint16), cb[:, ::2].astype(np.int16), cr[:, ::2].astype(np.int16))
 
 

@@ -1,0 +1,246 @@
+"""A web server on loopback that answers as the archive's Apache does: listings and byte ranges of a folder.
+
+For demo, tests and notebooks only: it is small, not hardened, and reachable from this machine alone. One
+thread a connection; files go out by `sendfile`. What it sends is counted, so that a caller can show what a
+read has cost.
+"""
+
+import html
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from os import PathLike, fstat
+from pathlib import Path
+from socket import SHUT_RDWR, socket
+from time import gmtime, strftime
+from typing import Any, BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+__all__ = ["FolderServer", "serve_folder"]
+
+
+@contextmanager
+def serve_folder(folder: str | PathLike[str]) -> Iterator["FolderServer"]:
+    """Serve `folder` on a free port of the loopback interface until the `with` block ends.
+
+    For demo, tests and notebooks. HTTP/1.1 with kept connections, single byte ranges, `ETag` and
+    `Last-Modified`, and listings as Apache's FancyIndexing writes them.
+
+    Examples
+    --------
+    >>> with serve_folder("archive") as server:  # doctest: +SKIP
+    ...     archive = open_archive(server.url)
+    ...     print(server.n_requests, server.n_bytes_sent)
+    """
+    server = FolderServer(Path(folder))
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="serve_folder"
+    )
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.close_connections()
+        server.server_close()
+
+
+class FolderServer(ThreadingHTTPServer):
+    """The running server, and what it has sent so far."""
+
+    daemon_threads = False  # all are joined, so that nothing outlives the `with` block
+    request_queue_size = 128
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder.resolve()
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+        """Of the folder, with a slash at the end."""
+        self.n_requests = 0
+        """Requests answered, with whatever status."""
+        self.n_bytes_sent = 0
+        """Bytes of bodies sent, listings included, headers not."""
+        self._count_lock = threading.Lock()
+        self._connections: set[socket] = set()
+
+    def count(self, *, n_requests: int = 0, n_bytes: int = 0) -> None:
+        """Add to what was sent."""
+        with self._count_lock:
+            self.n_requests += n_requests
+            self.n_bytes_sent += n_bytes
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- as inherited
+        """Remember the connection, so that it can be closed under a client that keeps it."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 -- as inherited
+        """Forget the connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """End the connections that clients keep open."""
+        for connection in list(self._connections):
+            try:
+                connection.shutdown(SHUT_RDWR)
+            except OSError:
+                continue  # it was closed by the other side
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- as inherited
+        """Keep quiet."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FolderServer
+    server_version, sys_version = "Apache", ""
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self.server.count(n_requests=1)
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self.server.count(n_requests=1)
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- as inherited
+        pass
+
+    def _answer(self) -> None:
+        url_path = urlsplit(self.path).path
+        path = self._find(unquote(url_path))
+        if path is None:
+            self._send_page(HTTPStatus.NOT_FOUND, "<h1>Not Found</h1>")
+        elif not path.is_dir():
+            with path.open("rb") as file:
+                self._send_file(file)
+        elif url_path.endswith("/"):
+            self._send_page(HTTPStatus.OK, _listing(path, unquote(url_path)))
+        else:
+            self._send_page(HTTPStatus.MOVED_PERMANENTLY, "<h1>Moved</h1>", {"Location": url_path + "/"})
+
+    def _find(self, url_path: str) -> Path | None:
+        """The file or folder of that name below the served folder; None where there is none."""
+        if "\0" in url_path:
+            return None
+        path = (self.server.folder / url_path.lstrip("/")).resolve()
+        return path if path.is_relative_to(self.server.folder) and path.exists() else None
+
+    def _send_page(self, status: HTTPStatus, page: str, headers: dict[str, str] | None = None) -> None:
+        body = page.encode()
+        self._send_headers(status, len(body), {"Content-Type": "text/html;charset=UTF-8", **(headers or {})})
+        if self.command == "GET":
+            self.server.count(n_bytes=len(body))
+            self.wfile.write(body)
+
+    def _send_headers(self, status: HTTPStatus, n_bytes: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(n_bytes))
+        self.end_headers()
+
+    def _send_file(self, file: BinaryIO) -> None:
+        status = fstat(file.fileno())
+        size = status.st_size
+        headers = {
+            "Last-Modified": formatdate(status.st_mtime, usegmt=True),
+            "ETag": f'"{size:x}-{status.st_mtime_ns // 1000:x}"',
+            "Accept-Ranges": "bytes",
+            "Content-Type": "video/quicktime" if file.name.endswith(".mov") else "application/octet-stream",
+        }
+        wanted = None
+        if self.headers.get("If-Range", headers["ETag"]) in {headers["ETag"], headers["Last-Modified"]}:
+            wanted = _parse_range(self.headers.get("Range", ""), size)
+        start, stop = wanted or (0, size)
+        if wanted is None:
+            self._send_headers(HTTPStatus.OK, size, headers)
+        elif start >= stop:
+            unsatisfied = {"Content-Range": f"bytes */{size}"}
+            self._send_page(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "<h1>No such range</h1>", unsatisfied)
+            return
+        else:
+            content_range = f"bytes {start}-{stop - 1}/{size}"
+            self._send_headers(
+                HTTPStatus.PARTIAL_CONTENT, stop - start, {**headers, "Content-Range": content_range}
+            )
+        if self.command == "GET" and start < stop:
+            self._send_bytes(file, start, stop)
+
+    def _send_bytes(self, file: BinaryIO, start: int, stop: int) -> None:
+        self.server.count(n_bytes=stop - start)  # before the client can have them, and ask for the count
+        try:
+            self.connection.sendfile(file, start, stop - start)
+        except OSError:
+            self.close_connection = True  # the client has left
+            self.server.count(n_bytes=file.tell() - stop)
+
+
+def _parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """The half-open range that is asked for, empty where the file ends before it; None for the whole file.
+
+    Notes
+    -----
+    RFC 9110, sections 14.1.2 and 14.2. As Apache does, whatever is not one range of at least one byte, and any
+    range of an empty file, is ignored.
+    """
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header, re.ASCII)
+    if match is None or not size:
+        return None
+    first, last = match.groups()
+    if not first:
+        return (max(0, size - int(last)), size) if int(last or 0) else None
+    if last and int(last) < int(first):
+        return None
+    return min(int(first), size), min(int(last) + 1, size) if last else size
+
+
+def _listing(folder: Path, url_path: str) -> str:
+    """A page as Apache's mod_autoindex writes it with FancyIndexing and NameWidth=*: sizes are rounded."""
+    parent = url_path.rstrip("/").rpartition("/")[0] + "/"
+    rows = [("back.gif", "[PARENTDIR]", quote(parent), "Parent Directory", " " * 16, "  - ")]
+    if url_path == "/":
+        rows = []
+    for entry in sorted(folder.iterdir()):
+        status = entry.stat()
+        date = strftime("%Y-%m-%d %H:%M", gmtime(status.st_mtime))
+        if entry.is_dir():
+            rows.append(("folder.gif", "[DIR]", quote(entry.name + "/"), entry.name + "/", date, "  - "))
+        else:
+            size = _rounded_size(status.st_size)
+            rows.append(("unknown.gif", "[   ]", quote(entry.name), entry.name, date, size))
+    width = max(23, len(parent), *(len(name) for _, _, _, name, _, _ in rows))
+    lines = [
+        f'<img src="/icons/{icon}" alt="{alternative}"> <a href="{href}">{html.escape(name)}</a>'
+        f"{' ' * (width - len(name))} {date}  {size}  \n"
+        for icon, alternative, href, name, date, size in rows
+    ]
+    title = f"Index of {html.escape(url_path.rstrip('/') or '/')}"
+    return (
+        '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n'
+        f"<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n<h1>{title}</h1>\n"
+        f'<pre><img src="/icons/blank.gif" alt="Icon "> <a href="?C=N;O=D">Name</a>{" " * (width - 3)}'
+        '<a href="?C=M;O=A">Last modified</a>      <a href="?C=S;O=A">Size</a>  '
+        f'<a href="?C=D;O=A">Description</a><hr>{"".join(lines)}<hr></pre>\n</body></html>\n'
+    )
+
+
+def _rounded_size(n_bytes: int) -> str:
+    """Four characters, as `apr_strfsize` of the Apache Portable Runtime gives them: ` 13G`, `1.2M`, `512 `."""
+    if n_bytes < 973:
+        return f"{n_bytes:3d} "
+    units = iter("KMGTPE")
+    while n_bytes >= 973:
+        n_bytes, rest = divmod(n_bytes, 1024)
+        unit = next(units)
+    if n_bytes < 9 or (n_bytes == 9 and rest < 973):
+        tenths = 10 * n_bytes + (rest * 5 + 256) // 512
+        return f"{tenths // 10}.{tenths % 10}{unit}"
+    return f"{n_bytes + (rest >= 512):3d}{unit}"
