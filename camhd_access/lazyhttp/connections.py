@@ -1,0 +1,127 @@
+"""The pooled connections of one event loop: a bounded number at work per host, everything counted.
+
+aiohttp's sessions belong to one event loop of one process; connections that a forked child inherits still
+belong to its parent. So there is one `Connections` per process and loop, made on first use and closed when
+its owner is dropped or the process ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import warnings
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from camhd_access._version import __version__
+
+__all__ = ["Connections", "TransferStats"]
+
+_READ_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStats:
+    """What was transferred so far; the difference of two snapshots is what happened in between."""
+
+    requests: int = 0
+    """HTTP requests sent, those for redirects and retries included."""
+    bytes: int = 0
+    """Bytes of bodies received."""
+    retries: int = 0
+    """Tries after the first ones."""
+    seconds: float = 0.0
+    """Time of all requests added up (several at once count several times), waiting for a slot left out."""
+
+    def __add__(self, other: "TransferStats") -> "TransferStats":
+        return TransferStats(
+            self.requests + other.requests,
+            self.bytes + other.bytes,
+            self.retries + other.retries,
+            self.seconds + other.seconds,
+        )
+
+    def __sub__(self, other: "TransferStats") -> "TransferStats":
+        return TransferStats(
+            self.requests - other.requests,
+            self.bytes - other.bytes,
+            self.retries - other.retries,
+            self.seconds - other.seconds,
+        )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connector that leaves its sockets alone in a forked child.
+
+    Closing them there would take them out of the epoll set that the child shares with its parent.
+    """
+
+    def __init__(self, *, keepalive_limit: int) -> None:
+        super().__init__(limit=0, limit_per_host=keepalive_limit)
+        self._pid = os.getpid()
+
+    def __del__(self, _warnings: Any = warnings) -> None:  # noqa: ANN401 - as in aiohttp
+        if self._pid == os.getpid():
+            super().__del__(_warnings)
+
+
+class Connections:
+    """Session, slots and counters of the running event loop.
+
+    Parameters
+    ----------
+    max_concurrency
+        Requests at once to one host (scheme, name and port).
+    connect_timeout_seconds, stall_timeout_seconds
+        Longest wait for a connection, and for the next byte of an answer.
+    """
+
+    def __init__(
+        self, *, max_concurrency: int, connect_timeout_seconds: float, stall_timeout_seconds: float
+    ) -> None:
+        self.session = aiohttp.ClientSession(
+            connector=_Connector(keepalive_limit=max_concurrency),
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=connect_timeout_seconds, sock_read=stall_timeout_seconds
+            ),
+            headers={"User-Agent": f"camhd_access/{__version__}", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+        )
+        self.requests = self.bytes = self.retries = 0
+        self.seconds = 0.0
+        self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(max_concurrency)
+        )
+
+    def slot(self, url: URL) -> asyncio.Semaphore:
+        """The right to send one request to the host of `url`; held for that request only, never nested."""
+        return self._slots[url.origin()]
+
+    @property
+    def stats(self) -> TransferStats:
+        """Snapshot of the counters."""
+        return TransferStats(self.requests, self.bytes, self.retries, self.seconds)
+
+    def close_with(self, owner: object) -> None:
+        """Close the session when `owner` is dropped, at the latest when the process ends."""
+        weakref.finalize(owner, _close, self.session, asyncio.get_running_loop(), os.getpid())
+
+
+def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    if pid != os.getpid():
+        session.detach()
+        return
+    if not loop.is_running() or session.closed:
+        return
+    closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+    with contextlib.suppress(RuntimeError):  # no loop runs in this thread: it can wait
+        if asyncio.get_running_loop() is loop:
+            return
+    with contextlib.suppress(TimeoutError):
+        closing.result(timeout=1)

@@ -1,0 +1,19 @@
+"""Fixtures that several test modules share: the same folder behind real web servers."""
+
+import pytest
+from webservers import start_apache, start_nginx
+
+START = {"apache": start_apache, "nginx": start_nginx}
+
+
+@pytest.fixture(scope="session")
+def web_root(tmp_path_factory):
+    """The folder that `webserver` serves; tests put their files into folders of their own below it."""
+    return tmp_path_factory.mktemp("www")
+
+
+@pytest.fixture(scope="session", params=START)
+def webserver(request, web_root, tmp_path_factory):
+    """A real web server, of each kind in turn: see `webservers.WebServer`."""
+    with START[request.param](web_root, tmp_path_factory.mktemp(request.param)) as server:
+        yield server
