@@ -6,8 +6,8 @@ one request. Otherwise it starts at the beginning and jumps from atom to atom, o
 `moov`: three requests in all where one atom of media lies before it or none, and one more for each further
 one.
 
-That a `moov` in the end of the file is one, and not four letters in a picture, is seen from its size: it and
-the atoms behind it must fill the file exactly to its end.
+That a `moov` near the end is one, and not four letters in a picture, is seen from what follows: its first
+child, and atoms that from there fill the file exactly to its end. Any doubt costs requests, not correctness.
 """
 
 import re
@@ -45,6 +45,7 @@ _FIRST_TYPES = {
     *("ftyp", "wide", "mdat", "moov", "free", "skip", "junk", "pnot"),
     *("PICT", "pict", "udta", "uuid", "meta", "prfl", "styp", "sidx", "moof"),
 }
+_MOOV_BEGINS = re.compile(rb"moov(?=(?:.{8})?.{4}(?:mvhd|cmov|rmra))", re.DOTALL)  # its first child follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class _Known:
 def _find_moov(tail: Answer) -> ByteRange | None:
     """Where `moov` lies, if it begins in the tail and atoms fill the file from there to its end."""
     visited: set[int] = set()
-    for letters in re.finditer(b"moov", tail.data):
+    for letters in _MOOV_BEGINS.finditer(tail.data):
         start = letters.start() - 4
         header = parse_header(tail.data, start) if start >= 0 else None
         if header and _fills(tail.data, start, visited):
