@@ -1,0 +1,207 @@
+"""Blocks: stretches of one version of one remote file, each in a small local file named by what it holds.
+
+A block's name is `<start>-<stop>-<crc32>` in hexadecimal, its content the bytes and nothing else. Blocks
+lie in folders by the 16 MiB region in which they start, so that finding those that cover a range means
+listing one or two short folders, and no index has to be kept in step by several processes. The time of last
+use and whether a block was ever used again are kept where they cost nothing: in the file's modification
+time, and in its permission to be written (never used).
+"""
+
+import os
+import re
+import stat
+import time
+import zlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from camhd_access.ranges import ByteRange
+
+__all__ = [
+    "BLOCK_BYTES",
+    "USED_AGAIN",
+    "USED_ONCE",
+    "Block",
+    "Piece",
+    "is_sound",
+    "missing_ranges",
+    "overlapping",
+    "read_pieces",
+]
+
+BLOCK_BYTES = 1 << 20
+"""Largest block. Above a frame's size, so that a frame is one file; bounds what one process may add
+unseen."""
+
+_REGION_BYTES = 16 << 20
+_NAME = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{8})")
+
+USED_ONCE = 0o444
+"""Permissions of a new block."""
+USED_AGAIN = stat.S_IWUSR
+"""The permission that a block is given when it is read for the first time after it was written."""
+
+
+class DamagedBlockError(ValueError):
+    """A block does not hold what its name says, or cannot be read; never leaves this module."""
+
+
+class Piece(NamedTuple):
+    """Bytes of a remote file."""
+
+    start: int
+    """Where in the remote file they begin."""
+    data: memoryview
+    """The bytes."""
+
+    @property
+    def stop(self) -> int:
+        """One past the last byte."""
+        return self.start + len(self.data)
+
+
+class Block(NamedTuple):
+    """What a block's name says of it."""
+
+    start: int
+    """First byte in the remote file."""
+    stop: int
+    """One past the last byte."""
+    checksum: int
+    """crc32 of the bytes (7 GB/s, against 1.5 GB/s for blake2b: damage is the foe here, not malice)."""
+
+    @classmethod
+    def of(cls, start: int, data: bytes | memoryview) -> "Block":
+        """The block that holds `data`."""
+        return cls(start, start + len(data), zlib.crc32(data))
+
+    @classmethod
+    def parse(cls, name: str) -> "Block | None":
+        """The block of that file name, or None where it is no block's."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        start, stop, checksum = (int(part, 16) for part in match.groups())
+        return cls(start, stop, checksum) if start < stop <= start + BLOCK_BYTES else None
+
+    @property
+    def path(self) -> str:
+        """Path below the folder of the file's version."""
+        return f"{self.start // _REGION_BYTES:x}/{self.start:x}-{self.stop:x}-{self.checksum:08x}"
+
+
+def is_sound(path: Path, block: Block) -> bool:
+    """Whether the block holds what its name says. Does not count as using it."""
+    try:
+        _read_block(path, block, note_use=False)
+    except DamagedBlockError:
+        return False
+    return True
+
+
+def _read_block(path: Path, block: Block, *, note_use: bool) -> bytes:
+    """The bytes of a block, checked.
+
+    Raises
+    ------
+    DamagedBlockError
+        Length or checksum are not those of the name.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            data = os.read(fd, block.stop - block.start + 1)
+        except OSError as error:  # the disk is failing here
+            raise DamagedBlockError(str(path)) from error
+        if Block.of(block.start, data) != block:
+            raise DamagedBlockError(str(path))
+        if note_use:
+            _note_use(fd, os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+    return data
+
+
+def _note_use(fd: int, mode: int) -> None:
+    with suppress(OSError):  # another user's file, or a read-only disk
+        if not mode & USED_AGAIN:
+            os.fchmod(fd, stat.S_IMODE(mode) | USED_AGAIN)
+        now = time.time_ns()
+        os.utime(fd, ns=(now, now))
+
+
+def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Piece]:
+    """What the blocks in `folder` hold of `wanted`: pieces in order that do not overlap.
+
+    Parameters
+    ----------
+    folder
+        Folder of one version of a remote file.
+    wanted
+        The bytes to look for.
+    damaged
+        Blocks that did not check, or could not be read, are added to this list.
+    """
+    pieces = []
+    position = wanted.start
+    for block in _find_blocks(folder, wanted):
+        if block.stop <= position:
+            continue
+        path = folder / block.path
+        try:
+            data = memoryview(_read_block(path, block, note_use=True))
+        except FileNotFoundError:  # evicted since it was listed
+            continue
+        except DamagedBlockError:
+            damaged.append(path)
+            continue
+        position = max(position, block.start)
+        pieces.append(Piece(position, data[position - block.start : wanted.stop - block.start]))
+        position = min(block.stop, wanted.stop)
+    return pieces
+
+
+def _find_blocks(folder: Path, wanted: ByteRange) -> list[Block]:
+    first = max(0, wanted.start - BLOCK_BYTES + 1) // _REGION_BYTES
+    last = (wanted.stop - 1) // _REGION_BYTES
+    blocks = (
+        Block.parse(name) for region in range(first, last + 1) for name in _list_names(folder / f"{region:x}")
+    )
+    return sorted(b for b in blocks if b and b.start < wanted.stop and wanted.start < b.stop)
+
+
+def _list_names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted; paths cost ten times as much
+    except FileNotFoundError:
+        return []
+
+
+class _Interval(Protocol):
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+_AnyInterval = TypeVar("_AnyInterval", bound=_Interval)
+
+
+def overlapping(items: Sequence[_AnyInterval], wanted: ByteRange) -> Sequence[_AnyInterval]:
+    """Those of `items` (in order, none overlapping another) that share a byte with `wanted`."""
+    first = bisect_right(items, wanted.start, key=lambda item: item.stop)
+    return items[first : max(first, bisect_left(items, wanted.stop, key=lambda item: item.start))]
+
+
+def missing_ranges(wanted: ByteRange, pieces: Sequence[Piece]) -> Iterator[ByteRange]:
+    """The parts of `wanted` that none of `pieces` (in order, none overlapping another) covers."""
+    position = wanted.start
+    for piece in overlapping(pieces, wanted):
+        if piece.start > position:
+            yield ByteRange(position, piece.start)
+        position = piece.stop
+    if position < wanted.stop:
+        yield ByteRange(position, wanted.stop)

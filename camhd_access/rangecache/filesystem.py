@@ -1,0 +1,401 @@
+"""`RangeCacheFileSystem`: fsspec's contract over a `RangeLoader`.
+
+What is left here is to know which version of a file a read is about. A session learns it once for each
+file: from the answer that brings the file's end, if that is what is asked first, or from what an earlier
+session remembered and one request confirmed. From then on bytes are named by version, and need no request
+to be trusted.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.utils import stringify_path
+
+from camhd_access.errors import RemoteFileChangedError, RemoteFileError
+from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.rangecache.blocks import Piece
+from camhd_access.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.rangecache.loader import Answer, CacheStats, RangeLoader, claim
+from camhd_access.rangecache.locks import WHOLE_FILE
+from camhd_access.rangecache.overlay import describe_copy, find_local_copy, read_copy
+from camhd_access.rangecache.settings import parse_size
+from camhd_access.ranges import ByteRange
+
+__all__ = ["RangeCacheFileSystem"]
+
+# What filesystems call the entity tag, or the time of the last change.
+_VERSION_KEYS = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
+
+
+class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
+    """An fsspec filesystem that keeps on disk what is read through it: `lazy::https://host/movie.mov`.
+
+    Read-only. One instance may be used by threads, and by processes that were forked or that it was sent to.
+
+    Parameters
+    ----------
+    target_protocol, target_options
+        The filesystem behind, as fsspec's URL chains give them. `http` and `https` mean `LazyHTTPFileSystem`.
+    fs
+        The filesystem behind as an instance, instead.
+    fo
+        URL chains pass it; not used.
+    cache_dir
+        The folder to keep bytes in; by default `default_cache_dir()`.
+    max_bytes
+        The quota, in bytes or as text with a unit ("20 GiB"); by default `default_max_bytes()`.
+    offline
+        Answer from the folder alone; what it does not hold is a `RemoteFileError`.
+    revalidate
+        Seconds for which a file that was checked counts as unchanged in later sessions. 0: each session
+        asks once for each file. None: never asks about a file that is known.
+    overlay, overlay_flatten
+        A folder of local copies to read in place of remote files (see `find_local_copy`).
+
+    Notes
+    -----
+    A *session* is the life of an instance: what it learnt of a file is true until `invalidate_cache`, or
+    until the filesystem behind says that the file has changed. Files that have neither ETag nor time of
+    change are read, but not kept.
+    """
+
+    protocol = "lazy"
+    checks_validator = True
+    """Tells callers that `cat_file` and `cat_ranges` understand `validator`."""
+    _strip_tokenize_options = ("fo",)
+
+    def __init__(
+        self,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        fs: AbstractFileSystem | None = None,
+        *,
+        fo: str | None = None,  # noqa: ARG002 - see above
+        cache_dir: str | os.PathLike[str] | None = None,
+        max_bytes: int | str | None = None,
+        offline: bool = False,
+        revalidate: float | None = 0.0,
+        overlay: str | os.PathLike[str] | None = None,
+        overlay_flatten: bool = False,
+        asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(asynchronous=asynchronous, loop=loop)
+        if (fs is None) == (target_protocol is None):
+            raise ValueError("a cache needs a filesystem behind it: give either fs or target_protocol")
+        self.fs = fs or _make_target(
+            str(target_protocol), target_options or {}, asynchronous=asynchronous, loop=loop
+        )
+        self._trusts_target = getattr(self.fs, "checks_validator", False)
+        if not self.fs.async_impl:
+            self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
+        self.folder = CacheFolder(cache_dir, None if max_bytes is None else parse_size(max_bytes))
+        self.offline = offline
+        self.revalidate = revalidate
+        self.overlay = None if overlay is None else Path(overlay).expanduser()
+        self.overlay_flatten = overlay_flatten
+        self._pid = os.getpid()
+        self._loader = RangeLoader(self.folder, self._fetch)
+        self._infos: dict[str, dict[str, Any]] = {}
+        self._lessons: dict[tuple[str, int], asyncio.Task[bytes | None]] = {}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of blocking calls; a forked child gets its own, and its own filesystem behind."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+            self._loader.forget_flights()
+            self._lessons = {}
+            self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
+        return self._loop
+
+    @property
+    def stats(self) -> CacheStats:
+        """What was read so far, in this process."""
+        return self._loader.stats
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - one path or many, as fsspec has it
+        if isinstance(path, list):
+            return [cls._strip_protocol(p) for p in path]
+        return stringify_path(path).removeprefix("lazy::").removeprefix("lazy://")
+
+    def _behind(self, path: str) -> str:
+        """The path as the filesystem behind knows it."""
+        return str(self.fs._strip_protocol(self._strip_protocol(path)))  # noqa: SLF001
+
+    def _url(self, path: str) -> str:
+        return path if "://" in path else str(self.fs.unstrip_protocol(path))
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Ask about `path` (or all files) again when it is next used; what is kept of this version stays."""
+        if path is None:
+            self._infos.clear()
+        else:
+            self._infos.pop(self._behind(path), None)
+        self.fs.invalidate_cache(path)
+
+    async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
+        """What the filesystem behind lists; not kept."""
+        if self.offline:
+            raise RemoteFileError(f"{path}: listings are not kept, and offline was asked for")
+        entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
+        return entries
+
+    # What is known of a file
+
+    async def _info(self, path: str) -> dict[str, Any]:
+        """What the filesystem behind says of a file, and `validator`: what tells this version from others.
+
+        Notes
+        -----
+        Costs one request for each file and session; none where another session asked within the last
+        `revalidate` seconds, and none offline.
+        """
+        path = self._behind(path)
+        if path not in self._infos:
+            await self._learn_once(path, 0)
+        return self._infos[path]
+
+    async def _learn_once(self, path: str, tail_bytes: int) -> bytes | None:
+        """What `_learn` gives, learnt once for all who ask at the same time."""
+        lesson = self._lessons.get((path, tail_bytes))
+        if lesson is None:
+            lesson = asyncio.create_task(self._learn(path, tail_bytes))
+            self._lessons[path, tail_bytes] = lesson
+            lesson.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
+        return await asyncio.shield(lesson)
+
+    async def _learn(self, path: str, tail_bytes: int) -> bytes | None:
+        if self.overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
+            self._infos[path] = copy
+            return None
+        stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
+        if stored is not None and self._is_trusted(stored.checked):
+            self._infos[path] = stored.info
+            return None
+        if self.offline:
+            raise RemoteFileError(
+                f"{path}: not in the cache folder {self.folder.path}, and offline was asked for"
+            )
+        if stored is None and tail_bytes and self._trusts_target:
+            return await self._learn_from_tail(path, tail_bytes)
+        self._loader.count(requests=1)
+        await self._remember(path, await self.fs._info(path))  # noqa: SLF001
+        return None
+
+    async def _learn_from_tail(self, path: str, tail_bytes: int) -> bytes | None:
+        asked = time.time()
+        async with aclosing(claim(self.folder, self._url(path), [WHOLE_FILE])) as claims:
+            await anext(claims)
+            stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
+            if stored is not None and stored.checked >= asked:  # another process was just taught
+                self._infos[path] = stored.info
+                return None
+            data: bytes = await self.fs._cat_file(path, start=-tail_bytes)  # noqa: SLF001
+            info = await self._remember(path, await self.fs._info(path))  # noqa: SLF001 - costs nothing now
+            self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
+            if info["size"] is not None:
+                tail = Piece(info["size"] - len(data), memoryview(data))
+                await asyncio.to_thread(self.folder.write, self._version(path, info), [tail])
+            return data
+
+    def _is_trusted(self, checked: float) -> bool:
+        # A time in the future comes from a clock that was set back since.
+        return self.offline or self.revalidate is None or 0 <= time.time() - checked < self.revalidate
+
+    async def _remember(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+        marks = [info[key] for key in _VERSION_KEYS if info.get(key) is not None]
+        own = f"{marks[0]}:{info.get('size')}" if marks else None
+        info = info | {"validator": info.get("validator", own), "is_kept": bool(marks)}
+        if marks:
+            await asyncio.to_thread(self.folder.save_info, self._url(path), info)
+        self._infos[path] = info
+        return info
+
+    def _describe_copy(self, path: str) -> dict[str, Any] | None:
+        copy = find_local_copy(Path(str(self.overlay)), self._url(path), flatten=self.overlay_flatten)
+        return None if copy is None else describe_copy(path, copy)
+
+    def _version(self, path: str, info: dict[str, Any]) -> FileVersion:
+        return FileVersion(self._url(path), info["validator"], is_kept=info["is_kept"])
+
+    async def _info_of_version(self, path: str, validator: str | None) -> dict[str, Any]:
+        """What is known of `path`, once it is sure to be the version that was asked for."""
+        if path not in self._infos and validator is not None:
+            stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
+            if stored is not None and stored.info["validator"] == validator:
+                self._infos[path] = stored.info  # the caller's word for it that it is true
+        info = await self._info(path)
+        if validator not in (None, info["validator"]):
+            raise RemoteFileChangedError(
+                f"{path}: the file was replaced while it was in use (it was {validator}, now it is "
+                f"{info['validator']}). Open it again to read the new one."
+            )
+        return info
+
+    # Bytes
+
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
+    ) -> bytes:
+        """The bytes `start` ≤ i < `end` of a file, as a slice of it: clipped to its size, below 0 from its
+        end.
+
+        Parameters
+        ----------
+        validator
+            The version (see `info`) that the bytes must be of; by default the one that this session knows.
+
+        Raises
+        ------
+        RemoteFileChangedError
+            The file is of another version now.
+
+        Notes
+        -----
+        The last bytes of a file of which nothing is known cost one request, and describe the file as well.
+        """
+        path = self._behind(path)
+        if start is not None and start < 0 and end is None and path not in self._infos and validator is None:
+            tail = await self._learn_once(path, -start)
+            if tail is not None:
+                return tail
+        (answer,) = await self._read_one_file(path, [(start, end)], validator, None)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _cat_ranges(  # noqa: PLR0917 - fsspec's signature
+        self,
+        paths: list[str],
+        starts: Sequence[int | None] | int | None,
+        ends: Sequence[int | None] | int | None,
+        max_gap: int | None = None,
+        batch_size: int | None = None,  # noqa: ARG002 - how many at once is for the filesystem behind to say
+        on_error: str = "return",
+        *,
+        validator: str | None = None,
+    ) -> list[Any]:
+        """The bytes of many ranges, in the order asked; all that is missing of a file is fetched by one call.
+
+        Parameters
+        ----------
+        max_gap
+            For the filesystem behind: merge ranges with no more bytes than this between them.
+        on_error
+            "return" puts the error in the place of each range that failed; "raise" raises the first.
+        validator
+            As for `cat_file`.
+        """
+        starts = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
+        ends = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
+        if not len(starts) == len(ends) == len(paths):
+            raise ValueError(f"{len(paths)} paths, but {len(starts)} starts and {len(ends)} ends")
+        members: dict[str, list[int]] = {}
+        for i, path in enumerate(paths):
+            members.setdefault(self._behind(path), []).append(i)
+        answers: list[Any] = [b""] * len(paths)
+        files = await asyncio.gather(
+            *(
+                self._read_one_file(path, [(starts[i], ends[i]) for i in positions], validator, max_gap)
+                for path, positions in members.items()
+            ),
+            return_exceptions=on_error == "return",
+        )
+        for positions, file_answers in zip(members.values(), files, strict=True):
+            for k, i in enumerate(positions):
+                answers[i] = file_answers if isinstance(file_answers, BaseException) else file_answers[k]
+        if on_error != "return" and (errors := [a for a in answers if isinstance(a, Exception)]):
+            raise errors[0]
+        return answers
+
+    async def _read_one_file(
+        self,
+        path: str,
+        bounds: list[tuple[int | None, int | None]],
+        validator: str | None,
+        max_gap: int | None,
+    ) -> list[Answer]:
+        info = await self._info_of_version(path, validator)
+        ranges = [_clip(path, start, end, info["size"]) for start, end in bounds]
+        if "local_copy" in info:
+            return await asyncio.to_thread(read_copy, info, ranges)
+        answers = await self._loader.load(self._version(path, info), ranges, max_gap=max_gap)
+        if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
+            self.invalidate_cache(path)
+            await asyncio.to_thread(self.folder.forget, self._url(path))
+        return answers
+
+    async def _fetch(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> list[Answer]:
+        """Bytes from the filesystem behind, which is told the version if it can check it."""
+        if self.offline:
+            error = RemoteFileError(
+                f"{version.url}: not all of it is in the cache, and offline was asked for"
+            )
+            return [error] * len(ranges)
+        options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
+        starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
+        answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
+            [self._behind(version.url)] * len(ranges), starts, stops, on_error="return", **options
+        )
+        return answers
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        *,
+        cache_type: str = "readahead",
+    ) -> "RangeCacheFile":
+        """A seekable file object over one version of a file; blocks of 1 MiB by default."""
+        if mode != "rb":
+            raise NotImplementedError("files are read through this cache, not written")
+        info = self.info(path)
+        block_size = block_size or RangeCacheFile.DEFAULT_BLOCK_SIZE
+        options = {"size": info["size"], "validator": info["validator"]}
+        return RangeCacheFile(self, path, mode, block_size, autocommit, cache_type, cache_options, **options)
+
+
+class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
+    """A file object for readers that want one; what it reads is of the version that was opened."""
+
+    DEFAULT_BLOCK_SIZE = 1 << 20
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        data: bytes = self.fs.cat_file(self.path, start, end, **self.kwargs)
+        return data
+
+
+def _make_target(
+    protocol: str, options: dict[str, Any], *, asynchronous: bool, loop: asyncio.AbstractEventLoop | None
+) -> AbstractFileSystem:
+    cls = LazyHTTPFileSystem if protocol in ("http", "https") else fsspec.get_filesystem_class(protocol)
+    if cls.async_impl:
+        options = {"asynchronous": asynchronous, "loop": loop} | options
+    return cls(**options)
+
+
+def _clip(path: str, start: int | None, end: int | None, size: int | None) -> ByteRange:
+    if size is None:
+        if end is None or min(start or 0, end) < 0:
+            raise RemoteFileError(f"{path}: the size of the file is not known, so its end cannot be found")
+        return ByteRange(start or 0, max(start or 0, end))
+    first, stop, _ = slice(start, end).indices(size)
+    return ByteRange(first, max(first, stop))

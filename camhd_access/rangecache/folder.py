@@ -1,0 +1,287 @@
+"""The cache's folder: what is known of remote files, their blocks, and the care of both.
+
+::
+
+    <cache_dir>/ranges-1/
+        locks                              empty; its byte locks say who is fetching what (locks.py)
+        usage                              bytes kept (quota.py)
+        tmp/                               blocks being written
+        <hash of URL>/info                 what was learnt of the file, and when; with a checksum
+        <hash of URL>/<hash of version>/<region>/<start>-<stop>-<crc32>    blocks (blocks.py)
+
+What a reader calls (`read`, `write`, `load_info`, …) never raises for trouble with the disk: it logs one
+line a kind of trouble and process, and answers as if nothing were kept. What a person calls (`info`,
+`clear`, `verify`, `prune`) does raise.
+"""
+
+import fcntl
+import functools
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from camhd_access.rangecache.blocks import (
+    BLOCK_BYTES,
+    USED_ONCE,
+    Block,
+    Piece,
+    is_sound,
+    read_pieces,
+)
+from camhd_access.rangecache.locks import FetchLocks
+from camhd_access.rangecache.quota import Quota, disk_bytes
+from camhd_access.rangecache.settings import default_cache_dir, default_max_bytes
+from camhd_access.ranges import ByteRange
+
+__all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyReport"]
+
+_logger = logging.getLogger("camhd_access.rangecache")
+_INFO = "info"
+_INFO_MODE = 0o644
+
+
+class FileVersion(NamedTuple):
+    """One version of one remote file; its blocks never change."""
+
+    url: str
+    """Address with its protocol."""
+    validator: str | None
+    """What tells this version from others: ETag, else time of change, and size."""
+    is_kept: bool = True
+    """Whether there is enough to tell versions apart, so that bytes may be kept."""
+
+
+class Remembered(NamedTuple):
+    """What was once learnt of a remote file."""
+
+    info: dict[str, Any]
+    """As `RangeCacheFileSystem.info` gives it."""
+    checked: float
+    """When the remote side last confirmed it, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """What a cache folder holds."""
+
+    path: Path
+    """The folder."""
+    max_bytes: int
+    """The quota."""
+    n_bytes: int
+    """Bytes on disk, what is known of the files included."""
+    n_files: int
+    """Remote files of which something is kept."""
+    n_blocks: int
+    """Stretches of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a check of all blocks found."""
+
+    n_blocks: int
+    """Blocks whose checksum is right."""
+    n_damaged: int
+    """Blocks, and files that are none, that were deleted."""
+
+
+class CacheFolder:
+    """A folder of blocks, shared by all processes of the machine.
+
+    Parameters
+    ----------
+    path
+        The folder, made when the first block is written. Only its child `ranges-1` is ever touched.
+    max_bytes
+        The quota, in bytes on disk. Directories are not counted.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int | None = None) -> None:
+        self.path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
+        self.max_bytes = default_max_bytes() if max_bytes is None else max_bytes
+        self._root = self.path / "ranges-1"
+        self._quota = Quota(self._root, self.max_bytes)
+
+    # What readers call
+
+    def read(self, version: FileVersion, ranges: Sequence[ByteRange]) -> list[Piece]:
+        """What is kept of `ranges` (in order, none overlapping another): pieces of the same kind, checked."""
+        damaged: list[Path] = []
+        pieces: list[Piece] = []
+        if not version.is_kept:
+            return pieces
+        with self._tolerance():
+            for wanted in ranges:
+                pieces += read_pieces(self._version_folder(version), wanted, damaged)
+        for path in damaged:
+            _warn_once(self.path, "holds damaged blocks; they are deleted and fetched again")
+            with self._tolerance():
+                self._delete(path)
+        return pieces
+
+    def write(self, version: FileVersion, pieces: Sequence[Piece]) -> None:
+        """Keep `pieces`."""
+        if not version.is_kept:
+            return
+        with self._tolerance():
+            for piece in pieces:
+                for offset in range(0, len(piece.data), BLOCK_BYTES):
+                    part = piece.data[offset : offset + BLOCK_BYTES]
+                    block = Block.of(piece.start + offset, part)
+                    self._write_file(self._version_folder(version) / block.path, part, USED_ONCE)
+
+    def open_locks(self) -> FetchLocks | None:
+        """The means to be the only one to fetch something; None where the folder does not allow it."""
+        with self._tolerance():
+            self._root.mkdir(parents=True, exist_ok=True)
+            return FetchLocks(self._root / "locks")
+        return None
+
+    def load_info(self, url: str) -> Remembered | None:
+        """What is remembered of a remote file."""
+        with self._tolerance(), suppress(FileNotFoundError):
+            checksum, _, text = (self._url_folder(url) / _INFO).read_bytes().partition(b" ")
+            if checksum == b"%08x" % zlib.crc32(text):
+                return Remembered(**json.loads(text))
+            _warn_once(self.path, "holds damaged descriptions of files; they are fetched again")
+        return None
+
+    def save_info(self, url: str, info: dict[str, Any]) -> None:
+        """Remember `info` as true now, and drop the blocks of other versions."""
+        text = json.dumps({"info": info, "checked": time.time()}, default=str).encode()
+        with self._tolerance():
+            self._write_file(self._url_folder(url) / _INFO, b"%08x " % zlib.crc32(text) + text, _INFO_MODE)
+        current = self._version_folder(FileVersion(url, info["validator"]))
+        with self._tolerance():
+            for folder in self._url_folder(url).iterdir():
+                if folder.is_dir() and folder != current:
+                    self._drop(folder)
+
+    def forget(self, url: str) -> None:
+        """Drop everything that is kept of a remote file."""
+        with self._tolerance():
+            self._drop(self._url_folder(url))
+
+    # What people call
+
+    def info(self) -> CacheInfo:
+        """What the folder holds now. Walks it."""
+        n_bytes = n_blocks = 0
+        files = set()
+        for entry in self._quota.entries():
+            n_bytes += entry.n_bytes
+            n_blocks += entry.path.name != _INFO
+            files.add(entry.path.relative_to(self._root).parts[0])
+        return CacheInfo(self.path, self.max_bytes, n_bytes, len(files), n_blocks)
+
+    def clear(self) -> None:
+        """Let go everything. Readers go on, from the network."""
+        self.prune(0)
+
+    def prune(self, max_bytes: int | None = None) -> None:
+        """Let go what was not used for longest, until `max_bytes` (the quota by default) or less are kept."""
+        if self._root.exists():
+            self._quota.shrink(self.max_bytes if max_bytes is None else max_bytes)
+
+    def verify(self) -> VerifyReport:
+        """Read all blocks and delete those that are damaged. Does not count as using them."""
+        n_blocks = n_damaged = 0
+        for entry in self._quota.entries():
+            if entry.path.name == _INFO:
+                continue
+            block = Block.parse(entry.path.name)
+            with suppress(FileNotFoundError):
+                if block is not None and is_sound(entry.path, block):
+                    n_blocks += 1
+                else:
+                    self._delete(entry.path)
+                    n_damaged += 1
+        return VerifyReport(n_blocks, n_damaged)
+
+    # Files
+
+    def _url_folder(self, url: str) -> Path:
+        return self._root / blake2b(url.encode(), digest_size=16).hexdigest()
+
+    def _version_folder(self, version: FileVersion) -> Path:
+        return (
+            self._url_folder(version.url)
+            / blake2b(str(version.validator).encode(), digest_size=8).hexdigest()
+        )
+
+    def _write_file(self, path: Path, data: bytes | memoryview, mode: int) -> None:
+        n_bytes = disk_bytes(len(data))
+        if n_bytes > self.max_bytes:
+            return
+        self._quota.scratch.mkdir(parents=True, exist_ok=True)
+        replaced = disk_bytes(path.stat().st_size) if path.exists() else 0
+        self._quota.reserve(n_bytes)
+        try:
+            self._place(path, data, mode)
+        except BaseException:
+            replaced = n_bytes
+            raise
+        finally:
+            if replaced:
+                self._quota.give_back(replaced)
+
+    def _place(self, path: Path, data: bytes | memoryview, mode: int) -> None:
+        scratch = self._quota.scratch / secrets.token_hex(8)
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says that its writer lives
+            written = 0
+            while written < len(data):  # a disk that is nearly full takes a part
+                written += os.write(fd, data[written:])
+            _move(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+
+    def _delete(self, path: Path) -> None:
+        n_bytes = disk_bytes(path.stat().st_size)
+        path.unlink()
+        self._quota.give_back(n_bytes)
+
+    def _drop(self, folder: Path) -> None:
+        for path in list(folder.rglob("*")):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    self._delete(path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _tolerance(self) -> Iterator[None]:
+        """A context in which trouble with the disk is logged, and what it was done for left undone."""
+        try:
+            yield
+        except OSError as error:
+            _warn_once(self.path, f"cannot be used ({error.strerror or error}); reading on without it")
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, into a folder that may not exist yet, or no longer."""
+    for _ in range(3):
+        with suppress(FileNotFoundError):
+            source.rename(target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+
+
+@functools.cache
+def _warn_once(path: Path, trouble: str) -> None:
+    _logger.warning("the cache folder %s %s", path, trouble)

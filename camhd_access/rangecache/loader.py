@@ -1,0 +1,189 @@
+"""Ranges of one file version, from wherever they are: another task, the folder, the filesystem behind.
+
+What is asked goes through three sieves. Ranges that another task of this process is already reading are
+waited for. Of the others, what the folder holds is taken from there. What is still missing is claimed, so
+that no other process fetches it at the same time, looked for once more, fetched by one call, and kept.
+Nobody waits for a claim while holding one, so nothing can lock up. Work on the disk is done in threads,
+never on the event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from camhd_access.errors import TruncatedResponseError
+from camhd_access.rangecache.blocks import Piece, missing_ranges, overlapping
+from camhd_access.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.ranges import ByteRange, plan_spans
+
+__all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
+
+Answer = bytes | Exception
+"""What became of a range."""
+
+_LOCK_POLL_SECONDS = 0.005
+_LOCK_PATIENCE_SECONDS = 30.0  # longer than a fetch may take: whoever holds a lock still is stopped, or hangs
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What a filesystem has done since it was made."""
+
+    hits: int = 0
+    """Ranges read without a byte from the filesystem behind. Callers who wait for one read count once."""
+    misses: int = 0
+    """Ranges read that needed it."""
+    requests: int = 0
+    """Ranges and descriptions asked of the filesystem behind."""
+    bytes_from_cache: int = 0
+    """Bytes taken from the folder."""
+    bytes_fetched: int = 0
+    """Bytes that came from the filesystem behind."""
+
+
+class Failure(NamedTuple):
+    """A range that could not be had."""
+
+    start: int
+    """First byte."""
+    stop: int
+    """One past the last byte."""
+    error: Exception
+    """Why."""
+
+
+class Fetch(Protocol):
+    """Gets ranges from the filesystem behind; an exception takes the place of what could not be had."""
+
+    def __call__(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> Awaitable[list[Answer]]:
+        """The answers, in the order of `ranges`."""
+
+
+class RangeLoader:
+    """Reads ranges, each once, however many ask at the same time.
+
+    Parameters
+    ----------
+    folder
+        Where blocks are kept.
+    fetch
+        Brings what is not there.
+    """
+
+    def __init__(self, folder: CacheFolder, fetch: Fetch) -> None:
+        self.stats = CacheStats()
+        self._folder = folder
+        self._fetch = fetch
+        self._flights: dict[tuple[FileVersion, ByteRange], asyncio.Task[dict[ByteRange, Answer]]] = {}
+
+    def count(self, **added: int) -> None:
+        """Add to the counters. On the event loop only, where there is no other thread."""
+        self.stats = replace(self.stats, **{name: getattr(self.stats, name) + n for name, n in added.items()})
+
+    def forget_flights(self) -> None:
+        """Forget what is under way: after a fork, those tasks live in the parent."""
+        self._flights = {}
+
+    async def load(
+        self, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
+    ) -> list[Answer]:
+        """The bytes of each of `ranges`, or why they could not be had."""
+        grounded = [r for r in dict.fromkeys(ranges) if (version, r) not in self._flights]
+        if grounded:
+            # A task of its own: others may come to wait for it, and the first to ask may be cancelled.
+            task = asyncio.create_task(self._load(version, grounded, max_gap))
+            for wanted in grounded:
+                self._flights[version, wanted] = task
+            task.add_done_callback(lambda _: self._land(version, grounded))
+        tasks = [self._flights[version, wanted] for wanted in ranges]
+        return [(await asyncio.shield(task))[wanted] for task, wanted in zip(tasks, ranges, strict=True)]
+
+    def _land(self, version: FileVersion, ranges: list[ByteRange]) -> None:
+        for wanted in ranges:
+            self._flights.pop((version, wanted), None)
+
+    async def _load(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> dict[ByteRange, Answer]:
+        # Ranges that share bytes (a gap of -1 or less) become one, so that no byte is asked for twice.
+        spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
+        wanted = [ByteRange(span.start, span.stop) for span in spans]
+        pieces = await self._read(version, wanted)
+        gaps = [gap for span in wanted for gap in missing_ranges(span, pieces)]
+        brought, failures = await self._bring(version, gaps, max_gap)
+        pieces = sorted(pieces + brought, key=lambda piece: piece.start)
+        n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
+        self.count(hits=len(ranges) - n_misses, misses=n_misses)
+        return {r: _answer(version, r, pieces, failures) for r in ranges}
+
+    async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
+        pieces = await asyncio.to_thread(self._folder.read, version, ranges)
+        self.count(bytes_from_cache=sum(len(piece.data) for piece in pieces))
+        return pieces
+
+    async def _bring(
+        self, version: FileVersion, gaps: list[ByteRange], max_gap: int | None
+    ) -> tuple[list[Piece], list[Failure]]:
+        pieces: list[Piece] = []
+        failures: list[Failure] = []
+        async with aclosing(claim(self._folder, version.url, gaps)) as batches:
+            async for batch in batches:
+                # Whoever held the claim before may have brought it.
+                found = await self._read(version, batch)
+                holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
+                answers = await self._fetch(version, holes, max_gap) if holes else []
+                fetched = [
+                    Piece(h.start, memoryview(a))
+                    for h, a in zip(holes, answers, strict=True)
+                    if isinstance(a, bytes)
+                ]
+                failures += [
+                    Failure(*h, a) for h, a in zip(holes, answers, strict=True) if isinstance(a, Exception)
+                ]
+                self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
+                await asyncio.to_thread(self._folder.write, version, fetched)
+                pieces += found + fetched
+        return pieces, failures
+
+
+async def claim(folder: CacheFolder, url: str, ranges: list[ByteRange]) -> AsyncGenerator[list[ByteRange]]:
+    """Yield `ranges` in batches, as they become ours to fetch; ours only until the next batch is asked for.
+
+    Notes
+    -----
+    A range is yielded without a claim where the folder knows no locks, and where somebody else holds it for
+    longer than any fetch takes.
+    """
+    pending = ranges
+    patience_ends = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    while pending:
+        locks = await asyncio.to_thread(folder.open_locks)
+        try:
+            batch = locks.take(url, pending) if locks and time.monotonic() < patience_ends else pending
+            if batch:
+                yield batch
+            pending = [r for r in pending if r not in batch]
+        finally:
+            if locks is not None:
+                locks.close()
+        if pending:
+            await asyncio.sleep(_LOCK_POLL_SECONDS)
+
+
+def _answer(version: FileVersion, wanted: ByteRange, pieces: list[Piece], failures: list[Failure]) -> Answer:
+    """The bytes of `wanted`, from pieces in order that do not overlap."""
+    if failed := overlapping(failures, wanted):
+        return failed[0].error
+    parts = overlapping(pieces, wanted)
+    if any(missing_ranges(wanted, parts)):
+        return TruncatedResponseError(
+            f"{version.url}: fewer bytes came than bytes {wanted.start} to {wanted.stop}"
+        )
+    if len(parts) == 1 and len(parts[0].data) == wanted.n_bytes and isinstance(parts[0].data.obj, bytes):
+        return parts[0].data.obj if len(parts[0].data.obj) == wanted.n_bytes else bytes(parts[0].data)
+    return b"".join(part.data[max(0, wanted.start - part.start) : wanted.stop - part.start] for part in parts)

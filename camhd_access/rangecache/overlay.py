@@ -1,0 +1,70 @@
+"""A folder of local copies that are read in place of remote files.
+
+Two layouts are known, as in go-lazycache. *Nested*: the copy lies under the path that the file has on the
+server, or under a tail of that path with at least one folder in it, since the rest depends on where
+somebody took the root to be: for `https://host/files/A/B/x.mov` the folder may hold `files/A/B/x.mov`,
+`A/B/x.mov` or `B/x.mov`; the longest is taken. *Flat*: the folder holds `x.mov`. Copies are only read;
+listings stay remote.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from camhd_access.errors import RemoteFileChangedError
+from camhd_access.ranges import ByteRange
+
+__all__ = ["describe_copy", "find_local_copy", "read_copy"]
+
+
+def find_local_copy(folder: Path, url: str, *, flatten: bool) -> Path | None:
+    """The file in `folder` that stands for `url`, or None.
+
+    Notes
+    -----
+    `%xx` is decoded once. A URL with `..` or a NUL in its path stands for nothing: none leads out of the
+    folder.
+    """
+    parts = PurePosixPath(unquote(urlsplit(url).path).lstrip("/")).parts
+    if not parts or ".." in parts or "\0" in parts[-1]:
+        return None
+    tails = [parts[-1:]] if flatten else [parts[i:] for i in range(max(1, len(parts) - 1))]
+    copies = (folder.joinpath(*tail) for tail in tails)
+    return next((copy for copy in copies if copy.is_file()), None)
+
+
+def describe_copy(path: str, copy: Path) -> dict[str, Any]:
+    """What `info` says of `path` when `copy` stands for it."""
+    status = copy.stat()
+    return {
+        "name": path,
+        "size": status.st_size,
+        "type": "file",
+        "mtime": status.st_mtime,
+        "validator": _validator(status),
+        "local_copy": str(copy),
+    }
+
+
+def read_copy(info: dict[str, Any], ranges: Sequence[ByteRange]) -> list[bytes | Exception]:
+    """The bytes of `ranges` from the copy that `info` describes.
+
+    Raises
+    ------
+    RemoteFileChangedError
+        The copy is no longer what it was, or gone.
+    """
+    changed = f"{info['local_copy']}: this copy of {info['name']} was replaced while it was in use"
+    try:
+        with open(info["local_copy"], "rb") as file:  # noqa: PTH123 - no need of a Path for one call
+            if _validator(os.fstat(file.fileno())) != info["validator"]:
+                raise RemoteFileChangedError(changed)
+            return [os.pread(file.fileno(), r.n_bytes, r.start) for r in ranges]
+    except FileNotFoundError as error:
+        raise RemoteFileChangedError(changed) from error
+
+
+def _validator(status: os.stat_result) -> str:
+    return f"local:{status.st_mtime_ns}:{status.st_size}"

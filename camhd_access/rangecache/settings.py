@@ -1,0 +1,52 @@
+"""Where the cache lies and how large it may grow, when nobody said so in the call.
+
+An argument wins over fsspec's configuration (section `lazy`), that over the environment, that over the
+platform's convention. The environment is read when a filesystem is made, so that a worker on another
+machine follows its own.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from dask.utils import parse_bytes
+
+__all__ = ["default_cache_dir", "default_max_bytes"]
+
+_MAX_BYTES = 10 << 30
+
+
+def default_cache_dir() -> Path:
+    """The folder named by `CAMHD_CACHE_DIR`, else `camhd_access` in the user's cache folder.
+
+    Notes
+    -----
+    That is `$XDG_CACHE_HOME` or `~/.cache` (XDG Base Directory Specification), on macOS `~/Library/Caches`.
+    """
+    if named := os.environ.get("CAMHD_CACHE_DIR"):
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "camhd_access"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification tells readers to ignore a relative path.
+    base = Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache"
+    return base / "camhd_access"
+
+
+def default_max_bytes() -> int:
+    """Bytes named by `CAMHD_CACHE_SIZE` ("20 GiB", "500MB", "1000000"), else 10 GiB."""
+    return parse_size(os.environ.get("CAMHD_CACHE_SIZE") or _MAX_BYTES)
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes in `size`, a number of bytes or text with a unit.
+
+    Raises
+    ------
+    ValueError
+        Text that is no size, or a size below 0.
+    """
+    n_bytes = int(parse_bytes(size))
+    if n_bytes < 0:
+        raise ValueError(f"a cache cannot have {size} bytes")
+    return n_bytes
