@@ -40,6 +40,7 @@ KINDS = (
     Kind(210, 97, "yuv444p10le", interlace=1),
     Kind(210, 82, "yuva444p10le", options=(("alpha_bits", "8"),)),
     Kind(210, 82, "yuva444p10le", interlace=1, options=(("alpha_bits", "16"),)),
+    Kind(96, 64, options=(("quant_mat", "default"),)),  # the header holds no matrices
     Kind(152, 60, options=(("flags", "+qscale"), ("global_quality", str(118 * 30)))),
     Kind(152, 60, options=(("profile", "3"), ("flags", "+qscale"), ("global_quality", "118"))),
     Kind(720, 486, interlace=2, options=(("profile", "0"),)),
