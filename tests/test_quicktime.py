@@ -194,16 +194,17 @@ def ffmpeg(path, *arguments, seconds=1):
 
 
 @pytest.mark.parametrize(
-    ("codec", "matrix", "arguments"),
+    ("codec", "matrix", "encoder", "options"),
     [
-        ("apcn", 9, ["prores_ks", "-profile:v", "2", "-colorspace", "bt2020nc", "-movflags", "write_colr+faststart"]),
-        ("apch", 1, ["prores_aw", "-profile:v", "3", "-colorspace", "bt709", "-movflags", "write_colr"]),
-        ("ap4h", None, ["prores_ks", "-profile:v", "4", "-movflags", "-write_colr"]),
+        ("apcn", 9, "prores_ks", ["-profile:v", "2", "-colorspace", "bt2020nc", "-movflags", "+faststart"]),
+        ("apch", 1, "prores_aw", ["-profile:v", "3", "-colorspace", "bt709"]),
+        ("ap4h", None, "prores_ks", ["-profile:v", "4", "-movflags", "-write_colr"]),
     ],
-)  # fmt: skip
-def test_movies_written_by_ffmpeg(tmp_path, codec, matrix, arguments):
+)
+def test_movies_written_by_ffmpeg(tmp_path, codec, matrix, encoder, options):
+    encode = ["-pix_fmt", "yuv422p10", "-movflags", "write_colr", "-c:v", encoder, *options]
     when = ["-metadata", "creation_time=2016-11-13T00:04:00Z", "-timecode", "01:00:00:00"]
-    movie = ffmpeg(tmp_path / "a.mov", "-pix_fmt", "yuv422p10", "-c:v", *arguments, *when)
+    movie = ffmpeg(tmp_path / "a.mov", *encode, *when)
     index = assert_agrees(movie)
     assert (index.codec, index.n_frames, index.timescale) == (codec, 30, 30000)
     assert index.duration.tolist() == [1001] * 30

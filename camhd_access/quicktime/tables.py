@@ -19,8 +19,8 @@ from .atoms import Atom
 
 __all__ = ["MAX_FRAMES", "SampleTables", "parse_sample_tables"]
 
-MAX_FRAMES = 1 << 22
-"""39 hours of video. The longest movie of the archive has 3.2 million frames; memory stays below 200 MB."""
+MAX_FRAMES = 3_500_000
+"""32 hours of video. The longest movie of the archive has 3.2 million frames; memory stays below 200 MB."""
 
 Ints = NDArray[np.int64]
 
@@ -56,15 +56,16 @@ def parse_sample_tables(stbl: Atom) -> SampleTables:
     chunks = _chunk_runs(stbl, n_frames)
     if n_frames > MAX_FRAMES:
         raise UnsupportedMovieError(f"the movie has {n_frames} frames; at most {MAX_FRAMES} are read")
+    size = _sizes(stsz, n_frames)
+    offset = _offsets(chunks, size)
     duration = _expand(times)
     pts = np.cumsum(duration)
     pts -= duration
     if ctts := stbl.find("ctts"):
         # Version 0 is unsigned in ISO/IEC 14496-12, signed in QTFF; times that far ahead are in no movie.
         pts += _expand(_runs(ctts, _CTTS_ROW, n_frames))
-    size = _sizes(stsz, n_frames)
     return SampleTables(
-        offset=_offsets(chunks, size),
+        offset=offset,
         size=size,
         pts=pts,
         duration=duration,
@@ -99,6 +100,8 @@ def _sizes(stsz: Atom, n_frames: int) -> Ints:
 def _runs(atom: Atom, row: np.dtype[np.void], n_frames: int) -> NDArray[np.void]:
     """Rows of a run-length table that together describe `n_frames` samples."""
     rows = atom.table(row)
+    if len(rows) > n_frames:
+        raise atom.error(f"has {len(rows)} runs for {n_frames} samples")
     n_described = int(rows["n_samples"].sum(dtype=np.int64))
     if n_described != n_frames:
         raise atom.error(f"describes {n_described} samples where stsz counts {n_frames}")
@@ -115,7 +118,7 @@ class _ChunkRuns(NamedTuple):
 
     rows: NDArray[np.void]
     n_chunks: Ints
-    chunk_offset: NDArray[np.unsignedinteger]
+    chunk_offset: NDArray[np.integer]
     atom: Atom
     """Where the places stand, for messages."""
 
@@ -128,13 +131,15 @@ def _chunk_runs(stbl: Atom, n_frames: int) -> _ChunkRuns:
         raise stbl.error("has neither stco nor co64")
     if place.type == "stco" and stbl.find("co64"):
         raise stbl.error("has both stco and co64; which one counts is not defined")
-    chunk_offset = place.table(">u4" if place.type == "stco" else ">u8")
+    chunk_offset = place.table(">u4" if place.type == "stco" else ">i8")
     rows = stsc.table(_STSC_ROW)
     first = rows["first_chunk"]
     if len(rows) > len(chunk_offset) or (len(rows) and first[-1] > len(chunk_offset)):
         raise stsc.error(f"speaks of more than the {len(chunk_offset)} chunks that {place.type} places")
     if not len(rows) or first[0] != 1 or (first[1:] <= first[:-1]).any():
         raise stsc.error("its runs of chunks do not begin at chunk 1 and ascend")
+    if not rows["n_samples"].all():
+        raise stsc.error("has chunks without samples")
     n_chunks = np.diff(np.append(first.astype(np.int64), len(chunk_offset) + 1))
     n_held = int(n_chunks @ rows["n_samples"].astype(np.int64))
     if n_held != n_frames:
@@ -144,16 +149,17 @@ def _chunk_runs(stbl: Atom, n_frames: int) -> _ChunkRuns:
 
 def _offsets(chunks: _ChunkRuns, size: Ints) -> Ints:
     """First byte of each sample: its chunk's, plus the sizes of those before it in the chunk."""
-    if int(chunks.chunk_offset.max()) >= 1 << 63:
-        raise chunks.atom.error("places a chunk beyond 2^63 bytes")
-    n_samples = np.repeat(chunks.rows["n_samples"].astype(np.int64), chunks.n_chunks)
-    before = np.cumsum(size)
-    before -= size
-    chunk_first = np.cumsum(n_samples) - n_samples
-    shift = chunks.chunk_offset.astype(np.int64)
-    shift[n_samples > 0] -= before[chunk_first[n_samples > 0]]
-    before += np.repeat(shift, n_samples)
-    return before
+    if not 0 <= chunks.chunk_offset.min() <= chunks.chunk_offset.max() < 1 << 62:
+        raise chunks.atom.error("places a chunk beyond 2^62 bytes")  # room for the sizes of its samples
+    n_samples = np.repeat(chunks.rows["n_samples"], chunks.n_chunks)
+    offset = np.cumsum(size)
+    offset -= size  # as if all samples followed each other from byte 0
+    first_sample = np.cumsum(n_samples, dtype=np.int64)
+    first_sample -= n_samples
+    shift = chunks.chunk_offset - offset[first_sample]
+    del first_sample
+    offset += np.repeat(shift, n_samples)
+    return offset
 
 
 def _sync(stbl: Atom, n_frames: int) -> NDArray[np.bool_]:
