@@ -27,6 +27,8 @@ PADDING_BYTES: Final = 32 * MAX_CODE_BITS // 8 + 8
 CODEBOOKS: Final = np.array([(0, 0, 1), (0, 1, 2), (1, 2, 3), (0, 3, 4), (0, 5, 6)])
 """Last quotient of the Rice codes, order of the Rice codes, order of the exp-Golomb codes. The last book is
 for the first coefficient of a plane."""
+GOLOMB_EXCESS_BITS: Final = CODEBOOKS[:, 2] - CODEBOOKS[:, 0]
+GOLOMB_OFFSET: Final = (CODEBOOKS[:, 0] + 1 << CODEBOOKS[:, 1]) - (1 << CODEBOOKS[:, 2])
 NEXT_BOOK: Final = np.array([0, 1, 1, 2, 2, 3, 3])
 """The codebook after a code of 0, 1, … 6 or more."""
 FIRST_BOOK, SECOND_BOOK = 4, 3
@@ -63,7 +65,7 @@ def decode_dc(
     """
     words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))
     position = start * 8
-    code, length = _read_codes(_next_bits(words, position), FIRST_BOOK)
+    code, length = _read_codes((_next_bits(words, position) >> 32).view(np.int64), FIRST_BOOK)
     position += length
     differences = np.zeros((int(n_blocks[0]), len(start)), np.int32)
     differences[0] = code >> 1 ^ -(code & 1)
@@ -82,12 +84,15 @@ def _step(
     """Read one code of each slice: move `position` past it, fill `out`, return the new table entries."""
     bits = _next_bits(words, position)
     state = entry & STATE_MASK
-    entry = _table().take((bits >> 48).astype(np.int64) | state)
+    entry = _table().take((bits >> 48).view(np.int64) | state)
     np.right_shift(entry, DIFFERENCE_SHIFT, out=out)
     length = entry & LENGTH_MASK
     if not length.all():
         long = np.flatnonzero(length == 0)
-        out[long], entry[long], length[long] = _read_differences(bits[long], state[long] >> 16)
+        old_state = state[long] >> 16
+        code, length[long] = _read_golomb((bits[long] >> 32).view(np.int64), old_state >> 1)
+        out[long], next_state = _follow(code, old_state)
+        entry[long] = next_state << 16
     position += length
     return entry
 
@@ -95,7 +100,7 @@ def _step(
 def _next_bits(words: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The next 57 bits and more from each bit `position`, in the upper bits."""
     bits: NDArray[np.uint64] = words[position >> 3].byteswap(inplace=True)
-    bits <<= (position & 7).astype(np.uint64)
+    bits <<= position.view(np.uint64) & 7
     return bits
 
 
@@ -103,31 +108,43 @@ def _next_bits(words: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArra
 def _table() -> NDArray[np.int32]:
     """What each state and the next 16 bits lead to; 0 where the code is longer. 2 MiB, made in 20 ms."""
     state, bits = np.divmod(np.arange(8 << 16), 1 << 16)
-    difference, next_entry, length = _read_differences((bits << 48).astype(np.uint64), state)
-    entry = difference << DIFFERENCE_SHIFT | next_entry | length
+    code, length = _read_codes(bits << 16, state >> 1)
+    difference, next_state = _follow(code, state)
+    entry = difference << DIFFERENCE_SHIFT | next_state << 16 | length
     return np.where(length <= 16, entry, 0).astype(np.int32)
 
 
-def _read_differences(
-    bits: NDArray[np.uint64], state: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Difference, table entry with the next state alone, and length of the code at the top of `bits`."""
-    code, length = _read_codes(bits, state >> 1)
+def _follow(
+    code: NDArray[np.int64], state: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The difference that `code` stands for in `state`, and the next state."""
     is_negative = np.where(code > 0, (state ^ code) & 1, 0)
     difference = (code + 1 >> 1) * (1 - 2 * is_negative)
-    return difference, NEXT_BOOK[np.minimum(code, 6)] << 17 | is_negative << 16, length
+    return difference, NEXT_BOOK[np.minimum(code, 6)] << 1 | is_negative
 
 
 def _read_codes(
-    bits: NDArray[np.uint64], book: NDArray[np.integer] | int
+    window: NDArray[np.int64], book: NDArray[np.integer] | int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Value and length of the code at the top of `bits`, by the rule: leading zeros tell the kind."""
-    last_quotient, rice_order, golomb_order = CODEBOOKS[book].T
-    window = (bits >> MAX_CODE_BITS).astype(np.int64)
-    n_zeros = np.minimum(MAX_CODE_BITS - np.frexp(window.astype(np.float64))[1], 15)
+    """Value and length of the code at the top of `window`, 32 bits of data."""
+    last_quotient, rice_order, _ = CODEBOOKS[book].T
+    n_zeros = _count_zeros(window)
+    n_bits = n_zeros + 1 + rice_order
+    rice = n_zeros << rice_order | window >> (MAX_CODE_BITS - n_bits) & ((1 << rice_order) - 1)
+    golomb, n_golomb_bits = _read_golomb(window, book)
     is_rice = n_zeros <= last_quotient
-    n_rice = n_zeros + 1 + rice_order
-    n_golomb = np.minimum(2 * n_zeros + golomb_order - last_quotient, MAX_CODE_BITS)
-    rice = n_zeros << rice_order | window >> (MAX_CODE_BITS - n_rice) & ((1 << rice_order) - 1)
-    golomb = (window >> (MAX_CODE_BITS - n_golomb)) - (1 << golomb_order) + (last_quotient + 1 << rice_order)
-    return np.maximum(np.where(is_rice, rice, golomb), 0), np.where(is_rice, n_rice, n_golomb)
+    return np.where(is_rice, rice, golomb), np.where(is_rice, n_bits, n_golomb_bits)
+
+
+def _read_golomb(
+    window: NDArray[np.int64], book: NDArray[np.integer] | int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `_read_codes`, for codes with more leading zeros than Rice codes have."""
+    n_bits = np.minimum(2 * _count_zeros(window) + GOLOMB_EXCESS_BITS[book], MAX_CODE_BITS)
+    return np.maximum((window >> (MAX_CODE_BITS - n_bits)) + GOLOMB_OFFSET[book], 0), n_bits
+
+
+def _count_zeros(window: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Leading zeros of `window`, 32 bits of data; never more than valid codes can have."""
+    n_zeros: NDArray[np.int64] = np.minimum(MAX_CODE_BITS - np.frexp(window)[1].astype(np.int64), 15)
+    return n_zeros
