@@ -101,12 +101,13 @@ def video_track_kind(width: int, height: int, *, interlaced: bool) -> TrackKind:
     return TrackKind(b"vide", vmhd, build_atom(b"apcn", entry, *extensions), 30_000, width, height)
 
 
-def sound_track_kind(sample_rate: int, n_channels: int) -> TrackKind:
-    """Big-endian 24-bit PCM, sound sample description version 1."""
-    entry = struct.pack(">6xHHH4sHHhHI", 1, 1, 0, b"appl", n_channels, 16, 0, 0, sample_rate << 16)
-    entry += struct.pack(">IIII", 1, 3, 3 * n_channels, 2)
+def sound_track_kind(sample_rate: int) -> TrackKind:
+    """Big-endian 24-bit PCM, two channels, sound sample description version 1."""
+    entry = struct.pack(">6xHHH4sHHhHI", 1, 1, 0, b"appl", 2, 16, 0, 0, sample_rate << 16)
+    entry += struct.pack(">IIII", 1, 3, 6, 2)
+    stereo = build_atom(b"chan", struct.pack(">IIII", 0, 101 << 16 | 2, 0, 0))
     smhd = build_atom(b"smhd", bytes(8))
-    return TrackKind(b"soun", smhd, build_atom(b"in24", entry), sample_rate)
+    return TrackKind(b"soun", smhd, build_atom(b"in24", entry, stereo), sample_rate)
 
 
 def timecode_track_kind() -> TrackKind:

@@ -29,7 +29,6 @@ _BT709 = 1  # ISO/IEC 23091-2, matrix coefficients
 def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecContext:
     """An encoder of ProRes 422 ("apcn"), to be used by one thread."""
     encoder = av.CodecContext.create("prores_aw", "w")
-    assert isinstance(encoder, VideoCodecContext)  # noqa: S101 -- for the type checker
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv422p10le"
     encoder.time_base = Fraction(1001, 30000)
     encoder.options = {"profile": "2"}

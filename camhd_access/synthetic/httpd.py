@@ -124,7 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif url_path.endswith("/"):
             self._send_page(HTTPStatus.OK, _listing(path, unquote(url_path)))
         else:
-            self._send_page(HTTPStatus.MOVED_PERMANENTLY, "<h1>Moved</h1>", {"Location": url_path + "/"})
+            self._send_page(
+                HTTPStatus.MOVED_PERMANENTLY,
+                "<h1>Moved</h1>",
+                {"Location": f"{self.server.url}{url_path.lstrip('/')}/"},
+            )
 
     def _find(self, url_path: str) -> Path | None:
         """The file or folder of that name below the served folder; None where there is none."""
@@ -144,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(n_bytes))
+        if n_bytes or self.command == "GET":  # Apache does not say that a file is empty in answer to HEAD
+            self.send_header("Content-Length", str(n_bytes))
         self.end_headers()
 
     def _send_file(self, file: BinaryIO) -> None:
@@ -188,8 +193,8 @@ def _parse_range(header: str, size: int) -> tuple[int, int] | None:
 
     Notes
     -----
-    RFC 9110, sections 14.1.2 and 14.2. As Apache does, whatever is not one range of at least one byte, and any
-    range of an empty file, is ignored.
+    RFC 9110, sections 14.1.2 and 14.2. As Apache does, whatever is not one range of at least one byte, and
+    any range of an empty file, is ignored.
     """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header, re.ASCII)
     if match is None or not size:
@@ -205,7 +210,7 @@ def _parse_range(header: str, size: int) -> tuple[int, int] | None:
 def _listing(folder: Path, url_path: str) -> str:
     """A page as Apache's mod_autoindex writes it with FancyIndexing and NameWidth=*: sizes are rounded."""
     parent = url_path.rstrip("/").rpartition("/")[0] + "/"
-    rows = [("back.gif", "[PARENTDIR]", quote(parent), "Parent Directory", " " * 16, "  - ")]
+    rows = [("back.gif", "[PARENTDIR]", quote(parent), "Parent Directory", " " * 17, "  - ")]
     if url_path == "/":
         rows = []
     for entry in sorted(folder.iterdir()):
@@ -226,14 +231,15 @@ def _listing(folder: Path, url_path: str) -> str:
     return (
         '<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">\n'
         f"<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n<h1>{title}</h1>\n"
-        f'<pre><img src="/icons/blank.gif" alt="Icon "> <a href="?C=N;O=D">Name</a>{" " * (width - 3)}'
+        '<pre><img src="/icons/blank.gif" alt="Icon "> '
+        f'<a href="?C=N;O=D">Name</a>{" " * (width - 3)}'
         '<a href="?C=M;O=A">Last modified</a>      <a href="?C=S;O=A">Size</a>  '
         f'<a href="?C=D;O=A">Description</a><hr>{"".join(lines)}<hr></pre>\n</body></html>\n'
     )
 
 
 def _rounded_size(n_bytes: int) -> str:
-    """Four characters, as `apr_strfsize` of the Apache Portable Runtime gives them: ` 13G`, `1.2M`, `512 `."""
+    """Four characters, as the Apache Portable Runtime's `apr_strfsize` has them: ` 13G`, `1.2M`, `512 `."""
     if n_bytes < 973:
         return f"{n_bytes:3d} "
     units = iter("KMGTPE")

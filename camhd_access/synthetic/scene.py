@@ -49,11 +49,11 @@ class _View:
 
 
 def _view_at(progress: float) -> _View:
-    """The routine: lamps on, wide view, zoom in, pan over the chimney and back, zoom out, lamps off."""
-    marks = (0, 0.18, 0.3, 0.4, 0.5, 0.58, 0.7, 0.82, 1)
-    x = np.interp(progress, marks, (0.5, 0.5, 0.5, 0.5, 0.40, 0.40, 0.58, 0.5, 0.5))
-    y = np.interp(progress, marks, (0.5, 0.5, 0.48, 0.48, 0.36, 0.36, 0.62, 0.5, 0.5))
-    step = np.interp(progress, marks, (1.6, 1.6, 1.0, 1.0, 1.0, 0.8, 0.8, 1.6, 1.6))
+    """The routine: lamps on, wide view, three places looked at, wide view, lamps off."""
+    marks = (0, 0.16, 0.22, 0.34, 0.42, 0.60, 0.66, 0.76, 0.84)
+    x = np.interp(progress, marks, (0.5, 0.5, 0.42, 0.42, 0.5, 0.5, 0.57, 0.57, 0.5))
+    y = np.interp(progress, marks, (0.5, 0.5, 0.40, 0.40, 0.5, 0.5, 0.62, 0.62, 0.5))
+    step = np.interp(progress, marks, (1.6, 1.6, 0.9, 0.9, 1.15, 1.15, 0.8, 0.8, 1.6))
     light = np.interp(progress, (0.03, 0.08, 0.93, 0.97), (0, 1, 1, 0))
     return _View(float(x), float(y), float(step), float(light))
 
@@ -70,7 +70,7 @@ class VentScene:
 
     Notes
     -----
-    About 1 s and 100 MB to make at 1920x1080, 20 ms a picture.
+    1.4 s and 70 MB to make at 1920x1080; 8 ms a picture.
     """
 
     def __init__(self, width: int = 1920, height: int = 1080, *, interlaced: bool = True) -> None:

@@ -94,7 +94,7 @@ def _shade(relief: _Field) -> _Field:
 def sample_world(
     texture: NDArray[_Pixel], rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> NDArray[_Pixel]:
-    """`texture` at ascending `rows` and `columns`, as a new array."""
+    """`texture` at `rows` and ascending `columns`, as a new array."""
     first = columns[0]
     strip = texture[rows, first : columns[-1] + 1]
     if strip.shape[1] == len(columns):
@@ -107,12 +107,10 @@ def sample_world(
 class Plume:
     """Hot water full of minerals that rises from the highest spire."""
 
-    top: int
-    """First line of the world that it reaches."""
     left: int
     """First column of the world that it reaches."""
     density: NDArray[np.uint16]
-    """(lines, columns) around its axis; 0 to 255."""
+    """(lines, columns) around its axis, from the world's first line downwards; 0 to 255."""
     billows: tuple[NDArray[np.uint16], NDArray[np.uint16]]
     """Two textures of the size of `density`, 0 to 255, that rise at different speeds and wrap around."""
 
@@ -121,34 +119,33 @@ class Plume:
     ) -> None:
         """Brighten the part of `texture` (the world at `rows` and `columns`) that lies behind the plume."""
         height, width = self.density.shape
-        r0, r1 = np.searchsorted(rows, (self.top, self.top + height))
+        stop = np.searchsorted(rows, height)
         c0, c1 = np.searchsorted(columns, (self.left, self.left + width))
-        if r0 == r1 or c0 == c1:
+        if stop == 0 or c0 == c1:
             return
-        inner_rows, inner_columns = rows[r0:r1] - self.top, columns[c0:c1] - self.left
+        inner_rows, inner_columns = rows[:stop], columns[c0:c1] - self.left
         smoke = sample_world(self.density, inner_rows, inner_columns)
         for billow, speed in zip(self.billows, (0.0035, 0.0061), strict=True):
             rising = (inner_rows + int(time * speed * height)) % height
             smoke = smoke * sample_world(billow, rising, inner_columns) // np.uint16(256)
-        texture[r0:r1, c0:c1] += smoke
+        texture[:stop, c0:c1] += smoke
 
 
 def build_plume(height: int, width: int, rng: np.random.Generator) -> Plume:
     """The plume of a world of `height` lines of `width` pixels."""
-    n_lines, n_columns = int(0.36 * height), int(0.44 * height)
+    n_lines, n_columns = int(0.30 * height), int(0.44 * height)
     y = np.linspace(0, 1, n_lines, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, n_columns, dtype=np.float32)[None, :]
     (sway,) = _random_fields(n_lines, n_columns, (2.2,), rng)
     spread = 0.08 + 0.30 * (1 - y)
     density = np.exp(-(((x + 0.06 * sway) / spread) ** 2)) * np.sqrt(y) * np.clip((1 - y) * 12, 0, 1)
     billows = [
-        (150 + 70 * field).clip(0, 255) for field in _random_fields(n_lines, n_columns, (1.5, 1.9), rng)
+        (175 + 80 * field).clip(0, 255) for field in _random_fields(n_lines, n_columns, (1.5, 1.9), rng)
     ]
     fine, coarse = (field.astype(np.uint16) for field in billows)
     return Plume(
-        int(0.225 * height) - n_lines if 0.225 * height > n_lines else 0,
         width // 2 - n_columns // 2,
-        (255 * density).astype(np.uint16),
+        (330 * density).clip(0, 255).astype(np.uint16),
         (fine, coarse),
     )
 
