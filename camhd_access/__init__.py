@@ -1,5 +1,40 @@
 """Frames out of enormous movies on a plain web server, without downloading the movies."""
 
 from camhd_access._version import __version__
+from camhd_access.arrays import open_movie
+from camhd_access.errors import (
+    CamhdError,
+    FrameDecodeError,
+    FrameIndexError,
+    InvalidMovieError,
+    MissingMoovError,
+    RangeNotSupportedError,
+    RemoteFileChangedError,
+    RemoteFileError,
+    RemoteFileNotFoundError,
+    TruncatedResponseError,
+    UnsupportedCodecError,
+    UnsupportedMovieError,
+)
+from camhd_access.quicktime import MovieIndex
+from camhd_access.reader import MovieReader, ReadPlan
 
-__all__ = ["__version__"]
+__all__ = [
+    "CamhdError",
+    "FrameDecodeError",
+    "FrameIndexError",
+    "InvalidMovieError",
+    "MissingMoovError",
+    "MovieIndex",
+    "MovieReader",
+    "RangeNotSupportedError",
+    "ReadPlan",
+    "RemoteFileChangedError",
+    "RemoteFileError",
+    "RemoteFileNotFoundError",
+    "TruncatedResponseError",
+    "UnsupportedCodecError",
+    "UnsupportedMovieError",
+    "__version__",
+    "open_movie",
+]

@@ -1,7 +1,7 @@
 """What the archive calls a movie, and when the movie began.
 
-A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is the time when the
-recording began; since 2016-11-22, when the `Z` went away, it is the time when it ENDED. The movie's own
+A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is when the
+recording began; since 2016-11-22, when the `Z` went away, it is when it ENDED. The movie's own
 creation time (`mvhd`) is the better witness, but for a few movies whose recorder had lost its clock.
 Everything here is pure: names and times in, times out.
 """

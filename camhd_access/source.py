@@ -1,0 +1,163 @@
+"""The bytes of one version of one file, through whatever filesystem has them.
+
+Above this module nobody knows whether a movie lies on a web server, in a bucket, in memory or on disk. What
+comes in: byte ranges. What goes out: their bytes, fetched ahead of the one who uses them, so that the network
+is busy while frames are decoded. The version of the file is pinned when it is opened: bytes of another one
+are never returned.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from camhd_access.errors import RemoteFileChangedError
+from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.ranges import ByteRange, Span, plan_spans
+
+__all__ = ["ByteSource", "open_source"]
+
+MAX_GAP_BYTES = 64 * 1024
+"""Unwanted bytes that are read rather than asked around: what a fast link brings in half a millisecond."""
+
+MAX_SPAN_BYTES = 4 * 1024 * 1024
+"""Neighbouring frames are fetched together up to this size: some six frames of 1080p."""
+
+MAX_BYTES_AHEAD = 48 * 1024 * 1024
+"""Once so much is under way or waiting for its reader, no more is asked for."""
+
+N_FILE_THREADS = 2
+"""Reads at once from a filesystem that blocks, such as a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteSource:
+    """One file of a filesystem, and the version of it that is read. Pickles, and is small."""
+
+    filesystem: fsspec.AbstractFileSystem
+    """Where the file lies."""
+    path: str
+    """Its path there, or its URL."""
+    version: str | None = None
+    """What tells this version of the file from others; None while it is not known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; costs no request once anything of the file was read."""
+        return int(self.filesystem.info(self.path)["size"])
+
+    def pinned(self) -> "ByteSource":
+        """The same file, held to the version that it has now."""
+        return replace(self, version=self._current_version())
+
+    def read_tail(self, n_bytes: int) -> bytes:
+        """The last `n_bytes` of the file, or all of a shorter one, by one request."""
+        data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+        return data
+
+    def read(self, wanted: ByteRange) -> bytes:
+        """The bytes of one range."""
+        self._check_version()
+        data: bytes = self.filesystem.cat_file(self.path, wanted.start, wanted.stop, **self._options)
+        return data
+
+    def plan(self, ranges: Sequence[ByteRange]) -> list[Span]:
+        """The spans in which `fetch` brings these ranges."""
+        return plan_spans(ranges, max_gap_bytes=MAX_GAP_BYTES, max_span_bytes=MAX_SPAN_BYTES)
+
+    def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
+        """The spans that cover `ranges`, in file order, with their bytes; the next ones are then under way.
+
+        Raises
+        ------
+        RemoteFileError
+            As the filesystem raises it; no more is fetched then.
+        """
+        spans = self.plan(ranges)
+        if len(spans) == 1:
+            yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
+            return
+        self._check_version()
+        upcoming = deque(spans)
+        under_way: deque[tuple[Span, Future[bytes]]] = deque()
+        n_bytes_ahead = 0
+        with self._submitting() as submit:
+            try:
+                while upcoming or under_way:
+                    while upcoming and (
+                        not under_way or n_bytes_ahead + upcoming[0].n_bytes <= MAX_BYTES_AHEAD
+                    ):
+                        span = upcoming.popleft()
+                        under_way.append((span, submit(span)))
+                        n_bytes_ahead += span.n_bytes
+                    span, future = under_way.popleft()
+                    yield span, future.result()
+                    n_bytes_ahead -= span.n_bytes
+            finally:
+                for _, future in under_way:
+                    future.cancel()
+
+    @contextmanager
+    def _submitting(self) -> Iterator[Callable[[Span], Future[bytes]]]:
+        """A function that starts fetching a span: on fsspec's event loop, or in threads."""
+        fs, path, options = self.filesystem, self.path, self._options
+        if fs.async_impl:
+            yield lambda span: asyncio.run_coroutine_threadsafe(
+                fs._cat_file(path, span.start, span.stop, **options),  # noqa: SLF001 - fsspec's async interface
+                fs.loop,
+            )
+        else:
+            with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
+                yield lambda span: pool.submit(fs.cat_file, path, span.start, span.stop)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"validator": self.version} if self.version and self._checks_itself else {}
+
+    @property
+    def _checks_itself(self) -> bool:
+        """Whether the filesystem compares the version with each answer."""
+        return getattr(self.filesystem, "checks_validator", False)
+
+    def _current_version(self) -> str:
+        info = self.filesystem.info(self.path)
+        facts = ("size", "ino", "mtime", "created", "LastModified", "ETag", "etag")
+        return info.get("validator") or "|".join(str(info.get(fact)) for fact in facts)
+
+    def _check_version(self) -> None:
+        """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
+        if self.version and not self.filesystem.async_impl and self.version != self._current_version():
+            raise RemoteFileChangedError(f"{self.path} was replaced since it was opened; open it again")
+
+
+def open_source(
+    urlpath: str, *, cache: bool = True, storage_options: Mapping[str, Any] | None = None
+) -> ByteSource:
+    """The file at `urlpath`, not yet looked at.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens. `http(s)://` goes through `LazyHTTPFileSystem`.
+    cache
+        Keep what is fetched on disk (`RangeCacheFileSystem`), unless the file is there already.
+    storage_options
+        For the filesystem's constructor.
+    """
+    options = dict(storage_options or {})
+    if urlpath.startswith(("http://", "https://")):
+        filesystem, path = LazyHTTPFileSystem(**options), urlpath
+    else:
+        filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
+    is_near = isinstance(filesystem, LocalFileSystem | MemoryFileSystem | RangeCacheFileSystem)
+    if cache and not is_near:
+        filesystem = RangeCacheFileSystem(fs=filesystem)
+    return ByteSource(filesystem, path)
