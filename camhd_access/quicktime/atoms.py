@@ -118,24 +118,22 @@ def iter_atoms(data: memoryview, offset: int) -> Iterator[Atom]:
 
     Notes
     -----
-    Up to seven zero bytes may follow the last atom: QTFF ends some lists with a 32-bit zero ("User Data
-    Atoms"), and recorders pad sample descriptions.
+    What is too short for an atom is passed over, and zeros to the end: QTFF ends some lists with a 32-bit
+    zero ("User Data Atoms"), and recorders pad.
     """
     position = 0
     while len(data) - position >= 8:
         header = parse_header(data, position)
-        at = offset + position
+        at, n_left = offset + position, len(data) - position
         if header is None or not header.size:
+            rest = bytes(data[position:])
+            if not rest.strip(b"\0"):
+                return
+            raise InvalidMovieError(f"no atom can begin at byte {at}: {rest[:8]!r}")
+        if header.size > n_left:
             raise InvalidMovieError(
-                f"no atom can begin at byte {at}: {bytes(data[position : position + 8])!r}"
-            )
-        if header.size > len(data) - position:
-            raise InvalidMovieError(
-                f"{header.type} atom at byte {at}: size {header.size}, and {len(data) - position} bytes left"
+                f"{header.type} atom at byte {at}: size {header.size}, and {n_left} bytes left"
             )
         stop = position + header.size
-        payload = data[position + header.n_bytes : stop]
-        yield Atom(header.type, payload, at, at + header.n_bytes)
+        yield Atom(header.type, data[position + header.n_bytes : stop], at, at + header.n_bytes)
         position = stop
-    if any(data[position:]):
-        raise InvalidMovieError(f"stray bytes at byte {offset + position}: {bytes(data[position:])!r}")

@@ -51,8 +51,8 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
 
     Notes
     -----
-    25,000 frames take about a millisecond. Work and memory are bounded by the bytes given and by the limits
-    declared here and in `tables`, whatever the atoms announce.
+    25,000 frames take less than a millisecond. Whatever the atoms announce, work and memory are bounded by
+    the bytes given and by the limits declared here and in `tables`.
     """
     moov = _open_moov(data, offset)
     cmov = moov.find("cmov")
@@ -104,7 +104,10 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
     tables = parse_sample_tables(minf.need("stbl"))
     description = parse_description(minf, tables.descriptions)
     _check_places(tables, minf.need("stbl"), file_size)
+    edits = _parse_edits(track)
     mvhd = moov.find("mvhd")
+    if edits and not mvhd:
+        raise moov.error("has an edit list, but no mvhd to say in which time scale")
     creation_seconds, movie_timescale = _parse_clock(mvhd) if mvhd else (0, 1)
     return MovieIndex(
         offset=tables.offset,
@@ -118,7 +121,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         height=description.height,
         creation_time=_creation_time(creation_seconds),
         color_matrix=description.color_matrix,
-        edits=_parse_edits(track),
+        edits=edits,
         movie_timescale=movie_timescale,
     )
 
