@@ -46,6 +46,8 @@ KINDS = (
     Kind(720, 486, interlace=2, options=(("profile", "0"),)),
 )
 
+HD_KINDS = tuple(Kind(1920, 1080, interlace=mode, options=(("profile", "2"),)) for mode in (0, 2))
+
 
 def paint(kind, seed=0):
     """Planes with slopes, edges, texture and noise, differing between lines, so that no two places agree."""

@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prores_samples import KINDS, Kind, apple_samples, sample_of
 
@@ -196,6 +196,7 @@ def value_or_error(function, *args):
         return error
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_value_or_an_error_of_ours(data):
     for start in (b"", sample_of(PROGRESSIVE)[:8], sample_of(TOP_FIRST)[:PICTURE]):
@@ -204,6 +205,7 @@ def test_any_bytes_give_a_value_or_an_error_of_ours(data):
         value_or_error(crop_frame, start + data)
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from([PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST]),
     changes=st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), min_size=1, max_size=6),

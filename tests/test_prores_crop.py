@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from prores_samples import KINDS, Kind, apple_samples, decode, decoded, sample_of
+from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, sample_of
 
 from camhd_access.errors import UnsupportedCodecError
 from camhd_access.prores import check_frame, crop_field, crop_frame, parse_frame_header, run_walk, walk_crop
@@ -42,6 +42,22 @@ def test_a_decoded_crop_is_the_crop_of_the_decoded_frame(kind):
     for _ in range(25):
         y, x = random_interval(rng, kind.height), random_interval(rng, kind.width)
         assert_crop_shows(crop_frame(sample, y, x), decoded(kind), y, x)
+
+
+@pytest.mark.parametrize("kind", HD_KINDS, ids=str)
+def test_crops_at_full_size(kind):
+    sample, whole = sample_of(kind), decoded(kind)
+    for y, x in [
+        ((0, 64), (0, 1920)),
+        ((460, 620), (768, 1152)),
+        ((1071, 1080), (1, 1919)),
+        ((5, 6), (7, 8)),
+    ]:
+        assert_crop_shows(crop_frame(sample, y, x), whole, y, x)
+        if kind.interlace == 2:
+            lines = [plane[1::2] for plane in whole]
+            half = y[0] // 2, (y[1] + 1) // 2
+            assert_crop_shows(crop_field(sample, 0, half, x), lines, half, x)
 
 
 def test_crops_of_frames_by_apples_encoders():

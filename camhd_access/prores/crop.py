@@ -84,7 +84,7 @@ def crop_frame(data: ByteData, y: Interval = None, x: Interval = None) -> Croppe
 
     Notes
     -----
-    Costs 0.05 ms at 1080p, most of it for the slice table.
+    Costs 0.03 ms for 384x160 of 1080p; decoding it, 0.3 ms instead of 10.
     """
     return run_walk(walk_crop(len(data), y=y, x=x), data)
 

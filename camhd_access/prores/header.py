@@ -103,7 +103,7 @@ def parse_frame_header(data: ByteData) -> FrameHeader:
 
     Notes
     -----
-    SMPTE RDD 36, section 5.1 (frame_header). Costs 3 µs.
+    SMPTE RDD 36, section 5.1.1 (frame header). Costs some microseconds.
     """
     if len(data) < MIN_FRAME_BYTES:
         raise FrameDecodeError(f"frame of {len(data)} bytes; a ProRes frame has at least {MIN_FRAME_BYTES}")
