@@ -323,11 +323,10 @@ def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int6
     chosen = np.rint(numbers)
     wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
     if wrong.any():
-        raise FrameIndexError(
-            f"no frame {numbers[wrong][0]}: the movie has {n_frames}, from 0 to {n_frames - 1}"
-        )
-    chosen = chosen.astype(np.int64)
-    return np.where(chosen < 0, chosen + n_frames, chosen)
+        raise FrameIndexError(f"no frame {numbers[wrong][0]}: the movie has frames 0 to {n_frames - 1}")
+    indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
+    indices[indices < 0] += n_frames
+    return indices
 
 
 def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
