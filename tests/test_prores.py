@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from prores_samples import KINDS, Kind, apple_samples, sample_of
 
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
-from camhd_access.prores import check_frame, crop_field, crop_frame, parse_frame_header
+from camhd_access.prores import check_frame, crop_field, crop_frame, parse_frame_header, walk_crop, walk_frame
 from camhd_access.prores.slices import parse_slice_headers, slice_widths
 
 PROGRESSIVE, TOP_FIRST, BOTTOM_FIRST = (Kind(46, 34, interlace=mode) for mode in (0, 1, 2))
+TALL = Kind(48, 16400, options=(("mbs_per_slice", "1"), ("profile", "0")))
+"""A slice table that goes on after the first 4,096 bytes."""
 PICTURE = 156
 """Where the first picture begins."""
 TABLE = PICTURE + 8
@@ -159,7 +161,7 @@ DAMAGE = [
     (PROGRESSIVE, at(FIRST_SLICE + 1, 225), "slice 0 at byte 176 contradicts itself"),
     (PROGRESSIVE, at(FIRST_SLICE + 2, 255), "slice 0 at byte 176 contradicts itself"),
     (PROGRESSIVE, at(FIRST_SLICE + 4, 255), "slice 0 at byte 176 contradicts itself"),
-    (TOP_FIRST, second_picture_gone, "picture header is due at"),
+    (TOP_FIRST, second_picture_gone, "before its second field"),
     (BOTTOM_FIRST, second_picture_damaged, "picture header of 0 bytes"),
     (BOTTOM_FIRST, at(PICTURE + 1, 0, 0, 0, 15), "slice table of 4 slices at byte 164 runs past"),
 ]
@@ -196,6 +198,17 @@ def value_or_error(function, *args):
         return error
 
 
+def follow(walk, sample):
+    """Answer a walk that asks for nothing outside the sample, and never for nothing."""
+    try:
+        ranges = next(walk)
+        while True:
+            assert all(0 <= start < stop <= len(sample) for start, stop in ranges)
+            ranges = walk.send([sample[start:stop] for start, stop in ranges])
+    except StopIteration as end:
+        return end.value
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_value_or_an_error_of_ours(data):
@@ -216,10 +229,30 @@ def test_any_damage_gives_a_value_or_an_error_of_ours(kind, changes):
         sample[position] = value
     value_or_error(check_frame, sample)
     value_or_error(crop_frame, sample)
+    value_or_error(follow, walk_crop(len(sample)), sample)
     if not isinstance(value_or_error(check_frame, sample), CamhdError):
         interlaced = parse_frame_header(sample).interlaced
         assert crop_frame(sample).data
         assert not interlaced or crop_field(sample, 1).data
+
+
+def test_a_long_slice_table_is_read_to_its_end():
+    sample = sample_of(TALL)
+    (picture,) = follow(walk_frame(len(sample)), sample).pictures
+    assert picture.slice_size.shape == (1025, 3)
+    assert picture.stop == len(sample)
+
+
+def test_layouts_cannot_be_written_to():
+    (picture,) = check_frame(sample_of(PROGRESSIVE)).pictures
+    with pytest.raises(ValueError, match="read-only"):
+        picture.slice_offset[0, 0] = 0
+
+
+@pytest.mark.parametrize("frame_size", [100, 160, 172, 200])
+def test_a_frame_that_denies_its_own_length_is_not_asked_for_what_lies_beyond(frame_size):
+    sample = at(0, *frame_size.to_bytes(4))(bytearray(sample_of(TALL) * 2))
+    assert isinstance(value_or_error(follow, walk_crop(len(sample)), sample), FrameDecodeError)
 
 
 def test_values_pickle():

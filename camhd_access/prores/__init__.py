@@ -8,13 +8,14 @@ DC coefficients alone. Everything here takes bytes and gives values; nothing is 
 from camhd_access.prores.crop import CroppedFrame, crop_field, crop_frame, walk_crop
 from camhd_access.prores.header import FrameHeader, parse_frame_header
 from camhd_access.prores.preview import decode_preview
-from camhd_access.prores.slices import Frame, Picture, check_frame, run_walk, walk_frame
+from camhd_access.prores.slices import Frame, Picture, Walk, check_frame, run_walk, walk_frame
 
 __all__ = [
     "CroppedFrame",
     "Frame",
     "FrameHeader",
     "Picture",
+    "Walk",
     "check_frame",
     "crop_field",
     "crop_frame",

@@ -221,6 +221,8 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
     first = yield from _walk_picture(head[header.picture_offset :], header, header.picture_offset)
     if min(n_pictures, header.n_pictures) == 1:
         return Frame(header, (first,))
+    if first.stop == header.frame_size:
+        raise FrameDecodeError(f"frame ends at byte {first.stop}, before its second field")
     (head,) = yield [(first.stop, min(first.stop + first.head_size, header.frame_size))]
     second = yield from _walk_picture(head, header, first.stop)
     if second.log2_slice_width != first.log2_slice_width:
@@ -231,10 +233,9 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
 def _walk_picture(head: ByteData, header: FrameHeader, start: int) -> Walk[Picture]:
     """Walk to the end of the slice table of the picture at `start`, of which `head` is known."""
     shape, log2_slice_width = _parse_picture_header(head, header, start)
-    n_missing = (head[0] >> 3) + 2 * shape[0] * shape[1] - len(head)
-    if n_missing > 0:
-        known = start + len(head)
-        (more,) = yield [(known, min(known + n_missing, header.frame_size))]
+    table_stop = min((head[0] >> 3) + 2 * shape[0] * shape[1], int.from_bytes(head[1:5]))
+    if table_stop > len(head):
+        (more,) = yield [(start + len(head), start + table_stop)]
         head = b"".join((head, more))
     return _parse_slice_table(head, start, shape=shape, log2_slice_width=log2_slice_width)
 
@@ -285,10 +286,12 @@ def _parse_slice_table(
         raise FrameDecodeError(
             f"slices end at byte {stops[-1]}, after the end {start + size} of the picture at byte {start}"
         )
+    layout = np.stack((stops - sizes, sizes)).reshape(2, *shape)
+    layout.flags.writeable = False
     return Picture(
         start=start,
         size=size,
         log2_slice_width=log2_slice_width,
-        slice_offset=(stops - sizes).reshape(shape),
-        slice_size=sizes.reshape(shape),
+        slice_offset=layout[0],
+        slice_size=layout[1],
     )
