@@ -33,9 +33,6 @@ from camhd_access.ranges import ByteRange
 
 __all__ = ["RangeCacheFileSystem"]
 
-# What filesystems call the entity tag, or the time of the last change.
-_VERSION_KEYS = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
-
 
 class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
     """An fsspec filesystem that keeps on disk what is read through it: `lazy::https://host/movie.mov`.
@@ -216,10 +213,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return self.offline or self.revalidate is None or 0 <= time.time() - checked < self.revalidate
 
     async def _remember(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
-        marks = [info[key] for key in _VERSION_KEYS if info.get(key) is not None]
-        own = f"{marks[0]}:{info.get('size')}" if marks else None
-        info = info | {"validator": info.get("validator", own), "is_kept": bool(marks)}
-        if marks:
+        mark = _version_mark(info)
+        info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
+        if mark:
             await asyncio.to_thread(self.folder.save_info, self._url(path), info)
         self._infos[path] = info
         return info
@@ -229,7 +225,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return None if copy is None else describe_copy(path, copy)
 
     def _version(self, path: str, info: dict[str, Any]) -> FileVersion:
-        return FileVersion(self._url(path), info["validator"], is_kept=info["is_kept"])
+        return FileVersion(self._url(path), info["validator"], is_kept=_version_mark(info) is not None)
 
     async def _info_of_version(self, path: str, validator: str | None) -> dict[str, Any]:
         """What is known of `path`, once it is sure to be the version that was asked for."""
@@ -381,6 +377,12 @@ class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has 
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes = self.fs.cat_file(self.path, start, end, **self.kwargs)
         return data
+
+
+def _version_mark(info: dict[str, Any]) -> str | None:
+    """What tells versions of a file apart besides its size, by the names that filesystems have for it."""
+    keys = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
+    return next((str(info[key]) for key in keys if info.get(key) is not None), None)
 
 
 def _make_target(

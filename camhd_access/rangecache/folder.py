@@ -15,7 +15,6 @@ line a kind of trouble and process, and answers as if nothing were kept. What a 
 """
 
 import fcntl
-import functools
 import json
 import logging
 import os
@@ -46,6 +45,7 @@ from camhd_access.ranges import ByteRange
 __all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyReport"]
 
 _logger = logging.getLogger("camhd_access.rangecache")
+_warned: set[tuple[Path, str]] = set()
 _INFO = "info"
 _INFO_MODE = 0o644
 
@@ -93,7 +93,7 @@ class VerifyReport:
     n_blocks: int
     """Blocks whose checksum is right."""
     n_damaged: int
-    """Blocks, and files that are none, that were deleted."""
+    """Damaged blocks and descriptions, and files that are neither, all deleted now."""
 
 
 class CacheFolder:
@@ -125,8 +125,8 @@ class CacheFolder:
             for wanted in ranges:
                 pieces += read_pieces(self._version_folder(version), wanted, damaged)
         for path in damaged:
-            _warn_once(self.path, "holds damaged blocks; they are deleted and fetched again")
-            with self._tolerance():
+            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
+            with suppress(OSError):
                 self._delete(path)
         return pieces
 
@@ -141,29 +141,33 @@ class CacheFolder:
                     block = Block.of(piece.start + offset, part)
                     self._write_file(self._version_folder(version) / block.path, part, USED_ONCE)
 
-    def open_locks(self) -> FetchLocks | None:
-        """The means to be the only one to fetch something; None where the folder does not allow it."""
+    def claim(self, url: str, ranges: list[ByteRange]) -> tuple[list[ByteRange], FetchLocks | None]:
+        """Those of `ranges` that nobody else is fetching, and what keeps them ours until it is closed.
+
+        All of them, and None, where the folder knows no locks.
+        """
         with self._tolerance():
             self._root.mkdir(parents=True, exist_ok=True)
-            return FetchLocks(self._root / "locks")
-        return None
+            locks = FetchLocks(self._root / "locks")
+            return locks.take(url, ranges), locks
+        return ranges, None
 
     def load_info(self, url: str) -> Remembered | None:
         """What is remembered of a remote file."""
         with self._tolerance(), suppress(FileNotFoundError):
-            checksum, _, text = (self._url_folder(url) / _INFO).read_bytes().partition(b" ")
-            if checksum == b"%08x" % zlib.crc32(text):
-                return Remembered(**json.loads(text))
-            _warn_once(self.path, "holds damaged descriptions of files; they are fetched again")
+            content = (self._url_folder(url) / _INFO).read_bytes()
+            if (remembered := _parse_info(content)) is not None:
+                return remembered
+            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
         return None
 
     def save_info(self, url: str, info: dict[str, Any]) -> None:
         """Remember `info` as true now, and drop the blocks of other versions."""
         text = json.dumps({"info": info, "checked": time.time()}, default=str).encode()
         with self._tolerance():
-            self._write_file(self._url_folder(url) / _INFO, b"%08x " % zlib.crc32(text) + text, _INFO_MODE)
+            self._write_file(self._url_folder(url) / _INFO, _checksum(text) + b" " + text, _INFO_MODE)
         current = self._version_folder(FileVersion(url, info["validator"]))
-        with self._tolerance():
+        with self._tolerance(), suppress(FileNotFoundError):
             for folder in self._url_folder(url).iterdir():
                 if folder.is_dir() and folder != current:
                     self._drop(folder)
@@ -198,12 +202,9 @@ class CacheFolder:
         """Read all blocks and delete those that are damaged. Does not count as using them."""
         n_blocks = n_damaged = 0
         for entry in self._quota.entries():
-            if entry.path.name == _INFO:
-                continue
-            block = Block.parse(entry.path.name)
             with suppress(FileNotFoundError):
-                if block is not None and is_sound(entry.path, block):
-                    n_blocks += 1
+                if _is_sound(entry.path):
+                    n_blocks += entry.path.name != _INFO
                 else:
                     self._delete(entry.path)
                     n_damaged += 1
@@ -244,6 +245,8 @@ class CacheFolder:
             written = 0
             while written < len(data):  # a disk that is nearly full takes a part
                 written += os.write(fd, data[written:])
+            now = time.time_ns()  # finer than the clock by which the kernel notes it
+            os.utime(fd, ns=(now, now))
             _move(scratch, path)
         except BaseException:
             scratch.unlink(missing_ok=True)
@@ -269,7 +272,23 @@ class CacheFolder:
         try:
             yield
         except OSError as error:
-            _warn_once(self.path, f"cannot be used ({error.strerror or error}); reading on without it")
+            _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")
+
+
+def _is_sound(path: Path) -> bool:
+    if path.name == _INFO:
+        return _parse_info(path.read_bytes()) is not None
+    block = Block.parse(path.name)
+    return block is not None and is_sound(path, block)
+
+
+def _parse_info(content: bytes) -> Remembered | None:
+    checksum, _, text = content.partition(b" ")
+    return Remembered(**json.loads(text)) if checksum == _checksum(text) else None
+
+
+def _checksum(text: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(text)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -282,6 +301,8 @@ def _move(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-@functools.cache
-def _warn_once(path: Path, trouble: str) -> None:
-    _logger.warning("the cache folder %s %s", path, trouble)
+def _warn_once(path: Path, kind: str, message: str) -> None:
+    """Log the first trouble of each kind with each folder, in this process."""
+    if (path, kind) not in _warned:
+        _warned.add((path, kind))
+        _logger.warning("the cache folder %s %s", path, message)

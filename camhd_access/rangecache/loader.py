@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from camhd_access.errors import TruncatedResponseError
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.rangecache.blocks import Piece, missing_ranges, overlapping
 from camhd_access.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.ranges import ByteRange, plan_spans
@@ -24,8 +24,8 @@ __all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
 Answer = bytes | Exception
 """What became of a range."""
 
-_LOCK_POLL_SECONDS = 0.005
-_LOCK_PATIENCE_SECONDS = 30.0  # longer than a fetch may take: whoever holds a lock still is stopped, or hangs
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
+_PATIENCE_SECONDS = 30.0  # longer than a fetch may take: whoever holds a lock still is stopped, or hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class RangeLoader:
         pieces = sorted(pieces + brought, key=lambda piece: piece.start)
         n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
         self.count(hits=len(ranges) - n_misses, misses=n_misses)
-        return {r: _answer(version, r, pieces, failures) for r in ranges}
+        return {r: _answer(r, pieces, failures) for r in ranges}
 
     async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
         pieces = await asyncio.to_thread(self._folder.read, version, ranges)
@@ -134,20 +134,15 @@ class RangeLoader:
         async with aclosing(claim(self._folder, version.url, gaps)) as batches:
             async for batch in batches:
                 # Whoever held the claim before may have brought it.
-                found = await self._read(version, batch)
+                pieces += (found := await self._read(version, batch))
                 holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
-                answers = await self._fetch(version, holes, max_gap) if holes else []
-                fetched = [
-                    Piece(h.start, memoryview(a))
-                    for h, a in zip(holes, answers, strict=True)
-                    if isinstance(a, bytes)
-                ]
-                failures += [
-                    Failure(*h, a) for h, a in zip(holes, answers, strict=True) if isinstance(a, Exception)
-                ]
-                self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
-                await asyncio.to_thread(self._folder.write, version, fetched)
-                pieces += found + fetched
+                if holes:
+                    answers = await self._fetch(version, holes, max_gap)
+                    fetched, failed = _sort(version, holes, answers)
+                    self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
+                    await asyncio.to_thread(self._folder.write, version, fetched)
+                    pieces += fetched
+                    failures += failed
         return pieces, failures
 
 
@@ -160,30 +155,47 @@ async def claim(folder: CacheFolder, url: str, ranges: list[ByteRange]) -> Async
     longer than any fetch takes.
     """
     pending = ranges
-    patience_ends = time.monotonic() + _LOCK_PATIENCE_SECONDS
+    pause_seconds = _SHORTEST_PAUSE_SECONDS
+    patience_ends = time.monotonic() + _PATIENCE_SECONDS
     while pending:
-        locks = await asyncio.to_thread(folder.open_locks)
+        batch, locks = await asyncio.to_thread(folder.claim, url, pending)
+        if time.monotonic() > patience_ends:
+            batch = pending
         try:
-            batch = locks.take(url, pending) if locks and time.monotonic() < patience_ends else pending
             if batch:
                 yield batch
-            pending = [r for r in pending if r not in batch]
         finally:
             if locks is not None:
-                locks.close()
+                await asyncio.to_thread(locks.close)
+        pending = [r for r in pending if r not in batch]
         if pending:
-            await asyncio.sleep(_LOCK_POLL_SECONDS)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(1.5 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
 
-def _answer(version: FileVersion, wanted: ByteRange, pieces: list[Piece], failures: list[Failure]) -> Answer:
+def _sort(
+    version: FileVersion, ranges: list[ByteRange], answers: list[Answer]
+) -> tuple[list[Piece], list[Failure]]:
+    """Answers that hold what was asked for, and those that do not."""
+    pieces = []
+    failures = []
+    for wanted, answer in zip(ranges, answers, strict=True):
+        if isinstance(answer, Exception):
+            failures.append(Failure(*wanted, answer))
+        elif len(answer) != wanted.n_bytes:
+            kind = TruncatedResponseError if len(answer) < wanted.n_bytes else RemoteFileError
+            what = f"{wanted.n_bytes} bytes from {wanted.start} on were asked for, {len(answer)} came"
+            failures.append(Failure(*wanted, kind(f"{version.url}: {what}")))
+        else:
+            pieces.append(Piece(wanted.start, memoryview(answer)))
+    return pieces, failures
+
+
+def _answer(wanted: ByteRange, pieces: list[Piece], failures: list[Failure]) -> Answer:
     """The bytes of `wanted`, from pieces in order that do not overlap."""
     if failed := overlapping(failures, wanted):
         return failed[0].error
     parts = overlapping(pieces, wanted)
-    if any(missing_ranges(wanted, parts)):
-        return TruncatedResponseError(
-            f"{version.url}: fewer bytes came than bytes {wanted.start} to {wanted.stop}"
-        )
-    if len(parts) == 1 and len(parts[0].data) == wanted.n_bytes and isinstance(parts[0].data.obj, bytes):
-        return parts[0].data.obj if len(parts[0].data.obj) == wanted.n_bytes else bytes(parts[0].data)
+    if len(parts) == 1 and isinstance(whole := parts[0].data.obj, bytes) and len(whole) == wanted.n_bytes:
+        return whole  # one block, all of it: no copy
     return b"".join(part.data[max(0, wanted.start - part.start) : wanted.stop - part.start] for part in parts)

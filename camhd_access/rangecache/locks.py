@@ -3,7 +3,7 @@
 The file stands for all remote files at once: each has a slot of 2^40 bytes in it, and the lock on a byte of
 the slot is the lock on that byte of the remote file. Locks of ranges that do not overlap do not meet, so
 neighbours are fetched side by side; those that do overlap wait only as long as both are under way. Two
-files in one slot (1 in 8 million) or beyond a tebibyte wait for each other without need, which does no
+files in one slot (1 in 4 million) or beyond a tebibyte wait for each other without need, which does no
 harm.
 
 Linux locks belong to the open file (`F_OFD_SETLK`), so they hold between threads too. Elsewhere they belong
@@ -65,7 +65,7 @@ class FetchLocks:
 
 
 @contextmanager
-def exclusive(fd: int, *, patience_seconds: float = 5.0) -> Iterator[None]:
+def exclusive(fd: int, *, patience_seconds: float = 2.0) -> Iterator[None]:
     """A context in which no other process (or thread with its own `fd`) holds the same file.
 
     Raises

@@ -6,10 +6,10 @@ process killed in between leaves the number too high, never too low. Only when r
 walked, and the number set to what is really there. The file carries a checksum; without it, or where it is
 damaged, the folder is walked too.
 
-What goes first: blocks used once, oldest first, as long as they hold more than half of the quota; otherwise
-whatever was not used for the longest time. So a scan of a whole movie pushes out its own blocks, and what
-others use again and again keeps half of the quota at least; while a new set of frames, if it fits in half
-of the quota, is all there when it is asked for the second time.
+What goes first: as long as the blocks that were used again hold half of the quota or less, the oldest of those
+used once; otherwise whatever was not used for the longest time. So a scan of a whole movie pushes out its own
+blocks, not what others use again and again; and a new set of frames, if it fits in half of the quota, is all
+there when it is asked for the second time.
 """
 
 import fcntl
@@ -138,12 +138,12 @@ def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[E
     """Yield `entries`, the first to go first (see the module's text)."""
     once = sorted((e for e in entries if not e.used_again), reverse=True)
     again = sorted((e for e in entries if e.used_again), reverse=True)
-    once_bytes = sum(e.n_bytes for e in once)
+    again_bytes = sum(e.n_bytes for e in again)
     while once or again:
-        if once and (not again or once_bytes > fair_share_bytes or once[-1] < again[-1]):
-            once_bytes -= once[-1].n_bytes
+        if once and (again_bytes <= fair_share_bytes or once[-1] < again[-1]):
             yield once.pop()
         else:
+            again_bytes -= again[-1].n_bytes
             yield again.pop()
 
 
