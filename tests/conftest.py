@@ -1,6 +1,7 @@
-"""Fixtures that several test modules share: the same folder behind real web servers."""
+"""Fixtures that several test modules share: real web servers, and a faulty one."""
 
 import pytest
+from origin import running_origin
 from webservers import start_apache, start_nginx
 
 START = {"apache": start_apache, "nginx": start_nginx}
@@ -17,3 +18,10 @@ def webserver(request, web_root, tmp_path_factory):
     """A real web server, of each kind in turn: see `webservers.WebServer`."""
     with START[request.param](web_root, tmp_path_factory.mktemp(request.param)) as server:
         yield server
+
+
+@pytest.fixture
+def origin():
+    """A web server that misbehaves as it is told: see `origin.Origin`."""
+    with running_origin() as running:
+        yield running

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from yarl import URL
+
 from camhd_access.errors import (
     RangeNotSupportedError,
     RemoteFileChangedError,
@@ -30,6 +32,7 @@ __all__ = [
     "parse_retry_after",
     "range_header",
     "read_partial_headers",
+    "readable_url",
     "refuse_encoding",
     "status_fault",
 ]
@@ -101,6 +104,11 @@ class Version:
             )
         self.validator = facts.validator
         self.facts = facts
+
+
+def readable_url(url: str) -> str:
+    """`url` for messages and logs: without a password, and without a query, which may hold a signature."""
+    return str(URL(url).with_user(None).with_query(None)) if URL(url).host else url
 
 
 def range_header(wanted: ByteRange) -> str:

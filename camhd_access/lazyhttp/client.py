@@ -35,6 +35,7 @@ from camhd_access.lazyhttp.answers import (
     parse_content_length,
     range_header,
     read_partial_headers,
+    readable_url,
     refuse_encoding,
     status_fault,
 )
@@ -142,7 +143,9 @@ class Client:
     def version(self, url: str, validator: str | None) -> Version:
         """The version that answers must be of: `validator`, or whichever the first answer tells."""
         facts = self.facts.get(url)
-        return Version(url, validator, facts if facts and facts.validator == validator else None)
+        return Version(
+            readable_url(url), validator, facts if facts and facts.validator == validator else None
+        )
 
     async def fetch(self, url: str, wanted: ByteRange, version: Version) -> list[bytes]:
         """The bytes of `wanted` that the file has, as they arrived; a start below 0 means the last bytes.
@@ -172,7 +175,7 @@ class Client:
             _check_complete(missing.n_bytes)
 
         try:
-            await self._persist(f"{_shown(url)}, {range_header(wanted)}", wanted.n_bytes, attempt)
+            await self._persist(f"{readable_url(url)}, {range_header(wanted)}", wanted.n_bytes, attempt)
         except UnsatisfiableRangeError:
             self.facts.pop(url, None)
             facts = await self.probe(url)
@@ -203,9 +206,9 @@ class Client:
                 size, _ = read_partial_headers(response.status, response.headers, first)
                 return self._learn(url, response, size)
 
-        told = await self._persist(f"HEAD {_shown(url)}", 0, head)
+        told = await self._persist(f"HEAD {readable_url(url)}", 0, head)
         if told is None:
-            told = await self._persist(f"{_shown(url)}, bytes=0-0", 1, get)
+            told = await self._persist(f"{readable_url(url)}, bytes=0-0", 1, get)
         return told
 
     async def fetch_page(
@@ -245,7 +248,7 @@ class Client:
             _check_complete((length or received) - received)
             return Page(str(response.url), b"".join(chunks))
 
-        return await self._persist(_shown(url), 0, attempt)
+        return await self._persist(readable_url(url), 0, attempt)
 
     def _learn(self, url: str, response: aiohttp.ClientResponse, size: int | None) -> FileFacts:
         """Facts of the file from the headers of an answer about it; remembered under `url`."""
@@ -288,7 +291,7 @@ class Client:
                     yield response
                     return
                 target = self._redirect_target(origin, target, response.headers.get("Location", ""))
-        raise Fault(f"more than {_MAX_REDIRECTS} redirects, the last to {_shown(str(target))}")
+        raise Fault(f"more than {_MAX_REDIRECTS} redirects, the last to {readable_url(str(target))}")
 
     def _redirect_target(self, origin: URL, source: URL, location: str) -> URL:
         try:
@@ -318,7 +321,8 @@ class Client:
                     response = await connections.session.request(
                         method, target, headers=headers, allow_redirects=False
                     )
-                    logger.debug("%s %s %s: %d", method, target, headers.get("Range", ""), response.status)
+                    asked = headers.get("Range", "")
+                    logger.debug("%s %s %s: %d", method, readable_url(str(target)), asked, response.status)
                     yield response
             except RemoteFileError:
                 raise
@@ -358,11 +362,6 @@ def _parse_url(url: str) -> URL:
 def _same_host(a: URL, b: URL) -> bool:
     """Whether what is meant for `a` may go to `b`: same name and port, or both on their default ports."""
     return a.host == b.host and (a.port == b.port or (a.is_default_port() and b.is_default_port()))
-
-
-def _shown(url: str) -> str:
-    """`url` for messages and logs, without password and without a query, which may hold a signature."""
-    return str(URL(url).with_user(None).with_query(None))
 
 
 def _check_complete(n_missing: int) -> None:

@@ -93,6 +93,8 @@ class Connections:
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
         )
+        # aiohttp would send a request that got no answer once more by itself: uncounted, and without a pause.
+        self.session._retry_connection = False  # noqa: SLF001
         self.requests = self.bytes = self.retries = 0
         self.seconds = 0.0
         self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(

@@ -19,7 +19,7 @@ from fsspec.utils import stringify_path
 from yarl import URL
 
 from camhd_access.errors import RangeNotSupportedError, RemoteFileError, RemoteFileNotFoundError
-from camhd_access.lazyhttp.answers import Version, clip_range
+from camhd_access.lazyhttp.answers import Version, clip_range, readable_url
 from camhd_access.lazyhttp.client import Client, Settings
 from camhd_access.lazyhttp.connections import TransferStats
 from camhd_access.lazyhttp.listings import parse_listing
@@ -181,7 +181,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             entries = [await self._info(url)]
         else:
             if page is None:
-                raise RemoteFileError(f"{url}/: too long for a directory listing")
+                raise RemoteFileError(f"{readable_url(url)}: too long for a directory listing")
             entries = [
                 {"name": f"{url}/{entry.name}", "size": entry.size, "type": entry.type}
                 for entry in parse_listing(page.body.decode(errors="replace"), page.url)
@@ -326,7 +326,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         if version.size is None:
             version.check(self._client.facts.get(url) or await self._client.probe(url))
         if version.size is None:
-            raise RemoteFileError(f"{url}: the server does not tell how long the file is")
+            raise RemoteFileError(f"{readable_url(url)}: the server does not tell how long the file is")
         return version.size
 
     def _open(
@@ -348,7 +348,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             info = self.info(path)
             size, validator = info["size"], info["validator"]
         if size is None:
-            raise RemoteFileError(f"{path}: the server does not tell how long the file is")
+            raise RemoteFileError(f"{readable_url(path)}: of unknown length, use cat_file")
         return LazyHTTPFile(
             self,
             path,

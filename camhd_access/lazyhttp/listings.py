@@ -15,6 +15,7 @@ from typing import Literal
 from yarl import URL
 
 from camhd_access.errors import RemoteFileError
+from camhd_access.lazyhttp.answers import readable_url
 
 __all__ = ["ListingEntry", "parse_listing"]
 
@@ -97,7 +98,8 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
         ):  # of two links the icon's comes first, the size with the second
             entries[entry.name] = entry
     if not entries and not parser.title.strip().lower().startswith("index of"):
-        raise RemoteFileError(f"{base_url}: not a directory listing (titled {parser.title.strip()!r})")
+        title = parser.title.strip()
+        raise RemoteFileError(f"{readable_url(base_url)}: not a directory listing (its title: {title!r})")
     return list(entries.values())
 
 
