@@ -1,6 +1,7 @@
 """Frames out of enormous movies on a plain web server, without downloading the movies."""
 
 from camhd_access._version import __version__
+from camhd_access.archive import OOI_ARCHIVE, Archive, open_archive
 from camhd_access.arrays import open_movie
 from camhd_access.errors import (
     CamhdError,
@@ -20,6 +21,8 @@ from camhd_access.quicktime import MovieIndex
 from camhd_access.reader import MovieReader, ReadPlan
 
 __all__ = [
+    "OOI_ARCHIVE",
+    "Archive",
     "CamhdError",
     "FrameDecodeError",
     "FrameIndexError",
@@ -36,5 +39,6 @@ __all__ = [
     "UnsupportedCodecError",
     "UnsupportedMovieError",
     "__version__",
+    "open_archive",
     "open_movie",
 ]
