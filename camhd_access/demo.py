@@ -32,7 +32,7 @@ FRAMES_PER_MOVIE = 48
 """Length of the synthetic movies."""
 
 MIDDLE = 0.42, 0.6
-"""Part of the movie that is averaged; the synthetic camera rests there, so that only what drifts is blurred."""
+"""Part of the movie that is averaged; the synthetic camera rests there, so only what drifts is blurred."""
 
 Print = Callable[[str], None]
 
@@ -61,10 +61,7 @@ class _Costs:
         return "\n".join(lines)
 
 
-def run_demo(url: str | None, *, output: Path, echo: MIDDLE = 0.42, 0.6
-"""Part of the movie that is averaged; the synthetic camera rests there, so that only what drifts is blurred."""
-
-Print = print) -> None:
+def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
     """Do the main job on the movie at `url`, or on a synthetic archive, and draw `output`.
 
     Parameters
