@@ -293,7 +293,7 @@ def test_hidden_are_the_frames_that_libav_drops(edits, version):
     ("edit", "n_hidden_before", "n_hidden_behind"),
     [
         ((0, 2002, 1), 2, 0),  # no duration: to the end
-        ((1000, 2500, 0), 2, 20),  # stands still on the frame at 2500 ticks, which is number 2
+        ((1000, 2002, 0), 2, 20),  # stands still on the frame at 2002 ticks, which is number 2
         ((1001, 0, 2), 0, 21),  # twice as fast: one frame's time shows two
         ((1001, 500, 1), 0, 21),  # half of two frames
         ((1 << 62, 22 * 1001, 1), 22, 0),
@@ -308,6 +308,18 @@ def test_hidden_by_hand(edit, n_hidden_before, n_hidden_behind):
     assert (
         parse(movie).hidden.tolist() == [True] * n_hidden_before + [False] * shown + [True] * n_hidden_behind
     )
+
+
+def test_hidden_where_ticks_do_not_divide():
+    # 1002 ticks of 1/30001 s end within the second frame, by a hair
+    movie = atoms.movie([replace(VIDEO, edits=[(1002, 0, 1)])], header=atoms.mvhd(timescale=30001))
+    assert np.flatnonzero(~parse(movie).hidden).tolist() == [0, 1]
+
+
+def test_a_frame_of_no_duration_is_shown_if_its_moment_is():
+    track = replace(VIDEO, samples=atoms.samples(4), durations=[10, 0, 0, 10], edits=[(5, 10, 1)])
+    movie = atoms.movie([track], header=atoms.mvhd(timescale=30000))
+    assert parse(movie).hidden.tolist() == [True, False, False, False]
 
 
 def test_one_disabled_video_track_is_read_and_enabled_beats_disabled():
@@ -382,6 +394,8 @@ def test_frames_may_be_the_same_bytes_but_not_share_some():
         track = replace(VIDEO, samples=[b"x" * 100] * len(offsets), samples_per_chunk=[1])
         return atoms.movie([track], place=atoms.co64(offsets))
 
+    empty = replace(VIDEO, samples=[b"x" * 100, b"", b"", b"x"], samples_per_chunk=[1])
+    assert parse(atoms.movie([empty], place=atoms.co64([100, 100, 150, 200]))).size[1] == 0
     for offsets in ([300, 200, 100], [100, 200, 100, 100]):
         movie = placed(*offsets)
         assert parse(movie).offset.tolist() == offsets

@@ -218,7 +218,8 @@ HOSTILE = {
         1, stsd=atoms.full("stsd", struct.pack(">I", BIG // 8), atoms.atom("apcn") * (BIG // 8))
     ),
     "deep nesting": lambda: b"".join(
-        struct.pack(">I4s", BIG - i, b"trak" if i else b"moov") for i in range(0, BIG, 8)
+        struct.pack(">I4s", n_left, b"trak" if n_left < 8 << 20 else b"moov")
+        for n_left in range(8 << 20, 0, -8)
     ),
     "offsets beyond 2^62": lambda: stbl(1, place=atoms.co64([1 << 63])),
     "offsets that sizes carry over 2^63": lambda: stbl(
@@ -226,6 +227,7 @@ HOSTILE = {
     ),
     "runs of chunks that descend": lambda: stbl(4, stsc=atoms.table("stsc", [(1, 1, 1), (1, 3, 1)], "III")),
     "runs of chunks that begin late": lambda: stbl(4, stsc=atoms.table("stsc", [(2, 4, 1)], "III")),
+    "more runs than frames": lambda: stbl(2, stts=atoms.table("stts", [(2, 1), (0, 1), (0, 1)], "II")),
     "chunks of no samples": lambda: stbl(
         4, stsc=atoms.table("stsc", [(1, 4, 1), (2, 0, 1)], "III"), place=atoms.stco([0, 0])
     ),

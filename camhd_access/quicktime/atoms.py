@@ -45,8 +45,6 @@ def parse_header(data: bytes | memoryview, position: int = 0) -> AtomHeader | No
             return None
         (size,) = struct.unpack_from(">Q", data, position + 8)
         n_bytes = 16
-        if not size:
-            return None
     if 0 < size < n_bytes:
         return None
     return AtomHeader(code.decode("latin-1"), n_bytes, size)

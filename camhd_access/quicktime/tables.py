@@ -134,10 +134,10 @@ def _chunk_runs(stbl: Atom, n_frames: int) -> _ChunkRuns:
     chunk_offset = place.table(">u4" if place.type == "stco" else ">i8")
     rows = stsc.table(_STSC_ROW)
     first = rows["first_chunk"]
-    if len(rows) > len(chunk_offset) or (len(rows) and first[-1] > len(chunk_offset)):
-        raise stsc.error(f"speaks of more than the {len(chunk_offset)} chunks that {place.type} places")
     if not len(rows) or first[0] != 1 or (first[1:] <= first[:-1]).any():
         raise stsc.error("its runs of chunks do not begin at chunk 1 and ascend")
+    if first[-1] > len(chunk_offset):
+        raise stsc.error(f"speaks of chunk {first[-1]}; {place.type} places {len(chunk_offset)}")
     if not rows["n_samples"].all():
         raise stsc.error("has chunks without samples")
     n_chunks = np.diff(np.append(first.astype(np.int64), len(chunk_offset) + 1))
