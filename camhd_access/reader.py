@@ -143,15 +143,18 @@ class MovieReader:
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.urlpath = os.fspath(urlpath)
-        movie = _open_movies.open(open_source(self.urlpath, cache=cache, storage_options=storage_options))
-        self._arguments = {"cache": cache, "storage_options": storage_options}
+        urlpath = os.fspath(urlpath)
+        source = open_source(urlpath, cache=cache, storage_options=storage_options)
+        self._adopt(urlpath, _open_movies.open(source))
+
+    def _adopt(self, urlpath: str, movie: _OpenMovie) -> None:
+        self.urlpath = urlpath
         self._source = movie.source
         self._index = movie.index
         self.file_size = movie.file_size
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.urlpath, self._arguments, self._source.version)
+        return _reopen, (self.urlpath, self._source)
 
     def __repr__(self) -> str:
         n, height, width = self.shape
@@ -305,11 +308,13 @@ class MovieReader:
         return ReadPlan(len(spans), sum(span.n_bytes for span in spans), len(stack.frames))
 
 
-def _reopen(urlpath: str, arguments: Mapping[str, Any], version: str | None) -> MovieReader:
+def _reopen(urlpath: str, source: ByteSource) -> MovieReader:
     """A reader of the same version of the same movie, in another process."""
-    reader = MovieReader(urlpath, **arguments)
-    if reader._source.version != version:  # noqa: SLF001 - its own class
+    movie = _open_movies.open(replace(source, version=None))
+    if movie.source != source:
         raise RemoteFileChangedError(f"{urlpath} was replaced since it was opened elsewhere; open it again")
+    reader = MovieReader.__new__(MovieReader)
+    reader._adopt(urlpath, movie)  # noqa: SLF001 - its own class
     return reader
 
 

@@ -18,7 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from camhd_access.errors import RemoteFileChangedError
+from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.lazyhttp import LazyHTTPFileSystem
 from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.ranges import ByteRange, Span, plan_spans
@@ -52,7 +52,12 @@ class ByteSource:
     @property
     def size(self) -> int:
         """Bytes of the file; costs no request once anything of the file was read."""
-        return int(self.filesystem.info(self.path)["size"])
+        info = self.filesystem.info(self.path)
+        if info["type"] == "directory":
+            raise InvalidMovieError(f"{self.path} is a folder, not a movie: open one of the files in it")
+        if info["size"] is None:
+            raise RemoteFileError(f"{self.path}: the server does not tell how long the file is")
+        return int(info["size"])
 
     def pinned(self) -> "ByteSource":
         """The same file, held to the version that it has now."""
