@@ -1,8 +1,12 @@
 """Fixtures that several test modules share: real web servers, and a faulty one."""
 
+import numpy as np
 import pytest
+from oracle import read_by_libav
 from origin import running_origin
 from webservers import start_apache, start_nginx
+
+from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
 
 START = {"apache": start_apache, "nginx": start_nginx}
 
@@ -25,3 +29,46 @@ def origin():
     """A web server that misbehaves as it is told: see `origin.Origin`."""
     with running_origin() as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory):
+    """A cache folder that is not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMHD_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def movie_path(tmp_path_factory):
+    """A movie of 40 numbered frames, 320x192, interlaced, named and timed as one of the camera."""
+    path = tmp_path_factory.mktemp("movie") / "CAMHDA301-20161113T000000Z.mov"
+    write_movie(path, n_frames=40, width=320, height=192, start_time=np.datetime64("2016-11-13T00:00:03"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def movie_by_libav(movie_path):
+    """The same movie as libav has it."""
+    return read_by_libav(movie_path)
+
+
+@pytest.fixture(scope="session")
+def sparse_path(tmp_path_factory):
+    """A movie of 25,000 frames and 13 GB, nearly all of them holes; frames 0 and 7200 are there."""
+    path = tmp_path_factory.mktemp("sparse") / "CAMHDA301-20161113T000000Z.mov"
+    write_sparse_movie(path, start_time=np.datetime64("2016-11-13T00:00:03"))
+    return path
+
+
+@pytest.fixture
+def served_movie(movie_path):
+    """The folder of `movie_path` on a small web server that counts what it sends."""
+    with serve_folder(movie_path.parent) as server:
+        yield server
+
+
+@pytest.fixture
+def movie_url(served_movie, movie_path):
+    """Where it serves the movie."""
+    return served_movie.url + movie_path.name
