@@ -38,7 +38,7 @@ from camhd_access.rangecache.blocks import (
     read_pieces,
 )
 from camhd_access.rangecache.locks import FetchLocks
-from camhd_access.rangecache.quota import Quota, disk_bytes
+from camhd_access.rangecache.quota import Quota, disk_bytes, walk
 from camhd_access.rangecache.settings import default_cache_dir, default_max_bytes
 from camhd_access.ranges import ByteRange
 
@@ -226,22 +226,20 @@ class CacheFolder:
         if n_bytes > self.max_bytes:
             return
         self._quota.scratch.mkdir(parents=True, exist_ok=True)
-        replaced = disk_bytes(path.stat().st_size) if path.exists() else 0
+        surplus = _size_on_disk(path)  # of the file that is replaced, as a rule none
         self._quota.reserve(n_bytes)
         try:
             self._place(path, data, mode)
         except BaseException:
-            replaced = n_bytes
+            surplus = n_bytes
             raise
         finally:
-            if replaced:
-                self._quota.give_back(replaced)
+            if surplus:
+                self._quota.give_back(surplus)
 
     def _place(self, path: Path, data: bytes | memoryview, mode: int) -> None:
-        scratch = self._quota.scratch / secrets.token_hex(8)
-        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        scratch, fd = self._open_scratch(mode)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says that its writer lives
             written = 0
             while written < len(data):  # a disk that is nearly full takes a part
                 written += os.write(fd, data[written:])
@@ -254,16 +252,26 @@ class CacheFolder:
         finally:
             os.close(fd)
 
+    def _open_scratch(self, mode: int) -> tuple[Path, int]:
+        """A new file, and its descriptor with the lock that says that its writer lives."""
+        while True:
+            path = self._quota.scratch / secrets.token_hex(8)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_nlink:
+                    return path, fd
+            os.close(fd)  # taken for a dead writer's before it was locked
+
     def _delete(self, path: Path) -> None:
-        n_bytes = disk_bytes(path.stat().st_size)
+        n_bytes = _size_on_disk(path)
         path.unlink()
         self._quota.give_back(n_bytes)
 
     def _drop(self, folder: Path) -> None:
-        for path in list(folder.rglob("*")):
+        for entry in walk(folder):
             with suppress(FileNotFoundError):
-                if path.is_file():
-                    self._delete(path)
+                self._delete(entry.path)
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
@@ -273,6 +281,13 @@ class CacheFolder:
             yield
         except OSError as error:
             _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")
+
+
+def _size_on_disk(path: Path) -> int:
+    try:
+        return disk_bytes(path.stat().st_size)
+    except FileNotFoundError:
+        return 0
 
 
 def _is_sound(path: Path) -> bool:

@@ -10,7 +10,7 @@ listings stay remote.
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from camhd_access.errors import RemoteFileChangedError
@@ -28,7 +28,7 @@ def find_local_copy(folder: Path, url: str, *, flatten: bool) -> Path | None:
     folder.
     """
     parts = PurePosixPath(unquote(urlsplit(url).path).lstrip("/")).parts
-    if not parts or ".." in parts or "\0" in parts[-1]:
+    if not parts or ".." in parts or "\0" in "".join(parts):
         return None
     tails = [parts[-1:]] if flatten else [parts[i:] for i in range(max(1, len(parts) - 1))]
     copies = (folder.joinpath(*tail) for tail in tails)
@@ -58,12 +58,17 @@ def read_copy(info: dict[str, Any], ranges: Sequence[ByteRange]) -> list[bytes |
     """
     changed = f"{info['local_copy']}: this copy of {info['name']} was replaced while it was in use"
     try:
-        with open(info["local_copy"], "rb") as file:  # noqa: PTH123 - no need of a Path for one call
+        with Path(info["local_copy"]).open("rb") as file:
             if _validator(os.fstat(file.fileno())) != info["validator"]:
                 raise RemoteFileChangedError(changed)
-            return [os.pread(file.fileno(), r.n_bytes, r.start) for r in ranges]
+            return [_read(file, wanted) for wanted in ranges]
     except FileNotFoundError as error:
         raise RemoteFileChangedError(changed) from error
+
+
+def _read(file: BinaryIO, wanted: ByteRange) -> bytes:
+    file.seek(wanted.start)
+    return file.read(wanted.n_bytes)
 
 
 def _validator(status: os.stat_result) -> str:

@@ -6,10 +6,10 @@ process killed in between leaves the number too high, never too low. Only when r
 walked, and the number set to what is really there. The file carries a checksum; without it, or where it is
 damaged, the folder is walked too.
 
-What goes first: as long as the blocks that were used again hold half of the quota or less, the oldest of those
-used once; otherwise whatever was not used for the longest time. So a scan of a whole movie pushes out its own
-blocks, not what others use again and again; and a new set of frames, if it fits in half of the quota, is all
-there when it is asked for the second time.
+What goes first: as long as the blocks that were used again hold half of the quota or less, the oldest of
+those used once; otherwise whatever was not used for the longest time. So a scan of a whole movie pushes out
+its own blocks, not what others use again and again; and a new set of frames, if it fits in half of the quota,
+is all there when it is asked for the second time.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from pathlib import Path
 from camhd_access.rangecache.blocks import USED_AGAIN
 from camhd_access.rangecache.locks import exclusive
 
-__all__ = ["Entry", "Quota", "disk_bytes"]
+__all__ = ["Entry", "Quota", "disk_bytes", "walk"]
 
 _PAGE_BYTES = 4096
 _BOOKS_BYTES = 29  # 20 digits, a blank, 8 digits of checksum
@@ -82,13 +82,12 @@ class Quota:
     def entries(self) -> Iterator[Entry]:
         """All files that count: not those of the cache itself, nor blocks just being written."""
         for url_folder in _scan(self.root):
-            if url_folder.name != self.scratch.name:
-                yield from _walk(url_folder)
+            if url_folder.name != self.scratch.name and url_folder.is_dir(follow_symlinks=False):
+                yield from walk(Path(url_folder.path))
 
     def _evict(self, max_bytes: int, *, slack_bytes: int = 0) -> int:
-        in_flight = sum(disk_bytes(file.stat().st_size) for file in self._live_scratch())
         entries = list(self.entries())
-        used = in_flight + sum(entry.n_bytes for entry in entries)
+        used = self._scratch_bytes() + sum(entry.n_bytes for entry in entries)
         if used <= max_bytes:
             return used
         for entry in _order_of_leaving(entries, self.max_bytes // 2):
@@ -100,8 +99,9 @@ class Quota:
             _remove_empty_folders(entry.path.parent, self.root)
         return used
 
-    def _live_scratch(self) -> Iterator[os.DirEntry[str]]:
-        """Blocks just being written. Those whose writer is dead (nobody holds their lock) are deleted."""
+    def _scratch_bytes(self) -> int:
+        """Bytes of blocks that are being written. Those of the dead, who hold no lock, are deleted."""
+        n_bytes = 0
         for file in _scan(self.scratch):
             with suppress(FileNotFoundError):
                 fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -109,9 +109,10 @@ class Quota:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     Path(file.path).unlink()
                 except BlockingIOError:
-                    yield file
+                    n_bytes += disk_bytes(os.fstat(fd).st_size)
                 finally:
                     os.close(fd)
+        return n_bytes
 
     @contextmanager
     def _open_books(self) -> Iterator[int]:
@@ -147,13 +148,11 @@ def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[E
             yield again.pop()
 
 
-def _walk(folder: os.DirEntry[str]) -> Iterator[Entry]:
-    """Entries below `folder`; what disappears meanwhile is left out."""
-    if not folder.is_dir(follow_symlinks=False):
-        return
-    for item in _scan(Path(folder.path)):
+def walk(folder: Path) -> Iterator[Entry]:
+    """Entries of all files below `folder`; what disappears meanwhile is left out."""
+    for item in _scan(folder):
         if item.is_dir(follow_symlinks=False):
-            yield from _walk(item)
+            yield from walk(Path(item.path))
             continue
         with suppress(FileNotFoundError):
             status = item.stat(follow_symlinks=False)
