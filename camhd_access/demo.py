@@ -152,7 +152,7 @@ def _draw(movie: xr.DataArray, frame: xr.DataArray, mean: xr.DataArray, *, n_ave
     panels["frame"].imshow(frame.values)
     panels["frame"].set_title(f"frame {int(frame.frame)}, {shown_at} UTC", fontsize=11)
     panels["mean"].imshow(mean.values.round().astype("u1"))
-    panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts has gone", fontsize=11)
+    panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts fades", fontsize=11)
     for name in ("frame", "mean"):
         panels[name].set_xticks([])
         panels[name].set_yticks([])

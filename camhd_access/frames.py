@@ -111,8 +111,8 @@ class FrameStack:
     def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
         """The pixels that `index` names; the smallest rectangle that it touches is what is decoded."""
         positions, y, x, *channel = expand_index(index, self.ndim)
-        rows, inner_y = _split_index(y, self.shape[1])
-        columns, inner_x = _split_index(x, self.shape[2])
+        rows, inner_y = split_index(y, self.shape[1])
+        columns, inner_x = split_index(x, self.shape[2])
         pixels = self.select(positions).crop(rows, columns).read(parallel=parallel)
         inner_time = 0 if isinstance(positions, int | np.integer) else slice(None)
         for axis, inner in reversed(list(enumerate((inner_time, inner_y, inner_x, *channel)))):
@@ -152,8 +152,11 @@ class FrameStack:
         return out
 
     def iter_samples(self) -> Iterator[tuple[int, memoryview]]:
-        """Position in the stack and bytes of every sample, in the order in which they come: by offset."""
+        """Position in the stack and bytes of every sample, as they come: empty ones, then by offset."""
         ranges = self.byte_ranges
+        yield from (
+            (position, memoryview(b"")) for position, wanted in enumerate(ranges) if not wanted.n_bytes
+        )
         for span, data in self.source.fetch(ranges):
             view = memoryview(data)
             for position in span.members:
@@ -191,7 +194,7 @@ def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
     return (*before, *[slice(None)] * n_missing, *after)
 
 
-def _split_index(index: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
+def split_index(index: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
     """The smallest stretch of an axis that an index touches, and the index within that stretch."""
     touched = np.arange(length)[index]
     if not touched.size:

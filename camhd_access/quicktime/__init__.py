@@ -9,10 +9,10 @@ contradicts itself nothing is repaired: a frame at the wrong place is worse than
 Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where it extends QTFF.
 """
 
-from .description import PRORES_CODECS
-from .index import Edit, MovieIndex
-from .moov import parse_moov
-from .walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
+from camhd_access.quicktime.description import PRORES_CODECS
+from camhd_access.quicktime.index import Edit, MovieIndex
+from camhd_access.quicktime.moov import parse_moov
+from camhd_access.quicktime.walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
 
 __all__ = [
     "PRORES_CODECS",

@@ -9,8 +9,7 @@ Source: QTFF, "Video Media", sample descriptions and their extensions.
 from typing import NamedTuple
 
 from camhd_access.errors import UnsupportedCodecError, UnsupportedMovieError
-
-from .atoms import Atom
+from camhd_access.quicktime.atoms import Atom
 
 __all__ = ["PRORES_CODECS", "VideoDescription", "parse_description"]
 

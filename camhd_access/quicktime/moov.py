@@ -10,11 +10,10 @@ import zlib
 import numpy as np
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
-
-from .atoms import Atom, parse_header
-from .description import parse_description
-from .index import Edit, MovieIndex
-from .tables import SampleTables, parse_sample_tables
+from camhd_access.quicktime.atoms import Atom, parse_header
+from camhd_access.quicktime.description import parse_description
+from camhd_access.quicktime.index import Edit, MovieIndex
+from camhd_access.quicktime.tables import SampleTables, parse_sample_tables
 
 __all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_moov"]
 

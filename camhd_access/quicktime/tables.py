@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.errors import UnsupportedMovieError
-
-from .atoms import Atom
+from camhd_access.quicktime.atoms import Atom
 
 __all__ = ["MAX_FRAMES", "SampleTables", "parse_sample_tables"]
 

@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 
 from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
+from camhd_access.quicktime.atoms import AtomHeader, parse_header
 from camhd_access.ranges import ByteRange
-
-from .atoms import AtomHeader, parse_header
 
 __all__ = [
     "MAX_MOOV_BYTES",

@@ -1,0 +1,52 @@
+# Every target works as the only command on a machine with Python 3.11 or newer (with venv) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    do the main job on a small archive, made on the spot and served on loopback"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and types"
+	@echo "make format  put the code into its standard form"
+	@echo "make clean   remove what these commands made"
+
+# One stamp for each set of requirements, so that each target installs what it needs and no more.
+$(VENV)/bin/python:
+	@echo "== Making a virtual environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo "== Installing camhd_access"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	@echo "== Installing camhd_access with what $* needs"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.core
+	@echo "== The main job: list, open lazily, slice, average, draw (takes about 20 seconds)"
+	@mkdir -p demo
+	$(BIN)/camhd demo --output demo/camhd-demo.png
+
+test: $(VENV)/.test
+	@echo "== Running the tests (takes a few minutes; real servers are used where they are installed)"
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	@echo "== Checking style and types"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,81 @@
+"""Bytes flow one way: a module may import those before it in DESIGN's list, and none after it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import camhd_access
+
+PACKAGE = Path(camhd_access.__file__).parent
+
+LAYERS = [
+    {"errors", "_version"},
+    {"ranges", "prores", "pixels", "names"},
+    {"quicktime"},
+    {"lazyhttp"},
+    {"rangecache"},
+    {"source", "decode"},
+    {"frames"},
+    {"reader"},
+    {"arrays", "archive"},
+    {"synthetic"},
+    {"demo"},
+    {"cli"},
+]
+"""Modules of one set do not know each other, only those of the sets above."""
+
+ALLOWED = {
+    "av": {"decode", "synthetic"},
+    "aiohttp": {"lazyhttp"},
+    "xarray": {"arrays", "demo"},
+    "click": {"cli"},
+    "matplotlib": {"demo"},
+}
+"""The only modules that may import these libraries."""
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            if node.module == "camhd_access":
+                yield from (f"camhd_access.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def rank(module):
+    return next(i for i, layer in enumerate(LAYERS) if module in layer)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    module = module_of(path)
+    if module == "__init__":
+        return
+    for name in imports_of(path):
+        top, *inner = name.split(".")
+        if top == "camhd_access":
+            assert inner[0] == module or rank(inner[0]) < rank(module), f"{module} imports {inner[0]}"
+        elif top in ALLOWED:
+            assert module in ALLOWED[top], f"{module} imports {top}"
+
+
+def test_every_module_is_in_the_list():
+    assert {module_of(path) for path in FILES} == {"__init__"}.union(*LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_readable(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450
+    assert ast.get_docstring(ast.parse(text))

@@ -1,0 +1,21 @@
+"""Every notebook runs from top to bottom; what it shows, it asserts itself."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # zmq's sockets, of the kernel's client
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    assert any("assert" in cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert not any(cell.get("outputs") for cell in notebook.cells), "kept without outputs"
+    client = NotebookClient(notebook, timeout=170, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    stderr = [o for c in notebook.cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
+    assert not stderr, stderr
