@@ -1,6 +1,8 @@
 from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from webservers import start_apache, start_nginx
 
 from camhd_access.errors import RemoteFileError
@@ -185,6 +187,21 @@ def test_pages_that_are_no_listings():
         with pytest.raises(RemoteFileError, match="not a directory listing"):
             parse_listing(page, "http://h/files/day/")
     assert parse_listing("<title>Index of /files/day</title>", "http://h/files/day/") == []
+
+
+@given(st.text(alphabet="<>!-[]/a=\"' hrefCDATAtitle&#;\0", max_size=200))
+@example("<![x")
+@example("<!DOCTYPE [<![if]")
+def test_any_page_is_a_listing_or_an_error(page):
+    try:
+        entries = parse_listing("<title>Index of</title>" + page, "http://h/files/day/")
+    except RemoteFileError:
+        return
+    assert all(entry.name and "/" not in entry.name for entry in entries)
+
+
+def test_links_count_from_the_folder_of_the_page():
+    assert one("a.mov", base="http://h/files/day/index.html") == one("a.mov")
 
 
 def test_the_page_of_a_year_stays_quick():

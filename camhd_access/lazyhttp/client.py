@@ -42,7 +42,7 @@ from camhd_access.lazyhttp.answers import (
 from camhd_access.lazyhttp.connections import Connections, TransferStats
 from camhd_access.ranges import ByteRange
 
-__all__ = ["Client", "Page", "Settings"]
+__all__ = ["Client", "Page", "Settings", "parse_url"]
 
 logger = logging.getLogger("camhd_access.lazyhttp")
 
@@ -164,9 +164,10 @@ class Client:
             nonlocal missing
             async with self._exchange("GET", url, budget, {"Range": range_header(missing)}) as response:
                 size, held = read_partial_headers(response.status, response.headers, missing)
-                version.check(self._learn(url, response, size))
+                facts = self._learn(url, response, size)
                 if held is None:
                     raise Fault("status 200, the whole file instead of a part", kind=RangeNotSupportedError)
+                version.check(facts)
                 missing = held
                 async for chunk, _ in response.content.iter_chunks():
                     self._mine().bytes += len(chunk)
@@ -183,6 +184,12 @@ class Client:
             if facts.size is None or (facts.size and wanted.start < facts.size):
                 raise
         return chunks
+
+    async def facts_of(self, url: str) -> FileFacts:
+        """What is known of a file; asked only where no answer told its size yet."""
+        facts = self.facts.get(url)
+        known = facts is not None and (facts.size is not None or facts.is_directory)
+        return facts if facts and known else await self.probe(url)
 
     async def probe(self, url: str) -> FileFacts:
         """Facts of a file, of one `HEAD`; of a `GET` of one byte where that is refused or tells no length."""
@@ -211,9 +218,7 @@ class Client:
             told = await self._persist(f"{readable_url(url)}, bytes=0-0", 1, get)
         return told
 
-    async def fetch_page(
-        self, url: str, version: Version | None = None, *, content_type: str = ""
-    ) -> Page | None:
+    async def fetch_page(self, url: str, version: Version, *, content_type: str = "") -> Page | None:
         """The whole body behind `url`, or None (nothing read) where it is long and can be had in ranges.
 
         Raises
@@ -232,12 +237,11 @@ class Client:
                 if not response.content_type.startswith(content_type):
                     raise Fault(f"not {content_type}, but {response.content_type}")
                 length = parse_content_length(response.headers)
-                facts = self._learn(url, response, length)
-                if version:
-                    version.check(facts)
-                if length is not None and length > limit and response.headers.get("Accept-Ranges") == "bytes":
-                    return None
-                budget.extend((length or 0) / self.settings.min_bytes_per_second)
+                if length is not None:
+                    version.check(self._learn(url, response, length))
+                    if length > limit and response.headers.get("Accept-Ranges") == "bytes":
+                        return None
+                    budget.extend(length / self.settings.min_bytes_per_second)
                 chunks, received = [], 0
                 async for chunk, _ in response.content.iter_chunks():
                     self._mine().bytes += len(chunk)
@@ -245,6 +249,8 @@ class Client:
                     received += len(chunk)
                     if length is None and received > limit:
                         raise Fault(f"more than {limit} bytes, of untold length")
+                if length is None:
+                    version.check(self._learn(url, response, received))
             _check_complete((length or received) - received)
             return Page(str(response.url), b"".join(chunks))
 
@@ -283,7 +289,7 @@ class Client:
         self, method: str, url: str, budget: _Budget, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to a request after at most five redirects; its body, if unread, is never downloaded."""
-        origin = target = _parse_url(url)
+        origin = target = parse_url(url)
         for _ in range(_MAX_REDIRECTS + 1):
             own = self.settings.headers if _same_host(origin, target) else {}
             async with self._hop(method, target, budget, {**own, **(headers or {})}) as response:
@@ -352,7 +358,8 @@ class Client:
         return self._connections[key]
 
 
-def _parse_url(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """`url` taken apart; `ValueError` for anything but http and https."""
     target = URL(url)
     if target.scheme not in ("http", "https") or not target.host:
         raise ValueError(f"not an http or https URL: {url!r}")

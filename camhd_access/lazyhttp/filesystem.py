@@ -16,11 +16,10 @@ from typing import Any, Literal, cast
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
-from yarl import URL
 
 from camhd_access.errors import RangeNotSupportedError, RemoteFileError, RemoteFileNotFoundError
 from camhd_access.lazyhttp.answers import Version, clip_range, readable_url
-from camhd_access.lazyhttp.client import Client, Settings
+from camhd_access.lazyhttp.client import Client, Settings, parse_url
 from camhd_access.lazyhttp.connections import TransferStats
 from camhd_access.lazyhttp.listings import parse_listing
 from camhd_access.lazyhttp.tasks import blocking, gather
@@ -104,7 +103,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 redirects=redirects,
             )
         )
-        self._hosts_without_suffix: set[str | None] = set()
+        self._hosts_without_suffix: set[str] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -151,7 +150,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         ETag and size, else Last-Modified and size, else size.
         """
         url = self._strip_protocol(path)
-        facts = self._client.facts.get(url) or await self._client.probe(url)
+        facts = await self._client.facts_of(url)
         return {
             "name": url,
             "size": None if facts.is_directory else facts.size,
@@ -176,15 +175,17 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         """
         url = self._strip_protocol(path)
         try:
-            page = await self._client.fetch_page(f"{url}/", content_type="text/html")
+            folder = self._client.version(f"{url}/", None)
+            page = await self._client.fetch_page(f"{url}/", folder, content_type="text/html")
         except RemoteFileNotFoundError:
             entries = [await self._info(url)]
         else:
             if page is None:
                 raise RemoteFileError(f"{readable_url(url)}: too long for a directory listing")
+            text = page.body.decode(errors="replace")
+            listed = await asyncio.to_thread(parse_listing, text, page.url)  # seconds where it is very long
             entries = [
-                {"name": f"{url}/{entry.name}", "size": entry.size, "type": entry.type}
-                for entry in parse_listing(page.body.decode(errors="replace"), page.url)
+                {"name": f"{url}/{each.name}", "size": each.size, "type": each.type} for each in listed
             ]
         return entries if detail else [entry["name"] for entry in entries]
 
@@ -288,7 +289,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes | None:
         """The last `n_bytes` of a file by one request, or None where the server does not know such ranges."""
-        host = URL(url).host
+        host = str(parse_url(url).origin())
         if host in self._hosts_without_suffix:
             return None
         try:
@@ -324,7 +325,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     async def _size_of(self, url: str, version: Version) -> int:
         """Length in bytes of the version of the file that this call is about."""
         if version.size is None:
-            version.check(self._client.facts.get(url) or await self._client.probe(url))
+            version.check(await self._client.facts_of(url))
         if version.size is None:
             raise RemoteFileError(f"{readable_url(url)}: the server does not tell how long the file is")
         return version.size

@@ -70,7 +70,7 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
     Parameters
     ----------
     base_url
-        Where the page came from, after redirects; ends in a slash.
+        Where the page came from, after redirects.
 
     Raises
     ------
@@ -79,9 +79,12 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
         as those of Apache and nginx do, also for an empty directory.
     """
     parser = _LinkParser()
-    parser.feed(html)
-    parser.close()
-    base = URL(base_url)
+    try:
+        parser.feed(html)
+        parser.close()
+    except AssertionError as error:  # how html.parser complains of some malformed declarations
+        raise RemoteFileError(f"{readable_url(base_url)}: not a directory listing ({error})") from error
+    base = URL(base_url).join(URL("."))
     entries: dict[str, ListingEntry] = {}
     for href, following in parser.links:
         name = _name_below(href, base)
