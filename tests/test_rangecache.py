@@ -1,7 +1,9 @@
 """What the cache promises to one process: right bytes, no byte twice, no request too many."""
 
 import asyncio
+import os
 import pickle
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,6 +193,17 @@ def test_a_change_within_a_session_is_an_error_and_never_mixed_bytes(world, data
         fs.cat_ranges([NAME], 0, 5, on_error="raise", validator=validator)
 
 
+def test_who_finds_the_old_version_gone_leaves_the_new_one_to_others(world, data):
+    old = world.session()
+    assert old.cat_file(NAME, 0, 1000) == data[:1000]
+    new_data = world.put(NAME, make_bytes(SIZE, seed=1))
+    assert world.session().cat_file(NAME, 0, 1000) == new_data[:1000]
+    with pytest.raises(RemoteFileChangedError):
+        old.cat_file(NAME, 0, 2000)
+    world.requests()
+    assert world.session(offline=True).cat_file(NAME, 0, 1000) == new_data[:1000]
+
+
 def test_a_file_without_a_mark_of_its_version_is_read_but_not_kept(world, data):
     class Unmarked(LoggedFileSystem):
         def _describe(self, path):
@@ -339,6 +352,8 @@ def test_url_chains(tmp_path, data, monkeypatch):
         assert not fs.exists(path + "x")
         assert path in fs.ls(path.rpartition("/")[0], detail=False)
         assert fs.glob(path.replace(NAME, "*.mov")) == [path]
+        assert fs.unstrip_protocol(path) == f"lazy::{fs.fs.unstrip_protocol(path)}"
+        assert fs.cat_file(fs.unstrip_protocol(path), 5, 10) == data[5:10]
         with fsspec.open(f"lazy::{url}") as file:
             file.seek(-10, 2)
             assert file.read() == data[-10:]
@@ -406,6 +421,12 @@ def test_settings_from_argument_configuration_environment_and_platform(monkeypat
     assert default_cache_dir() == tmp_path / "camhd_access"
     monkeypatch.setattr("sys.platform", "darwin")
     assert default_cache_dir() == Path.home() / "Library" / "Caches" / "camhd_access"
+
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert default_cache_dir() == Path(tempfile.gettempdir()) / f"camhd_access-{os.getuid()}"
     monkeypatch.setenv("CAMHD_CACHE_DIR", str(tmp_path / "env"))
     monkeypatch.setenv("CAMHD_CACHE_SIZE", "20 GiB")
     fs = RangeCacheFileSystem("memory", skip_instance_cache=True)

@@ -68,6 +68,14 @@ def test_a_scan_does_not_flush_what_is_used_again_and_again(world, data):
     assert [read_block(fs, data, i) for i in range(8)] == [True] * 8
 
 
+def test_descriptions_of_files_are_kept_longest(world, data):
+    fs = world.session(max_bytes=10 * BLOCK)
+    for i in range(50):
+        read_block(fs, data, i)
+        read_block(fs, data, i)
+    assert world.session(offline=True).info(NAME)["size"] == SIZE
+
+
 def test_a_new_set_of_frames_finds_room_in_a_cache_full_of_old_favourites(world, data):
     fs = world.session(max_bytes=20 * BLOCK)
     for _ in range(2):

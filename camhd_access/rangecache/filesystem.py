@@ -135,6 +135,10 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     def _url(self, path: str) -> str:
         return path if "://" in path else str(self.fs.unstrip_protocol(path))
 
+    def unstrip_protocol(self, name: str) -> str:
+        """The URL chain that leads to `name`."""
+        return f"lazy::{self._url(self._behind(name))}"
+
     def invalidate_cache(self, path: str | None = None) -> None:
         """Ask about `path` (or all files) again when it is next used; what is kept of this version stays."""
         if path is None:
@@ -328,10 +332,11 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         ranges = [_clip(path, start, end, info["size"]) for start, end in bounds]
         if "local_copy" in info:
             return await asyncio.to_thread(read_copy, info, ranges)
-        answers = await self._loader.load(self._version(path, info), ranges, max_gap=max_gap)
+        version = self._version(path, info)
+        answers = await self._loader.load(version, ranges, max_gap=max_gap)
         if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
             self.invalidate_cache(path)
-            await asyncio.to_thread(self.folder.forget, self._url(path))
+            await asyncio.to_thread(self.folder.forget, version)
         return answers
 
     async def _fetch(

@@ -38,7 +38,7 @@ from camhd_access.rangecache.blocks import (
     read_pieces,
 )
 from camhd_access.rangecache.locks import FetchLocks
-from camhd_access.rangecache.quota import Quota, disk_bytes, walk
+from camhd_access.rangecache.quota import DESCRIPTION, Quota, disk_bytes, walk
 from camhd_access.rangecache.settings import default_cache_dir, default_max_bytes
 from camhd_access.ranges import ByteRange
 
@@ -46,8 +46,7 @@ __all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyRepor
 
 _logger = logging.getLogger("camhd_access.rangecache")
 _warned: set[tuple[Path, str]] = set()
-_INFO = "info"
-_INFO_MODE = 0o644
+_DESCRIPTION_MODE = 0o644
 
 
 class FileVersion(NamedTuple):
@@ -149,13 +148,17 @@ class CacheFolder:
         with self._tolerance():
             self._root.mkdir(parents=True, exist_ok=True)
             locks = FetchLocks(self._root / "locks")
-            return locks.take(url, ranges), locks
+            try:
+                return locks.take(url, ranges), locks
+            except OSError:
+                locks.close()
+                raise
         return ranges, None
 
     def load_info(self, url: str) -> Remembered | None:
         """What is remembered of a remote file."""
         with self._tolerance(), suppress(FileNotFoundError):
-            content = (self._url_folder(url) / _INFO).read_bytes()
+            content = (self._url_folder(url) / DESCRIPTION).read_bytes()
             if (remembered := _parse_info(content)) is not None:
                 return remembered
             _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
@@ -165,17 +168,23 @@ class CacheFolder:
         """Remember `info` as true now, and drop the blocks of other versions."""
         text = json.dumps({"info": info, "checked": time.time()}, default=str).encode()
         with self._tolerance():
-            self._write_file(self._url_folder(url) / _INFO, _checksum(text) + b" " + text, _INFO_MODE)
+            self._write_file(
+                self._url_folder(url) / DESCRIPTION, _checksum(text) + b" " + text, _DESCRIPTION_MODE
+            )
         current = self._version_folder(FileVersion(url, info["validator"]))
         with self._tolerance(), suppress(FileNotFoundError):
             for folder in self._url_folder(url).iterdir():
                 if folder.is_dir() and folder != current:
                     self._drop(folder)
 
-    def forget(self, url: str) -> None:
-        """Drop everything that is kept of a remote file."""
+    def forget(self, version: FileVersion) -> None:
+        """Drop what is kept of a version that is no more."""
+        remembered = self.load_info(version.url)
+        with self._tolerance(), suppress(FileNotFoundError):
+            if remembered is not None and remembered.info["validator"] == version.validator:
+                self._delete(self._url_folder(version.url) / DESCRIPTION)
         with self._tolerance():
-            self._drop(self._url_folder(url))
+            self._drop(self._version_folder(version))
 
     # What people call
 
@@ -185,7 +194,7 @@ class CacheFolder:
         files = set()
         for entry in self._quota.entries():
             n_bytes += entry.n_bytes
-            n_blocks += entry.path.name != _INFO
+            n_blocks += entry.path.name != DESCRIPTION
             files.add(entry.path.relative_to(self._root).parts[0])
         return CacheInfo(self.path, self.max_bytes, n_bytes, len(files), n_blocks)
 
@@ -204,7 +213,7 @@ class CacheFolder:
         for entry in self._quota.entries():
             with suppress(FileNotFoundError):
                 if _is_sound(entry.path):
-                    n_blocks += entry.path.name != _INFO
+                    n_blocks += entry.path.name != DESCRIPTION
                 else:
                     self._delete(entry.path)
                     n_damaged += 1
@@ -213,13 +222,10 @@ class CacheFolder:
     # Files
 
     def _url_folder(self, url: str) -> Path:
-        return self._root / blake2b(url.encode(), digest_size=16).hexdigest()
+        return self._root / _hash(url)
 
     def _version_folder(self, version: FileVersion) -> Path:
-        return (
-            self._url_folder(version.url)
-            / blake2b(str(version.validator).encode(), digest_size=8).hexdigest()
-        )
+        return self._url_folder(version.url) / _hash(str(version.validator))
 
     def _write_file(self, path: Path, data: bytes | memoryview, mode: int) -> None:
         n_bytes = disk_bytes(len(data))
@@ -283,6 +289,10 @@ class CacheFolder:
             _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")
 
 
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def _size_on_disk(path: Path) -> int:
     try:
         return disk_bytes(path.stat().st_size)
@@ -291,7 +301,7 @@ def _size_on_disk(path: Path) -> int:
 
 
 def _is_sound(path: Path) -> bool:
-    if path.name == _INFO:
+    if path.name == DESCRIPTION:
         return _parse_info(path.read_bytes()) is not None
     block = Block.parse(path.name)
     return block is not None and is_sound(path, block)

@@ -48,8 +48,10 @@ class FetchLocks:
 
     def close(self) -> None:
         """Release everything, also where a forked child still has the file open."""
-        self._try(fcntl.F_UNLCK, 0, 0)
-        os.close(self._fd)
+        try:
+            self._try(fcntl.F_UNLCK, 0, 0)
+        finally:
+            os.close(self._fd)
 
     def _try(self, kind: int, start: int, n_bytes: int) -> bool:
         try:

@@ -6,10 +6,11 @@ process killed in between leaves the number too high, never too low. Only when r
 walked, and the number set to what is really there. The file carries a checksum; without it, or where it is
 damaged, the folder is walked too.
 
-What goes first: as long as the blocks that were used again hold half of the quota or less, the oldest of
-those used once; otherwise whatever was not used for the longest time. So a scan of a whole movie pushes out
-its own blocks, not what others use again and again; and a new set of frames, if it fits in half of the quota,
-is all there when it is asked for the second time.
+What goes first: blocks, and of them, as long as the blocks that were used again hold half of the quota or
+less, the oldest of those used once; otherwise whatever was not used for the longest time. So a scan of a
+whole movie pushes out its own blocks, not what others use again and again; and a new set of frames, if it
+fits in half of the quota, is all there when it is asked for the second time. The small descriptions of
+files go last: each saves a request.
 """
 
 import fcntl
@@ -24,7 +25,10 @@ from pathlib import Path
 from camhd_access.rangecache.blocks import USED_AGAIN
 from camhd_access.rangecache.locks import exclusive
 
-__all__ = ["Entry", "Quota", "disk_bytes", "walk"]
+__all__ = ["DESCRIPTION", "Entry", "Quota", "disk_bytes", "walk"]
+
+DESCRIPTION = "info"
+"""Name of the files that describe remote files; all others are blocks."""
 
 _PAGE_BYTES = 4096
 _BOOKS_BYTES = 29  # 20 digits, a blank, 8 digits of checksum
@@ -106,7 +110,7 @@ class Quota:
             with suppress(FileNotFoundError):
                 fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
                     Path(file.path).unlink()
                 except BlockingIOError:
                     n_bytes += disk_bytes(os.fstat(fd).st_size)
@@ -137,8 +141,9 @@ class Quota:
 
 def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[Entry]:
     """Yield `entries`, the first to go first (see the module's text)."""
+    descriptions = sorted(e for e in entries if e.path.name == DESCRIPTION)
     once = sorted((e for e in entries if not e.used_again), reverse=True)
-    again = sorted((e for e in entries if e.used_again), reverse=True)
+    again = sorted((e for e in entries if e.used_again and e.path.name != DESCRIPTION), reverse=True)
     again_bytes = sum(e.n_bytes for e in again)
     while once or again:
         if once and (again_bytes <= fair_share_bytes or once[-1] < again[-1]):
@@ -146,6 +151,7 @@ def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[E
         else:
             again_bytes -= again[-1].n_bytes
             yield again.pop()
+    yield from descriptions
 
 
 def walk(folder: Path) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ machine follows its own.
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from dask.utils import parse_bytes
@@ -21,16 +22,19 @@ def default_cache_dir() -> Path:
 
     Notes
     -----
-    That is `$XDG_CACHE_HOME` or `~/.cache` (XDG Base Directory Specification), on macOS `~/Library/Caches`.
+    That is `$XDG_CACHE_HOME` or `~/.cache` (XDG Base Directory Specification), on macOS `~/Library/Caches`;
+    a folder for temporary files where the user has no home.
     """
     if named := os.environ.get("CAMHD_CACHE_DIR"):
         return Path(named).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "camhd_access"
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification tells readers to ignore a relative path.
-    base = Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache"
-    return base / "camhd_access"
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if xdg.is_absolute() and sys.platform != "darwin":  # the specification wants relative paths ignored
+        return xdg / "camhd_access"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container that runs under a number without a name
+        return Path(tempfile.gettempdir()) / f"camhd_access-{os.getuid()}"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "camhd_access"
 
 
 def default_max_bytes() -> int:
