@@ -202,8 +202,9 @@ def split_index(index: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
     start, stop = int(touched.min()), int(touched.max()) + 1
     if touched.ndim == 0:
         return slice(start, stop), 0
-    inner = touched - start
-    return slice(start, stop), slice(None) if np.array_equal(inner, np.arange(stop - start)) else inner
+    if isinstance(index, slice):
+        return slice(start, stop), slice(None, None, index.step if index.step != 1 else None)
+    return slice(start, stop), touched - start
 
 
 def n_cores() -> int:
