@@ -33,10 +33,12 @@ ASKED = f"bytes={START}-{STOP - 1}"
 WANTED = Pattern(MOVIE_BYTES)[START:STOP]
 
 
+IMPATIENT = {"stall_timeout_seconds": 1.0, "deadline_seconds": 5.0}
+
+
 def lazy(**settings):
-    """A file system of its own that is quick to lose patience."""
-    quick = {"backoff_seconds": 0.01, "stall_timeout_seconds": 0.5, "deadline_seconds": 4.0}
-    return LazyHTTPFileSystem(skip_instance_cache=True, **{**quick, **settings})
+    """A file system of its own that pauses briefly."""
+    return LazyHTTPFileSystem(skip_instance_cache=True, **{"backoff_seconds": 0.01, **settings})
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def movie(origin):
 )
 def test_one_fault_is_mended_by_one_more_request(origin, movie, fault):
     origin.play("/movie.mov", fault)
-    fs = lazy()
+    fs = lazy(**(IMPATIENT if fault in (stalls, stalls_in_body) else {}))
     assert fs.cat_file(movie, START, STOP) == WANTED
     assert len(origin.requests) == fs.stats.requests == 2
     assert fs.stats.retries == 1
@@ -75,7 +77,7 @@ def test_a_body_that_broke_off_is_continued_where_it_ended(origin, movie):
     def pauses_then_breaks_off(x):
         x.partial(send=False)
         x.body(x.file.data, START, START + 40_000)
-        time.sleep(0.2)  # the client has taken these bytes when the connection breaks
+        origin.wait_until(lambda _: fs.stats.bytes == 40_000)
         x.reset()
 
     origin.play("/movie.mov", pauses_then_breaks_off)
@@ -87,7 +89,7 @@ def test_a_body_that_broke_off_is_continued_where_it_ended(origin, movie):
 
 def test_several_faults_of_several_kinds(origin, movie):
     origin.play("/movie.mov", resets, answers(503), breaks_off(10_000), stalls)
-    assert lazy().cat_file(movie, START, STOP) == WANTED
+    assert lazy(**IMPATIENT).cat_file(movie, START, STOP) == WANTED
     assert len(origin.requests) == 5
 
 
@@ -215,8 +217,48 @@ def test_a_longer_body_than_announced_is_refused(origin, movie):
         x.sock.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (N + 1, WANTED + b"!"))
 
     origin.play("/movie.mov", longer, always=True)
-    with pytest.raises(errors.RemoteFileError, match="1 bytes more than announced"):
+    with pytest.raises(errors.RemoteFileError, match="longer than announced"):
         lazy().cat_file(movie, START, STOP)
+
+
+def test_an_endless_body_is_not_read_beyond_what_was_asked(origin, movie):
+    def endless(x):
+        told = f"bytes {START}-{STOP - 1}/{MOVIE_BYTES}"
+        x.head(206, {"Content-Range": told, "Transfer-Encoding": "chunked"})
+        while True:
+            x.sock.sendall(b"4000\r\n%s\r\n" % bytes(0x4000))
+            x.request.n_sent += 0x4000
+
+    origin.play("/movie.mov", endless, always=True)
+    fs = lazy()
+    with pytest.raises(errors.RemoteFileError, match="longer than announced"):
+        fs.cat_file(movie, START, STOP)
+    assert fs.stats.bytes < N + (4 << 20)
+    assert origin.wait_until(lambda o: o.n_open == 0)
+
+
+def test_an_encoded_body_is_refused_unread(origin, movie):
+    origin.play("/movie.mov", lambda x: x.head(200, {"Content-Encoding": "gzip"}, length=1000), always=True)
+    fs = lazy()
+    for read in (fs.cat_file, fs.info):
+        with pytest.raises(errors.RemoteFileError, match="encoded the file as 'gzip'"):
+            read(movie)
+    assert origin.ranges == [None, "HEAD", "bytes=0-0"]
+    assert fs.stats.bytes == 0
+
+
+def test_what_is_no_http_at_all(origin):
+    url = origin.put("/movie.mov?sig=hush", MOVIE_BYTES)
+    origin.play("/movie.mov?sig=hush", lambda x: x.sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 9), always=True)
+    with pytest.raises(errors.RemoteFileError, match=r"\(5 tries\)") as caught:
+        lazy().cat_file(url, START, STOP)
+    assert "hush" not in str(caught.value)
+
+
+def test_nobody_there(origin):
+    dead = origin.url.rsplit(":", 1)[0]
+    with pytest.raises(errors.RemoteFileError, match=r"Cannot connect to host 127\.0\.0\.1:1 .*\(3 tries\)"):
+        lazy(tries=3).cat_file(f"{dead}:1/movie.mov", 0, 10)
 
 
 def test_the_whole_movie_instead_of_a_part_is_not_downloaded(origin, movie):
@@ -502,7 +544,7 @@ def test_a_failed_listing_is_an_error_and_never_empty(origin, fault, error):
     url = origin.put("/day/", MOVIE_BYTES)
     origin.play("/day/", fault, always=True)
     origin.play("/day", answers(404), always=True)
-    fs = lazy(tries=2)
+    fs = lazy(tries=1, **IMPATIENT)
     with pytest.raises(error):
         fs.ls(url)
     if error is not errors.RemoteFileNotFoundError:

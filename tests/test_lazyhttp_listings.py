@@ -92,6 +92,9 @@ def test_walk_find_and_glob(listing):
     assert len(fs.glob(f"{url}/day%2013/*.mov")) == n_movies
     assert fs.glob(f"{url}/*") == [f"{url}/day%2013", f"{url}/empty"]
     assert fs.glob(f"{url}/day%2013/none*") == []
+    (top, folders, files), (below, _, more), *_ = fs.walk(url)
+    assert (top, sorted(folders), files) == (url, ["day%2013", "empty"], [])
+    assert (below, len(more)) == (f"{url}/day%2013", len(FILES))
     assert fs.exists(f"{url}/day%2013/2016")
     assert not fs.exists(f"{url}/day%2013/2017")
     assert fs.isdir(url)

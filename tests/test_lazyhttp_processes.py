@@ -156,6 +156,15 @@ def test_errors_travel_between_processes(origin):
     assert (type(again), str(again)) == (type(caught.value), str(caught.value))
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: programs that a shell starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_the_download_itself(origin, url):
     origin.play("/movie.mov", stalls_in_body, stalls, stalls_in_body)
     fs = lazy(stall_timeout_seconds=60, deadline_seconds=60)

@@ -143,9 +143,8 @@ class Client:
     def version(self, url: str, validator: str | None) -> Version:
         """The version that answers must be of: `validator`, or whichever the first answer tells."""
         facts = self.facts.get(url)
-        return Version(
-            readable_url(url), validator, facts if facts and facts.validator == validator else None
-        )
+        same = facts is not None and facts.validator == validator
+        return Version(readable_url(url), validator, facts if same else None)
 
     async def fetch(self, url: str, wanted: ByteRange, version: Version) -> list[bytes]:
         """The bytes of `wanted` that the file has, as they arrived; a start below 0 means the last bytes.
@@ -173,7 +172,10 @@ class Client:
                     self._mine().bytes += len(chunk)
                     chunks.append(chunk)
                     missing = ByteRange(missing.start + len(chunk), missing.stop)
-            _check_complete(missing.n_bytes)
+                    if missing.n_bytes < 0:
+                        raise Fault("the body is longer than announced")
+            if missing.n_bytes:
+                raise Fault(f"{missing.n_bytes} bytes are missing", kind=TruncatedResponseError, retry=True)
 
         try:
             await self._persist(f"{readable_url(url)}, {range_header(wanted)}", wanted.n_bytes, attempt)
@@ -251,7 +253,6 @@ class Client:
                         raise Fault(f"more than {limit} bytes, of untold length")
                 if length is None:
                     version.check(self._learn(url, response, received))
-            _check_complete((length or received) - received)
             return Page(str(response.url), b"".join(chunks))
 
         return await self._persist(readable_url(url), 0, attempt)
@@ -338,7 +339,8 @@ class Client:
                 broke_off = response is not None and not isinstance(error, TimeoutError)
                 kind = TruncatedResponseError if broke_off else RemoteFileError
                 late = "" if budget.seconds > 0 else "took longer than its deadline, "
-                raise Fault(f"{late}{type(error).__name__}: {error}", kind=kind, retry=True) from error
+                told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
+                raise Fault(f"{late}{type(error).__name__}: {told}", kind=kind, retry=True) from error
             finally:
                 if response is not None:
                     response.release()  # closes the connection where the body was not read to its end
@@ -369,10 +371,3 @@ def parse_url(url: str) -> URL:
 def _same_host(a: URL, b: URL) -> bool:
     """Whether what is meant for `a` may go to `b`: same name and port, or both on their default ports."""
     return a.host == b.host and (a.port == b.port or (a.is_default_port() and b.is_default_port()))
-
-
-def _check_complete(n_missing: int) -> None:
-    if n_missing > 0:
-        raise Fault(f"{n_missing} bytes are missing", kind=TruncatedResponseError, retry=True)
-    if n_missing < 0:
-        raise Fault(f"{-n_missing} bytes more than announced")

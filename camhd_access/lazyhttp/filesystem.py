@@ -215,12 +215,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         version = self._client.version(url, validator)
         if start is None and end is None:
             return await self._read_whole(url, version)
-        if (
-            start is not None
-            and end is None
-            and 0 < -start <= self.max_request_bytes
-            and version.size is None
-        ):
+        if start is not None and start < 0 and end is None:
             suffix = await self._read_suffix(url, -start, version)
             if suffix is not None:
                 return suffix
@@ -288,9 +283,10 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return await self._read_range(url, ByteRange(0, await self._size_of(url, version)), version)
 
     async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes | None:
-        """The last `n_bytes` of a file by one request, or None where the server does not know such ranges."""
+        """The last `n_bytes` of a file by one request, or None where that needs another form of range."""
         host = str(parse_url(url).origin())
-        if host in self._hosts_without_suffix:
+        too_long = n_bytes > self.max_request_bytes
+        if too_long or version.size is not None or host in self._hosts_without_suffix:
             return None
         try:
             return b"".join(await self._client.fetch(url, ByteRange(-n_bytes, 0), version))
