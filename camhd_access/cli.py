@@ -5,12 +5,15 @@ from pathlib import Path
 
 import click
 import numpy as np
+from dask.utils import format_bytes, parse_bytes
 
 from camhd_access._version import __version__
 from camhd_access.arrays import CODECS
 from camhd_access.demo import run_demo
 from camhd_access.errors import CamhdError
+from camhd_access.rangecache import CacheFolder, RangeCacheFileSystem
 from camhd_access.reader import MovieReader
+from camhd_access.source import open_source
 
 __all__ = ["main"]
 
@@ -34,7 +37,8 @@ def main() -> None:
 
 @main.command(short_help="Print the facts of a movie.")
 @click.argument("url")
-def info(url: str) -> None:
+@click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
+def info(url: str, *, stats: bool) -> None:
     r"""Print the facts of the movie at URL: what it is, when it began, how large its frames are.
 
     URL is anything that fsspec opens, a local path included. Costs two requests, for the index and for
@@ -69,6 +73,28 @@ def info(url: str) -> None:
     for name, fact in facts.items():
         if fact is not None:
             click.echo(f"{name + ':':<11}{fact}")
+    if stats:
+        _echo_stats(url)
+
+
+def _echo_stats(url: str) -> None:
+    """Tell what this process has transferred through the filesystem that `url` lies on."""
+    filesystem = open_source(url).filesystem
+    if isinstance(filesystem, RangeCacheFileSystem):
+        cached = filesystem.stats
+        click.echo(
+            f"cache: {cached.hits} hits, {cached.misses} misses, {cached.bytes_from_cache:,} bytes", err=True
+        )
+        filesystem = filesystem.fs
+    transferred = getattr(filesystem, "stats", None)
+    if transferred is None:
+        click.echo("network: not counted on this filesystem", err=True)
+    else:
+        click.echo(
+            f"network: {transferred.requests} requests, {transferred.retries} retries, "
+            f"{transferred.bytes:,} bytes, {transferred.seconds:.3f} s",
+            err=True,
+        )
 
 
 @main.command(short_help="Do the main job once, from list to figure.")
@@ -84,6 +110,56 @@ def demo(url: str | None, output: Path) -> None:
     network.
     """
     run_demo(url, output=output, echo=click.echo)
+
+
+@main.group()
+def cache() -> None:
+    """Look after the bytes that are kept on disk.
+
+    They lie in the folder CAMHD_CACHE_DIR (by default in your cache folder) and take CAMHD_CACHE_SIZE at most
+    (by default 10 GiB). It is safe to use these commands while other programs read movies.
+    """
+
+
+@cache.command("info", short_help="Print what is kept, and where.")
+def cache_info() -> None:
+    """Print where the cache lies, what it holds and what it may hold."""
+    held = CacheFolder().info()
+    click.echo(f"folder:    {held.path}")
+    click.echo(
+        f"holds:     {format_bytes(held.n_bytes)} of {held.n_files} files in {held.n_blocks} stretches"
+    )
+    click.echo(f"may hold:  {format_bytes(held.max_bytes)}")
+
+
+@cache.command("clear", short_help="Remove everything.")
+def cache_clear() -> None:
+    """Remove all that is kept. Programs that read movies go on, from the network."""
+    folder = CacheFolder()
+    n_bytes = folder.info().n_bytes
+    folder.clear()
+    click.echo(f"removed {format_bytes(n_bytes)}")
+
+
+@cache.command("verify", short_help="Check all that is kept.")
+def cache_verify() -> None:
+    """Read everything that is kept, and remove what is damaged (exit code 1 if there was such)."""
+    report = CacheFolder().verify()
+    click.echo(f"{report.n_blocks} stretches are right, {report.n_damaged} were damaged and are removed")
+    sys.exit(1 if report.n_damaged else 0)
+
+
+@cache.command("prune", short_help="Remove what was not used for long.")
+@click.argument("size", required=False)
+def cache_prune(size: str | None) -> None:
+    """Remove what was not used for longest, until SIZE ("2 GiB") or less is kept; by default the quota."""
+    folder = CacheFolder()
+    try:
+        max_bytes = None if size is None else int(parse_bytes(size))
+    except ValueError:
+        raise click.BadParameter(f"{size!r} is no size; try '2 GiB'") from None
+    folder.prune(max_bytes)
+    click.echo(f"{format_bytes(folder.info().n_bytes)} are kept")
 
 
 if __name__ == "__main__":
