@@ -55,7 +55,12 @@ class LoggedFileSystem(AsyncFileSystem):
     def invalidate_cache(self, path=None):
         self.known.clear()
 
+    def _check_loop(self):
+        """Most filesystems are bound to one event loop, and to the process that made them."""
+        assert self.asynchronous or self.loop is asyncio.get_running_loop()
+
     async def _info(self, path):
+        self._check_loop()
         if path not in self.known:
             self._note("info", path)
             await asyncio.sleep(self.delay_seconds)
@@ -63,6 +68,7 @@ class LoggedFileSystem(AsyncFileSystem):
         return self.known[path]
 
     async def _cat_file(self, path, start=None, end=None, *, validator=None):
+        self._check_loop()
         info = self._describe(path)
         start, stop, _ = slice(start, end).indices(info["size"])
         self._note("bytes", path, start, stop)

@@ -177,6 +177,13 @@ def test_a_changed_file_is_read_anew_by_the_next_session(world, data):
     assert len(world.blocks()) == 2
 
 
+def test_a_worker_that_was_told_a_new_version_is_not_misled_by_what_is_kept_of_the_old(world, data):
+    world.session().cat_file(NAME, 0, 1000)
+    new = world.put(NAME, make_bytes(SIZE, seed=1))
+    validator = world.session(cache_dir=world.cache_dir / "elsewhere").info(NAME)["validator"]
+    assert world.session().cat_file(NAME, 0, 1000, validator=validator) == new[:1000]
+
+
 def test_a_change_within_a_session_is_an_error_and_never_mixed_bytes(world, data):
     fs = world.session()
     assert fs.cat_file(NAME, 0, 1000) == data[:1000]
@@ -276,6 +283,16 @@ def test_many_threads_that_open_and_read_the_same_fetch_it_once(world, data):
 
     with ThreadPoolExecutor(32) as pool:
         assert set(pool.map(read, range(64))) == {(data[-1000:], data[:600_000])}
+    assert world.requests() == [("bytes", NAME, SIZE - 1000, SIZE), ("bytes", NAME, 0, 600_000)]
+
+
+def test_even_without_a_folder_many_threads_fetch_the_same_once(world, data):
+    world.cache_dir.write_text("a file where the folder should be")
+    fs = world.session(delay_seconds=0.2)
+    for start, stop in ((-1000, None), (0, 600_000)):
+        with ThreadPoolExecutor(8) as pool:
+            answers = set(pool.map(lambda _, a=start, b=stop: fs.cat_file(NAME, a, b), range(8)))
+        assert answers == {data[start:stop]}
     assert world.requests() == [("bytes", NAME, SIZE - 1000, SIZE), ("bytes", NAME, 0, 600_000)]
 
 

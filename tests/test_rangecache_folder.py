@@ -364,6 +364,8 @@ def test_a_full_disk_costs_one_warning(world, data, small_disk, caplog):
     report = CacheFolder(small_disk).verify()
     assert (report.n_blocks, report.n_damaged) == (fs.stats.hits, 0)
     assert list(small_disk.glob("ranges-1/tmp/*")) == []
+    books = (small_disk / "ranges-1" / "usage").read_bytes()
+    assert int(books.split()[0]) == CacheFolder(small_disk).info().n_bytes
 
 
 def test_a_disk_that_is_full_from_the_start(world, data, small_disk, caplog):
