@@ -1,9 +1,12 @@
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from origin import (
     Pattern,
     RemoteFile,
@@ -139,7 +142,7 @@ def test_tries_are_bounded_and_the_error_says_what_happened(origin, movie, fault
 @pytest.mark.parametrize("fault", [stalls, stalls_in_body, drips])
 def test_a_server_that_only_holds_us_up_is_left_at_the_deadline(origin, movie, fault):
     origin.play("/movie.mov", fault, always=True)
-    with pytest.raises(errors.RemoteFileError):
+    with pytest.raises(errors.RemoteFileError, match=r"took too long \(1 try\)"):
         lazy(deadline_seconds=1.2, min_bytes_per_second=1 << 20).cat_file(movie, START, STOP)
     assert 1 <= len(origin.requests) <= 5
     assert origin.wait_until(lambda o: o.n_open == 0)
@@ -479,6 +482,53 @@ def test_an_etag_that_is_weak_at_first_is_the_same(origin):
     validator = fs.info(url)["validator"]
     origin.put("/f", 1000, etag='"x"')
     assert fs.cat_file(url, 0, 10, validator=validator) == Pattern(1000)[:10]
+
+
+# ---- all of it together
+
+
+def swaps(x):
+    """The file is replaced before this request is answered."""
+    x.origin.files[x.request.path] = x.file = REPLACED["etag"][1]
+    honest(x)
+
+
+FAULTS = [
+    honest,
+    resets,
+    closes,
+    answers(503),
+    answers(429, Retry_After="0"),
+    breaks_off(0),
+    breaks_off(7000),
+]
+FAULTS += [breaks_off(3, reset=True), chunked, ignores_range, answers(404), answers(403), answers(416), swaps]
+FAULTS += [lambda x: x.partial(offset=1), lambda x: x.partial(total=10**7), lambda x: x.partial(total=1)]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    faults=st.lists(st.sampled_from(FAULTS), max_size=12),
+    start=st.integers(0, 10**6),
+    n=st.integers(1, 60_000),
+    pinned=st.booleans(),
+)
+def test_exact_bytes_of_one_version_or_a_named_error(origin, faults, start, n, pinned):
+    old, new = REPLACED["etag"]
+    url = origin.put("/f", 0)
+    origin.files["/f"] = old
+    origin.play("/f")
+    fs = lazy(max_request_bytes=20_000, backoff_seconds=0.001)
+    validator = fs.info(url)["validator"] if pinned else None
+    origin.requests.clear()
+    origin.play("/f", *faults)
+    found = None
+    with contextlib.suppress(errors.RemoteFileError):
+        found = fs.cat_file(url, start, start + n, validator=validator)
+    versions = [old] if pinned else [old, new]
+    assert found in (None, *(version.data[start : start + n] for version in versions))
+    n_pieces = min(3, -(-n // 20_000))
+    assert len(origin.requests) <= 5 * n_pieces + 5
 
 
 # ---- redirects

@@ -338,9 +338,9 @@ class Client:
             except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
                 broke_off = response is not None and not isinstance(error, TimeoutError)
                 kind = TruncatedResponseError if broke_off else RemoteFileError
-                late = "" if budget.seconds > 0 else "took longer than its deadline, "
                 told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
-                raise Fault(f"{late}{type(error).__name__}: {told}", kind=kind, retry=True) from error
+                why = f"{type(error).__name__}: {told}" if budget.seconds > 0 else "took too long"
+                raise Fault(why, kind=kind, retry=True) from error
             finally:
                 if response is not None:
                     response.release()  # closes the connection where the body was not read to its end
