@@ -407,6 +407,20 @@ def test_real_servers(webserver, web_root, tmp_path, data):
     assert (fs.fs.stats.requests, fs.stats.bytes_fetched, fs.stats.hits) == (1, 0, 3)
 
 
+def test_a_new_session_finds_a_changed_file_though_its_http_filesystem_is_an_old_one(
+    webserver, web_root, tmp_path, data
+):
+    (web_root / "rangecache").mkdir(exist_ok=True)
+    url = f"{webserver.url}/rangecache/changing.mov"
+    target = LazyHTTPFileSystem(skip_instance_cache=True)
+    for seed in range(3):
+        data = make_bytes(100_000 + seed, seed)
+        (web_root / "rangecache" / "changing.mov").write_bytes(data)
+        fs = RangeCacheFileSystem(fs=target, cache_dir=tmp_path / webserver.name, skip_instance_cache=True)
+        assert fs.cat_file(url, start=-1000) == data[-1000:]
+        assert fs.cat_file(url, 0, 1000) == data[:1000]
+
+
 def test_instances_pickle(world, data):
     fs = RangeCacheFileSystem(fs=LoggedFileSystem(world.remote, world.log), cache_dir=world.cache_dir)
     copy = pickle.loads(pickle.dumps(fs))  # noqa: S301 - our own

@@ -33,6 +33,8 @@ from camhd_access.ranges import ByteRange
 
 __all__ = ["RangeCacheFileSystem"]
 
+Lesson = tuple[dict[str, Any], bytes | None]
+
 
 class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
     """An fsspec filesystem that keeps on disk what is read through it: `lazy::https://host/movie.mov`.
@@ -99,12 +101,12 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self.folder = CacheFolder(cache_dir, None if max_bytes is None else parse_size(max_bytes))
         self.offline = offline
         self.revalidate = revalidate
-        self.overlay = None if overlay is None else Path(overlay).expanduser()
+        self.overlay = None if overlay is None else Path(overlay).expanduser().absolute()
         self.overlay_flatten = overlay_flatten
         self._pid = os.getpid()
         self._loader = RangeLoader(self.folder, self._fetch)
         self._infos: dict[str, dict[str, Any]] = {}
-        self._lessons: dict[tuple[str, int], asyncio.Task[bytes | None]] = {}
+        self._lessons: dict[tuple[str, int], asyncio.Task[Lesson]] = {}
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -165,52 +167,53 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         `revalidate` seconds, and none offline.
         """
         path = self._behind(path)
-        if path not in self._infos:
-            await self._learn_once(path, 0)
-        return self._infos[path]
+        known = self._infos.get(path)
+        return known or (await self._learn_once(path, 0))[0]
 
-    async def _learn_once(self, path: str, tail_bytes: int) -> bytes | None:
+    async def _learn_once(self, path: str, tail_bytes: int) -> Lesson:
         """What `_learn` gives, learnt once for all who ask at the same time."""
-        lesson = self._lessons.get((path, tail_bytes))
-        if lesson is None:
-            lesson = asyncio.create_task(self._learn(path, tail_bytes))
-            self._lessons[path, tail_bytes] = lesson
-            lesson.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
-        return await asyncio.shield(lesson)
+        task = self._lessons.get((path, tail_bytes))
+        if task is None:
+            task = asyncio.create_task(self._learn(path, tail_bytes))
+            self._lessons[path, tail_bytes] = task
+            task.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
+        return await asyncio.shield(task)
 
-    async def _learn(self, path: str, tail_bytes: int) -> bytes | None:
+    async def _learn(self, path: str, tail_bytes: int) -> Lesson:
+        """What `path` is, and its last bytes if they are what was asked for to find out."""
         if self.overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
-            self._infos[path] = copy
-            return None
+            return self._note(path, copy), None
         stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
         if stored is not None and self._is_trusted(stored.checked):
-            self._infos[path] = stored.info
-            return None
+            return self._note(path, stored.info), None
         if self.offline:
-            raise RemoteFileError(
-                f"{path}: not in the cache folder {self.folder.path}, and offline was asked for"
-            )
+            where = f"the cache folder {self.folder.path}"
+            raise RemoteFileError(f"{path}: not in {where}, and offline was asked for")
+        self.fs.invalidate_cache(path)  # it may have known the file for longer than this session
         if stored is None and tail_bytes and self._trusts_target:
             return await self._learn_from_tail(path, tail_bytes)
         self._loader.count(requests=1)
-        await self._remember(path, await self.fs._info(path))  # noqa: SLF001
-        return None
+        return await self._remember(path, await self.fs._info(path)), None  # noqa: SLF001
 
-    async def _learn_from_tail(self, path: str, tail_bytes: int) -> bytes | None:
+    async def _learn_from_tail(self, path: str, tail_bytes: int) -> Lesson:
         asked = time.time()
-        async with aclosing(claim(self.folder, self._url(path), [WHOLE_FILE])) as claims:
+        anything = FileVersion(self._url(path), None)
+        async with aclosing(claim(self.folder, anything, [WHOLE_FILE])) as claims:
             await anext(claims)
             stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
             if stored is not None and stored.checked >= asked:  # another process was just taught
-                self._infos[path] = stored.info
-                return None
+                return self._note(path, stored.info), None
             data: bytes = await self.fs._cat_file(path, start=-tail_bytes)  # noqa: SLF001
             info = await self._remember(path, await self.fs._info(path))  # noqa: SLF001 - costs nothing now
             self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
-            if info["size"] is not None:
+            if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
                 tail = Piece(info["size"] - len(data), memoryview(data))
                 await asyncio.to_thread(self.folder.write, self._version(path, info), [tail])
-            return data
+            return info, data
+
+    def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+        self._infos[path] = info
+        return info
 
     def _is_trusted(self, checked: float) -> bool:
         # A time in the future comes from a clock that was set back since.
@@ -221,8 +224,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
         if mark:
             await asyncio.to_thread(self.folder.save_info, self._url(path), info)
-        self._infos[path] = info
-        return info
+        return self._note(path, info)
 
     def _describe_copy(self, path: str) -> dict[str, Any] | None:
         copy = find_local_copy(Path(str(self.overlay)), self._url(path), flatten=self.overlay_flatten)
@@ -236,7 +238,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if path not in self._infos and validator is not None:
             stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
             if stored is not None and stored.info["validator"] == validator:
-                self._infos[path] = stored.info  # the caller's word for it that it is true
+                self._note(path, stored.info)  # the caller's word for it that it is true
         info = await self._info(path)
         if validator not in (None, info["validator"]):
             raise RemoteFileChangedError(
@@ -250,8 +252,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
     ) -> bytes:
-        """The bytes `start` ≤ i < `end` of a file, as a slice of it: clipped to its size, below 0 from its
-        end.
+        """The bytes `start` ≤ i < `end` of a file, clipped to its size; numbers below 0 count from its end.
 
         Parameters
         ----------
@@ -269,7 +270,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         """
         path = self._behind(path)
         if start is not None and start < 0 and end is None and path not in self._infos and validator is None:
-            tail = await self._learn_once(path, -start)
+            _, tail = await self._learn_once(path, -start)
             if tail is not None:
                 return tail
         (answer,) = await self._read_one_file(path, [(start, end)], validator, None)

@@ -140,16 +140,20 @@ class CacheFolder:
                     block = Block.of(piece.start + offset, part)
                     self._write_file(self._version_folder(version) / block.path, part, USED_ONCE)
 
-    def claim(self, url: str, ranges: list[ByteRange]) -> tuple[list[ByteRange], FetchLocks | None]:
+    def claim(
+        self, version: FileVersion, ranges: list[ByteRange]
+    ) -> tuple[list[ByteRange], FetchLocks | None]:
         """Those of `ranges` that nobody else is fetching, and what keeps them ours until it is closed.
 
-        All of them, and None, where the folder knows no locks.
+        All of them, and None, where the folder knows no locks, or will not keep the bytes for others.
         """
+        if not version.is_kept:
+            return ranges, None
         with self._tolerance():
             self._root.mkdir(parents=True, exist_ok=True)
             locks = FetchLocks(self._root / "locks")
             try:
-                return locks.take(url, ranges), locks
+                return locks.take(version.url, ranges), locks
             except OSError:
                 locks.close()
                 raise

@@ -25,7 +25,7 @@ Answer = bytes | Exception
 """What became of a range."""
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
-_PATIENCE_SECONDS = 30.0  # longer than a fetch may take: whoever holds a lock still is stopped, or hangs
+_PATIENCE_SECONDS = 30.0  # who holds a claim for longer is stopped, or on a very slow link
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class RangeLoader:
     ) -> tuple[list[Piece], list[Failure]]:
         pieces: list[Piece] = []
         failures: list[Failure] = []
-        async with aclosing(claim(self._folder, version.url, gaps)) as batches:
+        async with aclosing(claim(self._folder, version, gaps)) as batches:
             async for batch in batches:
                 # Whoever held the claim before may have brought it.
                 pieces += (found := await self._read(version, batch))
@@ -146,19 +146,21 @@ class RangeLoader:
         return pieces, failures
 
 
-async def claim(folder: CacheFolder, url: str, ranges: list[ByteRange]) -> AsyncGenerator[list[ByteRange]]:
+async def claim(
+    folder: CacheFolder, version: FileVersion, ranges: list[ByteRange]
+) -> AsyncGenerator[list[ByteRange]]:
     """Yield `ranges` in batches, as they become ours to fetch; ours only until the next batch is asked for.
 
     Notes
     -----
-    A range is yielded without a claim where the folder knows no locks, and where somebody else holds it for
+    A range is yielded without a claim where the folder knows none, and where somebody else holds it for
     longer than any fetch takes.
     """
     pending = ranges
     pause_seconds = _SHORTEST_PAUSE_SECONDS
     patience_ends = time.monotonic() + _PATIENCE_SECONDS
     while pending:
-        batch, locks = await asyncio.to_thread(folder.claim, url, pending)
+        batch, locks = await asyncio.to_thread(folder.claim, version, pending)
         if time.monotonic() > patience_ends:
             batch = pending
         try:
