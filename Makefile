@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: help demo test lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    do the main job on a small archive, made on the spot and served on loopback"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and types"
+	@echo "make docs    build the documentation, into docs/_build/index.html"
 	@echo "make format  put the code into its standard form"
 	@echo "make clean   remove what these commands made"
 
@@ -43,6 +44,11 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	@echo "== Building the documentation, warnings being errors"
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
