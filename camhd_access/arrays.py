@@ -8,7 +8,9 @@ decode that and no more.
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from math import prod
 from pathlib import PurePath
 from threading import current_thread, main_thread
@@ -19,7 +21,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.array.core import getter, normalize_chunks
+from dask.array.core import normalize_chunks
 from dask.base import tokenize
 from dask.blockwise import BlockwiseDep, blockwise
 from dask.highlevelgraph import HighLevelGraph
@@ -27,7 +29,7 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from camhd_access._version import __version__
-from camhd_access.frames import FrameStack, Pixels, expand_index
+from camhd_access.frames import FrameStack, Index, Pixels, expand_index, shorten_index, split_positions
 from camhd_access.names import find_movie_name
 from camhd_access.pixels import choose_matrix
 from camhd_access.reader import FrameSelection, MovieReader
@@ -170,87 +172,115 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
 
 
 class StackArray(da.Array):
-    """A dask array of unread frames. Indexing it by slices and arrays narrows the stack, and reads nothing.
+    """A dask array of unread frames. Indexing it by numbers, slices and lists reads nothing.
 
-    dask alone would push slices down into the tasks, but not lists of frames: for three frames it would
-    decode the three dask chunks that hold them. Everything else that is done to it gives plain dask arrays.
+    It shows some frames, lines, columns and channels of a stack, and indexing chooses among them. dask alone
+    would index what its tasks have decoded: for one frame, the dask chunk that holds it. Everything else that
+    is done to it gives plain dask arrays.
     """
 
     stack: FrameStack
+    shown: tuple[npt.NDArray[np.int64], ...]
+    """Positions along each axis of the stack; without a dimension where the axis was dropped."""
 
     @classmethod
-    def cut(cls, stack: FrameStack, chunks: Any) -> "StackArray":  # noqa: ANN401 - all that dask takes
-        """The dask array of `stack`, with dask chunks as `dask.array.from_array` takes them."""
-        cuts = normalize_chunks(chunks, stack.shape, dtype=stack.dtype)
-        token = tokenize(__version__, stack.source.path, stack.source.version, stack.frames, stack.window)
-        name = f"video-{stack.pixel_format.name}-{token}-{tokenize(cuts)}"
-        axes = tuple(range(stack.ndim))
-        layer = blockwise(
-            getter,
-            name,
-            axes,
-            _Blocks(stack, cuts),
-            axes,
-            _WholeBlocks(cuts),
-            axes,
-            numblocks={},
-            _data_producer=True,
+    def cut(
+        cls,
+        stack: FrameStack,
+        chunks: Any,  # noqa: ANN401 - all that dask takes
+        shown: tuple[npt.NDArray[np.int64], ...] | None = None,
+    ) -> "StackArray":
+        """The array of what is `shown` of `stack`, by default all; `chunks` as dask takes them."""
+        shown = shown or tuple(map(np.arange, stack.shape))
+        shape = tuple(len(positions) for positions in shown if positions.ndim)
+        cuts = normalize_chunks(chunks, shape, dtype=stack.dtype) if shape else ()
+        what = (
+            stack.source.path,
+            stack.source.version,
+            stack.window,
+            stack.frames[shown[0]],
+            shown[1:],
+            cuts,
         )
-        meta = np.empty((0,) * stack.ndim, stack.dtype)
-        self = cls(HighLevelGraph.from_collections(name, layer), name, cuts, meta=meta)
-        self.stack = stack
+        name = f"video-{stack.pixel_format.name}-{tokenize(__version__, *what)}"
+        axes = tuple(range(len(shape)))
+        parts = _Parts(stack, shown, cuts)
+        layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
+        graph = HighLevelGraph.from_collections(name, layer)
+        self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
+        self.stack, self.shown = stack, shown
         return self
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
-        narrowed = self._narrow(index)
-        return super().__getitem__(index) if narrowed is None else narrowed
-
-    def _narrow(self, index: Any) -> "StackArray | None":  # noqa: ANN401
-        """The array of the narrower stack; None for an index that a stack cannot follow."""
         indices = index if isinstance(index, tuple) else (index,)
-        if not all(isinstance(item, slice | list | np.ndarray | EllipsisType) for item in indices):
-            return None
-        time, *space = expand_index(indices, self.ndim)
-        y, x, *channel = space
-        is_list = isinstance(time, slice) or np.ndim(time) == 1
-        is_rectangle = all(isinstance(item, slice) and item.step in (None, 1) for item in space)
-        if not (is_list and is_rectangle and channel in ([], [slice(None)])):
-            return None
-        height, width = self.shape[1:3]
-        stack = self.stack.select(time).crop(_bounds(y, height), _bounds(x, width))
-        if stack.shape == self.shape and np.array_equal(stack.frames, self.stack.frames):
+        if not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
+            return super().__getitem__(index)
+        upcoming = iter(expand_index(indices, self.ndim))
+        shown = tuple(
+            np.asarray(positions[next(upcoming)]) if positions.ndim else positions for positions in self.shown
+        )
+        if all(map(np.array_equal, shown, self.shown)):
             return self
-        if not all(stack.shape):
-            return None
-        return StackArray.cut(stack, tuple(map(min, self.chunksize, stack.shape)))
+        lengths = iter(self.chunksize)
+        kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
+        chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
+        return StackArray.cut(self.stack, chunks, shown)
 
 
-class _Blocks(BlockwiseDep):
-    """The part of a stack that each dask chunk reads."""
+def _is_plain(item: object) -> bool:
+    """Whether it is an index along one axis: no new axis, no mask of several, no dask array."""
+    if isinstance(item, list | np.ndarray):
+        return np.ndim(item) == 1
+    return isinstance(item, int | np.integer | slice | EllipsisType) and not isinstance(item, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one task reads."""
+
+    stack: FrameStack
+    """The frames, and the smallest window of them that holds what is wanted."""
+    index: Index
+    """What is wanted of that."""
+
+    def read(self) -> Pixels:
+        """The pixels, decoded in the thread of the task."""
+        return self.stack[self.index]
+
+
+class _Parts(BlockwiseDep):
+    """The part of each dask chunk."""
 
     produces_tasks = False
 
-    def __init__(self, stack: FrameStack, cuts: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(
+        self,
+        stack: FrameStack,
+        shown: tuple[npt.NDArray[np.int64], ...],
+        cuts: tuple[tuple[int, ...], ...],
+    ) -> None:
+        self.numblocks = tuple(map(len, cuts))
         self._stack = stack
-        self._edges = [np.cumsum((0, *cut)).tolist() for cut in cuts]
-        self.numblocks = tuple(map(len, cuts))
+        self._is_kept = tuple(bool(positions.ndim) for positions in shown)
+        upcoming = iter(cuts)
+        time, y, x, *channel = (_cut_axis(p, next(upcoming)) if p.ndim else [p] for p in shown)
+        self._time = time
+        self._y, self._x = (list(map(split_positions, pieces)) for pieces in (y, x))
+        self._channel = [list(map(shorten_index, pieces)) for pieces in channel]
 
-    def __getitem__(self, block: tuple[int, ...]) -> FrameStack:
-        time, y, x, *_ = (slice(edges[i], edges[i + 1]) for i, edges in zip(block, self._edges, strict=True))
-        return self._stack.select(time).crop(y, x)
+    def __getitem__(self, block: tuple[int, ...]) -> _Part:
+        numbers = iter(block)
+        n_time, n_y, n_x, *n_channel = (next(numbers) if is_kept else 0 for is_kept in self._is_kept)
+        time = self._time[n_time]
+        (rows, y), (columns, x) = self._y[n_y], self._x[n_x]
+        channel = [pieces[n] for pieces, n in zip(self._channel, n_channel, strict=True)]
+        stack = self._stack.select(time).crop(rows, columns)
+        return _Part(stack, (slice(None) if time.ndim else 0, y, x, *channel))
 
 
-class _WholeBlocks(BlockwiseDep):
-    """The index by which each dask chunk is read from its part, for dask to combine with later slices."""
-
-    produces_tasks = False
-
-    def __init__(self, cuts: tuple[tuple[int, ...], ...]) -> None:
-        self._cuts = cuts
-        self.numblocks = tuple(map(len, cuts))
-
-    def __getitem__(self, block: tuple[int, ...]) -> tuple[slice, ...]:
-        return tuple(slice(0, cut[i]) for i, cut in zip(block, self._cuts, strict=True))
+def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> list[npt.NDArray[np.int64]]:
+    """Pieces of these lengths."""
+    return [positions[start:stop] for start, stop in pairwise(accumulate(lengths, initial=0))]
 
 
 class _LazyStack(BackendArray):
@@ -270,11 +300,6 @@ class _LazyStack(BackendArray):
         return pixels
 
 
-def _bounds(extent: Any, length: int) -> slice:  # noqa: ANN401 - a slice, which mypy cannot see
-    start, stop, _ = extent.indices(length)
-    return slice(start, max(start, stop))
-
-
 def _complete_chunks(chunks: Chunks, stack: FrameStack) -> tuple[int, ...]:
     """Length of the dask chunks along each dimension; -1 for all of it."""
     lengths = dict.fromkeys(_dims(stack), -1) | {"time": _frames_per_chunk(stack.shape, stack.dtype)}
@@ -285,10 +310,13 @@ def _complete_chunks(chunks: Chunks, stack: FrameStack) -> tuple[int, ...]:
                 f"chunks of {', '.join(map(repr, unknown))}; dimensions are {', '.join(lengths)}"
             )
         lengths |= chunks
-    elif isinstance(chunks, int):
-        lengths["time"] = chunks
+    elif isinstance(chunks, int | np.integer) and not isinstance(chunks, bool):
+        lengths["time"] = int(chunks)
     elif chunks != "auto":
         raise TypeError(f'chunks are "auto", a number of frames, a mapping, or None; not {chunks!r}')
+    for name, length in lengths.items():
+        if isinstance(length, int) and length < 1 and length != -1:
+            raise ValueError(f"chunks of {length} along {name!r}: they are 1 long at least, or -1 for all")
     return tuple(lengths.values())
 
 

@@ -111,8 +111,8 @@ class FrameStack:
     def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
         """The pixels that `index` names; the smallest rectangle that it touches is what is decoded."""
         positions, y, x, *channel = expand_index(index, self.ndim)
-        rows, inner_y = split_index(y, self.shape[1])
-        columns, inner_x = split_index(x, self.shape[2])
+        rows, inner_y = split_positions(np.arange(self.shape[1])[y])
+        columns, inner_x = split_positions(np.arange(self.shape[2])[x])
         pixels = self.select(positions).crop(rows, columns).read(parallel=parallel)
         inner_time = 0 if isinstance(positions, int | np.integer) else slice(None)
         for axis, inner in reversed(list(enumerate((inner_time, inner_y, inner_x, *channel)))):
@@ -194,17 +194,26 @@ def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
     return (*before, *[slice(None)] * n_missing, *after)
 
 
-def split_index(index: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
-    """The smallest stretch of an axis that an index touches, and the index within that stretch."""
-    touched = np.arange(length)[index]
-    if not touched.size:
-        return slice(0, 0), slice(None)
-    start, stop = int(touched.min()), int(touched.max()) + 1
-    if touched.ndim == 0:
-        return slice(start, stop), 0
-    if isinstance(index, slice):
-        return slice(start, stop), slice(None, None, index.step if index.step != 1 else None)
-    return slice(start, stop), touched - start
+def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]:
+    """The smallest stretch of an axis that holds `positions`, and the index of them within that stretch."""
+    if not positions.size:
+        return slice(0, 0), slice(0, 0)
+    start, stop = int(positions.min()), int(positions.max()) + 1
+    return slice(start, stop), shorten_index(positions - start)
+
+
+def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
+    """The shortest index that means `positions`: a number for one without an axis, a slice for even steps."""
+    if not positions.ndim:
+        return int(positions)
+    if not positions.size:
+        return slice(0, 0)
+    steps = np.diff(positions)
+    step = int(steps[0]) if steps.size else 1
+    if not step or (steps != step).any():
+        return positions
+    stop = int(positions[-1]) + step
+    return slice(int(positions[0]), stop if stop >= 0 else None, step)
 
 
 def n_cores() -> int:
