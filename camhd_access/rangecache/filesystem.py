@@ -1,16 +1,8 @@
-"""`RangeCacheFileSystem`: fsspec's contract over a `RangeLoader`.
-
-What is left here is to know which version of a file a read is about. A session learns it once for each
-file: from the answer that brings the file's end, if that is what is asked first, or from what an earlier
-session remembered and one request confirmed. From then on bytes are named by version, and need no request
-to be trusted.
-"""
+"""`RangeCacheFileSystem`: fsspec's contract over `Knowledge` of files and a `RangeLoader` of their bytes."""
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +15,14 @@ from fsspec.utils import stringify_path
 
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.lazyhttp import LazyHTTPFileSystem
-from camhd_access.rangecache.blocks import Piece
 from camhd_access.rangecache.folder import CacheFolder, FileVersion
-from camhd_access.rangecache.loader import Answer, CacheStats, RangeLoader, claim
-from camhd_access.rangecache.locks import WHOLE_FILE
-from camhd_access.rangecache.overlay import describe_copy, find_local_copy, read_copy
+from camhd_access.rangecache.knowledge import Knowledge
+from camhd_access.rangecache.loader import Answer, CacheStats, RangeLoader
+from camhd_access.rangecache.overlay import read_copy
 from camhd_access.rangecache.settings import parse_size
 from camhd_access.ranges import ByteRange
 
 __all__ = ["RangeCacheFileSystem"]
-
-Lesson = tuple[dict[str, Any], bytes | None]
 
 
 class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
@@ -100,13 +89,17 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
         self.folder = CacheFolder(cache_dir, None if max_bytes is None else parse_size(max_bytes))
         self.offline = offline
-        self.revalidate = revalidate
-        self.overlay = None if overlay is None else Path(overlay).expanduser().absolute()
-        self.overlay_flatten = overlay_flatten
         self._pid = os.getpid()
         self._loader = RangeLoader(self.folder, self._fetch)
-        self._infos: dict[str, dict[str, Any]] = {}
-        self._lessons: dict[tuple[str, int], asyncio.Task[Lesson]] = {}
+        self._knowledge = Knowledge(
+            lambda: self.fs,
+            self.folder,
+            self._loader,
+            offline=offline,
+            revalidate=revalidate,
+            overlay=None if overlay is None else Path(overlay).expanduser().absolute(),
+            overlay_flatten=overlay_flatten,
+        )
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -115,7 +108,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
             self._loader.forget_flights()
-            self._lessons = {}
+            self._knowledge.forget_lessons()
             self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
         return self._loop
 
@@ -134,19 +127,13 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         """The path as the filesystem behind knows it."""
         return str(self.fs._strip_protocol(self._strip_protocol(path)))  # noqa: SLF001
 
-    def _url(self, path: str) -> str:
-        return path if "://" in path else str(self.fs.unstrip_protocol(path))
-
     def unstrip_protocol(self, name: str) -> str:
         """The URL chain that leads to `name`."""
-        return f"lazy::{self._url(self._behind(name))}"
+        return f"lazy::{self._knowledge.url(self._behind(name))}"
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Ask about `path` (or all files) again when it is next used; what is kept of this version stays."""
-        if path is None:
-            self._infos.clear()
-        else:
-            self._infos.pop(self._behind(path), None)
+        self._knowledge.forget(None if path is None else self._behind(path))
         self.fs.invalidate_cache(path)
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
@@ -156,8 +143,6 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
         return entries
 
-    # What is known of a file
-
     async def _info(self, path: str) -> dict[str, Any]:
         """What the filesystem behind says of a file, and `validator`: what tells this version from others.
 
@@ -166,88 +151,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         Costs one request for each file and session; none where another session asked within the last
         `revalidate` seconds, and none offline.
         """
-        path = self._behind(path)
-        known = self._infos.get(path)
-        return known or (await self._learn_once(path, 0))[0]
-
-    async def _learn_once(self, path: str, tail_bytes: int) -> Lesson:
-        """What `_learn` gives, learnt once for all who ask at the same time."""
-        task = self._lessons.get((path, tail_bytes))
-        if task is None:
-            task = asyncio.create_task(self._learn(path, tail_bytes))
-            self._lessons[path, tail_bytes] = task
-            task.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
-        return await asyncio.shield(task)
-
-    async def _learn(self, path: str, tail_bytes: int) -> Lesson:
-        """What `path` is, and its last bytes if they are what was asked for to find out."""
-        if self.overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
-            return self._note(path, copy), None
-        stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
-        if stored is not None and self._is_trusted(stored.checked):
-            return self._note(path, stored.info), None
-        if self.offline:
-            where = f"the cache folder {self.folder.path}"
-            raise RemoteFileError(f"{path}: not in {where}, and offline was asked for")
-        self.fs.invalidate_cache(path)  # it may have known the file for longer than this session
-        if stored is None and tail_bytes and self._trusts_target:
-            return await self._learn_from_tail(path, tail_bytes)
-        self._loader.count(requests=1)
-        return await self._remember(path, await self.fs._info(path)), None  # noqa: SLF001
-
-    async def _learn_from_tail(self, path: str, tail_bytes: int) -> Lesson:
-        asked = time.time()
-        anything = FileVersion(self._url(path), None)
-        async with aclosing(claim(self.folder, anything, [WHOLE_FILE])) as claims:
-            await anext(claims)
-            stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
-            if stored is not None and stored.checked >= asked:  # another process was just taught
-                return self._note(path, stored.info), None
-            data: bytes = await self.fs._cat_file(path, start=-tail_bytes)  # noqa: SLF001
-            info = await self._remember(path, await self.fs._info(path))  # noqa: SLF001 - costs nothing now
-            self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
-            if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
-                tail = Piece(info["size"] - len(data), memoryview(data))
-                await asyncio.to_thread(self.folder.write, self._version(path, info), [tail])
-            return info, data
-
-    def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
-        self._infos[path] = info
-        return info
-
-    def _is_trusted(self, checked: float) -> bool:
-        # A time in the future comes from a clock that was set back since.
-        return self.offline or self.revalidate is None or 0 <= time.time() - checked < self.revalidate
-
-    async def _remember(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
-        mark = _version_mark(info)
-        info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
-        if mark:
-            await asyncio.to_thread(self.folder.save_info, self._url(path), info)
-        return self._note(path, info)
-
-    def _describe_copy(self, path: str) -> dict[str, Any] | None:
-        copy = find_local_copy(Path(str(self.overlay)), self._url(path), flatten=self.overlay_flatten)
-        return None if copy is None else describe_copy(path, copy)
-
-    def _version(self, path: str, info: dict[str, Any]) -> FileVersion:
-        return FileVersion(self._url(path), info["validator"], is_kept=_version_mark(info) is not None)
-
-    async def _info_of_version(self, path: str, validator: str | None) -> dict[str, Any]:
-        """What is known of `path`, once it is sure to be the version that was asked for."""
-        if path not in self._infos and validator is not None:
-            stored = await asyncio.to_thread(self.folder.load_info, self._url(path))
-            if stored is not None and stored.info["validator"] == validator:
-                self._note(path, stored.info)  # the caller's word for it that it is true
-        info = await self._info(path)
-        if validator not in (None, info["validator"]):
-            raise RemoteFileChangedError(
-                f"{path}: the file was replaced while it was in use (it was {validator}, now it is "
-                f"{info['validator']}). Open it again to read the new one."
-            )
-        return info
-
-    # Bytes
+        return await self._knowledge.describe(self._behind(path))
 
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
@@ -269,8 +173,8 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         The last bytes of a file of which nothing is known cost one request, and describe the file as well.
         """
         path = self._behind(path)
-        if start is not None and start < 0 and end is None and path not in self._infos and validator is None:
-            _, tail = await self._learn_once(path, -start)
+        if start is not None and start < 0 and end is None and validator is None:
+            tail = await self._knowledge.read_tail(path, -start)
             if tail is not None:
                 return tail
         (answer,) = await self._read_one_file(path, [(start, end)], validator, None)
@@ -329,11 +233,11 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         validator: str | None,
         max_gap: int | None,
     ) -> list[Answer]:
-        info = await self._info_of_version(path, validator)
+        info = await self._knowledge.describe_version(path, validator)
         ranges = [_clip(path, start, end, info["size"]) for start, end in bounds]
         if "local_copy" in info:
             return await asyncio.to_thread(read_copy, info, ranges)
-        version = self._version(path, info)
+        version = self._knowledge.version(path, info)
         answers = await self._loader.load(version, ranges, max_gap=max_gap)
         if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
             self.invalidate_cache(path)
@@ -383,12 +287,6 @@ class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has 
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes = self.fs.cat_file(self.path, start, end, **self.kwargs)
         return data
-
-
-def _version_mark(info: dict[str, Any]) -> str | None:
-    """What tells versions of a file apart besides its size, by the names that filesystems have for it."""
-    keys = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
-    return next((str(info[key]) for key in keys if info.get(key) is not None), None)
 
 
 def _make_target(
