@@ -194,17 +194,9 @@ class StackArray(da.Array):
         shown = shown or tuple(map(np.arange, stack.shape))
         shape = tuple(len(positions) for positions in shown if positions.ndim)
         cuts = normalize_chunks(chunks, shape, dtype=stack.dtype) if shape else ()
-        what = (
-            stack.source.path,
-            stack.source.version,
-            stack.window,
-            stack.frames[shown[0]],
-            shown[1:],
-            cuts,
-        )
-        name = f"video-{stack.pixel_format.name}-{tokenize(__version__, *what)}"
-        axes = tuple(range(len(shape)))
         parts = _Parts(stack, shown, cuts)
+        name = f"video-{stack.pixel_format.name}-{parts.token}"
+        axes = tuple(range(len(shape)))
         layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
         graph = HighLevelGraph.from_collections(name, layer)
         self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
@@ -260,6 +252,8 @@ class _Parts(BlockwiseDep):
         cuts: tuple[tuple[int, ...], ...],
     ) -> None:
         self.numblocks = tuple(map(len, cuts))
+        version = (__version__, stack.source.path, stack.source.version)
+        self.token = tokenize(*version, stack.frames[shown[0]], stack.window, shown[1:], cuts)
         self._stack = stack
         self._is_kept = tuple(bool(positions.ndim) for positions in shown)
         upcoming = iter(cuts)
@@ -267,6 +261,9 @@ class _Parts(BlockwiseDep):
         self._time = time
         self._y, self._x = (list(map(split_positions, pieces)) for pieces in (y, x))
         self._channel = [list(map(shorten_index, pieces)) for pieces in channel]
+
+    def __dask_tokenize__(self) -> str:
+        return self.token
 
     def __getitem__(self, block: tuple[int, ...]) -> _Part:
         numbers = iter(block)
