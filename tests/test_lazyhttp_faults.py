@@ -350,6 +350,16 @@ def test_head_refused(origin, movie, status):
     assert fs.stats.bytes <= 1
 
 
+@pytest.mark.parametrize("size", [0, MOVIE_BYTES])
+def test_head_and_ranges_refused(origin, size):
+    url = origin.put("/movie.mov", size)
+    origin.play("/movie.mov", answers(403), answers(416))
+    fs = lazy()
+    assert fs.info(url)["size"] == size
+    assert origin.ranges == ["HEAD", "bytes=0-0", None]
+    assert fs.stats.bytes == 0
+
+
 def test_head_without_a_length(origin, movie):
     origin.play("/movie.mov", chunked)
     assert lazy().info(movie)["size"] == MOVIE_BYTES
@@ -493,17 +503,18 @@ def swaps(x):
     honest(x)
 
 
-FAULTS = [
-    honest,
-    resets,
-    closes,
-    answers(503),
-    answers(429, Retry_After="0"),
-    breaks_off(0),
-    breaks_off(7000),
+def of_ranges(behave):
+    """What can only be done to a range; other requests are answered honestly."""
+    return lambda x: (behave if x.wanted() and x.request.method == "GET" else honest)(x)
+
+
+FAULTS = [honest, resets, closes, answers(503), answers(429, Retry_After="0"), answers(404), answers(403)]
+FAULTS += [answers(416), chunked, ignores_range, swaps, of_ranges(breaks_off(0)), of_ranges(breaks_off(7000))]
+FAULTS += [of_ranges(breaks_off(3, reset=True)), of_ranges(lambda x: x.partial(offset=1))]
+FAULTS += [
+    of_ranges(lambda x: x.partial(total=10**7)),
+    of_ranges(lambda x: x.partial(total=x.wanted()[1] - 1)),
 ]
-FAULTS += [breaks_off(3, reset=True), chunked, ignores_range, answers(404), answers(403), answers(416), swaps]
-FAULTS += [lambda x: x.partial(offset=1), lambda x: x.partial(total=10**7), lambda x: x.partial(total=1)]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

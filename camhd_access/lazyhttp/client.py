@@ -194,7 +194,10 @@ class Client:
         return facts if facts and known else await self.probe(url)
 
     async def probe(self, url: str) -> FileFacts:
-        """Facts of a file, of one `HEAD`; of a `GET` of one byte where that is refused or tells no length."""
+        """Facts of a file, of one `HEAD`; of a `GET` of one byte where that is refused or tells no length.
+
+        Where that byte is refused too, one `GET` of the whole file, of which only the headers are read.
+        """
 
         async def head(budget: _Budget) -> FileFacts | None:
             async with self._exchange("HEAD", url, budget) as response:
@@ -207,17 +210,26 @@ class Client:
                 useless = "Content-Encoding" in response.headers or facts.size is None
                 return None if useless and not facts.is_directory else facts
 
-        async def get(budget: _Budget) -> FileFacts:
+        async def get(budget: _Budget) -> FileFacts | None:
             first = ByteRange(0, 1)
             async with self._exchange("GET", url, budget, {"Range": range_header(first)}) as response:
-                if response.status == 416:  # no first byte: the file is empty
-                    return self._learn(url, response, 0)
+                if response.status == 416:  # an empty file, or no ranges
+                    return None
                 size, _ = read_partial_headers(response.status, response.headers, first)
                 return self._learn(url, response, size)
+
+        async def begin(budget: _Budget) -> FileFacts:
+            async with self._exchange("GET", url, budget) as response:
+                if response.status != 200:
+                    raise status_fault(response.status, response.headers)
+                refuse_encoding(response.headers)
+                return self._learn(url, response, parse_content_length(response.headers))
 
         told = await self._persist(f"HEAD {readable_url(url)}", 0, head)
         if told is None:
             told = await self._persist(f"{readable_url(url)}, bytes=0-0", 1, get)
+        if told is None:
+            return await self._persist(readable_url(url), 0, begin)
         return told
 
     async def fetch_page(self, url: str, version: Version, *, content_type: str = "") -> Page | None:
