@@ -96,7 +96,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self.folder,
             self._loader,
             offline=offline,
-            revalidate=revalidate,
+            revalidate=None if revalidate is None else float(revalidate),
             overlay=None if overlay is None else Path(overlay).expanduser().absolute(),
             overlay_flatten=overlay_flatten,
         )

@@ -35,32 +35,30 @@ class FetchLocks:
     """The locks that one fetch holds; `close` gives all of them back."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A file object, not a descriptor: it is closed in the end even if nobody gets to call `close`.
+        self._file = path.open("ab", buffering=0)
 
     def take(self, url: str, ranges: Sequence[ByteRange]) -> list[ByteRange]:
         """Those of `ranges` that nobody else was fetching, now ours. Does not wait."""
-        base = int.from_bytes(blake2b(url.encode(), digest_size=8).digest()) % (1 << 62 - _SLOT_BITS)
-        return [
-            r
-            for r in ranges
-            if self._try(fcntl.F_WRLCK, (base << _SLOT_BITS) + r.start % _SLOT_BYTES, r.n_bytes)
-        ]
+        number = int.from_bytes(blake2b(url.encode(), digest_size=8).digest()) % (1 << 62 - _SLOT_BITS)
+        slot = number << _SLOT_BITS
+        return [r for r in ranges if self._try(fcntl.F_WRLCK, slot + r.start % _SLOT_BYTES, r.n_bytes)]
 
     def close(self) -> None:
         """Release everything, also where a forked child still has the file open."""
         try:
             self._try(fcntl.F_UNLCK, 0, 0)
         finally:
-            os.close(self._fd)
+            self._file.close()
 
     def _try(self, kind: int, start: int, n_bytes: int) -> bool:
         try:
             if sys.platform == "linux":
                 flock = struct.pack("hhqqi", kind, os.SEEK_SET, start, n_bytes, 0)
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, flock)
+                fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, flock)
             else:
                 command = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
-                fcntl.lockf(self._fd, command, n_bytes, start)
+                fcntl.lockf(self._file, command, n_bytes, start)
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, by the system's choice
             return False
         return True
