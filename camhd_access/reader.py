@@ -2,7 +2,7 @@
 
 Opening finds the index: one request, where `moov` ends the file. Everything after that is planned from the
 index: which bytes, in which requests, decoded how. A reader is cheap, thread-safe and picklable; pickled, it
-carries the address and the version of its movie, and opens it again where it arrives.
+carries the address and the version of its movie, and opens it again when it is first used.
 """
 
 import os
@@ -133,7 +133,7 @@ class MovieReader:
     -----
     Opening costs one request for the file's last 512 KiB where `moov` lies there, three at most in other
     common layouts, and none while this process has the movie open already. Safe to use from many threads.
-    Pickles as address and version; the copy opens the movie again where it arrives.
+    Pickles as address and version; the copy opens the movie when it is first used.
     """
 
     def __init__(
@@ -143,20 +143,17 @@ class MovieReader:
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        urlpath = os.fspath(urlpath)
-        source = open_source(urlpath, cache=cache, storage_options=storage_options)
-        self._adopt(urlpath, _open_movies.open(source))
+        self.urlpath = os.fspath(urlpath)
+        source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
+        self._movie: _OpenMovie | None = _open_movies.open(source)
+        self._source = self._movie.source
 
-    def _adopt(self, urlpath: str, movie: _OpenMovie) -> None:
-        self.urlpath = urlpath
-        self._source = movie.source
-        self._index = movie.index
-        self.file_size = movie.file_size
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.urlpath, self._source)
+    def __getstate__(self) -> dict[str, Any]:
+        return {"urlpath": self.urlpath, "_source": self._source, "_movie": None}
 
     def __repr__(self) -> str:
+        if self._movie is None:
+            return f"<MovieReader {self.urlpath}: not opened in this process yet>"
         n, height, width = self.shape
         start = "unknown" if self.start_time is None else np.datetime_as_string(self.start_time, "s")
         return (
@@ -167,7 +164,24 @@ class MovieReader:
     @property
     def index(self) -> MovieIndex:
         """Where each sample lies and when it is shown."""
-        return self._index
+        return self._opened.index
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file."""
+        return self._opened.file_size
+
+    @property
+    def _opened(self) -> _OpenMovie:
+        """What opening the movie found; a reader that was pickled opens it when it is first used."""
+        if self._movie is None:
+            movie = _open_movies.open(replace(self._source, version=None))
+            if movie.source != self._source:
+                raise RemoteFileChangedError(
+                    f"{self.urlpath} was replaced since it was opened elsewhere; open it again"
+                )
+            self._movie = movie
+        return self._movie
 
     @property
     def n_frames(self) -> int:
@@ -200,11 +214,12 @@ class MovieReader:
     @property
     def interlaced(self) -> bool:
         """Whether a frame holds two fields; the first call reads the header of the first frame."""
-        if self._index.interlaced is None:
+        if self.index.interlaced is None:
             first = ByteRange(int(self.index.offset[0]), int(self.index.offset[0] + self.index.size[0]))
             head = self._source.read(ByteRange(first.start, min(first.start + FRAME_HEAD_BYTES, first.stop)))
-            self._index = replace(self._index, interlaced=parse_frame_header(head).interlaced)
-        return bool(self._index.interlaced)
+            index = replace(self.index, interlaced=parse_frame_header(head).interlaced)
+            self._movie = replace(self._opened, index=index)
+        return bool(self.index.interlaced)
 
     def times(self) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
@@ -306,16 +321,6 @@ class MovieReader:
         stack = self.stack(frames)
         spans = self._source.plan(stack.byte_ranges)
         return ReadPlan(len(spans), sum(span.n_bytes for span in spans), len(stack.frames))
-
-
-def _reopen(urlpath: str, source: ByteSource) -> MovieReader:
-    """A reader of the same version of the same movie, in another process."""
-    movie = _open_movies.open(replace(source, version=None))
-    if movie.source != source:
-        raise RemoteFileChangedError(f"{urlpath} was replaced since it was opened elsewhere; open it again")
-    reader = MovieReader.__new__(MovieReader)
-    reader._adopt(urlpath, movie)  # noqa: SLF001 - its own class
-    return reader
 
 
 def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
