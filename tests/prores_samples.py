@@ -3,13 +3,10 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 
 import av
 import numpy as np
-import pytest
-
-QUICKTIME_DIR = Path(__file__).parents[2] / "shared" / "data" / "quicktime"
+from shared_data import shared_data
 
 
 @dataclass(frozen=True)
@@ -113,10 +110,8 @@ def decoded(kind, seed=0):
 
 def apple_samples(n_frames=1):
     """The first samples of each movie written by Apple's encoders."""
-    if not QUICKTIME_DIR.is_dir():
-        pytest.skip(f"needs the movies in {QUICKTIME_DIR}")
     samples = []
-    for path in sorted(QUICKTIME_DIR.glob("apple-prores-*.mov")):
+    for path in sorted(shared_data("quicktime").glob("apple-prores-*.mov")):
         with av.open(path) as movie:
             packets = movie.demux(video=0)
             samples += [bytes(packet) for packet, _ in zip(packets, range(n_frames), strict=False)]

@@ -298,15 +298,6 @@ def test_misspelt_arguments_are_not_swallowed(origin):
         lazy().cat_file(origin.put("/a", 10), 0, 1, validater="x")
 
 
-def test_servers_that_are_missing_skip_a_test_but_not_in_ci(monkeypatch):
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="not installed: no-such-server"):
-        require("no-such-server")
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="not installed: no-such-server"):
-        require("no-such-server")
-
-
 # ---- https
 
 

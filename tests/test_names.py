@@ -1,12 +1,11 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import shared_data
 
 from camhd_access.names import StartTime, choose_start_time, find_movie_name
 
-CATALOG = Path(__file__).parents[2] / "shared" / "data" / "camhd_catalog_2018.jsonl"
 OOI = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13"
 
 
@@ -81,9 +80,8 @@ def test_the_start_is_the_movies_own_unless_that_is_far_off(basename, created, e
 
 def test_the_real_archive_agrees_with_its_names():
     """Corrected for their era, names and creation times of the real archive lie minutes apart."""
-    if not CATALOG.exists():
-        pytest.skip(f"the catalogue of the archive is not at {CATALOG}")
-    rows = [json.loads(line) for line in CATALOG.read_text().splitlines()]
+    catalog = shared_data("camhd_catalog_2018.jsonl")
+    rows = [json.loads(line) for line in catalog.read_text().splitlines()]
     names = [find_movie_name(row["filename"]) for row in rows]
     assert all(names)
     apart = []

@@ -13,7 +13,6 @@ import pickle
 import struct
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import atoms
 import av
@@ -21,11 +20,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import shared_data
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.quicktime import Answer, Edit, MovieIndex, parse_moov, read_moov
-
-APPLE = Path(__file__).parents[2] / "shared" / "data" / "quicktime"
 
 VIDEO = atoms.Track(atoms.samples(23), samples_per_chunk=[3])
 AUDIO = atoms.Track(
@@ -178,9 +176,7 @@ def test_offsets_near_and_above_4_gib(tmp_path, chunk_table):
 
 @pytest.mark.parametrize("variant", ["", "-hq", "-lt", "-proxy"])
 def test_movies_written_by_apple(variant):
-    if not APPLE.exists():
-        pytest.skip("needs ../shared/data, which is not here")
-    index = assert_agrees((APPLE / f"apple-prores-422{variant}.mov").read_bytes())
+    index = assert_agrees(shared_data("quicktime", f"apple-prores-422{variant}.mov").read_bytes())
     assert index.codec == {"": "apcn", "-hq": "apch", "-lt": "apcs", "-proxy": "apco"}[variant]
     assert str(index.creation_time).startswith("2012-11-16T1")
     assert index.edits == (Edit(600, 0, 1.0),)

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from oracle import expected_pixels, read_by_libav
-from prores_samples import QUICKTIME_DIR
+from shared_data import SHARED, shared_data
 
 from camhd_access import MovieReader, RemoteFileNotFoundError, open_movie
 from camhd_access.synthetic import read_frame_number
@@ -21,17 +21,17 @@ def served(webserver, movie_path):
     folder.mkdir(exist_ok=True)
     shutil.copy(movie_path, folder)
     for name in APPLE:
-        if (QUICKTIME_DIR / name).exists():
-            shutil.copy(QUICKTIME_DIR / name, folder)
+        if (SHARED / "quicktime" / name).exists():
+            shutil.copy(SHARED / "quicktime" / name, folder)
     return f"{webserver.url}/movies"
 
 
 @pytest.fixture(params=[SYNTHETIC, *APPLE])
 def movie(request, served, webserver):
     """URL of each movie, and what libav says of it."""
+    if request.param in APPLE:
+        shared_data("quicktime", request.param)
     path = webserver.root / "movies" / request.param
-    if not path.exists():
-        pytest.skip(f"needs the movies in {QUICKTIME_DIR}")
     return f"{served}/{request.param}", read_by_libav(path)
 
 
