@@ -131,8 +131,8 @@ class Exchange:
         stop = len(data) if stop is None else stop
         for at in range(start, stop, PIECE):
             piece = data[at : min(at + PIECE, stop)]
+            self.request.n_sent += len(piece)  # first: the client may be done before this thread goes on
             self.sock.sendall(piece)
-            self.request.n_sent += len(piece)
 
     def answer(self, status, headers=(), data=b""):
         """A complete answer."""
@@ -263,8 +263,8 @@ def chunked(x):
     if x.request.method == "GET":
         for at in range(start, stop, PIECE):
             piece = x.file.data[at : min(at + PIECE, stop)]
-            x.sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
             x.request.n_sent += len(piece)
+            x.sock.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
         x.sock.sendall(b"0\r\n\r\n")
 
 
