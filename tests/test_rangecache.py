@@ -369,6 +369,7 @@ def test_url_chains(tmp_path, data, monkeypatch):
         assert not fs.exists(path + "x")
         assert path in fs.ls(path.rpartition("/")[0], detail=False)
         assert fs.glob(path.replace(NAME, "*.mov")) == [path]
+        assert path in fs.find(path.rpartition("/")[0])
         assert fs.unstrip_protocol(path) == f"lazy::{fs.fs.unstrip_protocol(path)}"
         assert fs.cat_file(fs.unstrip_protocol(path), 5, 10) == data[5:10]
         with fsspec.open(f"lazy::{url}") as file:
@@ -386,6 +387,12 @@ def test_http_goes_through_the_filesystem_that_checks_its_answers():
     options = {"lazy": {"max_bytes": "1 MiB"}, "https": {"tries": 1}}
     fs, _ = fsspec.url_to_fs("lazy::https://127.0.0.1:1/movie.mov", **options)
     assert fs.folder.max_bytes == 1 << 20
+
+
+def test_a_dead_server_is_no_empty_folder(tmp_path):
+    fs = RangeCacheFileSystem("http", {"tries": 1}, cache_dir=tmp_path)
+    with pytest.raises(RemoteFileError):
+        fs.find("http://127.0.0.1:1/files/")
 
 
 def test_real_servers(webserver, web_root, tmp_path, data):

@@ -14,6 +14,17 @@ changes.
 
 Trouble with the folder (full, read-only, deleted, damaged) costs a line in the log and the speed, never a
 read.
+
+::
+
+    blocks      stretches of bytes in files named by what they hold
+    locks       who is fetching what
+    quota       how much is kept, and what goes first
+    folder      all of these as one folder, for readers and for those who care for it
+    loader      ranges from wherever they are: another task, the folder, the filesystem behind
+    overlay     local copies in place of remote files
+    knowledge   which version of a file a session reads, and how it finds out
+    filesystem  the contract of fsspec on top of it
 """
 
 from camhd_access.rangecache.filesystem import RangeCacheFileSystem

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,11 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             raise RemoteFileError(f"{path}: listings are not kept, and offline was asked for")
         entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
         return entries
+
+    async def _walk(self, path: str, *args: object, **kwargs: object) -> AsyncIterator[Any]:
+        # The filesystem behind knows what to do about a folder that cannot be listed.
+        async for step in self.fs._walk(self._behind(path), *args, **kwargs):  # noqa: SLF001
+            yield step
 
     async def _info(self, path: str) -> dict[str, Any]:
         """What the filesystem behind says of a file, and `validator`: what tells this version from others.
