@@ -270,8 +270,8 @@ def spoil_all_but_the_corner(path, frame, n_rows, n_columns):
         for picture in pictures:
             for y, x in np.ndindex(picture.slice_size.shape):
                 if y >= n_rows or x >= n_columns:
-                    file.seek(int(index.offset[frame] + picture.slice_offset[y, x]))
-                    file.write(b"\xff" * int(picture.slice_size[y, x]))
+                    file.seek(int(index.offset[frame] + picture.slice_offset[y, x]) + 8)
+                    file.write(bytes(picture.slice_size[y, x] - 8))  # behind the slice's header
 
 
 @pytest.mark.parametrize("chunks", [None, "auto", {"time": 1, "y": 64, "x": 128}], ids=str)
