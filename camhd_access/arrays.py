@@ -252,8 +252,9 @@ class _Parts(BlockwiseDep):
         cuts: tuple[tuple[int, ...], ...],
     ) -> None:
         self.numblocks = tuple(map(len, cuts))
+        what = (stack.frames[shown[0]], stack.field[shown[0]])
         version = (__version__, stack.source.path, stack.source.version)
-        self.token = tokenize(*version, stack.frames[shown[0]], stack.window, shown[1:], cuts)
+        self.token = tokenize(*version, *what, stack.view, stack.window, shown[1:], cuts)
         self._stack = stack
         self._is_kept = tuple(bool(positions.ndim) for positions in shown)
         upcoming = iter(cuts)
@@ -371,10 +372,10 @@ def _pixel_attributes(stack: FrameStack) -> dict[str, Any]:
         else f"full: black 0, white {pixel_format.full_scale}",
     }
     if pixel_format.is_color:
-        stated = choose_matrix(None, stack.track_matrix, height=stack.frame_size[0])
+        stated = choose_matrix(None, stack.view.track_matrix, height=stack.view.frame_size[0])
         attributes["color_matrix"] = (
             f"that of each ProRes frame header; where it has none {MATRIX_NAMES[stated]}, "
-            + ("by the movie's index" if stated == stack.track_matrix else "by the height of the frame")
+            + ("by the movie's index" if stated == stack.view.track_matrix else "by the height of the frame")
         )
     return attributes
 

@@ -3,7 +3,7 @@
 What comes in: the bytes of one frame. What goes out: its pixels, or the pixels of a rectangle in it, written
 into the caller's array. Four habits keep libav harmless (each one was met the hard way):
 
-* The sample's structure is checked first (`prores.check_frame`), so libav is never surprised.
+* The sample's structure is checked first (`walk_window`), so libav is never surprised.
 * Bytes are copied into a packet that libav owns. Lending it a Python buffer crashes at the buffer's end,
   which lacks the padding that libav reads, and deadlocks when a context is freed.
 * A codec context belongs to one thread, and to one kind of picture: a change of size would throw its
@@ -14,7 +14,8 @@ into the caller's array. Four habits keep libav harmless (each one was met the h
 
 import os
 import threading
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import av
 import numpy as np
@@ -25,36 +26,70 @@ from av.video.frame import VideoFrame
 
 from camhd_access.errors import FrameDecodeError
 from camhd_access.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, convert_planes
-from camhd_access.prores import check_frame, crop_frame
+from camhd_access.prores import FrameHeader, Walk, check_frame, parse_frame_header, run_walk, walk_crop
+from camhd_access.prores.header import ByteData
+from camhd_access.prores.slices import HEAD_BYTES
 
-__all__ = ["Window", "decode_frame", "decode_planes"]
+__all__ = [
+    "CodedWindow",
+    "Field",
+    "Window",
+    "check_size",
+    "decode_frame",
+    "decode_planes",
+    "decode_window",
+    "walk_window",
+]
 
+Field: TypeAlias = Literal[0, 1] | None
+"""0 for the field of a frame that is shown first, 1 for the other, None for both."""
 Window: TypeAlias = tuple[slice, slice]
 """Rows and columns of a picture; both bounds given, no step."""
 
 _thread = threading.local()
 
 
+@dataclass(frozen=True, slots=True)
+class CodedWindow:
+    """What there is to decode for a window, and where in the decoded planes it lies."""
+
+    data: ByteData
+    """A complete ProRes frame: the sample itself, or a smaller one made of some of its slices."""
+    header: FrameHeader
+    """The frame header of the sample."""
+    rows: slice
+    """The window's lines in the planes of `data`."""
+    columns: slice
+    """Its columns in the luma plane, and the ones beside it whose chroma it needs."""
+    chroma_columns: slice
+    """Likewise in the chroma planes."""
+    is_crop: bool
+    """`data` is a smaller frame than the others of its movie."""
+
+
 def decode_frame(
-    sample: bytes | memoryview,
+    sample: ByteData,
     *,
     size: tuple[int, int],
     window: Window,
+    field: Field = None,
     pixel_format: PixelFormat,
     track_matrix: int | None = None,
     n_threads: int = 1,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
-    """Fill `out` with the pixels that `window` shows of one frame.
+    """Fill `out` with the pixels that `window` shows of one frame, or of one of its fields.
 
     Parameters
     ----------
     sample
         The frame's bytes as they lie in the file.
     size
-        Height and width that the movie's index states.
+        Height and width of the frame that the movie's index states.
     window
-        Rows and columns wanted, within `size`.
+        Rows and columns wanted, of the frame or of the field.
+    field
+        Which field of an interlaced frame; None for the frame.
     pixel_format
         What `out` holds.
     track_matrix
@@ -74,32 +109,88 @@ def decode_frame(
     Notes
     -----
     Only the slices that the window touches are decoded. 1920x1080 takes 10 (luma) to 20 ms (colour) of one
-    core, a window of 384x160 a twentieth of that.
+    core, a field half of that, a window of 384x160 a twentieth.
+    """
+    in_color = pixel_format.is_color
+    walk = walk_window(len(sample), size=size, window=window, field=field, in_color=in_color)
+    decode_window(
+        run_walk(walk, sample),
+        columns=window[1],
+        pixel_format=pixel_format,
+        track_matrix=track_matrix,
+        n_threads=n_threads,
+        out=out,
+    )
+
+
+def walk_window(
+    sample_size: int, *, size: tuple[int, int], window: Window, field: Field, in_color: bool
+) -> Walk[CodedWindow]:
+    """Walk (see `prores.slices`) to what must be decoded for a window; parameters as for `decode_frame`.
+
+    Raises
+    ------
+    FrameDecodeError, UnsupportedCodecError
+        The frame is of another size, or its structure does not hold.
+
+    Notes
+    -----
+    Of a whole frame, the headers of all slices are checked too; of a window, libav judges them.
     """
     height, width = size
-    frame = check_frame(sample, height=height, width=width)
-    matrix = choose_matrix(frame.header.matrix, track_matrix, height=height)
-    luma_only = not pixel_format.is_color
-    first_column = 0
-    if window == (slice(0, height), slice(0, width)):
-        planes = decode_planes(sample, luma_only=luma_only, n_threads=n_threads)
-    else:
-        rows, columns = window
-        first_column = columns.start % 2
-        margin = CHROMA_MARGIN if pixel_format.is_color else 0
-        crop = crop_frame(sample, rows, (columns.start - first_column, min(columns.stop + margin, width)))
-        planes = decode_planes(crop.data, is_crop=True, luma_only=luma_only, n_threads=n_threads)
-        chroma_columns = crop.columns if frame.header.chroma == "444" else crop.chroma_columns
-        planes = Planes(
-            planes.y[crop.rows, crop.columns],
-            planes.cb[crop.rows, chroma_columns],
-            planes.cr[crop.rows, chroma_columns],
+    rows, columns = window
+    if field is None and window == (slice(0, height), slice(0, width)):
+        (sample,) = yield [(0, sample_size)]
+        header = check_frame(sample, height=height, width=width).header
+        chroma_columns = columns if header.chroma == "444" else slice(0, (width + 1) // 2)
+        return CodedWindow(sample, header, rows, columns, chroma_columns, is_crop=False)
+    (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
+    header = parse_frame_header(head)
+    check_size(header, size)
+    if field is not None and not header.interlaced:
+        raise FrameDecodeError("a progressive frame in an interlaced movie: it has no fields")
+    # From an even column on, so that the chroma of 4:2:2 begins with it.
+    stop = min(columns.stop + CHROMA_MARGIN, width) if in_color else columns.stop
+    crop = yield from walk_crop(sample_size, y=rows, x=(columns.start // 2 * 2, stop), field=field)
+    chroma_columns = crop.columns if header.chroma == "444" else crop.chroma_columns
+    return CodedWindow(crop.data, header, crop.rows, crop.columns, chroma_columns, is_crop=True)
+
+
+def check_size(header: FrameHeader, size: tuple[int, int]) -> None:
+    """Refuse a frame of another size than the movie's index states."""
+    if (header.height, header.width) != size:
+        raise FrameDecodeError(
+            f"frame of {header.width}x{header.height} pixels in a movie of {size[1]}x{size[0]}"
         )
-    convert_planes(planes, pixel_format, matrix=matrix, first_column=first_column, out=out)
+
+
+def decode_window(
+    coded: CodedWindow,
+    *,
+    columns: slice,
+    pixel_format: PixelFormat,
+    track_matrix: int | None,
+    n_threads: int = 1,
+    out: npt.NDArray[np.unsignedinteger],
+) -> None:
+    """Fill `out` with the pixels of what `walk_window` found; `columns` are those of its window."""
+    planes = decode_planes(
+        coded.data,
+        luma_only=not pixel_format.is_color,
+        is_crop=coded.is_crop,
+        n_threads=n_threads,
+    )
+    shown = Planes(
+        planes.y[coded.rows, coded.columns],
+        planes.cb[coded.rows, coded.chroma_columns],
+        planes.cr[coded.rows, coded.chroma_columns],
+    )
+    matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
+    convert_planes(shown, pixel_format, matrix=matrix, first_column=columns.start % 2, out=out)
 
 
 def decode_planes(
-    sample: bytes | memoryview, *, luma_only: bool = False, is_crop: bool = False, n_threads: int = 1
+    sample: ByteData, *, luma_only: bool = False, is_crop: bool = False, n_threads: int = 1
 ) -> Planes:
     """The planes of one frame, 10 bits deep, as views of libav's own buffers.
 

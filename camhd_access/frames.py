@@ -3,27 +3,33 @@
 A stack knows where its samples lie and what is wanted of their pixels, and nothing else of the movie; the
 part that one task needs is a few hundred bytes. It has a shape and a dtype like an array, and can be narrowed
 to some of its frames, rows and columns without reading. What comes in: an index. What goes out: the pixels,
-having fetched and decoded only the frames, and within them only the slices, that the index touches.
+having fetched and decoded only the frames, and within them only the slices, that the index touches. How a
+sample becomes pixels is its view's business; which bytes are fetched is decided here: whole samples,
+neighbours together, or parts of them where that costs less (see `partial`).
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 from types import EllipsisType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decode import decode_frame
-from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.decode import CodedWindow, Field
+from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
+from camhd_access.partial import Layout, LayoutMemory, flat_layout, walk_parts
 from camhd_access.pixels import PixelFormat
-from camhd_access.ranges import ByteRange
+from camhd_access.prores import Walk, run_walk
+from camhd_access.ranges import ByteRange, Span
 from camhd_access.source import ByteSource
+from camhd_access.views import View
 
 __all__ = ["AxisIndex", "FrameStack", "Index", "Pixels"]
 
@@ -36,31 +42,39 @@ Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ..
 MAX_SLICE_THREADS = 8
 """Threads that share one frame, where one is all that is read."""
 
+Coded: TypeAlias = tuple[int, Callable[[], CodedWindow]]
+"""Position in the stack, and what gives (or fails to give) what must be decoded for it."""
+
+_layouts = LayoutMemory()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStack:
-    """Frames of one movie as an array of shape (frame, y, x[, channel]) that is read when it is indexed."""
+    """Pictures of a movie as an array of shape (picture, y, x[, channel]) that is read when it is indexed."""
 
     source: ByteSource
     """The movie's bytes."""
     frames: npt.NDArray[np.int64]
-    """Index in the movie of each frame of the stack; may repeat, in any order."""
+    """Index in the movie of the frame that each picture is of; may repeat, in any order."""
+    field: npt.NDArray[np.int8]
+    """Which field of its frame each picture is: 0 the one shown first, 1 the other; 0 for whole frames."""
     sample_offset: npt.NDArray[np.int64]
     """First byte of each sample in the file."""
     sample_size: npt.NDArray[np.int64]
     """Bytes of each sample."""
-    frame_size: tuple[int, int]
-    """Height and width of the whole frames."""
+    view: View
+    """How a frame is shown."""
     window: tuple[slice, slice]
-    """Rows and columns of them that the stack shows; both bounds given, no step."""
-    track_matrix: int | None
-    """Colour matrix that the movie's index states; None where it states none."""
-    pixel_format: PixelFormat
-    """What the pixels are given in."""
+    """Rows and columns of its pictures that the stack shows; both bounds given, no step."""
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """What the pixels are given in."""
+        return self.view.pixel_format
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array: (frame, y, x), and 3 channels where there is colour."""
+        """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
         height, width = (extent.stop - extent.start for extent in self.window)
         return (len(self.frames), *self.pixel_format.shape(height, width))
 
@@ -81,17 +95,18 @@ class FrameStack:
         return [ByteRange(*both) for both in zip(self.sample_offset.tolist(), stops.tolist(), strict=True)]
 
     def select(self, positions: AxisIndex) -> "FrameStack":
-        """The stack of some of these frames; `positions` count within this stack."""
+        """The stack of some of these pictures; `positions` count within this stack."""
         chosen = np.atleast_1d(np.arange(len(self.frames))[positions])
         return replace(
             self,
             frames=self.frames[chosen],
+            field=self.field[chosen],
             sample_offset=self.sample_offset[chosen],
             sample_size=self.sample_size[chosen],
         )
 
     def crop(self, rows: slice, columns: slice) -> "FrameStack":
-        """The same frames, showing some rows and columns of this window; slices have bounds and no step."""
+        """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
         y, x = self.window
         return replace(
             self,
@@ -138,6 +153,22 @@ class FrameStack:
         ValueError
             `out` has another shape or dtype.
         """
+        return self._read(parallel=parallel, out=out, damaged=None)
+
+    def read_marked(
+        self, *, parallel: bool = True, out: Pixels | None = None
+    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """All pixels of the stack, 0 in damaged frames; and for each picture, whether it is damaged.
+
+        Raises
+        ------
+        RemoteFileError, ValueError
+            As `read`.
+        """
+        damaged = np.zeros(len(self.frames), np.bool_)
+        return self._read(parallel=parallel, out=out, damaged=damaged), damaged
+
+    def _read(self, *, parallel: bool, out: Pixels | None, damaged: npt.NDArray[np.bool_] | None) -> Pixels:
         if out is None:
             out = np.empty(self.shape, self.dtype)
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
@@ -147,9 +178,38 @@ class FrameStack:
         is_single = len(self.frames) == 1
         n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single else 1
         with _decoding(parallel=parallel and not is_single) as submit:
-            for position, sample in self.iter_samples():
-                submit(self._decode, position, sample, n_slice_threads, out[position])
+            pictures = self._iter_parts() if self._plan_parts() else self._iter_whole()
+            while batch := tuple(islice(pictures, self.view.n_at_once)):
+                submit(self._decode, batch, n_slice_threads, out, damaged)
         return out
+
+    def plan(self) -> tuple[int, int]:
+        """Requests and bytes that reading will take; an estimate where parts of samples are read.
+
+        Notes
+        -----
+        Of parts it takes each sample for one of mean size, laid out like the one read last of this movie; of
+        a movie of which none was read, in which each row takes as many bytes as any other, and the margins
+        are wide (see `partial`).
+        """
+        return self._plan_parts() or _count(self.source.plan(self.byte_ranges))
+
+    def _plan_parts(self) -> tuple[int, int] | None:
+        """Requests and bytes expected where parts of samples are read; None where whole ones cost less.
+
+        Notes
+        -----
+        Parts must save a request's worth of each sample, as some will take one more than expected.
+        """
+        n = len(self.frames)
+        if not (n and self.source.is_far and self.view.shows_parts):
+            return None
+        mean_size = int(self.sample_size.mean())
+        spans = self.source.plan(self._layout.expect(mean_size, self.window[0], self._field(0)))
+        n_requests, n_bytes = (n * count for count in _count(spans))
+        whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges)))
+        is_cheaper = self.source.estimate_cost(n_requests + n, n_bytes) < whole_cost
+        return (n_requests, n_bytes) if is_cheaper else None
 
     def iter_samples(self) -> Iterator[tuple[int, memoryview]]:
         """Position in the stack and bytes of every sample, as they come: empty ones, then by offset."""
@@ -163,23 +223,76 @@ class FrameStack:
                 start, stop = ranges[position]
                 yield position, view[start - span.start : stop - span.start]
 
-    def _decode(self, position: int, sample: memoryview, n_slice_threads: int, out: Pixels) -> None:
+    def _iter_whole(self) -> Iterator[Coded]:
+        for position, sample in self.iter_samples():
+            yield position, partial(self._find_window, position, sample)
+
+    def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
+        return run_walk(self.view.walk(len(sample), self.window, self._field(position)), sample)
+
+    def _iter_parts(self) -> Iterator[Coded]:
+        walks = ((int(self.sample_offset[i]), self._walk_parts(i)) for i in range(len(self.frames)))
+        for position, future in enumerate(self.source.answer(walks)):
+            yield position, future.result
+
+    def _walk_parts(self, position: int) -> Walk[CodedWindow]:
+        size, field = int(self.sample_size[position]), self._field(position)
+        walk = self.view.walk(size, self.window, field)
+        coded, layout = yield from walk_parts(
+            walk, size, layout=self._layout, lines=self.window[0], field=field
+        )
+        _layouts.learn(self.source, layout)
+        return coded
+
+    @property
+    def _layout(self) -> Layout:
+        """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
+        return _layouts.recall(self.source) or flat_layout(self.view.frame_size[0], n_pictures=2)
+
+    def _field(self, position: int) -> Field:
+        return (0, 1)[self.field[position]] if self.view.fields else None
+
+    def _decode(
+        self,
+        batch: Sequence[Coded],
+        n_threads: int,
+        out: Pixels,
+        damaged: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        """Decode some pictures at once; where one is damaged, each alone, to learn which."""
         try:
-            decode_frame(
-                sample,
-                size=self.frame_size,
-                window=self.window,
-                pixel_format=self.pixel_format,
-                track_matrix=self.track_matrix,
-                n_threads=n_slice_threads,
-                out=out,
+            self.view.decode(
+                [find_window() for _, find_window in batch],
+                columns=self.window[1],
+                fields=[self._field(position) for position, _ in batch],
+                n_threads=n_threads,
+                out=[out[position] for position, _ in batch],
             )
-        except (FrameDecodeError, UnsupportedCodecError) as error:
-            start = self.sample_offset[position]
-            raise type(error)(
-                f"frame {self.frames[position]} of {self.source.path} "
-                f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}"
-            ) from error
+        except (FrameDecodeError, UnsupportedCodecError, ValueError) as error:
+            if len(batch) > 1:
+                for each in batch:
+                    self._decode([each], n_threads, out, damaged)
+                return
+            if not isinstance(error, CamhdError):
+                raise
+            position = batch[0][0]
+            if damaged is None:
+                raise self._name(error, position) from error
+            out[position] = 0
+            damaged[position] = True
+
+    def _name(self, error: CamhdError, position: int) -> CamhdError:
+        """The same error, with movie and frame in its message."""
+        start = self.sample_offset[position]
+        return type(error)(
+            f"frame {self.frames[position]} of {self.source.path} "
+            f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}"
+        )
+
+
+def _count(spans: Sequence[Span]) -> tuple[int, int]:
+    """Requests and bytes."""
+    return len(spans), sum(span.n_bytes for span in spans)
 
 
 def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:

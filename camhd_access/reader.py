@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,19 @@ from camhd_access.errors import (
 )
 from camhd_access.frames import FrameStack, Pixels
 from camhd_access.names import StartTime, choose_start_time, find_movie_name
-from camhd_access.pixels import find_pixel_format
 from camhd_access.prores import parse_frame_header
 from camhd_access.quicktime import Answer, MovieIndex, Request, Tail, parse_moov, read_moov
 from camhd_access.ranges import ByteRange
 from camhd_access.source import ByteSource, open_source
+from camhd_access.views import choose_view
 
-__all__ = ["FrameSelection", "MovieReader", "ReadPlan"]
+__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan"]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
 """Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
+
+Errors: TypeAlias = Literal["raise", "mask"]
+"""What becomes of a damaged frame."""
 
 MAX_INDEXES_KEPT = 32
 """Indexes that stay in memory, so that opening a movie again costs nothing. One takes 0.8 MB."""
@@ -221,8 +224,13 @@ class MovieReader:
             self._movie = replace(self._opened, index=index)
         return bool(self.index.interlaced)
 
-    def times(self) -> npt.NDArray[np.datetime64]:
+    def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
+
+        Parameters
+        ----------
+        fields
+            Both fields of each frame; the second is shown when half of the frame's time is over.
 
         Raises
         ------
@@ -231,42 +239,63 @@ class MovieReader:
         """
         if self.start_time is None:
             raise ValueError(f"{self.urlpath} does not tell when it began")
-        return self.start_time + self.elapsed()
+        return self.start_time + self.elapsed(fields=fields)
 
-    def elapsed(self) -> npt.NDArray[np.timedelta64]:
-        """Presentation time of each frame from the start of the movie, in nanoseconds."""
+    def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
+        """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
         pts, timescale = self.index.pts, self.index.timescale
+        if fields:
+            pts = np.stack((2 * pts, 2 * pts + self.index.duration), axis=1).ravel()
+            timescale *= 2
         # Whole seconds apart, so that ticks of a long movie do not overflow, and nothing is rounded twice.
         seconds, ticks = np.divmod(pts, timescale)
         nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
         elapsed: npt.NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
         return elapsed
 
-    def stack(self, frames: FrameSelection = slice(None), *, pix_fmt: str = "rgb24") -> FrameStack:
+    def stack(
+        self,
+        frames: FrameSelection = slice(None),
+        *,
+        pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+    ) -> FrameStack:
         """The stack of some frames, to be read later: what arrays are made of.
 
         Parameters
         ----------
         frames
             Which ones, in which order.
-        pix_fmt
-            Pixel format, as for `read`.
+        pix_fmt, fields, reduce
+            As for `read`.
 
         Raises
         ------
         FrameIndexError
             The movie has no such frame.
+        ValueError
+            An unknown format or reduction, or fields of a progressive movie.
         """
-        chosen = _choose_frames(frames, self.n_frames)
+        view = choose_view(
+            (self.index.height, self.index.width),
+            pix_fmt=pix_fmt,
+            track_matrix=self.index.color_matrix,
+            fields=fields,
+            reduce=reduce,
+        )
+        if fields and not self.interlaced:
+            raise ValueError(f"{self.urlpath} is progressive: its frames have no fields; read them whole")
+        n = view.n_per_frame
+        chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
         return FrameStack(
             source=self._source,
             frames=chosen,
+            field=(np.arange(len(chosen)) % n).astype(np.int8),
             sample_offset=self.index.offset[chosen],
             sample_size=self.index.size[chosen],
-            frame_size=(self.index.height, self.index.width),
-            window=(slice(0, self.index.height), slice(0, self.index.width)),
-            track_matrix=self.index.color_matrix,
-            pixel_format=find_pixel_format(pix_fmt),
+            view=view,
+            window=(slice(0, view.size[0]), slice(0, view.size[1])),
         )
 
     def read(
@@ -276,6 +305,9 @@ class MovieReader:
         y: slice | None = None,
         x: slice | None = None,
         pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+        errors: Errors = "raise",
         out: Pixels | None = None,
     ) -> Pixels:
         """Pixels of some frames: an array of shape (frame, y, x[, channel]).
@@ -285,10 +317,20 @@ class MovieReader:
         frames
             Which ones, in which order: a number, a slice, or a sequence of numbers.
         y, x
-            Lines and columns, without step; None for all.
+            Lines and columns of the pictures that are shown, without step; None for all.
         pix_fmt
             `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, …, which stretch black to 0 and
             white to full scale, and `gray10le`, which is luma as coded: black is 64, white 940.
+        fields
+            The two fields of each frame instead of it, each of half the lines, the one shown first first. A
+            last line that only one of them has is left out.
+        reduce
+            8 for previews: the means of 8x8 pixels, to within one code value of 10 bits. Chroma is as coarse
+            again across. Of a frame of two fields, the mean of two lines of the preview is exact, and what
+            sets them apart an estimate from the lines around them. What does not fill a block is left out.
+        errors
+            "raise", or "mask" to go on after a damaged frame: a `numpy.ma.MaskedArray` is returned in which
+            damaged frames are masked, with zeros behind the mask. Bytes that could not be had always raise.
         out
             Array to fill and return.
 
@@ -300,13 +342,25 @@ class MovieReader:
             A frame is damaged.
         RemoteFileError
             The bytes could not be had; `RemoteFileChangedError` where the file was replaced.
+        ValueError
+            `fields` of a progressive movie; an empty window; an unknown `pix_fmt` or `reduce`.
 
         Notes
         -----
         One request for each stretch of neighbouring frames, several under way at once; decodes on all cores.
+        Over a network, `y` decides what is fetched of each frame where that is less than about half of it.
+        A preview takes the bytes of whole frames, and a tenth of the time; damage in the fine structure of
+        a frame does not show in it, and is not noticed.
         """
-        rows, columns = _check_slice(y, self.index.height, "y"), _check_slice(x, self.index.width, "x")
-        return self.stack(frames, pix_fmt=pix_fmt).crop(rows, columns).read(out=out)
+        if errors not in ("raise", "mask"):
+            raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+        stack = _crop(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
+        if errors == "raise":
+            return stack.read(out=out)
+        pixels, damaged = stack.read_marked(out=out)
+        mask = np.zeros(pixels.shape, np.bool_)
+        mask[damaged] = True
+        return np.ma.MaskedArray(pixels, mask)
 
     def read_encoded(self, frames: FrameSelection) -> list[bytes]:
         """The samples of some frames as they lie in the file."""
@@ -315,12 +369,17 @@ class MovieReader:
         return [bytes(samples[position]) for position in range(len(stack.frames))]
 
     def plan(self, frames: FrameSelection, *, y: slice | None = None, x: slice | None = None) -> ReadPlan:
-        """What reading these frames would cost. Asks for nothing."""
-        _check_slice(y, self.index.height, "y")
-        _check_slice(x, self.index.width, "x")
-        stack = self.stack(frames)
-        spans = self._source.plan(stack.byte_ranges)
-        return ReadPlan(len(spans), sum(span.n_bytes for span in spans), len(stack.frames))
+        """What reading these frames would cost. Asks for nothing.
+
+        Notes
+        -----
+        Exact for whole frames, as they lie in the file. Where `y` asks for a part of each frame, and the file
+        is far away, requests and bytes are what is expected: from the share of the rows until a crop of the
+        movie was read by this process, then from where the rows lay in the frame read last.
+        """
+        stack = _crop(self.stack(frames), y, x)
+        n_requests, n_bytes = stack.plan()
+        return ReadPlan(n_requests, n_bytes, len(stack.frames))
 
 
 def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
@@ -337,6 +396,12 @@ def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int6
     indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
     indices[indices < 0] += n_frames
     return indices
+
+
+def _crop(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
+    """The stack of these lines and columns; None stands for all."""
+    _, height, width, *_ = stack.shape
+    return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
 
 
 def _check_slice(wanted: slice | None, length: int, name: str) -> slice:

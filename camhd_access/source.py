@@ -8,11 +8,11 @@ are never returned.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -20,10 +20,15 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.prores import Walk
+from camhd_access.prores.header import ByteData
 from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.ranges import ByteRange, Span, plan_spans
 
 __all__ = ["ByteSource", "open_source"]
+
+Job = TypeVar("Job")
+T = TypeVar("T")
 
 MAX_GAP_BYTES = 64 * 1024
 """Unwanted bytes that are read rather than asked around: what a fast link brings in half a millisecond."""
@@ -33,6 +38,9 @@ MAX_SPAN_BYTES = 4 * 1024 * 1024
 
 MAX_BYTES_AHEAD = 48 * 1024 * 1024
 """Once so much is under way or waiting for its reader, no more is asked for."""
+
+MAX_WALKS_AHEAD = 16
+"""Samples of which parts are under way or waiting for their reader."""
 
 N_FILE_THREADS = 2
 """Reads at once from a filesystem that blocks, such as a disk."""
@@ -91,24 +99,65 @@ class ByteSource:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
         self._check_version()
-        upcoming = deque(spans)
-        under_way: deque[tuple[Span, Future[bytes]]] = deque()
-        n_bytes_ahead = 0
         with self._submitting() as submit:
-            try:
-                while upcoming or under_way:
-                    while upcoming and (
-                        not under_way or n_bytes_ahead + upcoming[0].n_bytes <= MAX_BYTES_AHEAD
-                    ):
-                        span = upcoming.popleft()
-                        under_way.append((span, submit(span)))
-                        n_bytes_ahead += span.n_bytes
-                    span, future = under_way.popleft()
-                    yield span, future.result()
-                    n_bytes_ahead -= span.n_bytes
-            finally:
-                for _, future in under_way:
-                    future.cancel()
+            for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
+                yield span, future.result()
+
+    def estimate_cost(self, n_requests: int, n_bytes: int) -> int:
+        """What fetching costs, in bytes: a request is worth what is read rather than asked around."""
+        return n_requests * MAX_GAP_BYTES + n_bytes
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a part of a sample is worth asking for: not from a disk, nor from memory."""
+        return bool(self.filesystem.async_impl)
+
+    def answer(self, walks: Iterable[tuple[int, Walk[T]]]) -> Iterator[Future[T]]:
+        """What each walk returns, in their order, once it is there; the next ones are then under way.
+
+        Parameters
+        ----------
+        walks
+            Where the sample starts in the file, and a walk (see `prores.slices`) through it. They are taken
+            from the iterable as their turn comes.
+
+        Notes
+        -----
+        Only for files that are `is_far`. A result is an error where the walk or the filesystem raised one.
+        """
+
+        def start(placed: tuple[int, Walk[T]]) -> Future[T]:
+            return asyncio.run_coroutine_threadsafe(self._answer(*placed), self.filesystem.loop)
+
+        for _, future in _run_ahead(walks, start, cost=_one, limit=MAX_WALKS_AHEAD):
+            wait([future])
+            yield future
+
+    async def _answer(self, offset: int, walk: Walk[T]) -> T:
+        try:
+            ranges = next(walk)
+            while True:
+                ranges = walk.send(
+                    await self._read_ranges([ByteRange(offset + a, offset + b) for a, b in ranges])
+                )
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _read_ranges(self, ranges: Sequence[ByteRange]) -> list[ByteData]:
+        """The bytes of ranges that are near each other, by as few requests as `plan` makes of them."""
+        spans = self.plan(ranges)
+        starts, stops = [span.start for span in spans], [span.stop for span in spans]
+        answers = await self.filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
+            [self.path] * len(spans), starts, stops, on_error="return", **self._options
+        )
+        parts: list[ByteData] = [b""] * len(ranges)
+        for span, data in zip(spans, answers, strict=True):
+            if isinstance(data, BaseException):
+                raise data
+            for k in span.members:
+                parts[k] = memoryview(data)[ranges[k].start - span.start : ranges[k].stop - span.start]
+        return parts
 
     @contextmanager
     def _submitting(self) -> Iterator[Callable[[Span], Future[bytes]]]:
@@ -141,6 +190,35 @@ class ByteSource:
         """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
         if self.version and not self.filesystem.async_impl and self.version != self._current_version():
             raise RemoteFileChangedError(f"{self.path} was replaced since it was opened; open it again")
+
+
+def _n_bytes(span: Span) -> int:
+    return span.n_bytes
+
+
+def _one(_: object) -> int:
+    return 1
+
+
+def _run_ahead(
+    jobs: Iterable[Job], start: Callable[[Job], Future[T]], *, cost: Callable[[Job], int], limit: int
+) -> Iterator[tuple[Job, Future[T]]]:
+    """Each job with its future, in order; more are then under way, together of no more than `limit` cost."""
+    under_way: deque[tuple[Job, Future[T]]] = deque()
+    total_cost = 0
+    try:
+        for job in jobs:
+            while under_way and total_cost + cost(job) > limit:
+                yield under_way[0]
+                total_cost -= cost(under_way.popleft()[0])
+            under_way.append((job, start(job)))
+            total_cost += cost(job)
+        while under_way:
+            yield under_way[0]
+            under_way.popleft()
+    finally:
+        for _, future in under_way:
+            future.cancel()
 
 
 def open_source(

@@ -16,6 +16,7 @@ LAYERS = [
     {"lazyhttp"},
     {"rangecache"},
     {"source", "decode"},
+    {"partial", "views"},
     {"frames"},
     {"reader"},
     {"arrays", "archive"},
