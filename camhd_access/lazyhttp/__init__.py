@@ -4,6 +4,7 @@
 
     answers       pure: what the headers of an answer say, and whether that is what was asked
     listings      pure: a directory listing of Apache or nginx → its entries
+    connector     what opens connections, and some ahead to distant hosts
     connections   the pooled connections of one event loop, bounded per host, with counters
     client        one request made good: redirects, retries, deadline, one version of the file
     tasks         coroutines as blocking calls, several at once

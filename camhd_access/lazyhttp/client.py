@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Literal, TypeVar
 
 import aiohttp
@@ -40,13 +40,16 @@ from camhd_access.lazyhttp.answers import (
     status_fault,
 )
 from camhd_access.lazyhttp.connections import Connections, TransferStats
-from camhd_access.ranges import ByteRange
+from camhd_access.lazyhttp.connector import N_PARTS
+from camhd_access.lazyhttp.tasks import gather
+from camhd_access.ranges import ByteRange, split_range
 
 __all__ = ["Client", "Page", "Settings", "parse_url"]
 
 logger = logging.getLogger("camhd_access.lazyhttp")
 
 _MAX_REDIRECTS = 5
+_MIN_PART_BYTES = 128 << 10  # what a new connection brings in four round trips
 _LONGEST_PAUSE_SECONDS = 5.0
 
 _Result = TypeVar("_Result")
@@ -74,6 +77,8 @@ class Settings:
     """Slowest transfer that is put up with."""
     backoff_seconds: float = 0.2
     """Longest pause before the second try; doubles with each further one."""
+    long_link_seconds: float = 0.01
+    """Round trip from which a range that is alone is fetched in parts."""
     redirects: Literal["any", "same-host"] = "any"
     """Where redirects may lead."""
 
@@ -186,6 +191,19 @@ class Client:
             if facts.size is None or (facts.size and wanted.start < facts.size):
                 raise
         return chunks
+
+    async def fetch_parts(self, url: str, wanted: ByteRange, version: Version) -> list[bytes]:
+        """As `fetch`, but any number of bytes, by as many requests as they need.
+
+        A range that is fetched alone from a distant host comes in parts over several connections, which all
+        start slowly, but together bring it sooner.
+        """
+        with self._mine().fetching(parse_url(url)) as in_parts:
+            limit = self.settings.max_request_bytes
+            if in_parts:
+                limit = min(limit, max(-(-wanted.n_bytes // N_PARTS), _MIN_PART_BYTES))
+            pieces = split_range(wanted, max_request_bytes=limit)
+            return list(chain(*await gather(self.fetch(url, piece, version) for piece in pieces)))
 
     async def facts_of(self, url: str) -> FileFacts:
         """What is known of a file; asked only where no answer told its size yet."""
@@ -367,6 +385,7 @@ class Client:
                 max_concurrency=settings.max_concurrency,
                 connect_timeout_seconds=settings.connect_timeout_seconds,
                 stall_timeout_seconds=settings.stall_timeout_seconds,
+                long_link_seconds=settings.long_link_seconds,
             )
             self._connections[key].close_with(self)
         return self._connections[key]

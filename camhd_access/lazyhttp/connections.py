@@ -8,16 +8,17 @@ its owner is dropped or the process ends.
 import asyncio
 import contextlib
 import os
-import warnings
 import weakref
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from camhd_access._version import __version__
+from camhd_access.lazyhttp.connector import Connector
 
 __all__ = ["Connections", "TransferStats"]
 
@@ -54,21 +55,6 @@ class TransferStats:
         )
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A connector that leaves its sockets alone in a forked child.
-
-    Closing them there would take them out of the epoll set that the child shares with its parent.
-    """
-
-    def __init__(self, *, keepalive_limit: int) -> None:
-        super().__init__(limit=0, limit_per_host=keepalive_limit)
-        self._pid = os.getpid()
-
-    def __del__(self, _warnings: Any = warnings) -> None:  # noqa: ANN401 - as in aiohttp
-        if self._pid == os.getpid():
-            super().__del__(_warnings)
-
-
 class Connections:
     """Session, slots and counters of the running event loop.
 
@@ -78,13 +64,21 @@ class Connections:
         Requests at once to one host (scheme, name and port).
     connect_timeout_seconds, stall_timeout_seconds
         Longest wait for a connection, and for the next byte of an answer.
+    long_link_seconds
+        Round trip from which a host is distant.
     """
 
     def __init__(
-        self, *, max_concurrency: int, connect_timeout_seconds: float, stall_timeout_seconds: float
+        self,
+        *,
+        max_concurrency: int,
+        connect_timeout_seconds: float,
+        stall_timeout_seconds: float,
+        long_link_seconds: float,
     ) -> None:
+        self._connector = Connector(keepalive_limit=max_concurrency, long_link_seconds=long_link_seconds)
         self.session = aiohttp.ClientSession(
-            connector=_Connector(keepalive_limit=max_concurrency),
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(
                 sock_connect=connect_timeout_seconds, sock_read=stall_timeout_seconds
             ),
@@ -100,10 +94,22 @@ class Connections:
         self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(max_concurrency)
         )
+        self._n_fetching: defaultdict[URL, int] = defaultdict(int)
 
     def slot(self, url: URL) -> asyncio.Semaphore:
         """The right to send one request to the host of `url`; held for that request only, never nested."""
         return self._slots[url.origin()]
+
+    @contextmanager
+    def fetching(self, url: URL) -> Iterator[bool]:
+        """A block that fetches one range; tells whether it is the only one, and the host distant."""
+        origin = url.origin()
+        is_alone = not self._n_fetching[origin]
+        self._n_fetching[origin] += 1
+        try:
+            yield is_alone and self._connector.is_long(origin)
+        finally:
+            self._n_fetching[origin] -= 1
 
     @property
     def stats(self) -> TransferStats:

@@ -23,7 +23,7 @@ from camhd_access.lazyhttp.client import Client, Settings, parse_url
 from camhd_access.lazyhttp.connections import TransferStats
 from camhd_access.lazyhttp.listings import parse_listing
 from camhd_access.lazyhttp.tasks import blocking, gather
-from camhd_access.ranges import ByteRange, Span, plan_spans, split_range
+from camhd_access.ranges import ByteRange, Span, plan_spans
 
 __all__ = ["LazyHTTPFile", "LazyHTTPFileSystem"]
 
@@ -59,6 +59,9 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         this rate, pauses included; waiting for one of the `max_concurrency` slots is not.
     backoff_seconds
         Longest pause before the second try; it doubles with each further one.
+    long_link_seconds
+        Round trip, as Linux measured it when connecting, from which connections are opened ahead and a range
+        that is fetched alone comes in parts over four of them.
     redirects
         "any", or "same-host" to refuse those that lead elsewhere. At most five are followed, and never one
         from https to http.
@@ -81,6 +84,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         deadline_seconds: float = 18.0,
         min_bytes_per_second: int = 64 << 10,
         backoff_seconds: float = 0.2,
+        long_link_seconds: float = 0.01,
         redirects: Literal["any", "same-host"] = "any",
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -100,6 +104,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 deadline_seconds=deadline_seconds,
                 min_bytes_per_second=min_bytes_per_second,
                 backoff_seconds=backoff_seconds,
+                long_link_seconds=long_link_seconds,
                 redirects=redirects,
             )
         )
@@ -305,9 +310,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             wanted = clip_range(wanted, version.size)
         if wanted.n_bytes <= 0:
             return b"".join(head)
-        pieces = split_range(wanted, max_request_bytes=self.max_request_bytes)
-        parts = await gather(self._client.fetch(url, piece, version) for piece in pieces)
-        return b"".join(chain(head, *parts))
+        return b"".join(chain(head, await self._client.fetch_parts(url, wanted, version)))
 
     async def _absolute(
         self, url: str, bounds: list[tuple[int | None, int | None]], version: Version

@@ -1,0 +1,89 @@
+"""What opens the connections: aiohttp's connector, told about distance and about forked children.
+
+A new connection starts slowly: it carries some 14 kB in its first round trip, and twice as much in each
+further one (RFC 5681, section 3.1; RFC 6928). Where a round trip is long, several connections bring a frame
+sooner than one. So the first connection to a distant host opens some more, while its own first request is
+under way.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+import warnings
+from typing import Any
+
+import aiohttp
+from aiohttp.connector import Connection
+from yarl import URL
+
+__all__ = ["N_PARTS", "Connector"]
+
+N_PARTS = 4
+"""Connections kept ready to a distant host, for the parts of one range."""
+
+_TCP_INFO_RTT = 68  # offset of tcpi_rtt, in microseconds, in Linux's struct tcp_info
+
+
+class Connector(aiohttp.TCPConnector):
+    """A connector that knows distant hosts, and leaves its sockets alone in a forked child.
+
+    Closing them there would take them out of the epoll set that the child shares with its parent.
+    """
+
+    def __init__(self, *, keepalive_limit: int, long_link_seconds: float) -> None:
+        super().__init__(limit=0, limit_per_host=keepalive_limit)
+        self._pid = os.getpid()
+        self._long_link_seconds = long_link_seconds
+        self._n_more = min(N_PARTS, keepalive_limit) - 1
+        self._is_long: dict[URL, bool] = {}
+        self._warming: set[asyncio.Task[None]] = set()
+
+    def is_long(self, origin: URL) -> bool:
+        """Whether the host is known to be distant."""
+        return self._is_long.get(origin, False)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as in aiohttp
+    ) -> Connection:
+        """A connection for `req`; the first one to a distant host has some more opened behind it."""
+        connection = await super().connect(req, traces, timeout)
+        origin = req.url.origin()
+        if origin not in self._is_long:
+            self._is_long[origin] = _round_trip_seconds(connection.transport) >= self._long_link_seconds
+            if self._is_long[origin]:
+                task = asyncio.create_task(self._open_more(req, timeout))
+                self._warming.add(task)
+                task.add_done_callback(self._warming.discard)
+        return connection
+
+    async def _open_more(self, req: aiohttp.ClientRequest, limits: aiohttp.ClientTimeout) -> None:
+        opened = await asyncio.gather(
+            *(super(Connector, self).connect(req, [], limits) for _ in range(self._n_more)),
+            return_exceptions=True,  # whoever needs a connection tries again, and tells what is wrong
+        )
+        for connection in opened:
+            if isinstance(connection, Connection):
+                connection.release()
+
+    def close(self, *, abort_ssl: bool = False) -> Any:  # noqa: ANN401, D102 - as in aiohttp
+        for task in self._warming:
+            task.cancel()
+        return super().close(abort_ssl=abort_ssl)
+
+    def __del__(self, _warnings: Any = warnings) -> None:  # noqa: ANN401 - as in aiohttp
+        if self._pid == os.getpid():
+            super().__del__(_warnings)
+
+
+def _round_trip_seconds(transport: asyncio.BaseTransport | None) -> float:
+    """The round trip as the kernel measured it while connecting; 0 where it does not tell (not Linux)."""
+    sock = transport.get_extra_info("socket") if transport else None
+    if sock is None or not hasattr(socket, "TCP_INFO"):
+        return 0.0
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+    (microseconds,) = struct.unpack_from("I", info, _TCP_INFO_RTT)
+    return float(microseconds) / 1e6
