@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format docs bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make docs    build the documentation, into docs/_build/index.html"
 	@echo "make format  put the code into its standard form"
+	@echo "make bench   measure the library beside its peers, in a few minutes (make bench-full: in an hour)"
 	@echo "make clean   remove what these commands made"
 
 # One stamp for each set of requirements, so that each target installs what it needs and no more.
@@ -54,5 +55,13 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.bench
+	@echo "== Measuring, quickly: the library beside its peers (takes a few minutes; keep the machine quiet)"
+	$(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/.bench
+	@echo "== Measuring in full, into docs/benchmarks.md (takes an hour; keep the machine quiet)"
+	$(BIN)/python -m benchmarks --full --docs
+
 clean:
-	rm -rf $(VENV) demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo docs/_build benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

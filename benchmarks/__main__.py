@@ -1,0 +1,61 @@
+"""`python -m benchmarks`: measure, print, and keep the results; `--docs` writes them into the docs."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import crops, decode, fetch, index, memory, remote, render
+from benchmarks.harness import Case, machine_facts, measure, save
+from benchmarks.material import FOLDER, Material, make_material
+from benchmarks.servers import emulated_link, serve
+
+
+def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iterator[Case]:
+    """All cases, each while what it needs is running."""
+    yield from decode.cases(material, full=full)
+    yield from crops.cases(material)
+    yield from index.cases(material)
+    yield from memory.cases(material, full=full)
+    with serve(material.folder, core=0) as origin:
+        yield from fetch.cases(material, origin)
+    with serve(material.folder) as origin:
+        facts["server"] = origin.kind
+        yield from remote.cases(material, origin, full=full)
+        yield from fetch.cache_cases(material, origin)
+    for mbit in (1000, 100):
+        with emulated_link(material.folder, mbit=mbit) as origin:
+            facts["link"] = origin.kind
+            yield from remote.cases(material, origin, full=full)
+            if mbit == 100:
+                yield from crops.remote_cases(material, origin)
+            else:
+                yield from fetch.cache_cases(material, origin)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="more frames, and more rounds")
+    parser.add_argument("--rounds", type=int, help="how often each way is run (5; 15 with --full)")
+    parser.add_argument("--only", default="", help="cases whose names match this regular expression")
+    parser.add_argument("--docs", action="store_true", help="write table and plot into docs/")
+    options = parser.parse_args()
+    material = make_material(full=options.full)
+    facts = machine_facts()
+    rounds = options.rounds or (15 if options.full else 5)
+    with ExitStack() as stack:
+        cases = iter_cases(material, facts, full=options.full)
+        stack.callback(cases.close)
+        chosen = (case for case in cases if re.search(options.only, case.name))
+        measured = [measure(case, rounds=rounds) for case in chosen]
+    kind = "full" if options.full else "quick"
+    path = Path(FOLDER, f"results-{kind}.json")
+    save(path, facts | {"rounds": str(rounds)}, measured)
+    print(f"\n{render.budget_table(measured)}\n\nAll figures: {path}")
+    if options.docs:
+        render.write_docs(path)
+
+
+if __name__ == "__main__":
+    main()

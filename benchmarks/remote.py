@@ -1,0 +1,180 @@
+"""Movies on servers: the first frame, random frames, and frames in sequence, near and far."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from benchmarks.harness import Budget, Case, Run, Sample, Way, in_child, timed
+from benchmarks.material import FEW, FRAMES, Material
+from benchmarks.peers import (
+    PEERS,
+    FFmpeg,
+    ImageIO,
+    OpenCV,
+    Ours,
+    Peer,
+    PyAV,
+    PyAVOnFsspec,
+    address_for,
+    peer_ways,
+)
+from benchmarks.servers import Origin
+from benchmarks.sockets import BareConnection, BareConnections
+
+__all__ = ["cases"]
+
+TAIL_BYTES = 512 * 1024
+"""Of the first request of ours."""
+
+
+def cases(material: Material, origin: Origin, *, full: bool) -> Iterator[Case]:
+    if origin.rtt_ms:
+        yield _cold(material, origin)
+    yield _random(material, origin)
+    yield _sequence(material, origin, full=full)
+
+
+def _cold(material: Material, origin: Origin) -> Case:
+    url, https = _urls(material.long.name, origin)
+    frame = FEW[2]
+    return Case(
+        name=f"cold-{origin.mbit:g}",
+        title=f"First frame of an unopened 13 GB movie, {origin.label}, gray10le",
+        unit="ms",
+        limit="bare sockets: connect, index, frame on one new connection, with the slow start of TCP",
+        ways=[
+            Way("camhd_access", _opening_cold(material, Ours, url, https, frame)),
+            Way("bare sockets, one connection", _fetching_cold(url, material, frame)),
+            *(
+                Way(kind.name, _opening_cold(material, kind, url, https, frame), max_rounds=3)
+                for kind in PEERS
+            ),
+        ],
+        budget=Budget("≤ 1.5 x the same bytes by bare sockets", min_speed=1 / 1.5),
+        note="Each run in a new process that has decoded a local frame before.",
+    )
+
+
+def _opening_cold(
+    material: Material, kind: type[Peer], url: str, https: str | None, frame: int
+) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        address = address_for(kind, url, https)
+        yield lambda: Sample(in_child(first_frame, kind, str(material.short), address, frame))
+
+    return opened
+
+
+def first_frame(kind: type[Peer], warm_path: str, url: str, frame: int) -> float:
+    """Milliseconds to open a movie and to read one frame, in a process that has read another movie."""
+    if kind is not PyAVOnFsspec:
+        with ExitStack() as stack:
+            list(kind(warm_path, "gray10le", stack).pick([1]))
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        list(kind(url, "gray10le", stack).pick([frame]))
+        return 1e3 * (time.perf_counter() - start)
+
+
+def _fetching_cold(url: str, material: Material, frame: int) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        (spec,) = _specs(material, [frame])
+
+        def fetch() -> None:
+            connection = BareConnection(url)
+            connection.read(f"-{TAIL_BYTES}")
+            connection.read(spec)
+            connection.close()
+
+        yield timed(fetch)
+
+    return opened
+
+
+def _random(material: Material, origin: Origin) -> Case:
+    url, https = _urls(material.long.name, origin)
+    ours, *_ = peer_ways(url, https, "gray10le", lambda p: p.pick(FRAMES), FRAMES, kinds=[Ours])
+    peers = peer_ways(url, https, "gray10le", lambda p: p.pick(FEW), FEW, kinds=PEERS, max_rounds=2)
+    budget = None
+    if origin.mbit == 1000:
+        budget = Budget("≥ 0.85 x the lower of link speed and decode speed", min_speed=0.85)
+    return Case(
+        name=f"random-{origin.mbit or 'loopback'}",
+        title=f"60 random frames of a 13 GB movie, {origin.label}, movie open, gray10le",
+        unit="ms/frame",
+        limit="the slower of the wire at its nominal rate and decoding the same frames from a local file",
+        ways=[
+            ours,
+            Way("lower of link and decode speed", _limiting(material, origin)),
+            Way("bare sockets, 16 connections", _fetching(url, material, FRAMES)),
+            *peers,
+        ],
+        budget=budget,
+        note=f"Peers read {len(FEW)} of the frames, one after the other: as they have no other way.",
+    )
+
+
+def _limiting(material: Material, origin: Origin) -> Callable[[], Any]:
+    """The longer of the time on the wire and the time to decode from a local file."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        from camhd_access import MovieReader
+
+        reader = MovieReader(material.long)
+        n_bytes = int(reader.index.size[list(FRAMES)].sum())
+        wire_ms = n_bytes * 8 / (origin.mbit * 1000) / len(FRAMES) if origin.mbit else 0.0
+        decode = timed(lambda: reader.read(FRAMES, pix_fmt="gray10le"), n=len(FRAMES))
+        yield lambda: Sample(max(wire_ms, decode().value))
+
+    return opened
+
+
+def _fetching(url: str, material: Material, frames: Sequence[int]) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        specs = _specs(material, frames)
+        with BareConnections(url, 16) as connections:
+            yield timed(lambda: connections.read(specs), n=len(frames))
+
+    return opened
+
+
+def _sequence(material: Material, origin: Origin, *, full: bool) -> Case:
+    url, https = _urls(material.short.name, origin)
+    n = material.n_short if full else 48
+    budget = None
+    if not origin.rtt_ms:
+        budget = Budget("≥ 1.15 x ffmpeg on as many cores", min_speed=1.15)
+    return Case(
+        name=f"sequence-{origin.mbit or 'loopback'}",
+        title=f"{n} frames in sequence, {origin.label}, gray10le",
+        unit="ms/frame",
+        limit="the slower of decode and wire: 5.2 ms a frame of 650 kB at 1 Gbit/s, 52 ms at 100 Mbit/s",
+        ways=peer_ways(
+            url,
+            https,
+            "gray10le",
+            lambda peer: peer.sequence(n),
+            range(n),
+            kinds=(Ours, FFmpeg, PyAV, PyAVOnFsspec, ImageIO, OpenCV),
+            max_rounds=3,
+        ),
+        budget=budget,
+        note="pycamhd has no sequence beyond one frame after the other: see the random frames.",
+    )
+
+
+def _urls(name: str, origin: Origin) -> tuple[str, str | None]:
+    return f"{origin.http}/{name}", origin.https and f"{origin.https}/{name}"
+
+
+def _specs(material: Material, frames: Sequence[int]) -> list[str]:
+    """Ranges of frames as HTTP writes them."""
+    from camhd_access import MovieReader
+
+    index = MovieReader(material.long).index
+    return [f"{index.offset[i]}-{index.offset[i] + index.size[i] - 1}" for i in frames]
