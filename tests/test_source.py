@@ -167,6 +167,7 @@ def test_a_fault_under_way_is_raised_and_can_be_got_over(origin, fault, error, c
     with pytest.raises(error, match=r"a\.mov"):
         source.read(ranges[3])
     origin.play("/a.mov")
+    ranges = [ByteRange(a + (1 << 19), b + (1 << 19)) for a, b in ranges]  # none that is still under way
     assert [data for _, data in source.fetch(ranges)] == [Pattern(SIZE)[a:b] for a, b in ranges]
 
 
