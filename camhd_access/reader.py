@@ -408,8 +408,8 @@ def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
     if wanted is None:
         return slice(0, length)
     if not isinstance(wanted, slice) or wanted.step not in (None, 1):
-        raise TypeError(f"{name} is a slice without step; not {wanted!r}")
+        raise TypeError(f"{name} is a slice without step, such as slice(0, 64); not {wanted!r}")
     start, stop, _ = wanted.indices(length)
     if start >= stop:
-        raise ValueError(f"{name}={wanted.start}:{wanted.stop} is empty: there are {length}")
+        raise ValueError(f"{name}={wanted.start}:{wanted.stop} holds nothing: {name} goes from 0 to {length}")
     return slice(start, stop)

@@ -62,7 +62,7 @@ class ByteSource:
         """Bytes of the file; costs no request once anything of the file was read."""
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
-            raise InvalidMovieError(f"{self.path} is a folder, not a movie: open one of the files in it")
+            raise InvalidMovieError("it is a folder, not a movie: open one of the files in it")
         if info["size"] is None:
             raise RemoteFileError(f"{self.path}: the server does not tell how long the file is")
         return int(info["size"])

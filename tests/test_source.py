@@ -208,5 +208,5 @@ def test_another_version_on_disk_is_noticed_before_each_read(tmp_path, where):
 
 
 def test_a_folder_has_no_size(served_movie):
-    with pytest.raises(InvalidMovieError, match="is a folder, not a movie: open one of the files in it"):
+    with pytest.raises(InvalidMovieError, match="it is a folder, not a movie: open one of the files in it"):
         _ = open_source(served_movie.url, cache=False).size
