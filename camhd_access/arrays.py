@@ -180,8 +180,9 @@ class StackArray(da.Array):
     """
 
     stack: FrameStack
-    shown: tuple[npt.NDArray[np.int64], ...]
-    """Positions along each axis of the stack; without a dimension where the axis was dropped."""
+    shown: tuple[npt.NDArray[np.int64], ...] | None
+    """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
+    array was written to."""
 
     @classmethod
     def cut(
@@ -205,7 +206,7 @@ class StackArray(da.Array):
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
         indices = index if isinstance(index, tuple) else (index,)
-        if not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
+        if self.shown is None or not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
             return super().__getitem__(index)
         upcoming = iter(expand_index(indices, self.ndim))
         shown = tuple(
@@ -217,6 +218,14 @@ class StackArray(da.Array):
         kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
         chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
         return StackArray.cut(self.stack, chunks, shown)
+
+    def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
+        super().__setitem__(index, value)
+        self.shown = None
+
+    def copy(self) -> da.Array:
+        """Another array of the same, to be written to or not."""
+        return super().copy() if self.shown is None else StackArray.cut(self.stack, self.chunks, self.shown)
 
 
 def _is_plain(item: object) -> bool:

@@ -212,6 +212,21 @@ def test_bare_dask_indexing_keeps_its_meaning(movie_path, in_memory):
             array[outside]
 
 
+@pytest.mark.parametrize("chunks", KINDS_OF_CHUNKS[1:], ids=str)
+def test_what_is_written_into_an_array_stays(movie_path, in_memory, chunks):
+    movie = open_movie(movie_path, chunks=chunks)
+    copies = [movie.copy(), movie.copy(deep=False), movie[3:9]]
+    assert all(isinstance(copy.data, StackArray) for copy in copies)
+    changed, expected = movie.copy(), in_memory.copy()
+    for array in (changed, expected):
+        array[5, :64] = 7
+        array[8, 100:, 3] = 9
+    assert np.array_equal(changed[4:9, 32:], expected[4:9, 32:])
+    assert np.array_equal(changed[[8, 5]].copy(), expected[[8, 5]])
+    for array in (movie, *copies[:2]):
+        assert np.array_equal(array[5, :3], in_memory[5, :3])
+
+
 # ---- what is read
 
 
