@@ -33,8 +33,19 @@ from camhd_access.frames import FrameStack, Index, Pixels, expand_index, shorten
 from camhd_access.names import find_movie_name
 from camhd_access.pixels import choose_matrix
 from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.series import Stack
 
-__all__ = ["CamhdBackendEntrypoint", "StackArray", "open_movie"]
+__all__ = [
+    "CamhdBackendEntrypoint",
+    "Chunks",
+    "StackArray",
+    "complete_chunks",
+    "coordinates_of",
+    "dims_of",
+    "movie_attributes",
+    "open_movie",
+    "pixel_attributes",
+]
 
 Chunks: TypeAlias = Literal["auto"] | int | Mapping[str, int] | None
 
@@ -118,10 +129,10 @@ def open_movie(
     if chunks is None:
         data = indexing.LazilyIndexedArray(_LazyStack(stack))
     else:
-        data = StackArray.cut(stack, _complete_chunks(chunks, stack))
+        data = StackArray.cut(stack, complete_chunks(chunks, stack))
     movie = xr.DataArray(
-        xr.Variable(_dims(stack), data, _pixel_attributes(stack) | _movie_attributes(reader)),
-        coords=_coordinates(reader, stack),
+        xr.Variable(dims_of(stack), data, pixel_attributes(stack) | movie_attributes(reader)),
+        coords=coordinates_of(reader, stack),
         name="video",
     )
     movie.encoding = {"source": reader.urlpath}
@@ -179,7 +190,9 @@ class StackArray(da.Array):
     is done to it gives plain dask arrays.
     """
 
-    stack: FrameStack
+    stack: Stack
+    parts: "_Parts"
+    """What each task reads."""
     shown: tuple[npt.NDArray[np.int64], ...] | None
     """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
     array was written to."""
@@ -187,7 +200,7 @@ class StackArray(da.Array):
     @classmethod
     def cut(
         cls,
-        stack: FrameStack,
+        stack: Stack,
         chunks: Any,  # noqa: ANN401 - all that dask takes
         shown: tuple[npt.NDArray[np.int64], ...] | None = None,
     ) -> "StackArray":
@@ -201,7 +214,7 @@ class StackArray(da.Array):
         layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
         graph = HighLevelGraph.from_collections(name, layer)
         self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
-        self.stack, self.shown = stack, shown
+        self.stack, self.parts, self.shown = stack, parts, shown
         return self
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
@@ -218,6 +231,11 @@ class StackArray(da.Array):
         kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
         chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
         return StackArray.cut(self.stack, chunks, shown)
+
+    def plan(self) -> tuple[int, int]:
+        """Requests and bytes that computing it takes, task by task; an estimate where crops are fetched."""
+        costs = [self.parts[block].stack.plan() for block in np.ndindex(self.parts.numblocks)]
+        return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
 
     def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
         super().__setitem__(index, value)
@@ -239,7 +257,7 @@ def _is_plain(item: object) -> bool:
 class _Part:
     """What one task reads."""
 
-    stack: FrameStack
+    stack: Stack
     """The frames, and the smallest window of them that holds what is wanted."""
     index: Index
     """What is wanted of that."""
@@ -256,14 +274,12 @@ class _Parts(BlockwiseDep):
 
     def __init__(
         self,
-        stack: FrameStack,
+        stack: Stack,
         shown: tuple[npt.NDArray[np.int64], ...],
         cuts: tuple[tuple[int, ...], ...],
     ) -> None:
         self.numblocks = tuple(map(len, cuts))
-        what = (stack.frames[shown[0]], stack.field[shown[0]])
-        version = (__version__, stack.source.path, stack.source.version)
-        self.token = tokenize(*version, *what, stack.view, stack.window, shown[1:], cuts)
+        self.token = tokenize(__version__, stack.select(shown[0]).identity, shown[1:], cuts)
         self._stack = stack
         self._is_kept = tuple(bool(positions.ndim) for positions in shown)
         upcoming = iter(cuts)
@@ -293,7 +309,7 @@ def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> lis
 class _LazyStack(BackendArray):
     """A stack as xarray reads it without dask."""
 
-    def __init__(self, stack: FrameStack) -> None:
+    def __init__(self, stack: Stack) -> None:
         self.shape = stack.shape
         self.dtype = stack.dtype
         self._stack = stack
@@ -307,9 +323,9 @@ class _LazyStack(BackendArray):
         return pixels
 
 
-def _complete_chunks(chunks: Chunks, stack: FrameStack) -> tuple[int, ...]:
+def complete_chunks(chunks: Chunks, stack: Stack) -> tuple[int, ...]:
     """Length of the dask chunks along each dimension; -1 for all of it."""
-    lengths = dict.fromkeys(_dims(stack), -1) | {"time": _frames_per_chunk(stack.shape, stack.dtype)}
+    lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, stack.dtype)}
     if isinstance(chunks, Mapping):
         unknown = chunks.keys() - lengths.keys()
         if unknown:
@@ -332,11 +348,13 @@ def _frames_per_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return max(1, min(-(-DASK_CHUNK_BYTES // max(1, frame_bytes)), shape[0]))
 
 
-def _dims(stack: FrameStack) -> tuple[str, ...]:
+def dims_of(stack: Stack) -> tuple[str, ...]:
+    """Names of the array's dimensions."""
     return ("time", "y", "x", "channel")[: stack.ndim]
 
 
-def _coordinates(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
+def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
+    """Coordinates of a movie's array: when its frames are shown, which they are, and how large."""
     time: npt.NDArray[Any]
     if reader.start_time is None:
         time = reader.elapsed()
@@ -365,7 +383,7 @@ def _coordinates(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
 _OF_PIXELS = ("long_name", "units", "valid_range", "pix_fmt", "color_range", "color_matrix")
 
 
-def _pixel_attributes(stack: FrameStack) -> dict[str, Any]:
+def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
     """What the values of the array mean."""
     pixel_format = stack.pixel_format
     coded = pixel_format.layout == "code"
@@ -389,7 +407,7 @@ def _pixel_attributes(stack: FrameStack) -> dict[str, Any]:
     return attributes
 
 
-def _movie_attributes(reader: MovieReader) -> dict[str, Any]:
+def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     """Where the movie comes from, and how its times are known."""
     name = find_movie_name(reader.urlpath)
     start = reader.start

@@ -29,7 +29,7 @@ from camhd_access.pixels import PixelFormat
 from camhd_access.prores import Walk, run_walk
 from camhd_access.ranges import ByteRange, Span
 from camhd_access.source import ByteSource
-from camhd_access.views import View
+from camhd_access.views import View, choose_view
 
 __all__ = ["AxisIndex", "FrameStack", "Index", "Pixels"]
 
@@ -94,6 +94,11 @@ class FrameStack:
         stops = self.sample_offset + self.sample_size
         return [ByteRange(*both) for both in zip(self.sample_offset.tolist(), stops.tolist(), strict=True)]
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells its pixels from those of any other stack; small, where the pixels are not."""
+        return self.source.path, self.source.version, self.frames, self.field, self.view, self.window
+
     def select(self, positions: AxisIndex) -> "FrameStack":
         """The stack of some of these pictures; `positions` count within this stack."""
         chosen = np.atleast_1d(np.arange(len(self.frames))[positions])
@@ -116,6 +121,22 @@ class FrameStack:
             ),
         )
 
+    def reduced(self) -> "FrameStack":
+        """The same pictures as previews, an eighth as high and wide; what the window touches, whole."""
+        view = choose_view(
+            self.view.frame_size,
+            pix_fmt=self.pixel_format.name,
+            track_matrix=self.view.track_matrix,
+            fields=self.view.fields,
+            reduce=8,
+        )
+        step = view.reduction // self.view.reduction
+        y, x = (
+            slice(extent.start // step, min(-(-extent.stop // step), length))
+            for extent, length in zip(self.window, view.size, strict=True)
+        )
+        return replace(self, view=view, window=(y, x))
+
     def __getitem__(self, index: Index) -> Pixels:
         """The pixels that `index` names, decoded in the caller's thread, as suits one task among many.
 
@@ -125,14 +146,16 @@ class FrameStack:
 
     def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
         """The pixels that `index` names; the smallest rectangle that it touches is what is decoded."""
+        stack, inner = self.narrow(index)
+        return take_outer(stack.read(parallel=parallel), inner)
+
+    def narrow(self, index: Index) -> tuple["FrameStack", tuple[AxisIndex, ...]]:
+        """The smallest stack that `index` touches, and the index of the same pixels within that."""
         positions, y, x, *channel = expand_index(index, self.ndim)
         rows, inner_y = split_positions(np.arange(self.shape[1])[y])
         columns, inner_x = split_positions(np.arange(self.shape[2])[x])
-        pixels = self.select(positions).crop(rows, columns).read(parallel=parallel)
         inner_time = 0 if isinstance(positions, int | np.integer) else slice(None)
-        for axis, inner in reversed(list(enumerate((inner_time, inner_y, inner_x, *channel)))):
-            pixels = pixels[(slice(None),) * axis + (inner,)]
-        return pixels
+        return self.select(positions).crop(rows, columns), (inner_time, inner_y, inner_x, *channel)
 
     def read(self, *, parallel: bool = True, out: Pixels | None = None) -> Pixels:
         """All pixels of the stack: an array of its shape and dtype.
@@ -293,6 +316,13 @@ class FrameStack:
 def _count(spans: Sequence[Span]) -> tuple[int, int]:
     """Requests and bytes."""
     return len(spans), sum(span.n_bytes for span in spans)
+
+
+def take_outer(pixels: Pixels, indices: Sequence[AxisIndex]) -> Pixels:
+    """The pixels that one index an axis names, each on its own."""
+    for axis, index in reversed(list(enumerate(indices))):
+        pixels = pixels[(slice(None),) * axis + (index,)]
+    return pixels
 
 
 def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:

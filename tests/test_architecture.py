@@ -18,6 +18,7 @@ LAYERS = [
     {"source", "decode"},
     {"partial", "views"},
     {"frames"},
+    {"series"},
     {"reader"},
     {"arrays", "archive"},
     {"synthetic"},
