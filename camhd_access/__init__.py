@@ -1,7 +1,18 @@
 """Frames out of enormous movies on a plain web server, without downloading the movies."""
 
 from camhd_access._version import __version__
-from camhd_access.archive import OOI_ARCHIVE, Archive, open_archive
+from camhd_access.archive import (
+    OOI_ARCHIVE,
+    Archive,
+    find_deployment,
+    find_runs,
+    find_scene_frames,
+    known_anomalies,
+    open_archive,
+    read_catalog,
+    read_regions,
+    write_catalog,
+)
 from camhd_access.arrays import open_movie
 from camhd_access.errors import (
     CamhdError,
@@ -39,6 +50,13 @@ __all__ = [
     "UnsupportedCodecError",
     "UnsupportedMovieError",
     "__version__",
+    "find_deployment",
+    "find_runs",
+    "find_scene_frames",
+    "known_anomalies",
     "open_archive",
     "open_movie",
+    "read_catalog",
+    "read_regions",
+    "write_catalog",
 ]

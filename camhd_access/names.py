@@ -20,7 +20,7 @@ FIRST_END_NAME = np.datetime64("2016-11-22T00:00:00", "s")
 MAX_DISAGREEMENT = np.timedelta64(1, "D")
 """Farther from the name than this, the movie's own clock is taken for wrong."""
 
-_NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d+))?(?=$|\.)")
+_NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d{1,2}))?(?=$|\.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class MovieName:
     """The time it tells, UTC, in seconds: the recording's start or its end."""
     part: int | None
     """Number at the end of the name, where one recording came in several files."""
+
+    @property
+    def sort_key(self) -> tuple[np.datetime64, str]:
+        """What puts names in order of time, and parts of one recording in theirs."""
+        return self.time_from_name, self.basename
 
     @property
     def tells_end(self) -> bool:

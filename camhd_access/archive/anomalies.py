@@ -1,0 +1,151 @@
+"""What is known to be wrong with movies of the archive, and with stretches of its time.
+
+Found by those who studied the archive until 2019; later years wait for somebody to look. Where a movie's
+index shows the trouble, a crawl finds it by itself (`quality`); the rest can be known from here alone, and
+stands in the column `note` of a catalogue.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from camhd_access.names import MovieName
+
+__all__ = ["ANOMALIES", "Anomaly", "Kind", "describe_anomalies", "known_anomalies"]
+
+Kind: TypeAlias = Literal[
+    "empty", "cut short", "giant", "tiny", "no signal", "black", "gap", "one light", "clock", "split", "count"
+]
+"""`cut short`: no index was written. `gap`: no movies. `split`: one routine in two movies. `count`: other
+catalogues count no frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One thing that is wrong, of a movie or of a time."""
+
+    kind: Kind
+    """What sort of trouble."""
+    note: str
+    """What is known of it."""
+    source: str
+    """Who found it."""
+    basename: str | None = None
+    """The movie that it is about; None where it is about a time."""
+    start: np.datetime64 | None = None
+    """First day of the time that it is about."""
+    end: np.datetime64 | None = None
+    """One past its last day."""
+
+
+_DB1 = "catalogue of rte-camhd, 2018-08"
+_DB2 = "catalogue of ooi-pangeo, 2019-07"
+_CMM = "CamHD_motion_metadata, docs/anomalies.md and Regions.md, 2019-01"
+
+
+def _movies(kind: Kind, note: str, source: str, names: str) -> list[Anomaly]:
+    return [Anomaly(kind, note, source, basename=f"CAMHDA301-{name}") for name in names.split()]
+
+
+def _time(kind: Kind, note: str, source: str, start: str, end: str) -> Anomaly:
+    return Anomaly(kind, note, source, start=np.datetime64(start, "D"), end=np.datetime64(end, "D"))
+
+
+_GAPS = """
+2015-08-06/2015-08-25 2017-04-15/2017-06-05 2017-06-06/2017-06-14 2017-06-15/2017-08-14 2017-10-21/2017-10-31
+2019-04-05/2019-04-24
+"""
+
+ANOMALIES: tuple[Anomaly, ...] = (
+    *_movies(
+        "empty",
+        "0 bytes",
+        _DB2,
+        "20160126T090000Z 20160126T120000Z 20160126T150000Z 20160126T180000Z 20160126T210000Z"
+        " 20160211T150000Z 20190404T030000 20190404T030100 20190404T060100",
+    ),
+    *_movies("empty", "16,384 bytes", _DB2, "20180920T231200"),
+    *_movies("empty", "8,192 bytes", _DB2, "20190401T134500"),
+    *_movies(
+        "cut short",
+        "the recording was cut off before its index was written",
+        f"{_DB1}; {_DB2}",
+        "20160309T210000Z 20160310T150000Z 20160310T180000Z 20160310T210000Z 20160311T090000Z"
+        " 20160311T120000Z 20160311T150000Z 20160311T180000Z 20160311T210000Z 20160312T000000Z"
+        " 20161120T180000Z 20161120T200000Z 20161120T220000Z 20161201T155900 20190401T134400",
+    ),
+    *_movies("giant", "228 GB, 229,243 frames", _DB2, "20150709T134200Z 20150716T010015Z"),
+    *_movies(
+        "giant",
+        "goes on from 20150716T010015Z",
+        _DB2,
+        "20150716T010015Z_01 20150716T010015Z_02 20150716T010015Z_03 20150716T010015Z_04",
+    ),
+    *_movies("giant", "92 GB, 306,206 frames", _DB1, "20171020T215900"),
+    *_movies("giant", "122 GB, 3,204,951 frames", _DB2, "20181005T204200"),
+    *_movies("tiny", "1 frame", _DB1, "20161201T055400"),
+    *_movies("tiny", "307 frames, 10 s", _DB1, "20151120T090000Z"),
+    *_movies("tiny", "320 frames, 11 s", _DB1, "20171031T235000"),
+    *_movies(
+        "no signal",
+        "frames of unusual size: stretches without signal, it seems",
+        _DB2,
+        "20150715T213637Z 20150727T190015Z 20150723T231015Z",
+    ),
+    *_movies("no signal", "the picture begins at 3:30", _CMM, "20180704T091500"),
+    *_movies(
+        "no signal",
+        "no picture: the decoder was stuck",
+        _CMM,
+        "20180706T001500 20180706T031500 20180706T061500",
+    ),
+    *_movies("one light", "only one of the lights is on", _CMM, "20180704T121500 20180704T151500"),
+    _time("one light", "one of the lights is off", _CMM, "2017-10-01", "2018-07-04"),
+    _time(
+        "count",
+        "catalogues of pycamhd count no frames in most of these movies, which can be read",
+        _DB1,
+        "2015-07-09",
+        "2015-11-19",
+    ),
+    _time("clock", "the recorder's clock is up to six minutes fast", _DB1, "2015-11-01", "2016-05-01"),
+    _time("split", "one routine is often split over two movies", _DB1, "2016-11-22", "2017-03-01"),
+    _time("black", "some movies of this month are black", _DB2, "2016-09-01", "2016-10-01"),
+    _time("black", "some movies of this month are black", _DB2, "2017-01-01", "2017-02-01"),
+    _time("black", "movies are black: the camera failed on 2017-11-13", _CMM, "2017-11-13", "2017-12-01"),
+    _time("black", "all movies are black: the camera was off", _CMM, "2017-12-01", "2018-07-01"),
+    _time("black", "some movies of these months are black", _DB2, "2019-06-01", "2019-08-01"),
+    *(_time("gap", "no movies", _DB2, *period.split("/")) for period in _GAPS.split()),
+)
+"""All that is known, movies first."""
+
+
+def known_anomalies() -> pd.DataFrame:
+    """The table of all that is known to be wrong: one row for each movie or stretch of time, with its
+    source.
+    """
+    return pd.DataFrame([asdict(anomaly) for anomaly in ANOMALIES])
+
+
+def describe_anomalies(name: MovieName) -> str | None:
+    """What is known to be wrong with a movie or with the time that its name tells; None where nothing is."""
+    notes = [f"{each.kind}: {each.note}" for each in _by_basename().get(name.basename, ())]
+    day = name.time_from_name.astype("datetime64[D]")
+    notes += [
+        f"{each.kind}: {each.note}"
+        for each in ANOMALIES
+        if each.start is not None and each.end is not None and each.start <= day < each.end
+    ]
+    return "; ".join(notes) or None
+
+
+@cache
+def _by_basename() -> dict[str, list[Anomaly]]:
+    found: dict[str, list[Anomaly]] = {}
+    for anomaly in ANOMALIES:
+        if anomaly.basename is not None:
+            found.setdefault(anomaly.basename, []).append(anomaly)
+    return found

@@ -1,0 +1,186 @@
+"""`Archive`: the movies below one address.
+
+Movies lie in folders by the day that their name tells (`2016/11/13/CAMHDA301-20161113T000000Z.mov`), as on
+OOI's server, or all in one folder, as on mirrors in object storage.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.local import LocalFileSystem
+
+from camhd_access.archive.crawl import Crawl
+from camhd_access.archive.listing import Listing, is_dated_folder, list_movies
+from camhd_access.archive.manners import MAX_AT_ONCE, MAX_PER_SECOND, Pace
+from camhd_access.archive.moments import Moment, Period, parse_moment, parse_period
+from camhd_access.archive.records import NOMINAL_SECONDS
+from camhd_access.names import MovieName, find_movie_name
+from camhd_access.source import open_source
+
+__all__ = ["OOI_ARCHIVE", "Archive", "open_archive"]
+
+OOI_ARCHIVE = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/"
+"""The raw data server of the Ocean Observatories Initiative."""
+
+
+def open_archive(root: str = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] | None = None) -> "Archive":
+    """The archive below `root`, not yet looked at.
+
+    Parameters
+    ----------
+    root
+        URL or path of a folder: OOI's server, a mirror in any storage that fsspec reaches, a local copy.
+    storage_options
+        For the constructor of the filesystem.
+    """
+    source = open_source(root, cache=False, storage_options=storage_options)
+    return Archive(source.filesystem, source.path.rstrip("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A folder of movies, or of folders by year, month and day that hold them."""
+
+    filesystem: fsspec.AbstractFileSystem
+    """Where the archive lies."""
+    root: str
+    """Its folder there, or its URL, without a slash at the end."""
+    at_once: int = MAX_AT_ONCE
+    """Requests that are under way at the same time, at most."""
+    per_second: float = MAX_PER_SECOND
+    """Requests that are begun in a second, at most; a disk is not spared."""
+
+    def movies(self, start: Moment | None = None, end: Moment | None = None) -> list[str]:
+        """Paths or URLs of the movies whose name tells a time from `start` to before `end`, in order of time.
+
+        Parameters
+        ----------
+        start, end
+            UTC, half-open; None for no bound. Names until 2016-11-21 tell the start of the recording, later
+            ones its end.
+
+        Raises
+        ------
+        OSError
+            A listing failed. No folder is skipped.
+
+        Notes
+        -----
+        Each movie once, known by its base name. One request for the root, and one for each year, month and
+        day that the times touch; `at_once` at once, `per_second` a second.
+        """
+        listing = self._list_movies(parse_period(start, end))
+        found = sorted(listing.movies.values(), key=lambda movie: movie.name.sort_key)
+        return [self._urlpath(movie.path) for movie in found]
+
+    def url(self, name_or_time: Moment) -> str:
+        """Path or URL of one movie.
+
+        Parameters
+        ----------
+        name_or_time
+            Base name of the movie (`CAMHDA301-20161113T000000Z`), or a time (UTC) when it was recorded.
+
+        Raises
+        ------
+        LookupError
+            No movie was under way at that time, as far as names tell; the message names the nearest.
+
+        Notes
+        -----
+        A name costs no request on OOI's server and one listing elsewhere, a time those of two days.
+        """
+        name = find_movie_name(name_or_time) if isinstance(name_or_time, str) else None
+        return self._urlpath(self._path_of(name)) if name else self._url_at(parse_moment(name_or_time))
+
+    def catalog(
+        self,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        index: bool = False,
+        progress: bool = True,
+        file: str | None = None,
+    ) -> pd.DataFrame:
+        """A table of the movies whose name tells a time from `start` to before `end`, in order of time.
+
+        Parameters
+        ----------
+        start, end
+            UTC, half-open; None for no bound.
+        index
+            Read each movie's index, for all that names and listings do not tell: its size, its own start, its
+            frames, its quality.
+        progress
+            Show bars of what was asked so far.
+        file
+            Where the catalogue is kept: a path or URL of any kind that fsspec writes to, ending in `.parquet`
+            (needs pyarrow) or `.jsonl` (`.jsonl.gz`, …). What it holds is not asked again: days that were
+            listed a week or longer after they had passed, and movies whose index is known. It is written
+            every few hundred movies, and when a crawl ends in whatever way, so that the next one goes on from
+            there. To begin anew, delete it.
+
+        Returns
+        -------
+        DataFrame
+            One row a movie, its base name as the index; see `MovieRecord` for the columns.
+
+        Raises
+        ------
+        OSError
+            A listing failed, or the server stopped answering. What was found until then is in `file`. What is
+            wrong with a single movie is told in its row, as its `quality` and the `reason` for it.
+
+        Notes
+        -----
+        As `movies` does, and with `index` one request of 512 KiB for each movie that is new.
+        """
+        return Crawl(self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once).catalog(
+            parse_period(start, end), index=index, progress=progress, file=file
+        )
+
+    def _list_movies(self, period: Period) -> Listing:
+        return list_movies(self._async_filesystem, self.root, period, pace=self._pace(), at_once=self.at_once)
+
+    def _path_of(self, name: MovieName) -> str:
+        folder = str(name.time_from_name)[:10].replace("-", "/")
+        return (
+            f"{self.root}/{folder}/{name.basename}.mov"
+            if self._is_dated()
+            else f"{self.root}/{name.basename}.mov"
+        )
+
+    def _url_at(self, time: np.datetime64) -> str:
+        day = np.timedelta64(1, "D")
+        near = self._list_movies((time - day, time + day)).movies.values()
+        starts = {movie.path: movie.name.start_time(NOMINAL_SECONDS) for movie in near}
+        length = np.timedelta64(NOMINAL_SECONDS, "s")
+        for path in sorted(starts):
+            if starts[path] <= time < starts[path] + length:
+                return self._urlpath(path)
+        nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
+        raise LookupError(f"no movie was under way at {time}; the nearest within a day is {nearest}")
+
+    def _is_dated(self) -> bool:
+        """Whether movies lie in folders by day."""
+        return f"{self.root}/" == OOI_ARCHIVE or any(
+            map(is_dated_folder, self.filesystem.ls(f"{self.root}/", detail=True))
+        )
+
+    @property
+    def _async_filesystem(self) -> AsyncFileSystem:
+        return self.filesystem if self.filesystem.async_impl else AsyncFileSystemWrapper(self.filesystem)
+
+    def _pace(self) -> Pace:
+        return Pace(self.per_second if self.filesystem.async_impl else float("inf"))
+
+    def _urlpath(self, path: str) -> str:
+        """What opens the file at `path` of the filesystem."""
+        opens_as_is = isinstance(self.filesystem, LocalFileSystem) or path.startswith(("http://", "https://"))
+        return path if opens_as_is else str(self.filesystem.unstrip_protocol(path))

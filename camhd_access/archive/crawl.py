@@ -1,0 +1,205 @@
+"""A crawl: what is listed, and the index of each movie → a catalogue, kept up to date in a file.
+
+One movie's index is its last half megabyte, one request. What is wrong with one movie goes into its row; a
+server that answers nothing any more ends the crawl. The catalogue's file is written now and then and at the
+end, whatever the end was, and the next crawl asks for what is missing in it:
+
+- days that were listed when they had been over for `SETTLING` are not listed again;
+- movies whose index was read are not read again, but for those that were unreadable when they were young:
+  they may have been on their way to the server;
+- movies that could not be reached have no quality yet, and are asked again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+from fsspec.asyn import AsyncFileSystem
+from tqdm.auto import tqdm
+
+from camhd_access.archive.catalog import from_frame, read_catalog, to_frame, write_catalog
+from camhd_access.archive.listing import Listing, list_movies
+from camhd_access.archive.manners import Pace, ask_all
+from camhd_access.archive.moments import Period
+from camhd_access.archive.quality import judge_index
+from camhd_access.archive.records import MovieRecord, record_of_name
+from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
+
+__all__ = ["Crawl"]
+
+SETTLING = np.timedelta64(7, "D")
+"""How long after its day a movie may still be new on the server."""
+
+MOVIES_PER_WRITE = 500
+"""Indexes that are read before the file is written again: a minute's work at most is lost."""
+
+MAX_FAILURES_IN_A_ROW = 25
+"""So many movies that cannot be reached, one after the other, are no accident: the server is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crawl:
+    """One crawl of an archive."""
+
+    filesystem: AsyncFileSystem
+    """Where the archive lies."""
+    root: str
+    """Its folder there."""
+    urlpath: Callable[[str], str]
+    """What opens the file at a path of the filesystem."""
+    pace: Pace
+    """When requests begin."""
+    at_once: int
+    """Requests under way at the same time."""
+
+    def catalog(self, period: Period, *, index: bool, progress: bool, file: str | None) -> pd.DataFrame:
+        """See `Archive.catalog`."""
+        rows = {record.basename: record for record in _read_records(file)}
+        try:
+            self._list(rows, period, progress=progress)
+            inside = [row for row in rows.values() if period[0] <= row.name.time_from_name < period[1]]
+            if index:
+                wanted = [row for row in inside if _needs_index(row)]
+                for n, row in enumerate(self._read_indexes(wanted, progress=progress), 1):
+                    rows[row.basename] = row
+                    if file and n % MOVIES_PER_WRITE == 0:
+                        write_catalog(to_frame(rows.values()), file)
+        finally:
+            if file:
+                write_catalog(to_frame(rows.values()), file)
+        return to_frame(rows[row.basename] for row in inside)
+
+    def _list(self, rows: dict[str, MovieRecord], period: Period, *, progress: bool) -> None:
+        """Bring the rows of `period` up to date with the archive's listings."""
+        listing = list_movies(
+            self.filesystem,
+            self.root,
+            period,
+            pace=self.pace,
+            at_once=self.at_once,
+            known_days=_settled_days(rows.values(), self.urlpath(self.root)),
+            progress=progress,
+        )
+        for row in list(rows.values()):
+            if period[0] <= row.name.time_from_name < period[1] and not _stays(row, listing):
+                del rows[row.basename]
+        now = np.datetime64("now", "ns")
+        for movie in listing.movies.values():
+            url = self.urlpath(movie.path)
+            known = rows.get(movie.name.basename)
+            if known is None or movie.file_size not in (None, known.file_size):
+                known = replace(record_of_name(movie.name, url), file_size=movie.file_size)
+            rows[known.basename] = replace(known, url=url, seen=now)
+
+    def _read_indexes(self, rows: list[MovieRecord], *, progress: bool) -> Iterable[MovieRecord]:
+        """The rows, completed from the movies' indexes, as they come in.
+
+        Raises
+        ------
+        OSError
+            The movies cannot be reached, one after the other.
+        """
+        failures = 0
+        with tqdm(desc="indexes read", total=len(rows), unit=" movies", disable=not progress) as bar:
+            for row, future in ask_all(
+                deque(rows), self._read_index, self.filesystem.loop, at_once=self.at_once
+            ):
+                completed, error = _complete(row, future)
+                failures = failures + 1 if error else 0
+                if error and failures >= MAX_FAILURES_IN_A_ROW:
+                    raise error
+                yield completed
+                bar.update()
+
+    async def _read_index(self, row: MovieRecord) -> MovieRecord:
+        """The row, completed from the movie's index."""
+        fs = self.filesystem
+        path = fs._strip_protocol(row.url)  # noqa: SLF001 - fsspec's way to take addresses
+        info: dict[str, Any] = {}
+
+        async def answer(request: Request) -> Answer:
+            nonlocal info
+            await self.pace.turn()
+            if isinstance(request, Tail):
+                data = await fs._cat_file(path, start=-request.n_bytes)  # noqa: SLF001 - fsspec's async interface
+                info = await fs._info(path)  # noqa: SLF001
+                return Answer(data, info["size"] - len(data), info["size"])
+            data = await fs._cat_file(path, request.start, request.stop, **_same_version(fs, info))  # noqa: SLF001
+            return Answer(data, request.start, info["size"])
+
+        try:
+            moov, offset, file_size = await read_moov_async(answer)
+            return _describe(row, moov, offset, file_size)
+        except (InvalidMovieError, UnsupportedMovieError) as error:
+            if info["size"] == 0:
+                return replace(row, file_size=0, quality="empty", reason="0 bytes")
+            return replace(row, file_size=info["size"], quality="unreadable", reason=str(error))
+
+
+def _read_records(file: str | None) -> list[MovieRecord]:
+    if not file:
+        return []
+    filesystem, path = fsspec.core.url_to_fs(file)
+    return from_frame(read_catalog(file)) if filesystem.exists(path) else []
+
+
+def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[np.datetime64]:
+    """Days whose movies were all seen, below `root`, when the day had been over for long enough."""
+    settled: dict[np.datetime64, bool] = {}
+    for row in rows:
+        day = row.name.time_from_name.astype("datetime64[D]")
+        late = row.seen is not None and row.seen > day + 1 + SETTLING and row.url.startswith(f"{root}/")
+        settled[day] = late and settled.get(day, True)
+    return {day for day, is_settled in settled.items() if is_settled}
+
+
+def _stays(row: MovieRecord, listing: Listing) -> bool:
+    return (
+        row.basename in listing.movies
+        or row.name.time_from_name.astype("datetime64[D]") in listing.skipped_days
+    )
+
+
+def _needs_index(row: MovieRecord) -> bool:
+    """Whether something may be learnt from the movie that is not known yet."""
+    if row.quality is None:
+        return True
+    young = row.seen is None or bool(row.seen <= row.name.time_from_name + SETTLING)
+    return young and row.quality in ("unreadable", "empty")
+
+
+def _complete(row: MovieRecord, future: Future[MovieRecord]) -> tuple[MovieRecord, OSError | None]:
+    """The completed row; or the old one with the reason why the movie could not be reached, and the error."""
+    try:
+        return future.result(), None
+    except OSError as error:
+        return replace(row, reason=f"not reached: {error}"), error
+
+
+def _describe(row: MovieRecord, moov: bytes, offset: int, file_size: int) -> MovieRecord:
+    index = parse_moov(moov, offset=offset, file_size=file_size)
+    duration = float(index.pts[-1] + index.duration[-1] - index.pts[0]) / index.timescale
+    row = row.timed(duration, index.creation_time)
+    quality, reason = judge_index(index, row.start_disagreement)
+    return replace(
+        row,
+        file_size=file_size,
+        n_frames=index.n_frames,
+        codec=index.codec,
+        width=index.width,
+        height=index.height,
+        bytes_per_frame=float(index.size.mean()),
+        quality=quality,
+        reason=reason,
+    )
+
+
+def _same_version(fs: AsyncFileSystem, info: dict[str, Any]) -> dict[str, str]:
+    """The option that holds an answer to the version of the file that was seen first, where there is one."""
+    return {"validator": info["validator"]} if getattr(fs, "checks_validator", False) else {}

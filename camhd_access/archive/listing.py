@@ -1,0 +1,126 @@
+"""Which movies there are: a walk through folders by year, month and day, or through one flat folder.
+
+Of the folders below the root, those of a year, a month or a day are opened, as far as their time is asked
+for. What is not there is an error: a listing that fails is never taken for an empty day.
+"""
+
+import re
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from fsspec.asyn import AsyncFileSystem
+from tqdm.auto import tqdm
+
+from camhd_access.archive.manners import Pace, ask_all
+from camhd_access.archive.moments import Period
+from camhd_access.names import MovieName, find_movie_name
+
+__all__ = ["ListedMovie", "Listing", "is_dated_folder", "list_movies"]
+
+_DATED_FOLDER = re.compile(r"\d{4}|\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMovie:
+    """One movie as a listing has it."""
+
+    name: MovieName
+    """Its name, read."""
+    path: str
+    """Where it lies in the filesystem."""
+    file_size: int | None
+    """Bytes, where the listing tells them exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a walk has found."""
+
+    movies: dict[str, ListedMovie] = field(default_factory=dict)
+    """By base name: a movie that lies in several folders is one movie."""
+    skipped_days: set[np.datetime64] = field(default_factory=set)
+    """Days whose folders are there, but were not to be opened."""
+
+
+def list_movies(
+    filesystem: AsyncFileSystem,
+    root: str,
+    period: Period,
+    *,
+    pace: Pace,
+    at_once: int,
+    known_days: Collection[np.datetime64] = (),
+    progress: bool = False,
+) -> Listing:
+    """The movies below `root` whose name tells a time in `period`.
+
+    Parameters
+    ----------
+    known_days
+        Days whose folders need not be opened.
+    progress
+        Show a bar of the folders listed.
+
+    Raises
+    ------
+    OSError
+        A listing failed.
+
+    Notes
+    -----
+    One request for the root, and one for each year, month and day that `period` touches. Files with other
+    names than those of the camera are no movies of the archive.
+    """
+    listing = Listing()
+    queue = deque([(root, "")])
+
+    async def ask(job: tuple[str, str]) -> list[dict[str, Any]]:
+        await pace.turn()
+        entries: list[dict[str, Any]] = await filesystem._ls(f"{job[0]}/", detail=True)  # noqa: SLF001 - fsspec's async interface
+        return entries
+
+    with tqdm(desc="folders listed", unit=" folders", disable=not progress) as bar:
+        for (folder, date_text), future in ask_all(queue, ask, filesystem.loop, at_once=at_once):
+            for entry in future.result():
+                if is_dated_folder(entry):
+                    name = _last_part(entry)
+                    inner = f"{date_text}-{name}" if date_text else name
+                    if _touches(inner, period):
+                        if np.datetime64(inner) in known_days and len(inner) == len("YYYY-MM-DD"):
+                            listing.skipped_days.add(np.datetime64(inner))
+                        else:
+                            queue.append((f"{folder}/{name}", inner))
+                else:
+                    _add_movie(listing, entry, period)
+            bar.total = bar.n + 1 + len(queue)
+            bar.update()
+    return listing
+
+
+def _add_movie(listing: Listing, entry: Mapping[str, Any], period: Period) -> None:
+    path = str(entry["name"])
+    name = find_movie_name(path) if path.endswith(".mov") else None
+    if name and period[0] <= name.time_from_name < period[1]:
+        size = None if entry.get("size") is None else int(entry["size"])
+        listing.movies.setdefault(name.basename, ListedMovie(name, path, size))
+
+
+def is_dated_folder(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a listing is a folder named as a year, a month or a day."""
+    return entry["type"] == "directory" and _DATED_FOLDER.fullmatch(_last_part(entry)) is not None
+
+
+def _last_part(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+
+
+def _touches(date_text: str, period: Period) -> bool:
+    """Whether the year, month or day `date_text` has a moment in common with `period`."""
+    try:
+        date = np.datetime64(date_text)
+    except ValueError:  # a folder of other numbers
+        return False
+    return bool(date < period[1] and (date + 1).astype("datetime64[s]") > period[0])
