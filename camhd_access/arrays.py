@@ -29,7 +29,15 @@ from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
 from camhd_access._version import __version__
-from camhd_access.frames import FrameStack, Index, Pixels, expand_index, shorten_index, split_positions
+from camhd_access.frames import (
+    AxisIndex,
+    FrameStack,
+    Pixels,
+    expand_index,
+    shorten_index,
+    split_positions,
+    take_outer,
+)
 from camhd_access.names import find_movie_name
 from camhd_access.pixels import choose_matrix
 from camhd_access.reader import FrameSelection, MovieReader
@@ -259,12 +267,12 @@ class _Part:
 
     stack: Stack
     """The frames, and the smallest window of them that holds what is wanted."""
-    index: Index
-    """What is wanted of that."""
+    index: tuple[AxisIndex, ...]
+    """What is wanted of that, one index an axis."""
 
     def read(self) -> Pixels:
         """The pixels, decoded in the thread of the task."""
-        return self.stack[self.index]
+        return take_outer(self.stack.read(parallel=False), self.index)
 
 
 class _Parts(BlockwiseDep):
@@ -309,7 +317,7 @@ def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> lis
 class _LazyStack(BackendArray):
     """A stack as xarray reads it without dask."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: FrameStack) -> None:
         self.shape = stack.shape
         self.dtype = stack.dtype
         self._stack = stack

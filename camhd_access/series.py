@@ -1,28 +1,30 @@
 """`FrameSeries`: one picture of each of several movies, not read yet.
 
-To those who index it, it is what a `FrameStack` is: an array that reads what its index touches. Each picture
-keeps the stack it is from, so that whole frames, crops and previews are read as they are from one movie. What
-differs is that no two pictures lie in one file: nothing can be merged, so a few are asked for at once.
+To those who index it, it is what a `FrameStack` is. Each picture keeps the stack it is from, so that whole
+frames, crops and previews are read as they are from one movie. What differs is that no two pictures lie in
+one file: requests cannot be merged, so a few are under way at once.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from camhd_access.frames import AxisIndex, FrameStack, Index, Pixels, expand_index
+from camhd_access.frames import AxisIndex, FrameStack, Pixels
 from camhd_access.pixels import PixelFormat
 
 __all__ = ["FrameSeries", "Stack"]
 
 N_READ_AT_ONCE = 8
-"""Pictures asked for at once by each reader. A request is mostly waiting, and there are several readers."""
+"""Pictures asked for at once by each reader: one request is mostly waiting."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSeries:
-    """Pictures of several movies as an array of shape (picture, y, x[, channel]), read when indexed."""
+    """Pictures of several movies as an array of shape (picture, y, x[, channel]) that is not read yet."""
 
     none: FrameStack
     """No picture at all, of the size and format of every other."""
@@ -30,7 +32,7 @@ class FrameSeries:
     """Stacks of one picture each."""
 
     @classmethod
-    def of(cls, pictures: "tuple[FrameStack, ...]") -> "FrameSeries":
+    def of(cls, pictures: tuple[FrameStack, ...]) -> "FrameSeries":
         """The series of these pictures, at least one, all of one size and format."""
         return cls(pictures[0].select(slice(0)), pictures)
 
@@ -77,38 +79,54 @@ class FrameSeries:
         costs = [picture.plan() for picture in self.pictures]
         return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
 
-    def __getitem__(self, index: Index) -> Pixels:
-        """The pixels that `index` names; indexing is outer, as of a `FrameStack`."""
-        return self.read_part(index, parallel=False)
+    def read(self, *, parallel: bool = True) -> Pixels:
+        """All pixels; `parallel` decodes a single picture with all cores.
 
-    def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
-        """The pixels that `index` names, of a few pictures at once.
-
-        Parameters
-        ----------
-        index
-            As `FrameStack` takes it.
-        parallel
-            Decode a picture with all cores where there is but one.
+        Raises
+        ------
+        FrameDecodeError
+            A picture is damaged; the message names movie and frame.
+        RemoteFileError
+            The bytes could not be had.
         """
-        positions, *within = expand_index(index, self.ndim)
-        chosen = self.select(positions)
-        like = self.none.read_part((slice(None), *within))
-        out = np.empty((len(chosen.pictures), *like.shape[1:]), like.dtype)
-        is_single = len(chosen.pictures) == 1
+        pixels = np.empty(self.shape, self.dtype)
 
-        def read(position: int) -> None:
-            picture = chosen.pictures[position]
-            out[position] = picture.read_part((0, *within), parallel=parallel and is_single)
+        def read(picture: FrameStack, position: int, *, parallel: bool) -> None:
+            picture.read(parallel=parallel, out=pixels[position : position + 1])
 
-        if is_single:
-            read(0)
-        else:
-            # Short-lived threads: the one of the task would wait for one answer after the other.
-            with ThreadPoolExecutor(N_READ_AT_ONCE, thread_name_prefix="camhd-series") as pool:
-                for _ in pool.map(read, range(len(chosen.pictures))):
-                    pass
-        return out[0] if isinstance(positions, int | np.integer) else out
+        self._visit(read, parallel=parallel)
+        return pixels
+
+    def read_marked(self, *, parallel: bool = True) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """All pixels, 0 in damaged pictures; and for each picture, whether it is damaged.
+
+        Raises
+        ------
+        RemoteFileError
+            The bytes could not be had.
+        """
+        pixels, damaged = np.empty(self.shape, self.dtype), np.empty(len(self.pictures), np.bool_)
+
+        def read(picture: FrameStack, position: int, *, parallel: bool) -> None:
+            here = slice(position, position + 1)
+            _, damaged[here] = picture.read_marked(parallel=parallel, out=pixels[here])
+
+        self._visit(read, parallel=parallel)
+        return pixels, damaged
+
+    def _visit(self, read: Callable[..., None], *, parallel: bool) -> None:
+        """Call `read` with each picture and its position: a single one here, more in threads of their own."""
+        if len(self.pictures) == 1:
+            read(self.pictures[0], 0, parallel=parallel)
+            return
+        with ThreadPoolExecutor(N_READ_AT_ONCE, thread_name_prefix="camhd-series") as pool:
+            futures = [pool.submit(read, p, i, parallel=False) for i, p in enumerate(self.pictures)]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
 
 
 Stack: TypeAlias = FrameStack | FrameSeries
