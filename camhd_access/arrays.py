@@ -1,47 +1,28 @@
 """Movies as xarray arrays: `open_movie`, and the engine `camhd`.
 
-The last and thinnest layer: a `FrameStack` becomes the lazy data of a `DataArray`, the index becomes its
-coordinates. With dask, each task holds the part of the stack that it reads, a few hundred bytes. What is
-picked from the array before it is computed is picked from the stack (`StackArray`), so that tasks fetch and
-decode that and no more.
+The last and thinnest layer: a `FrameStack` becomes the lazy data of a `DataArray`, by dask (`StackArray`) or
+without, and the index becomes its coordinates.
 """
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate, pairwise
 from math import prod
 from pathlib import PurePath
 from threading import current_thread, main_thread
-from types import EllipsisType
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.array.core import normalize_chunks
-from dask.base import tokenize
-from dask.blockwise import BlockwiseDep, blockwise
-from dask.highlevelgraph import HighLevelGraph
 from xarray.backends import BackendArray, BackendEntrypoint
 from xarray.core import indexing
 
-from camhd_access._version import __version__
-from camhd_access.frames import (
-    AxisIndex,
-    FrameStack,
-    Pixels,
-    expand_index,
-    shorten_index,
-    split_positions,
-    take_outer,
-)
+from camhd_access.frames import AxisIndex, FrameStack, Index, Pixels, take_outer
 from camhd_access.names import find_movie_name
 from camhd_access.pixels import choose_matrix
-from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.reader import Errors, FrameSelection, MovieReader, check_errors
 from camhd_access.series import Stack
+from camhd_access.stackarrays import DamageArray, StackArray
 
 __all__ = [
     "CamhdBackendEntrypoint",
@@ -88,6 +69,9 @@ def open_movie(
     *,
     frames: FrameSelection | None = None,
     pix_fmt: str = "rgb24",
+    fields: bool = False,
+    reduce: int = 1,
+    errors: Errors = "raise",
     chunks: Chunks = "auto",
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
@@ -104,6 +88,19 @@ def open_movie(
     pix_fmt
         `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, … and `gray10le`, which is luma as
         coded: black is 64, white 940.
+    fields
+        The two fields of each frame of an interlaced movie instead of it: half the lines, twice as many a
+        second, in the order in which they are shown. Each is decoded alone. One small request tells whether
+        the movie is interlaced.
+    reduce
+        8 for previews of an eighth of the lines and columns (see `MovieReader.read`).
+    errors
+        "raise", or "mask" to let a long reduction go on: the pixels of a damaged frame are 0 then (where it
+        is cut into several dask chunks, those of the chunks in which the damage lies), and the boolean
+        coordinate `damaged` says so. It is as lazy as the pixels. With dask it comes from the same tasks, so
+        compute both together; without, it is decoded for itself. It tells of whole frames also where the
+        array was cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could
+        not be had are an error in any case.
     chunks
         "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
         to length; None: no dask, but lazy all the same.
@@ -117,7 +114,8 @@ def open_movie(
     xarray.DataArray
         With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
         movie's start where nothing tells when that was), `frame` (index in the movie, from 0),
-        `encoded_size` (bytes of the sample) and `channel`.
+        `encoded_size` (bytes of the sample) and `channel`; with `fields` also `field` (0 is shown first, 1
+        half a frame later).
 
     Raises
     ------
@@ -125,6 +123,8 @@ def open_movie(
         As `MovieReader` raises it.
     FrameIndexError
         The movie has none of that index.
+    ValueError
+        `fields` of a progressive movie, an unknown `pix_fmt`, `reduce` or `errors`.
 
     Notes
     -----
@@ -132,17 +132,25 @@ def open_movie(
     decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of one frame.
     """
     reader = MovieReader(urlpath, cache=cache, storage_options=storage_options)
-    stack = reader.stack(slice(None) if frames is None else frames, pix_fmt=pix_fmt)
+    chosen = slice(None) if frames is None else frames
+    stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    marks_damage = check_errors(errors) == "mask"
     data: Any
+    damaged: Any = None
     if chunks is None:
-        data = indexing.LazilyIndexedArray(_LazyStack(stack))
+        data = indexing.LazilyIndexedArray(_LazyStack(stack, marks_damage=marks_damage))
+        damaged = indexing.LazilyIndexedArray(_LazyDamage(stack))
     else:
-        data = StackArray.cut(stack, complete_chunks(chunks, stack))
+        data = StackArray.cut(stack, complete_chunks(chunks, stack), marks_damage=marks_damage)
+        damaged = DamageArray.of(data) if marks_damage else None
     movie = xr.DataArray(
         xr.Variable(dims_of(stack), data, pixel_attributes(stack) | movie_attributes(reader)),
         coords=coordinates_of(reader, stack),
         name="video",
     )
+    if marks_damage:
+        about = {"long_name": "frame is damaged, its pixels are set to 0"}
+        movie = movie.assign_coords(damaged=xr.Variable("time", damaged, about))
     movie.encoding = {"source": reader.urlpath}
     return movie
 
@@ -156,6 +164,10 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "drop_variables",
         "frames",
         "pix_fmt",
+        "fields",
+        "reduce",
+        "errors",
+        "cache",
         "storage_options",
     )
 
@@ -166,15 +178,28 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         frames: FrameSelection | None = None,
         pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+        errors: Errors = "raise",
+        cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
         """The movie, without dask; xarray adds it where `chunks` are asked for, whole frames by default."""
         movie = open_movie(
-            filename_or_obj, frames=frames, pix_fmt=pix_fmt, chunks=None, storage_options=storage_options
+            filename_or_obj,
+            frames=frames,
+            pix_fmt=pix_fmt,
+            fields=fields,
+            reduce=reduce,
+            errors=errors,
+            chunks=None,
+            cache=cache,
+            storage_options=storage_options,
         )
-        movie.encoding["preferred_chunks"] = dict(
-            zip(movie.dims, (_frames_per_chunk(movie.shape, movie.dtype), *movie.shape[1:]), strict=True)
-        )
+        n_at_once = _frames_per_chunk(movie.shape, movie.dtype)
+        movie.encoding["preferred_chunks"] = dict(zip(movie.dims, (n_at_once, *movie.shape[1:]), strict=True))
+        if errors == "mask":
+            movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
         attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in _OF_PIXELS}
         dataset = movie.to_dataset()
         dataset.attrs = {"Conventions": "CF-1.11, ACDD-1.3"} | attributes
@@ -190,145 +215,57 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         return name is not None and PurePath(path.partition("?")[0]).suffix.lower() == ".mov"
 
 
-class StackArray(da.Array):
-    """A dask array of unread frames. Indexing it by numbers, slices and lists reads nothing.
-
-    It shows some frames, lines, columns and channels of a stack, and indexing chooses among them. dask alone
-    would index what its tasks have decoded: for one frame, the dask chunk that holds it. Everything else that
-    is done to it gives plain dask arrays.
-    """
-
-    stack: Stack
-    parts: "_Parts"
-    """What each task reads."""
-    shown: tuple[npt.NDArray[np.int64], ...] | None
-    """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
-    array was written to."""
-
-    @classmethod
-    def cut(
-        cls,
-        stack: Stack,
-        chunks: Any,  # noqa: ANN401 - all that dask takes
-        shown: tuple[npt.NDArray[np.int64], ...] | None = None,
-    ) -> "StackArray":
-        """The array of what is `shown` of `stack`, by default all; `chunks` as dask takes them."""
-        shown = shown or tuple(map(np.arange, stack.shape))
-        shape = tuple(len(positions) for positions in shown if positions.ndim)
-        cuts = normalize_chunks(chunks, shape, dtype=stack.dtype) if shape else ()
-        parts = _Parts(stack, shown, cuts)
-        name = f"video-{stack.pixel_format.name}-{parts.token}"
-        axes = tuple(range(len(shape)))
-        layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
-        graph = HighLevelGraph.from_collections(name, layer)
-        self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
-        self.stack, self.parts, self.shown = stack, parts, shown
-        return self
-
-    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
-        indices = index if isinstance(index, tuple) else (index,)
-        if self.shown is None or not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
-            return super().__getitem__(index)
-        upcoming = iter(expand_index(indices, self.ndim))
-        shown = tuple(
-            np.asarray(positions[next(upcoming)]) if positions.ndim else positions for positions in self.shown
-        )
-        if all(map(np.array_equal, shown, self.shown)):
-            return self
-        lengths = iter(self.chunksize)
-        kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
-        chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
-        return StackArray.cut(self.stack, chunks, shown)
-
-    def plan(self) -> tuple[int, int]:
-        """Requests and bytes that computing it takes, task by task; an estimate where crops are fetched."""
-        costs = [self.parts[block].stack.plan() for block in np.ndindex(self.parts.numblocks)]
-        return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
-
-    def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
-        super().__setitem__(index, value)
-        self.shown = None
-
-    def copy(self) -> da.Array:
-        """Another array of the same, to be written to or not."""
-        return super().copy() if self.shown is None else StackArray.cut(self.stack, self.chunks, self.shown)
-
-
-def _is_plain(item: object) -> bool:
-    """Whether it is an index along one axis: no new axis, no mask of several, no dask array."""
-    if isinstance(item, list | np.ndarray):
-        return np.ndim(item) == 1
-    return isinstance(item, int | np.integer | slice | EllipsisType) and not isinstance(item, bool)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one task reads."""
-
-    stack: Stack
-    """The frames, and the smallest window of them that holds what is wanted."""
-    index: tuple[AxisIndex, ...]
-    """What is wanted of that, one index an axis."""
-
-    def read(self) -> Pixels:
-        """The pixels, decoded in the thread of the task."""
-        return take_outer(self.stack.read(parallel=False), self.index)
-
-
-class _Parts(BlockwiseDep):
-    """The part of each dask chunk."""
-
-    produces_tasks = False
-
-    def __init__(
-        self,
-        stack: Stack,
-        shown: tuple[npt.NDArray[np.int64], ...],
-        cuts: tuple[tuple[int, ...], ...],
-    ) -> None:
-        self.numblocks = tuple(map(len, cuts))
-        self.token = tokenize(__version__, stack.select(shown[0]).identity, shown[1:], cuts)
-        self._stack = stack
-        self._is_kept = tuple(bool(positions.ndim) for positions in shown)
-        upcoming = iter(cuts)
-        time, y, x, *channel = (_cut_axis(p, next(upcoming)) if p.ndim else [p] for p in shown)
-        self._time = time
-        self._y, self._x = (list(map(split_positions, pieces)) for pieces in (y, x))
-        self._channel = [list(map(shorten_index, pieces)) for pieces in channel]
-
-    def __dask_tokenize__(self) -> str:
-        return self.token
-
-    def __getitem__(self, block: tuple[int, ...]) -> _Part:
-        numbers = iter(block)
-        n_time, n_y, n_x, *n_channel = (next(numbers) if is_kept else 0 for is_kept in self._is_kept)
-        time = self._time[n_time]
-        (rows, y), (columns, x) = self._y[n_y], self._x[n_x]
-        channel = [pieces[n] for pieces, n in zip(self._channel, n_channel, strict=True)]
-        stack = self._stack.select(time).crop(rows, columns)
-        return _Part(stack, (slice(None) if time.ndim else 0, y, x, *channel))
-
-
-def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> list[npt.NDArray[np.int64]]:
-    """Pieces of these lengths."""
-    return [positions[start:stop] for start, stop in pairwise(accumulate(lengths, initial=0))]
+def _reads_in_parallel() -> bool:
+    """Direct reads come from the main thread and may use all cores; dask's tasks from one of many threads."""
+    return current_thread() is main_thread()
 
 
 class _LazyStack(BackendArray):
     """A stack as xarray reads it without dask."""
 
-    def __init__(self, stack: FrameStack) -> None:
+    def __init__(self, stack: FrameStack, *, marks_damage: bool = False) -> None:
         self.shape = stack.shape
         self.dtype = stack.dtype
         self._stack = stack
+        self._marks_damage = marks_damage
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Pixels:
-        # Direct reads come from the main thread and may use all cores; dask's tasks from one of many threads.
-        read = partial(self._stack.read_part, parallel=current_thread() is main_thread())
         pixels: Pixels = indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, read
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
         return pixels
+
+    def _read(self, index: Index) -> Pixels:
+        parallel = _reads_in_parallel()
+        if not self._marks_damage:
+            return self._stack.read_part(index, parallel=parallel)
+        stack, inner = self._stack.narrow(index)
+        return take_outer(stack.read_marked(parallel=parallel)[0], inner)
+
+
+class _LazyDamage(BackendArray):
+    """Which pictures of a stack are damaged, as xarray asks without dask: they are decoded to know it."""
+
+    def __init__(self, stack: FrameStack) -> None:
+        self.shape = stack.shape[:1]
+        self.dtype = np.dtype(np.bool_)
+        self._stack = stack
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.bool_]:
+        damaged: npt.NDArray[np.bool_] = indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+        return damaged
+
+    def _read(self, index: tuple[AxisIndex]) -> npt.NDArray[np.bool_]:
+        positions = np.arange(self.shape[0])[index]
+        damaged = np.zeros(positions.size, np.bool_)
+        n_at_once = _frames_per_chunk(self._stack.shape, self._stack.dtype)
+        for start in range(0, positions.size, n_at_once):
+            part = slice(start, start + n_at_once)
+            stack = self._stack.select(positions.ravel()[part])
+            damaged[part] = stack.read_marked(parallel=_reads_in_parallel())[1]
+        return damaged.reshape(positions.shape)
 
 
 def complete_chunks(chunks: Chunks, stack: Stack) -> tuple[int, ...]:
@@ -364,14 +301,15 @@ def dims_of(stack: Stack) -> tuple[str, ...]:
 def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
     """Coordinates of a movie's array: when its frames are shown, which they are, and how large."""
     time: npt.NDArray[Any]
+    fields = stack.view.fields
     if reader.start_time is None:
-        time = reader.elapsed()
+        time = reader.elapsed(fields=fields)
         about_time = {"long_name": "time since the start of the movie, which is not known", "axis": "T"}
     else:
-        time = reader.times()
+        time = reader.times(fields=fields)
         about_time = {"standard_name": "time", "long_name": "time when the frame is shown, UTC", "axis": "T"}
     coordinates: dict[str, Any] = {
-        "time": ("time", time[stack.frames], about_time),
+        "time": ("time", time[stack.frames * stack.view.n_per_frame + stack.field], about_time),
         "frame": (
             "time",
             stack.frames,
@@ -383,12 +321,15 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
             {"long_name": "size of the encoded frame", "units": "byte"},
         ),
     }
+    if fields:
+        about_field = {"long_name": "field of the frame: 0 is shown first, 1 second", "units": "1"}
+        coordinates["field"] = ("time", stack.field.astype(np.int64), about_field)
     if stack.pixel_format.is_color:
         coordinates["channel"] = ("channel", list(stack.pixel_format.channels))
     return coordinates
 
 
-_OF_PIXELS = ("long_name", "units", "valid_range", "pix_fmt", "color_range", "color_matrix")
+_OF_PIXELS = ("long_name", "units", "valid_range", "pix_fmt", "color_range", "color_matrix", "cell_methods")
 
 
 def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
@@ -406,6 +347,10 @@ def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
         if coded
         else f"full: black 0, white {pixel_format.full_scale}",
     }
+    if stack.view.reduction > 1:
+        attributes["cell_methods"] = (
+            f"y: x: mean (of {stack.view.reduction} by {stack.view.reduction} pixels)"
+        )
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.view.track_matrix, height=stack.view.frame_size[0])
         attributes["color_matrix"] = (

@@ -29,7 +29,7 @@ from camhd_access.ranges import ByteRange
 from camhd_access.source import ByteSource, open_source
 from camhd_access.views import choose_view
 
-__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan"]
+__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors"]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
 """Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
@@ -352,8 +352,7 @@ class MovieReader:
         A preview takes the bytes of whole frames, and a tenth of the time; damage in the fine structure of
         a frame does not show in it, and is not noticed.
         """
-        if errors not in ("raise", "mask"):
-            raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+        check_errors(errors)
         stack = _crop(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
         if errors == "raise":
             return stack.read(out=out)
@@ -396,6 +395,13 @@ def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int6
     indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
     indices[indices < 0] += n_frames
     return indices
+
+
+def check_errors(errors: Errors) -> Errors:
+    """`errors`, if it is something that can become of damaged frames."""
+    if errors not in ("raise", "mask"):
+        raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+    return errors
 
 
 def _crop(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:

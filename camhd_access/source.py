@@ -109,7 +109,7 @@ class ByteSource:
 
     @property
     def is_far(self) -> bool:
-        """Whether a part of a sample is worth asking for: not from a disk, nor from memory."""
+        """Whether parts of a sample are worth asking for: not from a disk, nor from memory."""
         return bool(self.filesystem.async_impl)
 
     def answer(self, walks: Iterable[tuple[int, Walk[T]]]) -> Iterator[Future[T]]:

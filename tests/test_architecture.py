@@ -19,8 +19,10 @@ LAYERS = [
     {"partial", "views"},
     {"frames"},
     {"series"},
+    {"stackarrays"},
     {"reader"},
     {"arrays", "archive"},
+    {"timelapse"},
     {"synthetic"},
     {"demo"},
     {"cli"},
@@ -30,7 +32,7 @@ LAYERS = [
 ALLOWED = {
     "av": {"decode", "synthetic"},
     "aiohttp": {"lazyhttp"},
-    "xarray": {"arrays", "demo"},
+    "xarray": {"arrays", "demo", "timelapse"},
     "click": {"cli"},
     "matplotlib": {"demo"},
 }
