@@ -30,6 +30,7 @@ from camhd_access.errors import (
 )
 from camhd_access.quicktime import MovieIndex
 from camhd_access.reader import MovieReader, ReadPlan
+from camhd_access.timelapse import open_timelapse
 
 __all__ = [
     "OOI_ARCHIVE",
@@ -56,6 +57,7 @@ __all__ = [
     "known_anomalies",
     "open_archive",
     "open_movie",
+    "open_timelapse",
     "read_catalog",
     "read_regions",
     "write_catalog",
