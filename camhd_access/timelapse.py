@@ -20,7 +20,6 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from camhd_access.arrays import (
-    StackArray,
     complete_chunks,
     coordinates_of,
     dims_of,
@@ -35,6 +34,7 @@ from camhd_access.errors import (
 from camhd_access.frames import FrameStack
 from camhd_access.reader import MovieReader
 from camhd_access.series import FrameSeries
+from camhd_access.stackarrays import StackArray
 
 __all__ = ["open_timelapse"]
 
