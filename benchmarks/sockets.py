@@ -47,9 +47,8 @@ class BareConnections:
     def __init__(self, url: str, n: int) -> None:
         self._stack = ExitStack()
         self._pool = self._stack.enter_context(ThreadPoolExecutor(n))
-        self._idle = [BareConnection(url) for _ in range(n)]
-        for connection in self._idle:
-            self._stack.callback(connection.close)
+        self._idle: list[BareConnection] = []
+        self._url = url
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +62,13 @@ class BareConnections:
         """Number of bytes received for all ranges."""
         return sum(self._pool.map(self._read_one, specs))
 
+    def _connect(self) -> BareConnection:
+        connection = BareConnection(self._url)
+        self._stack.callback(connection.close)
+        return connection
+
     def _read_one(self, spec: str) -> int:
-        connection = self._idle.pop()
+        connection = self._idle.pop() if self._idle else self._connect()
         n_bytes = connection.read(spec)
         self._idle.append(connection)
         return n_bytes
