@@ -7,7 +7,7 @@ catalogues that others have published (`known_catalogs`) are read alike.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from io import BytesIO
 from typing import Any
@@ -124,11 +124,16 @@ def write_catalog(
         if _is_parquet(urlpath):
             table.to_parquet(file, index=False)
         else:
-            text = table.to_json(
-                orient="records", lines=True, date_format="iso", date_unit="ns", double_precision=15
-            )
-            file.write(text.encode())
+            file.writelines(_iter_lines(table))
     filesystem.mv(unfinished, path)
+
+
+def _iter_lines(table: pd.DataFrame) -> Iterator[bytes]:
+    """The rows as JSON; times in ISO 8601, what is missing as null."""
+    columns = [table[name].astype(object).where(table[name].notna(), None) for name in table]
+    for row in zip(*columns, strict=True):
+        values = dict(zip(table, row, strict=True))
+        yield json.dumps(values, ensure_ascii=False, default=pd.Timestamp.isoformat).encode() + b"\n"
 
 
 def _is_parquet(urlpath: str) -> bool:

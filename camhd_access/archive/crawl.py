@@ -28,7 +28,7 @@ from camhd_access.archive.manners import Pace, ask_all
 from camhd_access.archive.moments import Period
 from camhd_access.archive.quality import judge_index
 from camhd_access.archive.records import MovieRecord, record_of_name
-from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
 from camhd_access.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
 
 __all__ = ["Crawl"]
@@ -61,19 +61,26 @@ class Crawl:
     def catalog(self, period: Period, *, index: bool, progress: bool, file: str | None) -> pd.DataFrame:
         """See `Archive.catalog`."""
         rows = {record.basename: record for record in _read_records(file)}
+        self._list(rows, _whole_days(period), progress=progress)
+        if file:
+            write_catalog(to_frame(rows.values()), file)
+        inside = [row for row in rows.values() if period[0] <= row.name.time_from_name < period[1]]
+        if index:
+            self._read_all(rows, filter(_needs_index, inside), progress=progress, file=file)
+        return to_frame(rows[row.basename] for row in inside)
+
+    def _read_all(
+        self, rows: dict[str, MovieRecord], wanted: Iterable[MovieRecord], *, progress: bool, file: str | None
+    ) -> None:
+        """Complete the `wanted` ones of `rows`, and write all to the file now and then."""
         try:
-            self._list(rows, period, progress=progress)
-            inside = [row for row in rows.values() if period[0] <= row.name.time_from_name < period[1]]
-            if index:
-                wanted = [row for row in inside if _needs_index(row)]
-                for n, row in enumerate(self._read_indexes(wanted, progress=progress), 1):
-                    rows[row.basename] = row
-                    if file and n % MOVIES_PER_WRITE == 0:
-                        write_catalog(to_frame(rows.values()), file)
+            for n, row in enumerate(self._read_indexes(list(wanted), progress=progress), 1):
+                rows[row.basename] = row
+                if file and n % MOVIES_PER_WRITE == 0:
+                    write_catalog(to_frame(rows.values()), file)
         finally:
             if file:
                 write_catalog(to_frame(rows.values()), file)
-        return to_frame(rows[row.basename] for row in inside)
 
     def _list(self, rows: dict[str, MovieRecord], period: Period, *, progress: bool) -> None:
         """Bring the rows of `period` up to date with the archive's listings."""
@@ -131,6 +138,8 @@ class Crawl:
                 info = await fs._info(path)  # noqa: SLF001
                 return Answer(data, info["size"] - len(data), info["size"])
             data = await fs._cat_file(path, request.start, request.stop, **_same_version(fs, info))  # noqa: SLF001
+            if len(data) != request.n_bytes:
+                raise RemoteFileChangedError(f"{row.url} was replaced while it was read")
             return Answer(data, request.start, info["size"])
 
         try:
@@ -147,6 +156,13 @@ def _read_records(file: str | None) -> list[MovieRecord]:
         return []
     filesystem, path = fsspec.core.url_to_fs(file)
     return from_frame(read_catalog(file)) if filesystem.exists(path) else []
+
+
+def _whole_days(period: Period) -> Period:
+    """The days that `period` touches: a folder is listed whole, or not at all."""
+    one = np.timedelta64(1, "D")
+    first, last = (time.astype("datetime64[D]") for time in (period[0], period[1] - np.timedelta64(1, "s")))
+    return first.astype("datetime64[s]"), (last + one).astype("datetime64[s]")
 
 
 def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[np.datetime64]:

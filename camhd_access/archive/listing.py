@@ -79,6 +79,7 @@ def list_movies(
 
     async def ask(job: tuple[str, str]) -> list[dict[str, Any]]:
         await pace.turn()
+        filesystem.invalidate_cache(job[0])  # some remember listings
         entries: list[dict[str, Any]] = await filesystem._ls(f"{job[0]}/", detail=True)  # noqa: SLF001 - fsspec's async interface
         return entries
 

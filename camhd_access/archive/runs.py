@@ -41,7 +41,7 @@ def find_runs(catalog: pd.DataFrame, *, max_gap_seconds: float = MAX_GAP_SECONDS
             "end_time": runs["end_time"].max(),
             "n_movies": runs.size(),
             "n_frames": runs["n_frames"].agg(lambda counts: counts.sum(skipna=False)).astype("Int64"),
-            "basenames": runs["basename"].agg(tuple),
-            "urls": runs["url"].agg(tuple),
+            "basenames": movies["basename"].astype(object).groupby(run).agg(tuple),
+            "urls": movies["url"].astype(object).groupby(run).agg(tuple),
         }
     )

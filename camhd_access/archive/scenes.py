@@ -65,6 +65,8 @@ def read_regions(urlpath: str, *, storage_options: Mapping[str, Any] | None = No
 
 def _convert(rows: pd.DataFrame, urlpath: str) -> pd.DataFrame:
     """The table with frames that count from 0, checked."""
+    numbers = rows["start_frame"].str.fullmatch(r"\d+") & rows["end_frame"].str.fullmatch(r"\d+")
+    _refuse(urlpath, rows, ~numbers.fillna(value=False), "has frames that are no numbers")
     first, last = (rows[name].astype("int64") for name in ("start_frame", "end_frame"))
     _refuse(urlpath, rows, first < 1, "counts frames from 0; those of regions.csv count from 1")
     _refuse(urlpath, rows, last < first, "ends before it begins")
@@ -72,14 +74,14 @@ def _convert(rows: pd.DataFrame, urlpath: str) -> pd.DataFrame:
     _refuse(urlpath, rows, pd.Series(strange, dtype="bool"), "is of no CamHD movie")
     tags = rows["scene_tag"].str.strip()
     known = tags.str.fullmatch(_TAG)
-    numbers = tags.where(known).str.extract(_TAG).astype("Int64")
+    parts = tags.where(known).str.extract(_TAG).astype("Int64")
     return pd.DataFrame(
         {
             "basename": rows["mov_basename"],
             "start": first - 1,
             "stop": last,
             "scene_tag": tags.where(known),
-            **{name: numbers[name] for name in numbers},
+            **{name: parts[name] for name in parts},
         }
     )
 
