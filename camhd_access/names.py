@@ -40,6 +40,11 @@ class MovieName:
         return self.time_from_name, self.basename
 
     @property
+    def day(self) -> str:
+        """The day that the name tells, as `2016-11-13`; the archive has a folder for each."""
+        return str(self.time_from_name)[:10]
+
+    @property
     def tells_end(self) -> bool:
         """Whether `time_from_name` is the end of the recording."""
         return bool(self.time_from_name >= FIRST_END_NAME)

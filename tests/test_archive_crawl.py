@@ -1,3 +1,4 @@
+import json
 import threading
 from dataclasses import replace
 
@@ -67,7 +68,8 @@ def server(folder):
 
 
 def crawl(server, **options):
-    return open_archive(server.url + ROOT).catalog(index=True, progress=False, **options)
+    archive = replace(open_archive(server.url + ROOT), per_second=float("inf"))
+    return archive.catalog(index=True, progress=False, **options)
 
 
 def check(catalog):
@@ -250,6 +252,19 @@ def test_a_listing_that_fails_stops_the_crawl_and_loses_nothing(folder, tmp_path
     with pytest.raises(RemoteFileError):
         open_archive(server.url + ROOT, storage_options={"tries": 1}).catalog(progress=False, file=file)
     pd.testing.assert_frame_equal(before, read_catalog(file))
+
+
+def test_a_published_catalogue_is_a_start(server, folder, tmp_path):
+    file, published = str(tmp_path / "catalog.jsonl"), tmp_path / "dbcamhd.json"
+    row = {"filename": "https://elsewhere/CAMHDA301-20161113T000000Z.mov", "filesize": 560 * MB}
+    published.write_text(json.dumps(row | {"frame_count": 1000, "timestamp": 1478995203}))
+    write_catalog(read_catalog(str(published)), file)
+    catalog = crawl(server, start="2016-11-13", end="2016-11-14", file=file)
+    assert server.n_requests == 4 + 1  # the folders, and the movie that is not in it
+    first, second = catalog.itertuples()
+    assert first.url == f"{server.url}{day_path(first.Index)}"
+    assert (str(first.start_time), first.quality) == ("2016-11-13 00:00:03", "good")
+    assert (str(second.start_time), second.quality) == ("2016-11-13 03:00:00", "good")
 
 
 def test_a_movie_in_two_folders_is_one_movie(tmp_path):

@@ -34,9 +34,26 @@ def test_names_of_all_eras(urlpath, basename, time, part, tells_end):
     )
 
 
-@pytest.mark.parametrize("stem", ["", "movie", "CAMHDA301-20161313T000000Z", "CAMHDA301-2016", "xCAMHDA301"])
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "",
+        "movie",
+        "CAMHDA301-20161313T000000Z",
+        "CAMHDA301-2016",
+        "xCAMHDA301",
+        "CAMHDA301-20161113T000000Z_001234",
+    ],
+)
 def test_other_names_are_not_guessed_at(stem):
     assert find_movie_name(f"{stem}.mov") is None
+
+
+def test_names_are_put_in_order_of_time_and_part():
+    stems = ["20150716T010015Z_01", "20150716T010015Z_02", "20161122T000000", "20161122T001500"]
+    names = [find_movie_name(f"CAMHDA301-{stem}.mov") for stem in stems]
+    assert sorted(names[::-1], key=lambda name: name.sort_key) == names
+    assert names[0].day == "2015-07-16"
 
 
 def test_a_name_that_tells_the_end_is_corrected_by_the_duration():

@@ -149,7 +149,7 @@ class Archive:
         return list_movies(self._async_filesystem, self.root, period, pace=self._pace(), at_once=self.at_once)
 
     def _path_of(self, name: MovieName) -> str:
-        folder = str(name.time_from_name)[:10].replace("-", "/")
+        folder = name.day.replace("-", "/")
         return (
             f"{self.root}/{folder}/{name.basename}.mov"
             if self._is_dated()

@@ -13,6 +13,7 @@ end, whatever the end was, and the next crawl asks for what is missing in it:
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,10 +114,10 @@ class Crawl:
             The movies cannot be reached, one after the other.
         """
         failures = 0
-        with tqdm(desc="indexes read", total=len(rows), unit=" movies", disable=not progress) as bar:
-            for row, future in ask_all(
-                deque(rows), self._read_index, self.filesystem.loop, at_once=self.at_once
-            ):
+        answers = ask_all(deque(rows), self._read_index, self.filesystem.loop, at_once=self.at_once)
+        bar = tqdm(desc="indexes read", total=len(rows), unit=" movies", disable=not progress)
+        with bar, closing(answers):
+            for row, future in answers:
                 completed, error = _complete(row, future)
                 failures = failures + 1 if error else 0
                 if error and failures >= MAX_FAILURES_IN_A_ROW:
@@ -165,21 +166,17 @@ def _whole_days(period: Period) -> Period:
     return first.astype("datetime64[s]"), (last + one).astype("datetime64[s]")
 
 
-def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[np.datetime64]:
+def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[str]:
     """Days whose movies were all seen, below `root`, when the day had been over for long enough."""
-    settled: dict[np.datetime64, bool] = {}
+    settled: dict[str, bool] = {}
     for row in rows:
-        day = row.name.time_from_name.astype("datetime64[D]")
-        late = row.seen is not None and row.seen > day + 1 + SETTLING and row.url.startswith(f"{root}/")
-        settled[day] = late and settled.get(day, True)
+        late = row.seen is not None and bool(row.seen > np.datetime64(row.name.day) + 1 + SETTLING)
+        settled[row.name.day] = late and row.url.startswith(f"{root}/") and settled.get(row.name.day, True)
     return {day for day, is_settled in settled.items() if is_settled}
 
 
 def _stays(row: MovieRecord, listing: Listing) -> bool:
-    return (
-        row.basename in listing.movies
-        or row.name.time_from_name.astype("datetime64[D]") in listing.skipped_days
-    )
+    return row.basename in listing.movies or row.name.day in listing.skipped_days
 
 
 def _needs_index(row: MovieRecord) -> bool:

@@ -7,6 +7,7 @@ for. What is not there is an error: a listing that fails is never taken for an e
 import re
 from collections import deque
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +42,8 @@ class Listing:
 
     movies: dict[str, ListedMovie] = field(default_factory=dict)
     """By base name: a movie that lies in several folders is one movie."""
-    skipped_days: set[np.datetime64] = field(default_factory=set)
-    """Days whose folders are there, but were not to be opened."""
+    skipped_days: set[str] = field(default_factory=set)
+    """Days (`2016-11-13`) whose folders are there, but were not to be opened."""
 
 
 def list_movies(
@@ -52,7 +53,7 @@ def list_movies(
     *,
     pace: Pace,
     at_once: int,
-    known_days: Collection[np.datetime64] = (),
+    known_days: Collection[str] = (),
     progress: bool = False,
 ) -> Listing:
     """The movies below `root` whose name tells a time in `period`.
@@ -60,7 +61,7 @@ def list_movies(
     Parameters
     ----------
     known_days
-        Days whose folders need not be opened.
+        Days (`2016-11-13`) whose folders need not be opened.
     progress
         Show a bar of the folders listed.
 
@@ -83,17 +84,17 @@ def list_movies(
         entries: list[dict[str, Any]] = await filesystem._ls(f"{job[0]}/", detail=True)  # noqa: SLF001 - fsspec's async interface
         return entries
 
-    with tqdm(desc="folders listed", unit=" folders", disable=not progress) as bar:
-        for (folder, date_text), future in ask_all(queue, ask, filesystem.loop, at_once=at_once):
+    answers = ask_all(queue, ask, filesystem.loop, at_once=at_once)
+    with tqdm(desc="folders listed", unit=" folders", disable=not progress) as bar, closing(answers):
+        for (folder, date_text), future in answers:
             for entry in future.result():
                 if is_dated_folder(entry):
                     name = _last_part(entry)
                     inner = f"{date_text}-{name}" if date_text else name
-                    if _touches(inner, period):
-                        if np.datetime64(inner) in known_days and len(inner) == len("YYYY-MM-DD"):
-                            listing.skipped_days.add(np.datetime64(inner))
-                        else:
-                            queue.append((f"{folder}/{name}", inner))
+                    if inner in known_days:
+                        listing.skipped_days.add(inner)
+                    elif _touches(inner, period):
+                        queue.append((f"{folder}/{name}", inner))
                 else:
                     _add_movie(listing, entry, period)
             bar.total = bar.n + 1 + len(queue)

@@ -7,7 +7,7 @@ that are tried again (`lazyhttp`: with growing pauses, and as late as `Retry-Aft
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ def ask_all(
     loop: asyncio.AbstractEventLoop,
     *,
     at_once: int,
-) -> Iterator[tuple[Job, Future[T]]]:
+) -> Generator[tuple[Job, Future[T]]]:
     """Each job of `queue` with its future, as they are done; `at_once` are under way meanwhile.
 
     Parameters
