@@ -28,6 +28,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
+from camhd_access.plotting import CamhdAccessor, ReadEstimate
 from camhd_access.quicktime import MovieIndex
 from camhd_access.reader import MovieReader, ReadPlan
 from camhd_access.timelapse import open_timelapse
@@ -35,6 +36,7 @@ from camhd_access.timelapse import open_timelapse
 __all__ = [
     "OOI_ARCHIVE",
     "Archive",
+    "CamhdAccessor",
     "CamhdError",
     "FrameDecodeError",
     "FrameIndexError",
@@ -43,6 +45,7 @@ __all__ = [
     "MovieIndex",
     "MovieReader",
     "RangeNotSupportedError",
+    "ReadEstimate",
     "ReadPlan",
     "RemoteFileChangedError",
     "RemoteFileError",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from camhd_access.frames import AxisIndex, FrameStack, Pixels
 from camhd_access.pixels import PixelFormat
+from camhd_access.views import View
 
 __all__ = ["FrameSeries", "Stack"]
 
@@ -40,6 +41,11 @@ class FrameSeries:
     def pixel_format(self) -> PixelFormat:
         """What the pixels are given in."""
         return self.none.pixel_format
+
+    @property
+    def view(self) -> View:
+        """How a frame is shown; what the movies' own indexes say of colour may differ."""
+        return self.none.view
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -105,10 +105,9 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
         return StackArray.cut(self.stack, chunks, shown, marks_damage=self.marks_damage)
 
-    def plan(self) -> tuple[int, int]:
-        """Requests and bytes that computing it takes, task by task; an estimate where crops are fetched."""
-        costs = [self.parts[block].stack.plan() for block in np.ndindex(self.parts.numblocks)]
-        return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
+    def task_stacks(self) -> list[Stack]:
+        """What each task reads."""
+        return [self.parts[block].stack for block in np.ndindex(self.parts.numblocks)]
 
     def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
         super().__setitem__(index, value)

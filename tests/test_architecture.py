@@ -22,7 +22,9 @@ LAYERS = [
     {"stackarrays"},
     {"reader"},
     {"arrays", "archive"},
-    {"timelapse"},
+    {"timelapse", "pictures"},
+    {"figures", "encode", "viewer"},
+    {"plotting"},
     {"synthetic"},
     {"demo"},
     {"cli"},
@@ -30,11 +32,13 @@ LAYERS = [
 """Modules of one set do not know each other, only those of the sets above."""
 
 ALLOWED = {
-    "av": {"decode", "synthetic"},
+    "av": {"decode", "encode", "synthetic"},
     "aiohttp": {"lazyhttp"},
-    "xarray": {"arrays", "demo", "timelapse"},
+    "xarray": {"arrays", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
     "click": {"cli"},
-    "matplotlib": {"demo"},
+    "matplotlib": {"demo", "figures", "plotting"},
+    "PIL": {"encode", "viewer"},
+    "ipywidgets": {"viewer"},
 }
 """The only modules that may import these libraries."""
 

@@ -1,0 +1,193 @@
+"""Films from frames: H.264 in MP4, GIF and WebP.
+
+Frames come one after the other, are shrunk and given their caption, and go into the file, so a film of any
+length takes little memory. MP4 is written by libav, the others by Pillow.
+"""
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
+
+import av
+import numpy as np
+import xarray as xr
+from av import VideoStream
+from av.video.reformatter import Colorspace, VideoReformatter
+from PIL import Image, ImageDraw, ImageFont
+from tqdm.auto import tqdm
+
+from camhd_access.pictures import describe_time, iter_frames, sample_rate, time_of, to_picture
+
+__all__ = ["Animation", "animate"]
+
+MIN_OWN_FPS, APART_FPS = 5, 10
+"""Frames filmed at less than the first are shown at the second: 30 a second would be a flicker."""
+
+ENCODERS = ("libx264", "libopenh264", "libvpx-vp9")
+"""The first one that libav was built with; all play in browsers."""
+
+BT709 = 1
+"""ISO/IEC 23091-2: matrix, primaries and transfer characteristics of HD."""
+
+VIDEO_RANGE = 1
+
+MAX_INLINE_BYTES = 64 * 1024 * 1024
+"""A notebook keeps what it shows; larger films are named, not shown."""
+
+Images: TypeAlias = Iterator[Image.Image]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Animation:
+    """A film that plays in a notebook."""
+
+    path: Path | None
+    """Where it lies; None where it is in memory."""
+    data: bytes
+    """The film, where it is in memory."""
+    n_frames: int
+    """Frames."""
+    fps: Fraction
+    """Frames a second."""
+    size: tuple[int, int]
+    """Width and height."""
+
+    def __repr__(self) -> str:
+        where = self.path or f"{len(self.data):,} bytes in memory"
+        width, height = self.size
+        rate = f"{float(self.fps):.4g} a second"
+        return f"<Animation: {self.n_frames} frames of {width}x{height}, {rate}, {where}>"
+
+    def _repr_html_(self) -> str | None:
+        n_bytes = self.path.stat().st_size if self.path else len(self.data)
+        if n_bytes > MAX_INLINE_BYTES:
+            return None
+        encoded = base64.b64encode(self.path.read_bytes() if self.path else self.data).decode()
+        width, height = self.size
+        style = f'width="{width}" height="{height}" style="max-width: 100%; height: auto"'
+        if self.path and self.path.suffix != ".mp4":
+            return f'<img {style} src="data:image/{self.path.suffix[1:]};base64,{encoded}">'
+        return f'<video {style} controls loop muted src="data:video/mp4;base64,{encoded}"></video>'
+
+
+def animate(
+    movie: xr.DataArray,
+    path: str | os.PathLike[str] | None,
+    *,
+    fps: float | None,
+    width: int | None,
+    caption: bool,
+    vmin: float | None,
+    vmax: float | None,
+    progress: bool,
+) -> Animation:
+    """The film of these frames: see `CamhdAccessor.animate`."""
+    target = None if path is None else Path(path)
+    suffix = ".mp4" if target is None else target.suffix.lower()
+    if suffix not in WRITERS:
+        raise ValueError(f"films are written as {', '.join(WRITERS)}; not as {target}")
+    rate = Fraction(_own_fps(movie) if fps is None else fps).limit_denominator(1001)
+    if rate <= 0:
+        raise ValueError(f"fps={fps}: a film has more than no frames a second")
+    size = _size_of(movie, width)
+    frames = tqdm(
+        iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
+    )
+    images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
+    n_frames = movie.sizes["time"]
+    if target is None:
+        file = BytesIO()
+        WRITERS[suffix](file, images, rate, size)
+        return Animation(None, file.getvalue(), n_frames, rate, size)
+    _write_whole(target, lambda file: WRITERS[suffix](file, images, rate, size))
+    return Animation(target, b"", n_frames, rate, size)
+
+
+def _own_fps(movie: xr.DataArray) -> float:
+    rate = sample_rate(movie)
+    return rate if rate is not None and rate >= MIN_OWN_FPS else APART_FPS
+
+
+def _size_of(movie: xr.DataArray, width: int | None) -> tuple[int, int]:
+    """Width and height, even, as H.264 wants them; the lines of single fields twice."""
+    columns, lines = movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1)
+    shown = min(columns, width or columns)
+    return max(2, shown // 2 * 2), max(2, round(lines * shown / columns / 2) * 2)
+
+
+def _image_of(
+    frame: xr.DataArray, size: tuple[int, int], *, caption: bool, vmin: float | None, vmax: float | None
+) -> Image.Image:
+    image = Image.fromarray(to_picture(frame, vmin, vmax)).convert("RGB")
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    if caption and "time" in frame.coords:
+        _write_caption(image, describe_time(time_of(frame), "s"))
+    return image
+
+
+def _write_caption(image: Image.Image, text: str) -> None:
+    """White on a dark ground, in the lower left corner."""
+    font_size = max(10, image.height // 26)
+    margin = font_size // 2
+    draw = ImageDraw.Draw(image, "RGBA")
+    font = ImageFont.load_default(font_size)
+    place = (margin * 1.6, image.height - margin * 1.4)
+    left, top, right, bottom = draw.textbbox(place, text, font=font, anchor="ls")
+    draw.rectangle((left - margin, top - margin, right + margin, bottom + margin), fill=(0, 0, 0, 130))
+    draw.text(place, text, font=font, anchor="ls", fill=(255, 255, 255, 255))
+
+
+def _write_whole(target: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that appears under its name when it is complete."""
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        with unfinished.open("w+b") as file:
+            write(file)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:
+    encoder = next(name for name in ENCODERS if name in av.codecs_available)
+    with av.open(file, "w", format="mp4") as film:
+        stream = cast("VideoStream", film.add_stream(encoder, rate=fps))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "20", "preset": "fast"}
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = VIDEO_RANGE
+        reformatter = VideoReformatter()
+        for image in images:
+            picture = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
+            coded = reformatter.reformat(picture, format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            film.mux(stream.encode(coded))
+        film.mux(stream.encode(None))
+
+
+def _write_gif(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:  # noqa: ARG001 - as all
+    few_colors = (image.quantize(256, Image.Quantize.MEDIANCUT) for image in images)
+    milliseconds = round(1000 / fps)
+    next(few_colors).save(file, "GIF", save_all=True, append_images=few_colors, duration=milliseconds, loop=0)
+
+
+def _write_webp(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:  # noqa: ARG001 - as all
+    first = next(images)
+    milliseconds = round(1000 / fps)
+    first.save(
+        file, "WEBP", save_all=True, append_images=images, duration=milliseconds, loop=0, quality=80, method=4
+    )
+
+
+WRITERS: dict[str, Callable[[BinaryIO, Images, Fraction, tuple[int, int]], None]] = {
+    ".mp4": _write_mp4,
+    ".gif": _write_gif,
+    ".webp": _write_webp,
+}
