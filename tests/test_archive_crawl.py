@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import threading
 from dataclasses import replace
 
@@ -11,9 +13,9 @@ from origin import answers, running_origin
 from shared_data import shared_data
 from sparse_archive import ROOT, day_path, write_sparse
 
-from camhd_access import Archive, open_archive, read_catalog, write_catalog
+from camhd_access import Archive, MovieReader, open_archive, read_catalog, write_catalog
 from camhd_access.archive.manners import MAX_AT_ONCE, MAX_PER_SECOND
-from camhd_access.errors import RemoteFileError
+from camhd_access.errors import MissingMoovError, RemoteFileError
 from camhd_access.synthetic import serve_folder
 
 MB = 1_000_000
@@ -99,6 +101,24 @@ def test_each_movie_is_told_apart(server):
     assert list(catalog.deployment) == [2, 3, 3, 3, 4, 4, 4, 4, 4]
     assert "cut short" in catalog.note[basename("20161201T155900")]
     assert catalog.start_disagreement[basename("20161113T000000Z")] == 2
+
+
+def test_a_row_says_what_a_reader_says(folder):
+    for row in open_archive(folder / ROOT).catalog("2016-11-13", index=True, progress=False).itertuples():
+        if row.quality in {"good", "odd", "blank"}:
+            reader = MovieReader(row.url)
+            index = reader.index
+            assert (row.n_frames, row.height, row.width) == reader.shape
+            assert (row.file_size, row.duration, row.codec) == (
+                reader.file_size,
+                reader.duration,
+                index.codec,
+            )
+            assert (row.start_time, row.start_source) == (reader.start_time, reader.start.source)
+            assert row.bytes_per_frame == index.size.mean()
+        elif row.quality == "unreadable":
+            with pytest.raises(MissingMoovError):
+                MovieReader(row.url)
 
 
 def test_an_index_costs_one_request(folder, server):
@@ -226,23 +246,49 @@ def test_a_movie_out_of_reach_stops_nothing_and_is_asked_again(folder, tmp_path)
     assert whole.n_reads == 1
 
 
-def test_a_crawl_goes_on_where_it_was_broken_off(tmp_path):
-    root = tmp_path / "archive"
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """128 small movies."""
+    root = tmp_path_factory.mktemp("many")
     for day in range(1, 17):
         for hour in range(0, 24, 3):
             path = root / day_path(basename(f"201608{day:02}T{hour:02}0000Z"))
             write_sparse(path, file_size=6 * MB, n_frames=10, created=f"2016-08-{day:02}T{hour:02}")
-    file = str(tmp_path / "catalog.jsonl")
+    return str(root / ROOT)
+
+
+def check_resumed(many, file, n_found):
+    whole = FaultyFileSystem(lambda *_: False)
+    catalog = Archive(whole, many).catalog(index=True, progress=False, file=file)
+    assert list(catalog.quality) == ["good"] * 128
+    assert whole.n_reads == 128 - n_found
+
+
+def test_a_crawl_goes_on_where_it_was_broken_off(many, tmp_path):
+    file = tmp_path / "catalog.jsonl"
     disk = FaultyFileSystem(lambda _, n_reads: n_reads > 30)
     with pytest.raises(OSError, match="bad sector"):
-        Archive(disk, str(root / ROOT)).catalog(index=True, progress=False, file=file)
+        Archive(disk, many).catalog(index=True, progress=False, file=file)
     assert disk.n_reads < 30 + 2 * 25 + MAX_AT_ONCE  # a disk that is gone is left alone
     n_found = int((read_catalog(file).quality == "good").sum())
     assert 30 - MAX_AT_ONCE <= n_found <= 30
-    whole = FaultyFileSystem(lambda *_: False)
-    catalog = Archive(whole, str(root / ROOT)).catalog(index=True, progress=False, file=file)
-    assert list(catalog.quality) == ["good"] * 128
-    assert whole.n_reads == 128 - n_found
+    check_resumed(many, file, n_found)
+
+
+def test_a_crawl_goes_on_where_somebody_stopped_it(many, tmp_path):
+    file = tmp_path / "catalog.parquet"
+
+    def press_ctrl_c(_, n_reads):
+        if n_reads == 60:
+            os.kill(os.getpid(), signal.SIGINT)
+        return False
+
+    disk = FaultyFileSystem(press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        Archive(disk, many).catalog(index=True, progress=False, file=file)
+    n_found = int((read_catalog(file).quality == "good").sum())
+    assert 60 - 2 * MAX_AT_ONCE <= n_found < 128
+    check_resumed(many, file, n_found)
 
 
 def test_a_listing_that_fails_stops_the_crawl_and_loses_nothing(folder, tmp_path):
@@ -345,7 +391,7 @@ def test_the_real_archive_reduced(tmp_path):
     n_folders = 1 + len({p for f in folders for p in (f, f.parent, f.parent.parent)})
     with serve_folder(tmp_path) as server:
         archive = replace(open_archive(server.url + ROOT), per_second=float("inf"))
-        found = archive.catalog(index=True, progress=False, file=str(tmp_path / "catalog.parquet"))
+        found = archive.catalog(index=True, progress=False, file=tmp_path / "catalog.parquet")
         n_lacking = int((known.n_frames.isna()).sum())
         n_whole = len(known) - n_lacking
         assert server.n_requests <= n_folders + n_whole + 3 * n_lacking

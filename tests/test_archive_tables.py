@@ -12,12 +12,15 @@ from camhd_access import (
     find_runs,
     find_scene_frames,
     known_anomalies,
+    open_archive,
+    open_timelapse,
     read_catalog,
     read_regions,
     write_catalog,
 )
 from camhd_access.archive.manners import Pace
 from camhd_access.names import find_movie_name
+from camhd_access.synthetic import read_frame_number
 
 GOOD = "CAMHDA301-20170920T181500"
 OOI = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2017/09/20"
@@ -140,6 +143,15 @@ def test_a_catalogue_survives_its_file(real, tmp_path, name):
     pd.testing.assert_frame_equal(read_catalog(str(tmp_path / name)), real, check_exact=True)
     write_catalog(real.iloc[:0], str(tmp_path / name))
     pd.testing.assert_frame_equal(read_catalog(str(tmp_path / name)), real.iloc[:0])
+
+
+@pytest.mark.parametrize("name", ["c.jsonl", "c.parquet"])
+def test_a_write_that_fails_leaves_the_old_file(real, tmp_path, name):
+    write_catalog(real.iloc[:5], tmp_path / name)
+    bad = real.iloc[:9].assign(reason=pd.Series([object()] * 9, index=real.index[:9]))
+    with pytest.raises((TypeError, ValueError)):
+        write_catalog(bad, tmp_path / name)
+    pd.testing.assert_frame_equal(read_catalog(tmp_path / name), real.iloc[:5])
 
 
 def test_others_can_read_our_files(real, tmp_path):
@@ -291,6 +303,16 @@ def test_frames_of_a_scene(real, regions):
     start = real.start_time[MOVIES[0]]
     assert frames.time[0] == start + pd.Timedelta(round(2005 * 1001 / 30_000 * 1e9), "ns")
     assert list(frames.stop) == [2011, 1000]
+
+
+def test_frames_of_a_scene_open_as_a_timelapse(movie_path, tmp_path):
+    regions = tmp_path / "regions.csv"
+    regions.write_text(f"{movie_path.stem},5,9,d3_p1_z0\n")
+    catalog = open_archive(movie_path.parent).catalog(index=True, progress=False)
+    frames = find_scene_frames("d3_p1_z0", read_regions(regions), catalog)
+    video = open_timelapse(frames["url"], frame=frames["frame"], pix_fmt="gray10le", progress=False)
+    assert list(video.time.to_numpy()) == list(frames["time"])
+    assert read_frame_number(video[0].to_numpy()) == 6  # number 7 in the table
 
 
 def test_scenes_are_bounded_by_time_and_quality(real, regions):

@@ -52,7 +52,7 @@ def test_other_names_are_not_guessed_at(stem):
 def test_names_are_put_in_order_of_time_and_part():
     stems = ["20150716T010015Z_01", "20150716T010015Z_02", "20161122T000000", "20161122T001500"]
     names = [find_movie_name(f"CAMHDA301-{stem}.mov") for stem in stems]
-    assert sorted(names[::-1], key=lambda name: name.sort_key) == names
+    assert sorted([names[i] for i in (2, 1, 3, 0)], key=lambda name: name.sort_key) == names
     assert names[0].day == "2015-07-16"
 
 

@@ -132,20 +132,23 @@ def known_anomalies() -> pd.DataFrame:
 
 def describe_anomalies(name: MovieName) -> str | None:
     """What is known to be wrong with a movie or with the time that its name tells; None where nothing is."""
-    notes = [f"{each.kind}: {each.note}" for each in _by_basename().get(name.basename, ())]
-    day = name.time_from_name.astype("datetime64[D]")
-    notes += [
-        f"{each.kind}: {each.note}"
-        for each in ANOMALIES
-        if each.start is not None and each.end is not None and each.start <= day < each.end
-    ]
-    return "; ".join(notes) or None
+    return "; ".join(_notes_by_basename().get(name.basename, ()) + _notes_of_day(name.day)) or None
 
 
 @cache
-def _by_basename() -> dict[str, list[Anomaly]]:
-    found: dict[str, list[Anomaly]] = {}
-    for anomaly in ANOMALIES:
-        if anomaly.basename is not None:
-            found.setdefault(anomaly.basename, []).append(anomaly)
+def _notes_by_basename() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for each in ANOMALIES:
+        if each.basename is not None:
+            found[each.basename] = (*found.get(each.basename, ()), f"{each.kind}: {each.note}")
     return found
+
+
+@cache
+def _notes_of_day(day: str) -> tuple[str, ...]:
+    date = np.datetime64(day)
+    return tuple(
+        f"{each.kind}: {each.note}"
+        for each in ANOMALIES
+        if each.start is not None and each.end is not None and each.start <= date < each.end
+    )

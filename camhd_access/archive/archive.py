@@ -4,6 +4,7 @@ Movies lie in folders by the day that their name tells (`2016/11/13/CAMHDA301-20
 OOI's server, or all in one folder, as on mirrors in object storage.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,9 @@ OOI_ARCHIVE = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CA
 """The raw data server of the Ocean Observatories Initiative."""
 
 
-def open_archive(root: str = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] | None = None) -> "Archive":
+def open_archive(
+    root: str | os.PathLike[str] = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] | None = None
+) -> "Archive":
     """The archive below `root`, not yet looked at.
 
     Parameters
@@ -39,7 +42,7 @@ def open_archive(root: str = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] 
     storage_options
         For the constructor of the filesystem.
     """
-    source = open_source(root, cache=False, storage_options=storage_options)
+    source = open_source(os.fspath(root), cache=False, storage_options=storage_options)
     return Archive(source.filesystem, source.path.rstrip("/"))
 
 
@@ -106,7 +109,7 @@ class Archive:
         *,
         index: bool = False,
         progress: bool = True,
-        file: str | None = None,
+        file: str | os.PathLike[str] | None = None,
     ) -> pd.DataFrame:
         """A table of the movies whose name tells a time from `start` to before `end`, in order of time.
 
@@ -139,10 +142,15 @@ class Archive:
 
         Notes
         -----
-        As `movies` does, and with `index` one request of 512 KiB for each movie that is new.
+        Costs what `movies` costs, and with `index` one request of 512 KiB for each movie that is new. A
+        crawl minds its manners: at most `at_once` requests at the same time, and `per_second` a second. All
+        9,441 movies of August 2018 take four minutes so, and a second crawl some seconds.
         """
         return Crawl(self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once).catalog(
-            parse_period(start, end), index=index, progress=progress, file=file
+            parse_period(start, end),
+            index=index,
+            progress=progress,
+            file=None if file is None else os.fspath(file),
         )
 
     def _list_movies(self, period: Period) -> Listing:

@@ -7,6 +7,7 @@ catalogues that others have published (`known_catalogs`) are read alike.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from io import BytesIO
@@ -65,7 +66,9 @@ def from_frame(catalog: pd.DataFrame) -> list[MovieRecord]:
     return [MovieRecord(*row) for row in zip(*columns, strict=True)]
 
 
-def read_catalog(urlpath: str, *, storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def read_catalog(
+    urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """The catalogue that a file holds.
 
     Parameters
@@ -82,6 +85,7 @@ def read_catalog(urlpath: str, *, storage_options: Mapping[str, Any] | None = No
     ValueError
         The file is no catalogue of a known kind.
     """
+    urlpath = os.fspath(urlpath)
     with fsspec.open(urlpath, "rb", compression="infer", **(storage_options or {})) as file:
         data = file.read()
     if _is_parquet(urlpath):
@@ -106,7 +110,10 @@ def read_catalog(urlpath: str, *, storage_options: Mapping[str, Any] | None = No
 
 
 def write_catalog(
-    catalog: pd.DataFrame, urlpath: str, *, storage_options: Mapping[str, Any] | None = None
+    catalog: pd.DataFrame,
+    urlpath: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a catalogue to a file: Parquet where it ends in `.parquet`, else JSON lines.
 
@@ -116,6 +123,7 @@ def write_catalog(
     new one, whole.
     """
     table = catalog.reset_index()
+    urlpath = os.fspath(urlpath)
     filesystem, path = fsspec.core.url_to_fs(urlpath, **(storage_options or {}))
     filesystem.makedirs(filesystem._parent(path), exist_ok=True)  # noqa: SLF001 - fsspec's own dirname
     unfinished = f"{path}.part"

@@ -9,6 +9,7 @@ Source: A. Marburg, CamHD_motion_metadata, doi:10.5281/zenodo.834740, CC-BY-SA-4
 """
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import Any
@@ -29,7 +30,9 @@ _TAG = r"d(?P<deployment>\d+)_p(?P<position>\d+)_z(?P<zoom>\d+)"
 _FRAMES_PER_SECOND = 30_000 / 1001
 
 
-def read_regions(urlpath: str, *, storage_options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def read_regions(
+    urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """The regions of a published table, one row each, in its order.
 
     Parameters
@@ -53,6 +56,7 @@ def read_regions(urlpath: str, *, storage_options: Mapping[str, Any] | None = No
     ValueError
         Not such a table; or its frames do not count from 1; or a region ends before it begins.
     """
+    urlpath = os.fspath(urlpath)
     with fsspec.open(urlpath, "rt", compression="infer", newline="", **(storage_options or {})) as file:
         lines = [line for line in csv.reader(StringIO(file.read())) if line]
     has_header = bool(lines) and lines[0][0] == "mov_basename"
