@@ -13,6 +13,7 @@ from benchmarks.servers import Origin
 __all__ = ["cases", "remote_cases"]
 
 SMALL = {"y": slice(500, 660), "x": slice(700, 1084)}
+ALIGNED = {"y": slice(512, 672), "x": slice(640, 1024)}
 CORNER = {"y": slice(0, 1024), "x": slice(0, 1024)}
 N_FRAMES = 64
 
@@ -20,17 +21,21 @@ N_FRAMES = 64
 def cases(material: Material) -> Iterator[Case]:
     path = str(material.short)
     whole = Way("camhd_access, whole frames", reading(path))
-    yield Case(
-        name="crop-small",
-        title="Crop of 384x160 of 1080p, local, gray10le",
-        unit="ms/frame",
-        limit="4 % of the slices: 0.5 ms of CPU a frame against 10.5",
-        ways=[Way("camhd_access", reading(path, **SMALL)), whole],
-        budget=Budget("≥ 20 x faster than the whole frame", min_speed=20),
-    )
+    for name, where, crop, share in (
+        ("small", "off the grid of slices", SMALL, "4.7 % of the slices, where the picture is rich"),
+        ("aligned", "on the grid of slices", ALIGNED, "2.9 % of the slices"),
+    ):
+        yield Case(
+            name=f"crop-{name}",
+            title=f"Crop of 384x160 of 1080i, {where}, local, gray10le",
+            unit="ms/frame",
+            limit=f"{share}; and 0.1 ms to cut them out",
+            ways=[Way("camhd_access", reading(path, **crop)), whole],
+            budget=Budget("≥ 20 x faster than the whole frame", min_speed=20),
+        )
     yield Case(
         name="crop-corner",
-        title="Corner of 1024x1024 of 1080p, local, gray10le",
+        title="Corner of 1024x1024 of 1080i, local, gray10le",
         unit="ms/frame",
         limit="half of the slices, 64 of 68 rows",
         ways=[Way("camhd_access", reading(path, **CORNER)), whole],

@@ -154,12 +154,12 @@ class ImageIO(Peer):
     def open(self, stack: ExitStack) -> None:
         import imageio.v3 as iio
 
-        self.open_once = lambda: iio.imopen(self.url, "r", plugin="pyav")
-        self.movie = stack.enter_context(self.open_once())
+        self.reopen = lambda: iio.imopen(self.url, "r", plugin="pyav")
+        self.movie = stack.enter_context(self.reopen())
         self.movie.read(index=0, format=self.pix_fmt, thread_type="SLICE")  # may be said only once
 
     def sequence(self, n: int) -> Iterator[Any]:
-        with self.open_once() as movie:  # can be iterated over only once, and only before all else
+        with self.reopen() as movie:  # can be iterated over only once, and only before all else
             yield from itertools.islice(movie.iter(format=self.pix_fmt, thread_type="SLICE"), n)
 
     def pick(self, frames: Sequence[int]) -> Iterator[Any]:
