@@ -26,7 +26,7 @@ from camhd_access.decode import CodedWindow, Field
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
 from camhd_access.partial import Layout, LayoutMemory, flat_layout, walk_parts
 from camhd_access.pixels import PixelFormat
-from camhd_access.prores import Walk, run_walk
+from camhd_access.prores import Walk, run_walk, walk_frame
 from camhd_access.ranges import ByteRange, Span
 from camhd_access.source import ByteSource
 from camhd_access.views import View, choose_view
@@ -251,7 +251,10 @@ class FrameStack:
             yield position, partial(self._find_window, position, sample)
 
     def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
-        return run_walk(self.view.walk(len(sample), self.window, self._field(position)), sample)
+        coded = run_walk(self.view.walk(len(sample), self.window, self._field(position)), sample)
+        if self.source.is_far and _layouts.recall(self.source) is None:
+            _layouts.learn(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
+        return coded
 
     def _iter_parts(self) -> Iterator[Coded]:
         walks = ((int(self.sample_offset[i]), self._walk_parts(i)) for i in range(len(self.frames)))
