@@ -8,13 +8,9 @@ sample becomes pixels is its view's business; which bytes are fetched is decided
 neighbours together, or parts of them where that costs less (see `partial`).
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -29,6 +25,7 @@ from camhd_access.pixels import PixelFormat
 from camhd_access.prores import Walk, run_walk, walk_frame
 from camhd_access.ranges import ByteRange, Span
 from camhd_access.source import ByteSource
+from camhd_access.threads import n_cores, spreading
 from camhd_access.views import View, choose_view
 
 __all__ = ["AxisIndex", "FrameStack", "Index", "Pixels"]
@@ -200,7 +197,7 @@ class FrameStack:
             return out
         is_single = len(self.frames) == 1
         n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single else 1
-        with _decoding(parallel=parallel and not is_single) as submit:
+        with spreading(parallel=parallel and not is_single) as submit:
             pictures = self._iter_parts() if self._plan_parts() else self._iter_whole()
             while batch := tuple(islice(pictures, self.view.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
@@ -360,46 +357,3 @@ def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
         return positions
     stop = int(positions[-1]) + step
     return slice(int(positions[0]), stop if stop >= 0 else None, step)
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _decoding_pool() -> ThreadPoolExecutor:
-    """Threads that decode for direct reads. They stay, because each keeps its codec contexts."""
-    return ThreadPoolExecutor(n_cores(), thread_name_prefix="camhd-decode")
-
-
-os.register_at_fork(after_in_child=_decoding_pool.cache_clear)
-
-
-@contextmanager
-def _decoding(*, parallel: bool) -> Iterator[Callable[..., None]]:
-    """A function that runs another one, at once or soon on one of the threads; on leaving, all have run.
-
-    The first error is raised, on leaving or instead of starting more.
-    """
-    if not parallel:
-        yield lambda function, *args: function(*args)
-        return
-    running: deque[Future[None]] = deque()
-    max_waiting = 2 * n_cores()  # bounds the samples in memory
-
-    def submit(function: Callable[..., None], *args: object) -> None:
-        running.append(_decoding_pool().submit(function, *args))
-        if len(running) > max_waiting:
-            running.popleft().result()
-
-    try:
-        yield submit
-        while running:
-            running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-        for future in running:
-            if not future.cancelled():
-                future.exception()  # wait: it writes into the caller's array

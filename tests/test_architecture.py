@@ -11,7 +11,7 @@ PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
     {"errors", "_version"},
-    {"ranges", "prores", "pixels", "names"},
+    {"ranges", "prores", "pixels", "names", "threads"},
     {"quicktime"},
     {"lazyhttp"},
     {"rangecache"},

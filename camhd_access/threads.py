@@ -1,0 +1,57 @@
+"""Threads that decode for direct reads; inside a dask task, the task's own thread does.
+
+Parallelism comes from frames: each thread takes whichever frame is next, and keeps its codec contexts for the
+one after.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+
+__all__ = ["n_cores", "spreading"]
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that decode for direct reads. They stay, because each keeps its codec contexts."""
+    return ThreadPoolExecutor(n_cores(), thread_name_prefix="camhd-decode")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@contextmanager
+def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
+    """A function that runs another one, at once or soon on one of the threads; on leaving, all have run.
+
+    The first error is raised, on leaving or instead of starting more.
+    """
+    if not parallel:
+        yield lambda function, *args: function(*args)
+        return
+    running: deque[Future[None]] = deque()
+    max_waiting = 2 * n_cores()  # bounds the samples in memory
+
+    def submit(function: Callable[..., None], *args: object) -> None:
+        running.append(_pool().submit(function, *args))
+        if len(running) > max_waiting:
+            running.popleft().result()
+
+    try:
+        yield submit
+        while running:
+            running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+        for future in running:
+            if not future.cancelled():
+                future.exception()  # wait: it writes into the caller's array
