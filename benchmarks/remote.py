@@ -151,7 +151,7 @@ def _random(material: Material, origin: Origin) -> Case:
             *peers,
         ],
         budget=budget,
-        note=f"Peers read {len(FEW)} of the frames, one after the other: as they have no other way. "
+        note=f"Peers read {len(FEW)} of the frames, one after the other: they know no other way. "
         "Ours and bare sockets have read the same frames just before, so that their connections are quick.",
     )
 

@@ -83,6 +83,15 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def _kind(way: str) -> str:
+    """The peer, or what else a way is."""
+    if way.startswith(("camhd_access", "decode by")):
+        return "ours, otherwise"
+    if way.startswith(("bare", "lower", "the slice")):
+        return "what bounds it"
+    return re.split(r", | \(", way)[0]
+
+
 def draw(cases: list[dict[str, Any]], path: Path) -> None:
     """How many times as fast ours is, for each way of each case, with the range of all rounds."""
     import matplotlib as mpl
@@ -92,8 +101,7 @@ def draw(cases: list[dict[str, Any]], path: Path) -> None:
 
     shown = [case for case in cases if any(result["speeds"] for result in case["results"][1:])]
     names = list(dict.fromkeys(r["way"] for case in shown for r in case["results"] if r["speeds"]))
-    kinds = {name: re.sub(r"^(camhd_access|decode by).*", "ours, otherwise", name) for name in names}
-    kinds |= {name: "the best possible" for name in names if re.match(r"bare|lower|the slice", name)}
+    kinds = {name: _kind(name) for name in names}
     marks = dict(zip(dict.fromkeys(kinds.values()), "osD^vP*Xp<>hd" * 2, strict=False))
     figure, axes = plt.subplots(figsize=(10, 0.42 * len(shown) + 1.4), layout="constrained")
     colors = {kind: f"C{i}" for i, kind in enumerate(marks)}
