@@ -81,7 +81,7 @@ def draw_frame(frame: xr.DataArray, ax: Axes | None, **options: Any) -> Figure |
 
 def _axes_for(extent: tuple[float, float, float, float], bar_inches: float) -> Axes:
     left, right, bottom, top = extent
-    height = min((WIDTH_INCHES - bar_inches) * (bottom - top) / (right - left), WIDTH_INCHES)
+    height = min((WIDTH_INCHES - bar_inches) * abs((bottom - top) / (right - left)), WIDTH_INCHES)
     figure = NotebookFigure(figsize=(WIDTH_INCHES, height + 0.65), dpi=110, layout="constrained")
     return figure.add_subplot()
 
@@ -140,7 +140,7 @@ def draw_contact_sheet(movie: xr.DataArray, step: Step | None, columns: int) -> 
     chosen = movie.isel(time=_every(movie, step))
     frames = list(iter_frames(preview_of(chosen)))
     left, right, bottom, top = _extent(movie.isel(time=0))
-    thumbnail = THUMBNAIL_INCHES * (bottom - top) / (right - left)
+    thumbnail = THUMBNAIL_INCHES * abs((bottom - top) / (right - left))
     columns = max(1, min(columns, len(frames)))
     rows = ceil(len(frames) / columns)
     width = columns * (THUMBNAIL_INCHES + GAP_INCHES) - GAP_INCHES + 2 * MARGIN_INCHES
@@ -174,7 +174,8 @@ def _every(movie: xr.DataArray, step: Step | None) -> npt.NDArray[np.int64] | sl
         raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
     elapsed = movie["time"].values - movie["time"].values.min()
     order = np.argsort(elapsed)
-    wanted = np.arange(np.timedelta64(0, "ns"), elapsed.max() + length / 2, length)
+    rounding = np.timedelta64(1, "ms")
+    wanted = np.arange(np.timedelta64(0, "ns"), elapsed.max() + rounding, length)
     right = np.searchsorted(elapsed[order], wanted).clip(1, max(1, len(order) - 1))
     if len(order) == 1:
         return slice(None)
@@ -196,7 +197,7 @@ def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
     seconds = float((time - movie["time"].values[0]) / np.timedelta64(1, "s"))
     since = f"+{int(seconds // 60)}:{seconds % 60:04.1f}"
     clock = describe_time(time, "s").partition(" ")[2] if isinstance(time, np.datetime64) else ""
-    return f"{since}   {clock}   frame {int(frame['frame'])}"
+    return "   ".join(filter(None, (since, clock, f"frame {int(frame['frame'])}")))
 
 
 # ---- activity
