@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from origin import answers, running_origin
+from origin import answers, refuses, running_origin
 from shared_data import shared_data
 from sparse_archive import ROOT, day_path, write_sparse
 
@@ -374,6 +374,22 @@ def test_manners(tmp_path):
         assert len(origin.requests) == 31
         assert origin.most_at_once <= 3
         assert seconds >= 30 / 100  # at least: a busy machine takes longer
+
+
+def test_servers_without_ranges_from_the_end(tmp_path):
+    """As Azure's: each movie costs a HEAD and a GET, and who refused once is not asked again."""
+    write_sparse(tmp_path / "movie.mov", file_size=600_000, n_frames=10)
+    names = [f"{basename(f'201608{day:02}T000000Z')}.mov" for day in range(1, 11)]
+    listing = "".join(f'<a href="{name}">{name}</a>' for name in names)
+    with running_origin() as origin:
+        page = answers(200, f"<title>Index of /</title>{listing}".encode(), Content_Type="text/html")
+        origin.play("/camhd/", page, always=True)
+        for name in names:
+            origin.put(f"/camhd/{name}", (tmp_path / "movie.mov").read_bytes())
+            origin.play(f"/camhd/{name}", refuses(suffix=True, status=400), always=True)
+        archive = replace(open_archive(f"{origin.url}/camhd"), at_once=1, per_second=float("inf"))
+        assert list(archive.catalog(index=True, progress=False).quality) == ["good"] * 10
+        assert len(origin.requests) == 1 + 1 + 10 * 2
 
 
 def test_the_real_archive_reduced(tmp_path):

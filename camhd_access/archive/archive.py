@@ -41,6 +41,12 @@ def open_archive(
         URL or path of a folder: OOI's server, a mirror in any storage that fsspec reaches, a local copy.
     storage_options
         For the constructor of the filesystem.
+
+    Notes
+    -----
+    Asks for nothing. The root must be one that can be listed: a container of Azure cannot by `https://`, but
+    by `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or let `read_catalog` read the catalogue
+    that lies there.
     """
     source = open_source(os.fspath(root), cache=False, storage_options=storage_options)
     return Archive(source.filesystem, source.path.rstrip("/"))
@@ -48,7 +54,12 @@ def open_archive(
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A folder of movies, or of folders by year, month and day that hold them."""
+    """A folder of movies, or of folders by year, month and day that hold them.
+
+    Notes
+    -----
+    A server of one's own bears more, a weak one less: `dataclasses.replace(archive, per_second=500)`.
+    """
 
     filesystem: fsspec.AbstractFileSystem
     """Where the archive lies."""
@@ -127,7 +138,7 @@ class Archive:
             (needs pyarrow) or `.jsonl` (`.jsonl.gz`, …). What it holds is not asked again: days that were
             listed a week or longer after they had passed, and movies whose index is known. It is written
             every few hundred movies, and when a crawl ends in whatever way, so that the next one goes on from
-            there. To begin anew, delete it.
+            there. To begin anew, delete it. One crawl at a time may use it.
 
         Returns
         -------
