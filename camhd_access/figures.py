@@ -4,7 +4,6 @@ Figures are made without pyplot, so that none stays in memory when it is done wi
 notebook. What they say of a frame comes from its coordinates (see `pictures`).
 """
 
-from datetime import timedelta
 from io import BytesIO
 from math import ceil
 from typing import Any, TypeAlias
@@ -28,6 +27,7 @@ from camhd_access.pictures import (
     unread,
     value_range,
 )
+from camhd_access.timelapse import Duration, to_nanoseconds
 
 __all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
 
@@ -45,7 +45,6 @@ JUMP, N_MEDIANS = 0.15, 8
 """A sudden change: by so much of the size, and by so many times the usual change of this movie."""
 
 Values: TypeAlias = npt.NDArray[Any]
-Step: TypeAlias = float | timedelta | np.timedelta64
 
 
 class NotebookFigure(Figure):
@@ -135,7 +134,7 @@ def _describe_values(array: xr.DataArray) -> str:
 # ---- a contact sheet
 
 
-def draw_contact_sheet(movie: xr.DataArray, step: Step | None, columns: int) -> Figure:
+def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int) -> Figure:
     """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
     chosen = movie.isel(time=_every(movie, step))
     frames = list(iter_frames(preview_of(chosen)))
@@ -163,24 +162,19 @@ def draw_contact_sheet(movie: xr.DataArray, step: Step | None, columns: int) -> 
     return figure
 
 
-def _every(movie: xr.DataArray, step: Step | None) -> npt.NDArray[np.int64] | slice:
+def _every(movie: xr.DataArray, step: Duration | None) -> npt.NDArray[np.int64] | slice:
     """Positions of the frames nearest to the start and to each further step; all without a step."""
     if step is None:
         return slice(None)
-    length = np.timedelta64(step) if isinstance(step, timedelta) else step
-    if not isinstance(length, np.timedelta64):
-        length = np.timedelta64(round(float(length) * 1e9), "ns")
+    length = to_nanoseconds(step)
     if not length > np.timedelta64(0):
         raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
     elapsed = movie["time"].values - movie["time"].values.min()
     order = np.argsort(elapsed)
+    halfway = elapsed[order[:-1]] + np.diff(elapsed[order]) / 2
     rounding = np.timedelta64(1, "ms")
     wanted = np.arange(np.timedelta64(0, "ns"), elapsed.max() + rounding, length)
-    right = np.searchsorted(elapsed[order], wanted).clip(1, max(1, len(order) - 1))
-    if len(order) == 1:
-        return slice(None)
-    is_left = wanted - elapsed[order[right - 1]] <= elapsed[order[right]] - wanted
-    return np.unique(order[right - is_left])
+    return np.unique(order[np.searchsorted(halfway, wanted)])
 
 
 def _describe_span(movie: xr.DataArray) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from camhd_access.frames import n_cores
 from camhd_access.stackarrays import StackArray
+from camhd_access.threads import n_cores
 
 __all__ = [
     "Picture",

@@ -7,16 +7,15 @@ movie to open.
 
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
-from camhd_access.frames import n_cores
 from camhd_access.pictures import check_frames, unread
 from camhd_access.reader import ReadPlan
 from camhd_access.series import Stack
+from camhd_access.threads import n_cores
+from camhd_access.timelapse import Duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,9 +125,7 @@ class CamhdAccessor:
 
         return draw_frame(self._array, ax, **options)
 
-    def contact_sheet(
-        self, *, step: float | timedelta | np.timedelta64 | None = 30, columns: int = 6
-    ) -> "Figure":
+    def contact_sheet(self, *, step: Duration | None = 30, columns: int = 6) -> "Figure":
         """A figure of thumbnails, one every `step`, with their times; of a timelapse, one of each movie.
 
         Parameters

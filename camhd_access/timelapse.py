@@ -36,10 +36,10 @@ from camhd_access.reader import MovieReader
 from camhd_access.series import FrameSeries
 from camhd_access.stackarrays import StackArray
 
-__all__ = ["open_timelapse"]
+__all__ = ["Duration", "open_timelapse", "to_nanoseconds"]
 
-Offset: TypeAlias = float | timedelta | np.timedelta64
-"""Time from the start of a movie; numbers are seconds."""
+Duration: TypeAlias = float | timedelta | np.timedelta64
+"""Numbers are seconds."""
 
 N_OPENED_AT_ONCE = 16
 """As many as a host is asked at once."""
@@ -76,7 +76,7 @@ def open_timelapse(
     movies: Iterable[str | os.PathLike[str]],
     *,
     frame: int | Sequence[int] | None = None,
-    at: Offset | None = None,
+    at: Duration | None = None,
     pix_fmt: str = "rgb24",
     reduce: int = 1,
     unreadable: Literal["raise", "skip"] = "raise",
@@ -160,13 +160,15 @@ def _check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def _choices(
-    frame: int | Sequence[int] | None, at: Offset | None, n_movies: int
+    frame: int | Sequence[int] | None, at: Duration | None, n_movies: int
 ) -> list[Callable[[MovieReader], int]]:
     """For each movie, what chooses its frame."""
     if (frame is None) == (at is None):
         raise ValueError("give either frame=, an index, or at=, a time from the start of each movie")
     if at is not None:
-        offset = _nanoseconds(at)
+        offset = to_nanoseconds(at)
+        if not offset >= np.timedelta64(0):
+            raise ValueError(f"at={at!r} lies before the start of a movie")
         return [lambda reader: _find_frame(reader, offset)] * n_movies
     numbers = np.asarray(frame)
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
@@ -179,17 +181,19 @@ def _choices(
     ]
 
 
-def _nanoseconds(at: Offset) -> np.timedelta64:
-    offset: np.timedelta64
-    if isinstance(at, timedelta | np.timedelta64):
-        offset = np.timedelta64(at).astype("timedelta64[ns]")
-    elif isinstance(at, int | float | np.number):
-        offset = np.timedelta64(round(float(at) * 1e9), "ns")
-    else:
-        raise TypeError(f"at is a number of seconds or a timedelta, not {at!r:.80}")
-    if not offset >= np.timedelta64(0, "ns"):
-        raise ValueError(f"at={at!r} lies before the start of a movie")
-    return offset
+def to_nanoseconds(duration: Duration) -> np.timedelta64:
+    """The duration in nanoseconds.
+
+    Raises
+    ------
+    TypeError
+        It is neither a number nor a timedelta.
+    """
+    if isinstance(duration, timedelta | np.timedelta64):
+        return np.timedelta64(duration).astype("timedelta64[ns]")  # type: ignore[no-any-return]
+    if isinstance(duration, int | float | np.number):
+        return np.timedelta64(round(float(duration) * 1e9), "ns")
+    raise TypeError(f"a number of seconds or a timedelta is wanted, not {duration!r:.80}")
 
 
 def _find_frame(reader: MovieReader, offset: np.timedelta64) -> int:
