@@ -2,8 +2,10 @@
 
 import argparse
 import re
+import signal
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks import crops, decode, fetch, index, memory, remote, render
@@ -44,14 +46,15 @@ def main() -> None:
     material = make_material(full=options.full)
     facts = machine_facts()
     rounds = options.rounds or (15 if options.full else 3)
-    with ExitStack() as stack:
-        cases = iter_cases(material, facts, full=options.full)
-        stack.callback(cases.close)
-        chosen = (case for case in cases if re.search(options.only, case.name))
-        measured = [measure(case, rounds=rounds) for case in chosen]
     kind = "full" if options.full else "quick"
     path = Path(FOLDER, f"results-{kind}.json")
-    save(path, facts | {"rounds": f"{rounds} ({kind})"}, measured)
+    measured = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # what was started is ended
+    with closing(iter_cases(material, facts, full=options.full)) as cases:
+        for position, case in enumerate(cases):
+            if re.search(options.only, case.name):
+                found = measure(case, rounds=rounds) | {"position": position}
+                measured = save(path, facts | {"rounds": f"{rounds} ({kind})"}, found)
     print(f"\n{render.budget_table(measured)}\n\nAll figures: {path}")
     if options.docs:
         render.write_docs(path)

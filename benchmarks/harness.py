@@ -10,7 +10,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -260,6 +259,10 @@ def _first_line(*command: str) -> str:
         return "not there"
 
 
-def save(path: Path, facts: dict[str, str], cases: list[dict[str, Any]]) -> None:
-    """Results as JSON."""
-    path.write_text(json.dumps({"facts": facts, "command": sys.argv, "cases": cases}, indent=1) + "\n")
+def save(path: Path, facts: dict[str, str], case: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put a case into a file of results, in place of what an earlier run found; gives all of the file's."""
+    before = json.loads(path.read_text())["cases"] if path.exists() else []
+    kept = [each for each in before if each["name"] != case["name"]]
+    cases = sorted([*kept, case], key=lambda each: each["position"])
+    path.write_text(json.dumps({"facts": facts, "cases": cases}, indent=1) + "\n")
+    return cases
