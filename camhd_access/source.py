@@ -30,8 +30,8 @@ __all__ = ["ByteSource", "open_source"]
 Job = TypeVar("Job")
 T = TypeVar("T")
 
-MAX_GAP_BYTES = 64 * 1024
-"""Unwanted bytes that are read rather than asked around: what a fast link brings in half a millisecond."""
+MIN_GAP_BYTES, MAX_GAP_BYTES = 64 * 1024, 1024 * 1024
+"""Unwanted bytes that are read rather than asked around, at least and at most: what a request is worth."""
 
 MAX_SPAN_BYTES = 4 * 1024 * 1024
 """Neighbouring frames are fetched together up to this size: some six frames of 1080p."""
@@ -84,7 +84,7 @@ class ByteSource:
 
     def plan(self, ranges: Sequence[ByteRange]) -> list[Span]:
         """The spans in which `fetch` brings these ranges."""
-        return plan_spans(ranges, max_gap_bytes=MAX_GAP_BYTES, max_span_bytes=MAX_SPAN_BYTES)
+        return plan_spans(ranges, max_gap_bytes=self.request_worth_bytes, max_span_bytes=MAX_SPAN_BYTES)
 
     def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
         """The spans that cover `ranges`, in file order, with their bytes; the next ones are then under way.
@@ -103,9 +103,15 @@ class ByteSource:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
                 yield span, future.result()
 
+    @property
+    def request_worth_bytes(self) -> int:
+        """Bytes that are read rather than spend another request; more over a link that is long and fast."""
+        worth = getattr(self.filesystem, "request_worth_bytes", None)
+        return min(MAX_GAP_BYTES, max(MIN_GAP_BYTES, int(worth(self.path)) if worth else 0))
+
     def estimate_cost(self, n_requests: int, n_bytes: int) -> int:
         """What fetching costs, in bytes: a request is worth what is read rather than asked around."""
-        return n_requests * MAX_GAP_BYTES + n_bytes
+        return n_requests * self.request_worth_bytes + n_bytes
 
     @property
     def is_far(self) -> bool:

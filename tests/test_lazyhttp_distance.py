@@ -1,8 +1,13 @@
 """Distant hosts: connections opened ahead, and a range that is alone in parts over them."""
 
 import pytest
+from yarl import URL
 
 from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.lazyhttp.connections import _Meter
+from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.ranges import ByteRange
+from camhd_access.source import ByteSource
 
 MIB = 1 << 20
 
@@ -73,3 +78,36 @@ def test_loopback_is_not_distant(origin, url):
     fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])
     assert origin.ranges[1:] == [f"bytes=0-{MIB - 1}"]
     assert origin.n_connections == 1
+
+
+def test_a_request_is_worth_what_the_link_brings_meanwhile(origin, url):
+    fs = far()
+    assert fs.request_worth_bytes(url) == 0  # nothing was seen yet
+    fs.cat_file(url, 0, MIB)
+    (connections,) = fs._client._connections.values()
+    host = URL(url).origin()
+    assert 0 <= connections._connector.round_trip_seconds[host] < 1  # as the kernel tells it
+    connections._connector.round_trip_seconds[host] = 0.05
+    connections._meters[host].bytes_per_second = 125e6
+    assert fs.request_worth_bytes(url) == pytest.approx(0.05 * 125e6 / 16)
+    behind = RangeCacheFileSystem(fs=fs, skip_instance_cache=True)
+    source = ByteSource(behind, url)
+    assert source.request_worth_bytes == 390_625
+    assert len(source.plan([ByteRange(0, 1000), ByteRange(390_000, 391_000)])) == 1
+    assert len(source.plan([ByteRange(0, 1000), ByteRange(400_000, 401_000)])) == 2
+    connections._meters[host].bytes_per_second = 0
+    assert source.request_worth_bytes == 64 * 1024
+    connections._meters[host].bytes_per_second = 1e12
+    assert source.request_worth_bytes == MIB
+
+
+def test_rates_are_taken_over_a_while(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("camhd_access.lazyhttp.connections.time.monotonic", lambda: now[0])
+    meter = _Meter()
+    for _ in range(50):  # 1 MiB in bursts every 20 ms, then a pause
+        meter.add(MIB)
+        now[0] += 0.02
+    now[0] += 60
+    meter.add(MIB)
+    assert meter.bytes_per_second == pytest.approx(50 * MIB, rel=0.25)

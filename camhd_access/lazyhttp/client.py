@@ -174,7 +174,7 @@ class Client:
                 version.check(facts)
                 missing = held
                 async for chunk, _ in response.content.iter_chunks():
-                    self._mine().bytes += len(chunk)
+                    self._mine().receive(response.url, len(chunk))
                     chunks.append(chunk)
                     missing = ByteRange(missing.start + len(chunk), missing.stop)
                     if missing.n_bytes < 0:
@@ -204,6 +204,12 @@ class Client:
                 limit = min(limit, max(-(-wanted.n_bytes // N_PARTS), _MIN_PART_BYTES))
             pieces = split_range(wanted, max_request_bytes=limit)
             return list(chain(*await gather(self.fetch(url, piece, version) for piece in pieces)))
+
+    def request_worth_bytes(self, url: str) -> float:
+        """See `Connections`; the most that any event loop of this process has seen."""
+        pid = os.getpid()
+        mine = [each for (owner, _), each in list(self._connections.items()) if owner == pid]
+        return max((each.request_worth_bytes(parse_url(url)) for each in mine), default=0.0)
 
     async def facts_of(self, url: str) -> FileFacts:
         """What is known of a file; asked only where no answer told its size yet."""
@@ -276,7 +282,7 @@ class Client:
                     budget.extend(length / self.settings.min_bytes_per_second)
                 chunks, received = [], 0
                 async for chunk, _ in response.content.iter_chunks():
-                    self._mine().bytes += len(chunk)
+                    self._mine().receive(response.url, len(chunk))
                     chunks.append(chunk)
                     received += len(chunk)
                     if length is None and received > limit:

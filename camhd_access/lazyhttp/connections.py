@@ -8,6 +8,7 @@ its owner is dropped or the process ends.
 import asyncio
 import contextlib
 import os
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from camhd_access.lazyhttp.connector import Connector
 __all__ = ["Connections", "TransferStats"]
 
 _READ_BUFFER_BYTES = 1 << 20
+_METER_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,25 @@ class TransferStats:
             self.retries - other.retries,
             self.seconds - other.seconds,
         )
+
+
+class _Meter:
+    """The highest rate at which bytes came over one link, taken over a tenth of a second or more."""
+
+    def __init__(self) -> None:
+        self.bytes_per_second = 0.0
+        self._n_bytes = 0
+        self._begin = 0.0
+
+    def add(self, n_bytes: int) -> None:
+        """Count bytes that have just come."""
+        now = time.monotonic()
+        seconds = now - self._begin
+        if seconds < _METER_SECONDS:
+            self._n_bytes += n_bytes
+            return
+        self.bytes_per_second = max(self.bytes_per_second, self._n_bytes / seconds)
+        self._n_bytes, self._begin = 0, now
 
 
 class Connections:
@@ -94,6 +115,8 @@ class Connections:
         self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(max_concurrency)
         )
+        self._meters: defaultdict[URL, _Meter] = defaultdict(_Meter)
+        self._max_concurrency = max_concurrency
         self._n_fetching: defaultdict[URL, int] = defaultdict(int)
 
     def slot(self, url: URL) -> asyncio.Semaphore:
@@ -110,6 +133,17 @@ class Connections:
             yield is_alone and self._connector.is_long(origin)
         finally:
             self._n_fetching[origin] -= 1
+
+    def receive(self, url: URL, n_bytes: int) -> None:
+        """Count bytes of a body that have just come."""
+        self.bytes += n_bytes
+        self._meters[url.origin()].add(n_bytes)
+
+    def request_worth_bytes(self, url: URL) -> float:
+        """Bytes that the link could bring in the time that a request occupies one of the host's slots."""
+        origin = url.origin()
+        round_trip_seconds = self._connector.round_trip_seconds.get(origin, 0.0)
+        return round_trip_seconds * self._meters[origin].bytes_per_second / self._max_concurrency
 
     @property
     def stats(self) -> TransferStats:

@@ -36,12 +36,12 @@ class Connector(aiohttp.TCPConnector):
         self._pid = os.getpid()
         self._long_link_seconds = long_link_seconds
         self._n_more = min(N_PARTS, keepalive_limit) - 1
-        self._is_long: dict[URL, bool] = {}
+        self.round_trip_seconds: dict[URL, float] = {}
         self._warming: set[asyncio.Task[None]] = set()
 
     def is_long(self, origin: URL) -> bool:
         """Whether the host is known to be distant."""
-        return self._is_long.get(origin, False)
+        return self.round_trip_seconds.get(origin, -1.0) >= self._long_link_seconds
 
     async def connect(
         self,
@@ -52,9 +52,9 @@ class Connector(aiohttp.TCPConnector):
         """A connection for `req`; the first one to a distant host has some more opened behind it."""
         connection = await super().connect(req, traces, timeout)
         origin = req.url.origin()
-        if origin not in self._is_long:
-            self._is_long[origin] = _round_trip_seconds(connection.transport) >= self._long_link_seconds
-            if self._is_long[origin]:
+        if origin not in self.round_trip_seconds:
+            self.round_trip_seconds[origin] = _round_trip_seconds(connection.transport)
+            if self.is_long(origin):
                 task = asyncio.create_task(self._open_more(req, timeout))
                 self._warming.add(task)
                 task.add_done_callback(self._warming.discard)

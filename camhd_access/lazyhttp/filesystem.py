@@ -123,6 +123,14 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         """What was transferred so far, in this process; subtract two to see what a job cost."""
         return self._client.stats
 
+    def request_worth_bytes(self, path: str) -> float:
+        """Bytes that come in the time that one more request costs, as far as was seen; 0 before that.
+
+        The round trip times the highest rate seen so far, over `max_concurrency`. Whoever plans ranges reads
+        through gaps that are smaller.
+        """
+        return self._client.request_worth_bytes(self._strip_protocol(path))
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop; they open again when needed."""
         await self._client.aclose()

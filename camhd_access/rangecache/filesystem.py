@@ -112,6 +112,11 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
         return self._loop
 
+    def request_worth_bytes(self, path: str) -> float:
+        """As the filesystem behind tells it; 0 where it does not."""
+        worth = getattr(self.fs, "request_worth_bytes", None)
+        return float(worth(path)) if worth else 0.0
+
     @property
     def stats(self) -> CacheStats:
         """What was read so far, in this process."""
