@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from math import prod
 from types import EllipsisType
 from typing import Any, TypeAlias
 
@@ -196,7 +197,8 @@ class FrameStack:
         if not out.size:
             return out
         is_single = len(self.frames) == 1
-        n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single else 1
+        is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)  # a small window costs less than threads
+        n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single and is_large else 1
         with spreading(parallel=parallel and not is_single) as submit:
             pictures = self._iter_parts() if self._plan_parts() else self._iter_whole()
             while batch := tuple(islice(pictures, self.view.n_at_once)):
