@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from origin import answers, refuses, running_origin
 from shared_data import shared_data
@@ -244,6 +245,49 @@ def test_a_movie_out_of_reach_stops_nothing_and_is_asked_again(folder, tmp_path)
     whole = FaultyFileSystem(lambda *_: False)
     check(Archive(whole, str(folder / ROOT)).catalog(index=True, progress=False, file=file))
     assert whole.n_reads == 1
+
+
+def test_a_movie_that_shrinks_while_it_is_read_is_asked_again(folder):
+    class ShrinkingFileSystem(FaultyFileSystem):
+        def cat_file(self, path, start=None, end=None, **kwargs):
+            data = super().cat_file(path, start, end, **kwargs)
+            return data if start < 0 else data[:-1]
+
+    disk = ShrinkingFileSystem(lambda *_: False)
+    row = Archive(disk, str(folder / ROOT)).catalog("2016-12", "2017", index=True, progress=False).iloc[0]
+    assert row.quality is pd.NA
+    assert "was replaced while it was read" in row.reason
+
+
+def test_listings_are_not_taken_from_memory(tmp_path):
+    class RememberingFileSystem(AsyncFileSystem):
+        """As those of object storage: what was listed once is not asked again, unless they are told to."""
+
+        cachable = False
+        disk = LocalFileSystem()
+
+        async def _ls(self, path, detail=True, **kwargs):
+            path = path.rstrip("/")
+            if path not in self.dircache:
+                self.dircache[path] = self.disk.ls(path, detail=detail)
+            return self.dircache[path]
+
+        def invalidate_cache(self, path=None):
+            self.dircache.pop(path, None)
+
+    archive = Archive(RememberingFileSystem(), str(write_movies(tmp_path, ["20161113T000000Z"]) / ROOT))
+    assert len(archive.movies()) == 1
+    write_movies(tmp_path, ["20161113T030000Z", "20170820T001500"])
+    assert len(archive.movies()) == 3
+
+
+def test_a_catalogue_moves_to_another_mirror(server, folder, tmp_path):
+    crawl(server, file=tmp_path / "catalog.jsonl")
+    with serve_folder(folder) as mirror:
+        catalog = crawl(mirror, file=tmp_path / "catalog.jsonl")
+        assert mirror.n_requests == N_FOLDERS  # no index is read again
+        assert all(url.startswith(mirror.url) for url in catalog.url)
+        check(catalog)
 
 
 @pytest.fixture(scope="module")
