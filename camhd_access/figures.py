@@ -6,7 +6,7 @@ notebook. What they say of a frame comes from its coordinates (see `pictures`).
 
 from io import BytesIO
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ INK, ACCENT, GREY = "#1f6f8b", "#c8553d", "#5b6770"
 WIDTH_INCHES = 9.0
 
 THUMBNAIL_INCHES, LABEL_INCHES, GAP_INCHES = 2.1, 0.34, 0.08
-HEADER_INCHES, MARGIN_INCHES = 0.62, 0.12
+HEADER_INCHES, MARGIN_INCHES, MIN_SHEET_INCHES = 0.62, 0.12, 4.8
 
 MAX_POINTS = 2_000
 """Frames drawn one by one; more are drawn as mean and range of neighbours."""
@@ -142,7 +142,7 @@ def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int)
     thumbnail = THUMBNAIL_INCHES * abs((bottom - top) / (right - left))
     columns = max(1, min(columns, len(frames)))
     rows = ceil(len(frames) / columns)
-    width = columns * (THUMBNAIL_INCHES + GAP_INCHES) - GAP_INCHES + 2 * MARGIN_INCHES
+    width = max(columns * (THUMBNAIL_INCHES + GAP_INCHES) - GAP_INCHES + 2 * MARGIN_INCHES, MIN_SHEET_INCHES)
     height = HEADER_INCHES + rows * (thumbnail + LABEL_INCHES)
     figure = NotebookFigure(figsize=(width, height), dpi=110)
 
@@ -179,7 +179,9 @@ def _every(movie: xr.DataArray, step: Duration | None) -> npt.NDArray[np.int64] 
 
 def _describe_span(movie: xr.DataArray) -> str:
     """From when to when, and how many frames."""
-    first, last = (describe_time(time_of(movie.isel(time=i)), "s") for i in (0, -1))
+    times = movie["time"].values
+    unit: Literal["s", "ms"] = "s" if times[-1] - times[0] > np.timedelta64(1, "m") else "ms"
+    first, last = (describe_time(time, unit) for time in (times[0], times[-1]))
     return f"{first} to {last}  ·  {movie.sizes['time']} frames".replace(" UTC to", " to")
 
 

@@ -272,7 +272,7 @@ def test_a_thumbnail_every_step(movie):
     assert shown == [0, 15, 30]
     assert [text.get_text() for text in sheet.texts] == [
         NAME,
-        "2016-11-13 00:00:03 to 2016-11-13 00:00:04 UTC  ·  3 frames",
+        "2016-11-13 00:00:03.000 to 2016-11-13 00:00:04.001 UTC  ·  3 frames",
     ]
     boxes = [ax.get_position() for ax in sheet.axes]
     assert boxes[0].y0 == boxes[1].y0 > boxes[2].y1
