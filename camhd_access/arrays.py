@@ -25,6 +25,7 @@ from camhd_access.series import Stack
 from camhd_access.stackarrays import DamageArray, StackArray
 
 __all__ = [
+    "ABOUT_DAMAGE",
     "CamhdBackendEntrypoint",
     "Chunks",
     "StackArray",
@@ -41,6 +42,9 @@ Chunks: TypeAlias = Literal["auto"] | int | Mapping[str, int] | None
 DASK_CHUNK_BYTES = 64 * 1024 * 1024
 """A dask chunk holds the least number of frames that makes this. With one frame a chunk, a mean over time
 costs four times what the decoding does."""
+
+ABOUT_DAMAGE = {"long_name": "frame is damaged, its pixels are set to 0"}
+"""Attributes of the coordinate `damaged`."""
 
 PLACE = {
     "platform": "Axial Seamount, ASHES vent field, cabled seafloor node PN03B",
@@ -149,8 +153,7 @@ def open_movie(
         name="video",
     )
     if marks_damage:
-        about = {"long_name": "frame is damaged, its pixels are set to 0"}
-        movie = movie.assign_coords(damaged=xr.Variable("time", damaged, about))
+        movie = movie.assign_coords(damaged=xr.Variable("time", damaged, ABOUT_DAMAGE))
     movie.encoding = {"source": reader.urlpath}
     return movie
 

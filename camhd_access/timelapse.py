@@ -20,6 +20,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from camhd_access.arrays import (
+    ABOUT_DAMAGE,
     complete_chunks,
     coordinates_of,
     dims_of,
@@ -32,9 +33,9 @@ from camhd_access.errors import (
     UnsupportedMovieError,
 )
 from camhd_access.frames import FrameStack
-from camhd_access.reader import MovieReader
+from camhd_access.reader import Errors, MovieReader, check_errors
 from camhd_access.series import FrameSeries
-from camhd_access.stackarrays import StackArray
+from camhd_access.stackarrays import DamageArray, StackArray
 
 __all__ = ["Duration", "open_timelapse", "to_nanoseconds"]
 
@@ -79,6 +80,7 @@ def open_timelapse(
     at: Duration | None = None,
     pix_fmt: str = "rgb24",
     reduce: int = 1,
+    errors: Errors = "raise",
     unreadable: Literal["raise", "skip"] = "raise",
     chunks: Literal["auto"] | int | Mapping[str, int] = "auto",
     cache: bool = True,
@@ -96,8 +98,8 @@ def open_timelapse(
     at
         Instead of `frame`: how long after its start, in seconds or as a timedelta. The frame whose time is
         nearest is taken.
-    pix_fmt, reduce, cache, storage_options
-        As for `open_movie`.
+    pix_fmt, reduce, errors, cache, storage_options
+        As for `open_movie`; `errors` is about damaged frames.
     unreadable
         "raise", or "skip" to leave out movies that are not there, not whole, not ProRes, or have no such
         frame; one warning then lists them. Trouble with the server always raises.
@@ -130,6 +132,9 @@ def open_timelapse(
     """
     paths = _check_paths(movies)
     choices = _choices(frame, at, len(paths))
+    marks_damage = check_errors(errors) == "mask"
+    if unreadable not in ("raise", "skip"):
+        raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
 
     def read_one(path: str, choice: Callable[[MovieReader], int]) -> _Picture:
         reader = MovieReader(path, cache=cache, storage_options=storage_options)
@@ -137,8 +142,6 @@ def open_timelapse(
         attributes = pixel_attributes(stack) | movie_attributes(reader)
         return _Picture(stack, coordinates_of(reader, stack), attributes)
 
-    if unreadable not in ("raise", "skip"):
-        raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
     found: list[_Picture] = []
     faults: list[Exception] = []
     for each in _read_all(read_one, paths, choices, progress=progress):
@@ -147,7 +150,7 @@ def open_timelapse(
         else:
             found.append(each)
     _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not found)
-    return _join(found, chunks)
+    return _join(found, chunks, marks_damage=marks_damage)
 
 
 def _check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -243,23 +246,22 @@ def _report(faults: list[Exception], *, n_movies: int, fatal: bool) -> None:
     warnings.warn(f"{len(faults)} of {n_movies} movies are left out:\n  {listed}", stacklevel=3)
 
 
-def _join(pictures: list[_Picture], chunks: Literal["auto"] | int | Mapping[str, int]) -> xr.DataArray:
+def _join(
+    pictures: list[_Picture], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
+) -> xr.DataArray:
     """The array of pictures of one size, in order of time."""
     _check_times(pictures)
     _check_sizes(pictures)
     ordered = sorted(pictures, key=lambda picture: picture.time)
     series = FrameSeries.of(tuple(picture.stack for picture in ordered))
-    if chunks == "auto":
-        chunks = {}
+    chunks = {} if chunks == "auto" else chunks
     lengths = {"time": MOVIES_PER_TASK} | dict(chunks) if isinstance(chunks, Mapping) else chunks
-    names = [picture.attributes["title"] for picture in ordered]
+    data = StackArray.cut(series, complete_chunks(lengths, series), marks_damage=marks_damage)
+    coordinates = _join_coordinates(ordered)
+    if marks_damage:
+        coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
     return xr.DataArray(
-        StackArray.cut(series, complete_chunks(lengths, series)),
-        dims=dims_of(series),
-        coords=_join_coordinates(ordered)
-        | {"movie": ("time", names, {"long_name": "base name of the movie"})},
-        attrs=_common_attributes(ordered),
-        name="video",
+        xr.Variable(dims_of(series), data, _common_attributes(ordered)), coords=coordinates, name="video"
     )
 
 
@@ -294,14 +296,16 @@ def _name_some(names: list[str]) -> str:
 
 
 def _join_coordinates(pictures: list[_Picture]) -> dict[str, Any]:
-    """The coordinates of all: those on time one after the other, the others as the first has them."""
+    """The coordinates of all, one after the other; those that are not on time as the first has them."""
     joined: dict[str, Any] = {}
     for name, (dim, values, *attributes) in pictures[0].coordinates.items():
         if dim == "time":
             each: list[npt.NDArray[Any]] = [picture.coordinates[name][1] for picture in pictures]
-            values = np.concatenate(each)  # noqa: PLW2901 - or a second name for the same
-        joined[name] = (dim, values, *attributes)
-    return joined
+            joined[name] = (dim, np.concatenate(each), *attributes)
+        else:
+            joined[name] = (dim, values, *attributes)
+    names = [picture.attributes["title"] for picture in pictures]
+    return joined | {"movie": ("time", names, {"long_name": "base name of the movie"})}
 
 
 def _common_attributes(pictures: list[_Picture]) -> dict[str, Any]:

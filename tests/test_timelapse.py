@@ -152,6 +152,7 @@ def test_at_takes_the_nearest_frame(paths, at, frame):
         ({"at": -1}, ValueError, "before the start"),
         ({"at": np.timedelta64("NaT")}, ValueError, "before the start"),
         ({"frame": 0, "unreadable": "ignore"}, ValueError, '"raise" or "skip"'),
+        ({"frame": 0, "errors": "skip"}, ValueError, 'errors is "raise" or "mask"'),
         ({"frame": 0, "reduce": 4}, ValueError, "reduce is 1 or 8"),
         ({"frame": 0, "chunks": {"lines": 3}}, ValueError, "chunks of 'lines'"),
     ],
@@ -257,6 +258,23 @@ def test_a_damaged_frame_is_named_when_it_is_read(paths, tmp_path):
     with pytest.raises(FrameDecodeError, match=f"frame 5 of .*{copy.name}"):
         lapse.compute()
     assert numbers(lapse[:4]) == [5, 105, 205, 305]
+
+
+def test_damaged_frames_are_marked_on_request(paths, tmp_path):
+    copy = tmp_path / paths[0].name
+    shutil.copy(paths[0], copy)
+    index = MovieReader(copy).index
+    with copy.open("r+b") as file:
+        file.seek(int(index.offset[5]) + 200)
+        file.write(b"\xff" * 60)
+    lapse = open_timelapse([copy, *paths[1:]], frame=5, errors="mask", chunks=4, **QUIET)
+    assert lapse.damaged.attrs == open_movie(copy, errors="mask").damaged.attrs
+    computed = lapse.compute()
+    assert computed.damaged.values.tolist() == [run == 4 for run in range(N_MOVIES)]
+    assert not computed[4].any()
+    assert numbers(computed[~computed.damaged]) == [100 * run + 5 for run in range(N_MOVIES) if run != 4]
+    assert lapse[3:6].damaged.values.tolist() == [False, True, False]
+    assert len(lapse.camhd.contact_sheet().axes) == N_MOVIES
 
 
 # ---- previews, crops and luma
