@@ -131,6 +131,10 @@ class MovieReader:
         Fragmented, its media in another file, or not ProRes.
     RemoteFileError
         The bytes could not be had.
+    OSError
+        As another filesystem than http(s) raises it, a `FileNotFoundError` for instance.
+    ValueError, ImportError
+        A protocol that fsspec does not know, or whose filesystem is not installed.
 
     Notes
     -----
@@ -146,7 +150,7 @@ class MovieReader:
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.urlpath = os.fspath(urlpath)
+        self.urlpath = os.fsdecode(urlpath)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: _OpenMovie | None = _open_movies.open(source)
         self._source = self._movie.source

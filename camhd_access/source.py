@@ -242,7 +242,7 @@ def open_source(
         For the filesystem's constructor.
     """
     options = dict(storage_options or {})
-    if urlpath.startswith(("http://", "https://")):
+    if urlpath.lower().startswith(("http://", "https://")):
         filesystem, path = LazyHTTPFileSystem(**options), urlpath
     else:
         filesystem, path = fsspec.core.url_to_fs(urlpath, **options)

@@ -76,6 +76,15 @@ def test_moov_in_front_costs_three_requests_at_most(tmp_path):
         assert server.n_requests <= 3
 
 
+def test_the_scheme_of_a_url_may_be_in_capitals(movie_url):
+    assert MovieReader(movie_url.replace("http:", "HTTP:"), cache=False).n_frames == 40
+
+
+def test_a_path_may_be_of_any_kind(movie_path):
+    for path in (movie_path, str(movie_path), os.fsencode(movie_path)):
+        assert MovieReader(path).n_frames == 40
+
+
 def test_a_movie_that_is_open_is_not_opened_again(served_movie, movie_url):
     readers = [MovieReader(movie_url, cache=False) for _ in range(5)]
     assert served_movie.n_requests == 1
