@@ -6,9 +6,12 @@ from pathlib import Path
 import click
 import numpy as np
 from dask.utils import format_bytes, parse_bytes
+from matplotlib.image import imsave
 
+from camhd_access import plotting  # noqa: F401 - registers the accessor
 from camhd_access._version import __version__
-from camhd_access.arrays import CODECS
+from camhd_access.archive import OOI_ARCHIVE, open_archive
+from camhd_access.arrays import CODECS, open_movie
 from camhd_access.demo import run_demo
 from camhd_access.errors import CamhdError
 from camhd_access.rangecache import CacheFolder, RangeCacheFileSystem
@@ -17,6 +20,8 @@ from camhd_access.source import open_source
 
 __all__ = ["main"]
 
+PICTURE = click.Path(dir_okay=False, path_type=Path)
+
 
 class _OneLineErrors(click.Group):
     """A group of commands whose known errors end in one line and exit code 1, without a traceback."""
@@ -24,7 +29,8 @@ class _OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (CamhdError, OSError) as error:
+        except (CamhdError, OSError, ValueError, ImportError) as error:
+            # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
             click.echo(f"camhd: {type(error).__name__}: {error}", err=True)
             sys.exit(1)
 
@@ -39,7 +45,7 @@ def main() -> None:
 @click.argument("url")
 @click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
 def info(url: str, *, stats: bool) -> None:
-    r"""Print the facts of the movie at URL: what it is, when it began, how large its frames are.
+    """Print the facts of the movie at URL: what it is, when it began, how large its frames are.
 
     URL is anything that fsspec opens, a local path included. Costs two requests, for the index and for
     the header of the first frame.
@@ -47,7 +53,7 @@ def info(url: str, *, stats: bool) -> None:
     \b
     Example:
       camhd info https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13/CAMHDA301-20161113T000000Z.mov
-    """
+    """  # noqa: D301 - click looks for the backspace itself
     reader = MovieReader(url)
     index, start = reader.index, reader.start
     rate = index.timescale / float(np.median(index.duration))
@@ -100,9 +106,8 @@ def _echo_stats(url: str) -> None:
 @main.command(short_help="Do the main job once, from list to figure.")
 @click.option("--url", help="Do it with this movie instead, say one of the real archive.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default="camhd-demo.png",
-    show_default=True, help="PNG to write.",
-)  # fmt: skip
+    "-o", "--output", type=PICTURE, default="camhd-demo.png", show_default=True, help="PNG to write."
+)
 def demo(url: str | None, output: Path) -> None:
     """Do the main job once: list, open lazily, slice, average with dask, draw, and tell what it cost.
 
@@ -110,6 +115,62 @@ def demo(url: str | None, output: Path) -> None:
     network.
     """
     run_demo(url, output=output, echo=click.echo)
+
+
+@main.command(short_help="List the movies of an archive.")
+@click.argument("root", default=OOI_ARCHIVE)
+@click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
+@click.option("--end", help="Before this time.")
+def ls(root: str, start: str | None, end: str | None) -> None:
+    """List the movies below ROOT (by default OOI's server), in order of time, one URL a line.
+
+    \b
+    Example:
+      camhd ls --start 2016-11-13 --end 2016-11-14
+    """  # noqa: D301 - click looks for the backspace itself
+    for url in open_archive(root).movies(start, end):
+        click.echo(url)
+
+
+@main.command(short_help="Write one frame as a picture.")
+@click.argument("url")
+@click.option("--at", type=float, help="Seconds from the start of the movie.")
+@click.option("--frame", type=int, help="Index of the frame, from 0; negative from the end.")
+@click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="PNG to write.")
+def frame(url: str, at: float | None, frame: int | None, output: Path) -> None:
+    """Write one frame of the movie at URL, pixel by pixel.
+
+    \b
+    Example:
+      camhd frame --at 240 -o vent.png CAMHDA301-20161113T000000Z.mov
+    """  # noqa: D301 - click looks for the backspace itself
+    if (at is None) == (frame is None):
+        raise click.UsageError("name the frame by --at or by --frame")
+    reader = MovieReader(url)
+    if at is not None:
+        frame = int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - at).argmin())
+    imsave(output, reader.read([frame or 0])[0])
+    click.echo(f"{output}: frame {frame} of {reader.n_frames}")
+
+
+@main.command(short_help="Write a sheet of thumbnails of a movie.")
+@click.argument("url")
+@click.option("--every", type=float, default=30, show_default=True, help="Seconds from one to the next.")
+@click.option("--columns", type=int, default=6, show_default=True, help="Thumbnails in a row.")
+@click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="PNG to write.")
+def sheet(url: str, every: float, columns: int, output: Path) -> None:
+    """Write thumbnails of the movie at URL, with their times, as one picture."""
+    open_movie(url).camhd.contact_sheet(step=every, columns=columns).savefig(output, dpi=110)
+    click.echo(output)
+
+
+@main.command(short_help="Tell what reading frames would cost.")
+@click.argument("url")
+@click.option("--every", type=int, default=1, show_default=True, help="Only every so many-th frame.")
+@click.option("--megabits", type=float, default=100, show_default=True, help="Speed of the link, Mbit/s.")
+def plan(url: str, every: int, megabits: float) -> None:
+    """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone."""
+    click.echo(open_movie(url)[::every].camhd.plan(megabits_per_second=megabits))
 
 
 @main.group()

@@ -36,7 +36,7 @@ ALLOWED = {
     "aiohttp": {"lazyhttp"},
     "xarray": {"arrays", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
     "click": {"cli"},
-    "matplotlib": {"demo", "figures", "plotting"},
+    "matplotlib": {"cli", "demo", "figures", "plotting"},
     "PIL": {"encode", "viewer"},
     "ipywidgets": {"viewer"},
 }

@@ -1,12 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from camhd_access.cli import main
 from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.reader import MovieReader
 from camhd_access.synthetic import serve_folder, write_movie
 
 
@@ -68,6 +71,49 @@ def test_errors_end_in_one_line(movie_folder, name, message):
     assert result.stderr.startswith("camhd: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_ls_lists_in_order_of_time(tmp_path):
+    for day in ("14", "13"):
+        path = tmp_path / "archive" / "2016" / "11" / day / f"CAMHDA301-201611{day}T000000Z.mov"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    listed = run("ls", tmp_path / "archive").output.split()
+    assert [Path(path).stem for path in listed] == [
+        "CAMHDA301-20161113T000000Z",
+        "CAMHDA301-20161114T000000Z",
+    ]
+    assert run("ls", tmp_path / "archive", "--end", "2016-11-14").output.split() == listed[:1]
+
+
+def test_frame_writes_the_pixels(movie_folder, tmp_path):
+    path = movie_folder / "CAMHDA301-20161113T000000Z.mov"
+    result = run("frame", "--at", "0.1", "-o", tmp_path / "frame.png", path)
+    assert "frame 3 of 5" in result.output
+    pixels = (matplotlib.image.imread(tmp_path / "frame.png")[..., :3] * 255).round()
+    assert np.array_equal(pixels, MovieReader(path).read([3])[0])
+    assert run("frame", "--frame", "-1", "-o", tmp_path / "last.png", path).exit_code == 0
+    assert "no frame 5" in run("frame", "--frame", "5", path).stderr
+    assert "--at or by --frame" in run("frame", path).stderr
+
+
+def test_sheet_and_plan(movie_folder, tmp_path):
+    path = movie_folder / "CAMHDA301-20161113T000000Z.mov"
+    assert (
+        run("sheet", "--every", "0.05", "--columns", "3", "-o", tmp_path / "sheet.png", path).exit_code == 0
+    )
+    assert matplotlib.image.imread(tmp_path / "sheet.png").shape[1] > 300
+    assert "frames" in run("plan", "--every", "2", path).output
+
+
+def test_a_protocol_that_nobody_knows_ends_in_one_line():
+    result = run("info", "nobody://knows/it.mov")
+    assert result.exit_code == 1
+    assert result.stderr == "camhd: ValueError: Protocol not known: nobody\n"
+
+
+def test_help_shows_examples_on_lines_of_their_own():
+    assert "\n  Example:\n    camhd info https://" in run("info", "--help").output
 
 
 def test_cache_commands(movie_folder, tmp_path):
