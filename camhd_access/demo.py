@@ -20,6 +20,7 @@ from camhd_access.archive import open_archive
 from camhd_access.arrays import open_movie
 from camhd_access.errors import CamhdError
 from camhd_access.lazyhttp import LazyHTTPFileSystem, TransferStats
+from camhd_access.pictures import describe_time, time_of
 from camhd_access.reader import MovieReader
 from camhd_access.synthetic import serve_folder, write_archive
 
@@ -130,7 +131,7 @@ def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
         movie = open_movie(url, cache=False)
     echo(repr(movie))
     middle = movie.time[movie.sizes["time"] // 2].values[()]
-    echo(f"\nmovie.sel(time=<{_describe_time(middle)}>, method='nearest')")
+    echo(f"\nmovie.sel(time=<{describe_time(middle)}>, method='nearest')")
     with costs.step("slice one frame by its time"):
         frame = movie.sel(time=middle, method="nearest").compute()
     first, last = (int(movie.sizes["time"] * part) for part in MIDDLE)
@@ -143,22 +144,13 @@ def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
     echo(f"Figure: {output}")
 
 
-def _describe_time(time: np.datetime64 | np.timedelta64) -> str:
-    """When a frame is shown: in UTC, or from the start of a movie that does not tell when that was."""
-    if isinstance(time, np.timedelta64):
-        return f"{time / np.timedelta64(1, 's'):.3f} s"
-    return np.datetime_as_string(time, "ms").replace("T", " ") + " UTC"
-
-
 def _draw(movie: xr.DataArray, frame: xr.DataArray, mean: xr.DataArray, *, n_averaged: int) -> Figure:
     """A frame, the mean of many, and the size of all encoded frames over time."""
     figure = Figure(figsize=(13, 7.2), layout="constrained")
     figure.suptitle(f"CamHD {movie.attrs['title']}", fontsize=14)
     panels = figure.subplot_mosaic([["frame", "mean"], ["size", "size"]], height_ratios=[1.9, 1])
     panels["frame"].imshow(frame.values)
-    panels["frame"].set_title(
-        f"frame {int(frame.frame)}, {_describe_time(frame.time.values[()])}", fontsize=11
-    )
+    panels["frame"].set_title(f"frame {int(frame.frame)}, {describe_time(time_of(frame))}", fontsize=11)
     panels["mean"].imshow(mean.values.round().astype("u1"))
     panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts fades", fontsize=11)
     for name in ("frame", "mean"):
