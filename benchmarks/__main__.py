@@ -54,7 +54,7 @@ def main() -> None:
         for position, case in enumerate(cases):
             if re.search(options.only, case.name):
                 found = measure(case, rounds=rounds) | {"position": position}
-                measured = save(path, facts | {"rounds": f"{rounds} ({kind})"}, found)
+                measured = save(path, facts | {"kind": kind}, found)
     print(f"\n{render.budget_table(measured)}\n\nAll figures: {path}")
     if options.docs:
         render.write_docs(path)

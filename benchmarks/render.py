@@ -53,10 +53,11 @@ def _measured(case: dict[str, Any]) -> str:
 
 
 def _case_table(case: dict[str, Any]) -> str:
+    n_rounds = max(len(result["values"]) for result in case["results"])
     lines = [
         f"### {case['title']}",
         "",
-        f"The best possible: {case['limit']}. {case['note']}".rstrip(),
+        f"The best possible: {case['limit']}. {case['note']} In {n_rounds} rounds.".replace("  ", " "),
         "",
         f"| | {case['unit']} | CPU | ours is so many times as fast |",
         "|---|---|---|---|",
