@@ -1,4 +1,4 @@
-"""Distant hosts: connections opened ahead, and a range that is alone in parts over them."""
+"""Distant hosts: connections opened ahead, and a range that is alone in parts over them, if they have rested."""
 
 import pytest
 from yarl import URL
@@ -23,6 +23,12 @@ def url(origin):
 
 
 @pytest.fixture
+def rested(monkeypatch):
+    """Every connection counts as one that has rested."""
+    monkeypatch.setattr("camhd_access.lazyhttp.connections.REST_SECONDS", 0)
+
+
+@pytest.fixture
 def content(origin, url):
     return origin.files["/movie"].data
 
@@ -34,7 +40,7 @@ def test_connections_are_opened_while_the_first_request_is_under_way(origin, url
     assert len(origin.requests) == 1
 
 
-def test_a_range_that_is_alone_comes_in_four_parts(origin, url, content):
+def test_a_range_that_is_alone_comes_in_four_parts(origin, url, content, rested):
     fs = far()
     fs.cat_file(url, start=-1000)
     assert origin.wait_until(lambda o: o.n_connections == 4)
@@ -46,14 +52,21 @@ def test_a_range_that_is_alone_comes_in_four_parts(origin, url, content):
     assert origin.n_connections == 4  # those that were ready
 
 
-def test_small_ranges_stay_whole(origin, url):
+def test_a_connection_that_has_just_brought_something_brings_the_next_alone(origin, url):
+    fs = far()
+    fs.cat_file(url, start=-1000)
+    fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])
+    assert origin.ranges[1:] == [f"bytes=0-{MIB - 1}"]
+
+
+def test_small_ranges_stay_whole(origin, url, rested):
     fs = far()
     fs.cat_file(url, start=-1000)
     fs.cat_file(url, 0, 128 << 10, validator=fs.info(url)["validator"])
     assert origin.ranges[1:] == ["bytes=0-131071"]
 
 
-def test_of_many_ranges_at_once_only_the_first_is_split(origin, url, content):
+def test_of_many_ranges_at_once_only_the_first_is_split(origin, url, content, rested):
     fs = far(max_gap_bytes=0)
     fs.cat_file(url, start=-1000)
     starts = [i * 300_000 for i in range(6)]
@@ -64,7 +77,7 @@ def test_of_many_ranges_at_once_only_the_first_is_split(origin, url, content):
     assert len(origin.ranges) - 1 <= 6 + 3
 
 
-def test_no_more_connections_than_allowed(origin, url):
+def test_no_more_connections_than_allowed(origin, url, rested):
     fs = far(max_concurrency=2)
     fs.cat_file(url, start=-1000)
     fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])

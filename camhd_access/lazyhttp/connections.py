@@ -26,6 +26,9 @@ __all__ = ["Connections", "TransferStats"]
 _READ_BUFFER_BYTES = 1 << 20
 _METER_SECONDS = 0.1
 
+REST_SECONDS = 1.0
+"""After a pause of a retransmission time-out a server begins slowly again (RFC 5681, section 4.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransferStats:
@@ -63,11 +66,15 @@ class _Meter:
     def __init__(self) -> None:
         self.bytes_per_second = 0.0
         self._n_bytes = 0
-        self._begin = 0.0
+        self._begin = self._last = 0.0
+
+    def has_rested(self) -> bool:
+        """Whether nothing has come for so long that the server's windows are small again."""
+        return time.monotonic() - self._last >= REST_SECONDS
 
     def add(self, n_bytes: int) -> None:
         """Count bytes that have just come."""
-        now = time.monotonic()
+        self._last = now = time.monotonic()
         seconds = now - self._begin
         if seconds < _METER_SECONDS:
             self._n_bytes += n_bytes
@@ -125,12 +132,16 @@ class Connections:
 
     @contextmanager
     def fetching(self, url: URL) -> Iterator[bool]:
-        """A block that fetches one range; tells whether it is the only one, and the host distant."""
+        """A block that fetches one range; tells whether it is better fetched in parts.
+
+        That is so if it is the only one, the host is distant, and its connections have rested, so that they
+        all start slowly again. One that has just brought something is faster than several that have not.
+        """
         origin = url.origin()
         is_alone = not self._n_fetching[origin]
         self._n_fetching[origin] += 1
         try:
-            yield is_alone and self._connector.is_long(origin)
+            yield is_alone and self._connector.is_long(origin) and self._meters[origin].has_rested()
         finally:
             self._n_fetching[origin] -= 1
 
