@@ -21,6 +21,8 @@ from camhd_access.source import open_source
 __all__ = ["main"]
 
 PICTURE = click.Path(dir_okay=False, path_type=Path)
+AT_LEAST_ONE = click.IntRange(min=1)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 class _OneLineErrors(click.Group):
@@ -148,26 +150,28 @@ def frame(url: str, at: float | None, frame: int | None, output: Path) -> None:
         raise click.UsageError("name the frame by --at or by --frame")
     reader = MovieReader(url)
     if at is not None:
+        if not 0 <= at <= reader.duration:
+            raise click.BadParameter(f"{at} s is not within the movie, which lasts {reader.duration:.3f} s")
         frame = int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - at).argmin())
-    imsave(output, reader.read([frame or 0])[0])
+    imsave(output, reader.read([frame or 0])[0], format="png")
     click.echo(f"{output}: frame {frame} of {reader.n_frames}")
 
 
 @main.command(short_help="Write a sheet of thumbnails of a movie.")
 @click.argument("url")
-@click.option("--every", type=float, default=30, show_default=True, help="Seconds from one to the next.")
-@click.option("--columns", type=int, default=6, show_default=True, help="Thumbnails in a row.")
+@click.option("--every", type=POSITIVE, default=30, show_default=True, help="Seconds from one to the next.")
+@click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="PNG to write.")
 def sheet(url: str, every: float, columns: int, output: Path) -> None:
     """Write thumbnails of the movie at URL, with their times, as one picture."""
-    open_movie(url).camhd.contact_sheet(step=every, columns=columns).savefig(output, dpi=110)
+    open_movie(url).camhd.contact_sheet(step=every, columns=columns).savefig(output, dpi=110, format="png")
     click.echo(output)
 
 
 @main.command(short_help="Tell what reading frames would cost.")
 @click.argument("url")
-@click.option("--every", type=int, default=1, show_default=True, help="Only every so many-th frame.")
-@click.option("--megabits", type=float, default=100, show_default=True, help="Speed of the link, Mbit/s.")
+@click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Only every so many-th frame.")
+@click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
 def plan(url: str, every: int, megabits: float) -> None:
     """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone."""
     click.echo(open_movie(url)[::every].camhd.plan(megabits_per_second=megabits))

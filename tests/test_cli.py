@@ -116,6 +116,27 @@ def test_help_shows_examples_on_lines_of_their_own():
     assert "\n  Example:\n    camhd info https://" in run("info", "--help").output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("frame", "--at", "99"),
+        ("frame", "--at", "nan"),
+        ("frame", "--at=-1"),
+        ("sheet", "--columns", "0"),
+        ("sheet", "--every", "0"),
+        ("plan", "--every", "0"),
+        ("plan", "--megabits", "0"),
+    ],
+    ids=" ".join,
+)
+def test_options_out_of_range_are_told(movie_folder, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    refused = run(*arguments, movie_folder / "CAMHDA301-20161113T000000Z.mov")
+    assert refused.exit_code == 2
+    assert "Error: Invalid value" in refused.stderr
+    assert not list(tmp_path.glob("*.png"))
+
+
 def test_cache_commands(movie_folder, tmp_path):
     with serve_folder(movie_folder) as server:
         assert run("info", f"{server.url}CAMHDA301-20161113T000000Z.mov").exit_code == 0
