@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from dask.utils import format_bytes, parse_bytes
+from dask.utils import format_bytes
 from matplotlib.image import imsave
 
 from camhd_access import plotting  # noqa: F401 - registers the accessor
@@ -14,7 +14,7 @@ from camhd_access.archive import OOI_ARCHIVE, open_archive
 from camhd_access.arrays import CODECS, open_movie
 from camhd_access.demo import run_demo
 from camhd_access.errors import CamhdError
-from camhd_access.rangecache import CacheFolder, RangeCacheFileSystem
+from camhd_access.rangecache import CacheFolder, RangeCacheFileSystem, parse_size
 from camhd_access.reader import MovieReader
 from camhd_access.source import open_source
 
@@ -220,9 +220,9 @@ def cache_prune(size: str | None) -> None:
     """Remove what was not used for longest, until SIZE ("2 GiB") or less is kept; by default the quota."""
     folder = CacheFolder()
     try:
-        max_bytes = None if size is None else int(parse_bytes(size))
-    except ValueError:
-        raise click.BadParameter(f"{size!r} is no size; try '2 GiB'") from None
+        max_bytes = None if size is None else parse_size(size)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
     folder.prune(max_bytes)
     click.echo(f"{format_bytes(folder.info().n_bytes)} are kept")
 

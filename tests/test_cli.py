@@ -150,8 +150,17 @@ def test_cache_commands(movie_folder, tmp_path):
     refused = run("cache", "prune", "much")
     assert refused.exit_code == 2
     assert "'much' is no size" in refused.stderr
+    assert "cannot have -5 bytes" in run("cache", "prune", "--", "-5").stderr
+    assert "of 1 files" in run("cache", "info").output
     assert run("cache", "clear").exit_code == 0
     assert "of 0 files" in run("cache", "info").output
+
+
+def test_a_setting_that_is_wrong_is_named(monkeypatch):
+    monkeypatch.setenv("CAMHD_CACHE_SIZE", "much")
+    assert run("cache", "info").stderr == (
+        "camhd: ValueError: CAMHD_CACHE_SIZE: 'much' is no size; try '2 GiB'\n"
+    )
 
 
 def test_damage_in_the_cache_is_told_by_the_exit_code(movie_folder, tmp_path):

@@ -30,7 +30,7 @@ read.
 from camhd_access.rangecache.filesystem import RangeCacheFileSystem
 from camhd_access.rangecache.folder import CacheFolder, CacheInfo, VerifyReport
 from camhd_access.rangecache.loader import CacheStats
-from camhd_access.rangecache.settings import default_cache_dir, default_max_bytes
+from camhd_access.rangecache.settings import default_cache_dir, default_max_bytes, parse_size
 
 __all__ = [
     "CacheFolder",
@@ -40,4 +40,5 @@ __all__ = [
     "VerifyReport",
     "default_cache_dir",
     "default_max_bytes",
+    "parse_size",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dask.utils import parse_bytes
 
-__all__ = ["default_cache_dir", "default_max_bytes"]
+__all__ = ["default_cache_dir", "default_max_bytes", "parse_size"]
 
 _MAX_BYTES = 10 << 30
 
@@ -39,7 +39,10 @@ def default_cache_dir() -> Path:
 
 def default_max_bytes() -> int:
     """Bytes named by `CAMHD_CACHE_SIZE` ("20 GiB", "500MB", "1000000"), else 10 GiB."""
-    return parse_size(os.environ.get("CAMHD_CACHE_SIZE") or _MAX_BYTES)
+    try:
+        return parse_size(os.environ.get("CAMHD_CACHE_SIZE") or _MAX_BYTES)
+    except ValueError as error:
+        raise ValueError(f"CAMHD_CACHE_SIZE: {error}") from error
 
 
 def parse_size(size: int | str) -> int:
@@ -50,7 +53,10 @@ def parse_size(size: int | str) -> int:
     ValueError
         Text that is no size, or a size below 0.
     """
-    n_bytes = int(parse_bytes(size))
+    try:
+        n_bytes = int(parse_bytes(size))
+    except ValueError as error:
+        raise ValueError(f"{size!r} is no size; try '2 GiB'") from error
     if n_bytes < 0:
         raise ValueError(f"a cache cannot have {size} bytes")
     return n_bytes
