@@ -21,6 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
 from camhd_access.frames import AxisIndex, Pixels, expand_index, shorten_index, split_positions, take_outer
+from camhd_access.reductions import mean_over_time, sum_over_time
 from camhd_access.series import Stack
 
 __all__ = ["DamageArray", "StackArray"]
@@ -112,6 +113,43 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
         super().__setitem__(index, value)
         self.shown = None
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+        if func in {np.mean, np.sum} and args and args[0] is self:
+            return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's, not the method
+        return super().__array_function__(func, types, args, kwargs)
+
+    def mean(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Mean along axes; over time alone by `mean_over_time`."""
+        if dtype is None and out is None and self._is_time(axis):
+            return mean_over_time(self, keepdims=keepdims, split_every=split_every)
+        return super().mean(axis, dtype, keepdims, split_every, out)
+
+    def sum(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Sum along axes; over time alone by `sum_over_time`."""
+        if dtype is None and out is None and self._is_time(axis):
+            return sum_over_time(self, keepdims=keepdims, split_every=split_every)
+        return super().sum(axis, dtype, keepdims, split_every, out)
+
+    def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
+        """Whether it is the axis of time, and that alone."""
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        is_first = axes in {(0,), (-self.ndim,)}
+        return is_first and self.shown is not None and bool(self.shown[0].ndim) and bool(self.shape[0])
 
     def copy(self) -> da.Array:
         """Another array of the same, to be written to or not."""

@@ -11,7 +11,7 @@ PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
     {"errors", "_version"},
-    {"ranges", "prores", "pixels", "names", "threads"},
+    {"ranges", "prores", "pixels", "names", "threads", "reductions"},
     {"quicktime"},
     {"lazyhttp"},
     {"rangecache"},

@@ -1,0 +1,85 @@
+# mypy: disallow-untyped-calls=False
+"""Sums and means over time, in whole numbers.
+
+dask's own mean makes of every dask chunk two pictures of float64, its sum and how much was summed up, 100 MB
+at 1080p, and holds several of them at once. Sums of codes fit into four bytes, and how many there are is
+known beforehand. The results are numpy's, to the last bit: neither sums of whole numbers nor numpy's float64
+sums of them are rounded.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["mean_over_time", "sum_over_time"]
+
+Sums = npt.NDArray[np.unsignedinteger]
+
+
+def sum_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
+    """Sum of unsigned pictures along their first axis, uint64 as numpy's."""
+    return _reduce(pictures, _as_uint64, np.dtype(np.uint64), keepdims=keepdims, split_every=split_every)
+
+
+def mean_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
+    """Mean of unsigned pictures along their first axis, float64 as numpy's."""
+    divide = partial(_divide, n=pictures.shape[0])
+    return _reduce(pictures, divide, np.dtype(np.float64), keepdims=keepdims, split_every=split_every)
+
+
+def _reduce(
+    pictures: da.Array,
+    finish: Callable[[Sums], npt.NDArray[Any]],
+    dtype: np.dtype[Any],
+    *,
+    keepdims: bool,
+    split_every: int | None,
+) -> da.Array:
+    largest = int(np.iinfo(pictures.dtype).max) * pictures.shape[0]
+    kind = np.uint32 if largest <= np.iinfo(np.uint32).max else np.uint64
+    reduced: da.Array = da.reduction(
+        pictures,
+        chunk=partial(_sum_chunk, kind=kind),
+        combine=_add,
+        aggregate=partial(_finish, finish=finish),
+        axis=0,
+        dtype=dtype,
+        keepdims=keepdims,
+        split_every=split_every,
+        concatenate=False,
+        meta=np.empty((0,) * pictures.ndim, dtype),
+    )
+    return reduced
+
+
+def _sum_chunk(pictures: Sums, axis: tuple[int, ...], keepdims: bool, kind: type[np.unsignedinteger]) -> Sums:
+    total: Sums = pictures.sum(axis=axis, dtype=kind, keepdims=keepdims)
+    return total
+
+
+def _add(sums: list[Sums], axis: tuple[int, ...], keepdims: bool) -> Sums:  # noqa: ARG001 - as dask calls it
+    first, *others = sums
+    total = first.copy()
+    for each in others:
+        total += each
+    return total
+
+
+def _finish(
+    sums: list[Sums], axis: tuple[int, ...], keepdims: bool, finish: Callable[[Sums], npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
+    result = finish(_add(sums, axis, keepdims))
+    return result if keepdims else result[0]
+
+
+def _as_uint64(total: Sums) -> npt.NDArray[Any]:
+    return total.astype(np.uint64)
+
+
+def _divide(total: Sums, n: int) -> npt.NDArray[Any]:
+    mean: npt.NDArray[Any] = total / n
+    return mean
