@@ -40,15 +40,19 @@ def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
     running: deque[Future[None]] = deque()
     max_waiting = 2 * n_cores()  # bounds the samples in memory
 
+    def wait_for_first() -> None:
+        running[0].result()  # may be interrupted, and is still running then
+        running.popleft()
+
     def submit(function: Callable[..., None], *args: object) -> None:
         running.append(_pool().submit(function, *args))
         if len(running) > max_waiting:
-            running.popleft().result()
+            wait_for_first()
 
     try:
         yield submit
         while running:
-            running.popleft().result()
+            wait_for_first()
     finally:
         for future in running:
             future.cancel()
