@@ -24,7 +24,7 @@ from camhd_access.lazyhttp.connector import Connector
 __all__ = ["Connections", "TransferStats"]
 
 _READ_BUFFER_BYTES = 1 << 20
-_METER_SECONDS = 0.1
+_METER_SECONDS = 0.5
 
 REST_SECONDS = 1.0
 """After a pause of a retransmission time-out a server begins slowly again (RFC 5681, section 4.1)."""
@@ -61,7 +61,7 @@ class TransferStats:
 
 
 class _Meter:
-    """The highest rate at which bytes came over one link, taken over a tenth of a second or more."""
+    """The highest rate at which bytes came over one link, taken over half a second or more."""
 
     def __init__(self) -> None:
         self.bytes_per_second = 0.0
