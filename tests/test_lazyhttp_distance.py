@@ -1,4 +1,4 @@
-"""Distant hosts: connections opened ahead, and a range that is alone in parts over them, if they have rested."""
+"""Distant hosts: connections opened ahead, and a lone range in parts over them if they have rested."""
 
 import pytest
 from yarl import URL
