@@ -8,7 +8,8 @@ sample becomes pixels is its view's business; which bytes are fetched is decided
 neighbours together, or parts of them where that costs less (see `partial`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -192,6 +193,8 @@ class FrameStack:
     def _read(self, *, parallel: bool, out: Pixels | None, damaged: npt.NDArray[np.bool_] | None) -> Pixels:
         if out is None:
             out = np.empty(self.shape, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out is a numpy array, not {type(out).__name__}")
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
             raise ValueError(f"out is {out.dtype}{out.shape}; what is read is {self.dtype}{self.shape}")
         if not out.size:
@@ -199,8 +202,11 @@ class FrameStack:
         is_single = len(self.frames) == 1
         is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)  # a small window costs less than threads
         n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single and is_large else 1
-        with spreading(parallel=parallel and not is_single) as submit:
-            pictures = self._iter_parts() if self._plan_parts() else self._iter_whole()
+        # Closed at once where a read fails: whoever keeps the error keeps no bytes, and no more is fetched.
+        with (
+            closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures,
+            spreading(parallel=parallel and not is_single) as submit,
+        ):
             while batch := tuple(islice(pictures, self.view.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
         return out
@@ -245,7 +251,7 @@ class FrameStack:
                 start, stop = ranges[position]
                 yield position, view[start - span.start : stop - span.start]
 
-    def _iter_whole(self) -> Iterator[Coded]:
+    def _iter_whole(self) -> Generator[Coded, None, None]:
         for position, sample in self.iter_samples():
             yield position, partial(self._find_window, position, sample)
 
@@ -255,7 +261,7 @@ class FrameStack:
             _layouts.learn(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
         return coded
 
-    def _iter_parts(self) -> Iterator[Coded]:
+    def _iter_parts(self) -> Generator[Coded, None, None]:
         walks = ((int(self.sample_offset[i]), self._walk_parts(i)) for i in range(len(self.frames)))
         for position, future in enumerate(self.source.answer(walks)):
             yield position, future.result

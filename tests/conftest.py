@@ -8,6 +8,7 @@ from oracle import read_by_libav
 from origin import running_origin
 from webservers import start_apache, start_nginx
 
+from camhd_access.lazyhttp import LazyHTTPFileSystem
 from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
 
 START = {"apache": start_apache, "nginx": start_nginx}
@@ -49,6 +50,12 @@ def _cache_of_the_tests(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAMHD_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Filesystems that know nothing of servers of earlier tests, whose ports may be used again."""
+    LazyHTTPFileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -153,3 +154,18 @@ def test_the_frame_named_is_that_of_the_movie(movie_path, tmp_path):
     narrow = MovieReader(path).stack([39, 20]).crop(slice(0, 5), slice(0, 5))
     with pytest.raises(FrameDecodeError, match=rf"frame 20 .*bytes {start} to"):
         narrow.read()
+
+
+def test_a_failed_read_leaves_nothing_under_way(movie_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("camhd_access.source.MAX_SPAN_BYTES", 1)  # a fetch for each frame
+    index = MovieReader(movie_path).index
+    data = bytearray(movie_path.read_bytes())
+    data[index.offset[0] + 4 : index.offset[0] + 8] = b"xxxx"
+    damaged = tmp_path / "damaged.mov"
+    damaged.write_bytes(data)
+    stack = MovieReader(damaged).stack()
+    for parallel in (False, True):
+        with pytest.raises(FrameDecodeError) as kept:
+            stack.read(parallel=parallel)
+        assert kept.value.__traceback__ is not None  # holds the frames of the read
+        assert not [t for t in threading.enumerate() if t.name.startswith("camhd-fetch")]
