@@ -8,7 +8,10 @@ every even one (SMPTE RDD 36; ITU-R BT.709, section 3). A crop gives the same pi
 frame as long as one chroma column to its right comes along (`CHROMA_MARGIN`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -166,6 +169,10 @@ def convert_planes(
         out[...] = luma
     elif pixel_format.layout == "gray":
         np.take(_gray_table(pixel_format), luma, out=out, mode="clip")
+    elif out.dtype.isnative and (fast := _find_fast()):
+        scales = _scales(matrix, pixel_format.full_scale)
+        order = (0, 1, 2) if pixel_format.layout == "rgb" else (2, 1, 0)
+        fast(*planes, *scales, np.float32(pixel_format.full_scale), first_column, order, out)
     else:
         ordered = out if pixel_format.layout == "rgb" else out[..., ::-1]
         for start in range(0, height, ROWS_AT_ONCE):
@@ -180,24 +187,44 @@ def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
     return np.floor(stretched.clip(0, pixel_format.full_scale) + 0.5).astype(pixel_format.dtype)
 
 
-def _convert_rows(
-    planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
-) -> None:
+@cache
+def _find_fast() -> Callable[..., None] | None:
+    """The compiled arithmetic, where numba is installed (the extra `fast`)."""
+    if find_spec("numba") is None:
+        return None
+    from camhd_access.fastpixels import convert  # noqa: PLC0415 - an optional extra
+
+    kernel: Callable[..., None] = convert
+    return kernel
+
+
+def _scales(
+    matrix: int, full_scale: int
+) -> tuple[tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]]:
+    """Factor and offset of luma; what red takes of Cr, green of Cr and of Cb, blue of Cb."""
     red, blue = LUMA_WEIGHTS[matrix]
     green = 1 - red - blue
     per_code = full_scale / (WHITE - BLACK)
+    from_cb, from_cr = (2 * (1 - weight) * full_scale / CHROMA_SPAN for weight in (blue, red))
+    luma = per_code, 0.5 - BLACK * per_code  # truncation to integers then rounds half up
+    chroma = from_cr, -from_cr * red / green, -from_cb * blue / green, from_cb
+    factor, offset = map(np.float32, luma)
+    red_cr, green_cr, green_cb, blue_cb = map(np.float32, chroma)
+    return (factor, offset), (red_cr, green_cr, green_cb, blue_cb)
+
+
+def _convert_rows(
+    planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
+) -> None:
+    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = _scales(matrix, full_scale)
     luma = planes.y.astype(np.float32)
-    luma *= np.float32(per_code)
-    luma += np.float32(0.5 - BLACK * per_code)  # truncation to integers then rounds half up
+    luma *= per_code
+    luma += offset
     cb = planes.cb.astype(np.float32)
     cb -= NEUTRAL
     cr = planes.cr.astype(np.float32)
     cr -= NEUTRAL
-    from_cb = np.float32(2 * (1 - blue) * full_scale / CHROMA_SPAN)
-    from_cr = np.float32(2 * (1 - red) * full_scale / CHROMA_SPAN)
-    for channel, chroma in enumerate(
-        (cr * from_cr, cr * (-from_cr * red / green) + cb * (-from_cb * blue / green), cb * from_cb)
-    ):
+    for channel, chroma in enumerate((cr * red_cr, cr * green_cr + cb * green_cb, cb * blue_cb)):
         pixels = _add_chroma(luma, chroma)[:, columns]
         np.clip(pixels, 0, full_scale, out=pixels)
         rgb[..., channel] = pixels

@@ -10,7 +10,7 @@ import camhd_access
 PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
-    {"errors", "_version"},
+    {"errors", "_version", "fastpixels"},
     {"ranges", "prores", "pixels", "names", "threads", "reductions"},
     {"quicktime"},
     {"lazyhttp"},
@@ -36,6 +36,7 @@ ALLOWED = {
     "aiohttp": {"lazyhttp"},
     "xarray": {"arrays", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
     "click": {"cli"},
+    "numba": {"fastpixels"},
     "matplotlib": {"cli", "demo", "figures", "plotting"},
     "PIL": {"encode", "viewer"},
     "ipywidgets": {"viewer"},

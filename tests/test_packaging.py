@@ -29,7 +29,7 @@ def conda_requirement(requirement):
 def test_environment_mirrors_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["notebook"], *extras["test"]]
+    wanted = [*PROJECT["dependencies"], *extras["fast"], *extras["notebook"], *extras["test"]]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
     listed = {item for item in environment["dependencies"] if isinstance(item, str)}
     assert listed == expected | {f"python{PROJECT['requires-python']}", "pip"}
