@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
+from origin import stalls
 
 from camhd_access import FrameDecodeError, MovieReader, RemoteFileChangedError, open_movie
 from camhd_access.synthetic import serve_folder, write_movie
@@ -96,3 +97,20 @@ def test_a_replaced_file_is_noticed_by_the_workers(cluster, tmp_path, where):
             movie[::2].compute()
         with pytest.raises(RemoteFileChangedError, match=r"a\.mov"):
             cluster.submit(lambda reader: reader.read(0), reader).result(60)
+
+
+def test_a_cancelled_task_frees_its_connections(cluster, origin, movie_path):
+    """A worker cannot stop a task that runs; what it waits for ends by itself, and its connection with it."""
+    url = origin.put(f"/{movie_path.name}", movie_path.read_bytes())
+    quick = {"stall_timeout_seconds": 0.3, "deadline_seconds": 1.0, "tries": 2}
+    movie = open_movie(url, chunks=1, cache=False, storage_options=quick)
+    origin.play(f"/{movie_path.name}", stalls, always=True)
+    n_open = origin.n_open
+    future = cluster.compute(movie[:2])
+    assert origin.wait_until(lambda o: o.n_open > n_open, 30)
+    future.cancel()
+    workers = list(cluster.scheduler_info()["workers"])
+    free = [cluster.submit(sum, [1, 2], workers=[w], pure=False) for w in workers]
+    assert cluster.gather(free) == [3, 3]  # each worker has ended what it could not stop
+    assert origin.wait_until(lambda o: o.n_open <= n_open, 30)
+    assert len(origin.requests) <= 1 + 2 * quick["tries"]  # the index, and each task's tries
