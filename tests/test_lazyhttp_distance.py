@@ -59,6 +59,21 @@ def test_a_connection_that_has_just_brought_something_brings_the_next_alone(orig
     assert origin.ranges[1:] == [f"bytes=0-{MIB - 1}"]
 
 
+def test_the_connection_used_last_is_used_first(origin, url):
+    """The one that brought the index, rather than one of those that were opened ahead."""
+    fs = far()
+    fs.cat_file(url, start=-1000)
+    assert origin.wait_until(lambda o: o.n_connections == 4)
+    fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])
+    (connections,) = fs._client._connections.values()
+    (idle,) = connections._connector._conns.values()
+    assert len(idle) == 4
+    used = [protocol for protocol, _ in idle]
+    fs.cat_file(url, 0, 1000)
+    assert [protocol for protocol, _ in idle] == used
+    assert [since for _, since in idle] == sorted((since for _, since in idle), reverse=True)
+
+
 def test_small_ranges_stay_whole(origin, url, rested):
     fs = far()
     fs.cat_file(url, start=-1000)

@@ -69,6 +69,13 @@ class Connector(aiohttp.TCPConnector):
             if isinstance(connection, Connection):
                 connection.release()
 
+    def _release(self, key: Any, protocol: Any, **options: Any) -> None:  # noqa: ANN401 - as in aiohttp
+        """Give a connection back, as the first to be used again: what it may send at once has grown."""
+        super()._release(key, protocol, **options)
+        idle = self._conns.get(key)
+        if idle and idle[-1][0] is protocol:
+            idle.rotate(1)
+
     def close(self, *, abort_ssl: bool = False) -> Any:  # noqa: ANN401, D102 - as in aiohttp
         for task in self._warming:
             task.cancel()
