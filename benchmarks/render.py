@@ -117,7 +117,7 @@ def draw(cases: list[dict[str, Any]], path: Path) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(range(len(shown)), [case["title"] for case in reversed(shown)], fontsize=8)
-    axes.set_xlabel("camhd_access is so many times as fast (or as small); median, least to greatest")
+    axes.set_xlabel("times as fast (or as small) as the other: median, least to greatest", fontsize=9)
     axes.grid(axis="x", color="0.9")
     legend = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(legend.values(), legend.keys(), loc="outside upper center", ncols=5, fontsize=8)

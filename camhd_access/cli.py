@@ -146,15 +146,22 @@ def frame(url: str, at: float | None, frame: int | None, output: Path) -> None:
     Example:
       camhd frame --at 240 -o vent.png CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
-    if (at is None) == (frame is None):
+    if frame is not None and at is None:
+        reader, index = MovieReader(url), frame
+    elif at is not None and frame is None:
+        reader = MovieReader(url)
+        index = _frame_at(reader, at)
+    else:
         raise click.UsageError("name the frame by --at or by --frame")
-    reader = MovieReader(url)
-    if at is not None:
-        if not 0 <= at <= reader.duration:
-            raise click.BadParameter(f"{at} s is not within the movie, which lasts {reader.duration:.3f} s")
-        frame = int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - at).argmin())
-    imsave(output, reader.read([frame or 0])[0], format="png")
-    click.echo(f"{output}: frame {frame} of {reader.n_frames}")
+    imsave(output, reader.read([index])[0], format="png")
+    click.echo(f"{output}: frame {index} of {reader.n_frames}")
+
+
+def _frame_at(reader: MovieReader, seconds: float) -> int:
+    """The frame that is nearest to a time from the start of the movie."""
+    if not 0 <= seconds <= reader.duration:
+        raise click.BadParameter(f"{seconds} s is not within the movie, which lasts {reader.duration:.3f} s")
+    return int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
 
 @main.command(short_help="Write a sheet of thumbnails of a movie.")

@@ -203,8 +203,7 @@ class MovieReader:
     @property
     def duration(self) -> float:
         """Seconds from the start of the first frame to the end of the last."""
-        index = self.index
-        return float(index.pts[-1] + index.duration[-1] - index.pts[0]) / index.timescale
+        return self.index.total_seconds
 
     @property
     def start(self) -> StartTime:

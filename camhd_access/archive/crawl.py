@@ -197,7 +197,7 @@ def _complete(row: MovieRecord, future: Future[MovieRecord]) -> tuple[MovieRecor
 
 def _describe(row: MovieRecord, moov: bytes, offset: int, file_size: int) -> MovieRecord:
     index = parse_moov(moov, offset=offset, file_size=file_size)
-    duration = float(index.pts[-1] + index.duration[-1] - index.pts[0]) / index.timescale
+    duration = index.total_seconds
     row = row.timed(duration, index.creation_time)
     quality, reason = judge_index(index, row.start_disagreement)
     return replace(

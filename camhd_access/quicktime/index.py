@@ -84,6 +84,11 @@ class MovieIndex:
         return len(self.offset)
 
     @property
+    def total_seconds(self) -> float:
+        """From the start of the first frame to the end of the last."""
+        return float(self.pts[-1] + self.duration[-1] - self.pts[0]) / self.timescale
+
+    @property
     def hidden(self) -> NDArray[np.bool_]:
         """True for the frames that the edit list does not show, not even in part; computed at each call."""
         if not self.edits:
