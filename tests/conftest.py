@@ -1,6 +1,7 @@
 """Fixtures that several test modules share: real web servers, and a faulty one."""
 
 import os
+from itertools import count
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from origin import running_origin
 from webservers import start_apache, start_nginx
 
 from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
+
+_numbers = count()
 
 START = {"apache": start_apache, "nginx": start_nginx}
 
@@ -54,8 +58,12 @@ def _cache_of_the_tests(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    """Filesystems that know nothing of servers of earlier tests, whose ports may be used again."""
+    """Filesystems and a cache that know nothing of earlier tests, whose servers' ports may be used again."""
     LazyHTTPFileSystem.clear_instance_cache()
+    RangeCacheFileSystem.clear_instance_cache()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAMHD_CACHE_DIR", f"{os.environ['CAMHD_CACHE_DIR']}/{next(_numbers)}")
+        yield
 
 
 @pytest.fixture(scope="session")
