@@ -17,7 +17,12 @@ from camhd_access.rangecache import RangeCacheFileSystem
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-CONDA_NAMES = {"dask": "dask-core", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "dask": "dask-core",
+    "matplotlib": "matplotlib-base",
+    "playwright": "playwright-python",
+    "prometheus-client": "prometheus_client",
+}
 """Where conda-forge names a package otherwise, or splits it."""
 
 
@@ -29,7 +34,8 @@ def conda_requirement(requirement):
 def test_environment_mirrors_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["fast"], *extras["notebook"], *extras["test"]]
+    used = [extras[name] for name in ("fast", "notebook", "parquet", "s3", "server", "zarr", "test")]
+    wanted = [*PROJECT["dependencies"], *(requirement for extra in used for requirement in extra)]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
     listed = {item for item in environment["dependencies"] if isinstance(item, str)}
     assert listed == expected | {f"python{PROJECT['requires-python']}", "pip"}

@@ -1,49 +1,22 @@
-"""The command `camhd`."""
+"""Commands about one movie: `info`, `frame`, `sheet`, `plan`."""
 
-import sys
 from pathlib import Path
 
 import click
 import numpy as np
-from dask.utils import format_bytes
 from matplotlib.image import imsave
 
 from camhd_access import plotting  # noqa: F401 - registers the accessor
-from camhd_access._version import __version__
-from camhd_access.archive import OOI_ARCHIVE, open_archive
 from camhd_access.arrays import CODECS, open_movie
-from camhd_access.demo import run_demo
-from camhd_access.errors import CamhdError
-from camhd_access.rangecache import CacheFolder, RangeCacheFileSystem, parse_size
+from camhd_access.cli.options import AT_LEAST_ONE, PICTURE, POSITIVE
+from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.reader import MovieReader
 from camhd_access.source import open_source
 
-__all__ = ["main"]
-
-PICTURE = click.Path(dir_okay=False, path_type=Path)
-AT_LEAST_ONE = click.IntRange(min=1)
-POSITIVE = click.FloatRange(min=0, min_open=True)
+__all__ = ["frame", "info", "plan", "sheet"]
 
 
-class _OneLineErrors(click.Group):
-    """A group of commands whose known errors end in one line and exit code 1, without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except (CamhdError, OSError, ValueError, ImportError) as error:
-            # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
-            click.echo(f"camhd: {type(error).__name__}: {error}", err=True)
-            sys.exit(1)
-
-
-@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="camhd")
-def main() -> None:
-    """Frames out of enormous ProRes movies on a plain web server, without downloading the movies."""
-
-
-@main.command(short_help="Print the facts of a movie.")
+@click.command
 @click.argument("url")
 @click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
 def info(url: str, *, stats: bool) -> None:
@@ -105,36 +78,7 @@ def _echo_stats(url: str) -> None:
         )
 
 
-@main.command(short_help="Do the main job once, from list to figure.")
-@click.option("--url", help="Do it with this movie instead, say one of the real archive.")
-@click.option(
-    "-o", "--output", type=PICTURE, default="camhd-demo.png", show_default=True, help="PNG to write."
-)
-def demo(url: str | None, output: Path) -> None:
-    """Do the main job once: list, open lazily, slice, average with dask, draw, and tell what it cost.
-
-    Without --url a small archive is made in a temporary folder and served on loopback, so this needs no
-    network.
-    """
-    run_demo(url, output=output, echo=click.echo)
-
-
-@main.command(short_help="List the movies of an archive.")
-@click.argument("root", default=OOI_ARCHIVE)
-@click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
-@click.option("--end", help="Before this time.")
-def ls(root: str, start: str | None, end: str | None) -> None:
-    """List the movies below ROOT (by default OOI's server), in order of time, one URL a line.
-
-    \b
-    Example:
-      camhd ls --start 2016-11-13 --end 2016-11-14
-    """  # noqa: D301 - click looks for the backspace itself
-    for url in open_archive(root).movies(start, end):
-        click.echo(url)
-
-
-@main.command(short_help="Write one frame as a picture.")
+@click.command
 @click.argument("url")
 @click.option("--at", type=float, help="Seconds from the start of the movie.")
 @click.option("--frame", type=int, help="Index of the frame, from 0; negative from the end.")
@@ -164,7 +108,7 @@ def _frame_at(reader: MovieReader, seconds: float) -> int:
     return int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
 
-@main.command(short_help="Write a sheet of thumbnails of a movie.")
+@click.command
 @click.argument("url")
 @click.option("--every", type=POSITIVE, default=30, show_default=True, help="Seconds from one to the next.")
 @click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
@@ -175,64 +119,10 @@ def sheet(url: str, every: float, columns: int, output: Path) -> None:
     click.echo(output)
 
 
-@main.command(short_help="Tell what reading frames would cost.")
+@click.command
 @click.argument("url")
 @click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Only every so many-th frame.")
 @click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
 def plan(url: str, every: int, megabits: float) -> None:
     """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone."""
     click.echo(open_movie(url)[::every].camhd.plan(megabits_per_second=megabits))
-
-
-@main.group()
-def cache() -> None:
-    """Look after the bytes that are kept on disk.
-
-    They lie in the folder CAMHD_CACHE_DIR (by default in your cache folder) and take CAMHD_CACHE_SIZE at most
-    (by default 10 GiB). It is safe to use these commands while other programs read movies.
-    """
-
-
-@cache.command("info", short_help="Print what is kept, and where.")
-def cache_info() -> None:
-    """Print where the cache lies, what it holds and what it may hold."""
-    held = CacheFolder().info()
-    click.echo(f"folder:    {held.path}")
-    click.echo(
-        f"holds:     {format_bytes(held.n_bytes)} of {held.n_files} files in {held.n_blocks} stretches"
-    )
-    click.echo(f"may hold:  {format_bytes(held.max_bytes)}")
-
-
-@cache.command("clear", short_help="Remove everything.")
-def cache_clear() -> None:
-    """Remove all that is kept. Programs that read movies go on, from the network."""
-    folder = CacheFolder()
-    n_bytes = folder.info().n_bytes
-    folder.clear()
-    click.echo(f"removed {format_bytes(n_bytes)}")
-
-
-@cache.command("verify", short_help="Check all that is kept.")
-def cache_verify() -> None:
-    """Read everything that is kept, and remove what is damaged (exit code 1 if there was such)."""
-    report = CacheFolder().verify()
-    click.echo(f"{report.n_blocks} stretches are right, {report.n_damaged} were damaged and are removed")
-    sys.exit(1 if report.n_damaged else 0)
-
-
-@cache.command("prune", short_help="Remove what was not used for long.")
-@click.argument("size", required=False)
-def cache_prune(size: str | None) -> None:
-    """Remove what was not used for longest, until SIZE ("2 GiB") or less is kept; by default the quota."""
-    folder = CacheFolder()
-    try:
-        max_bytes = None if size is None else parse_size(size)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    folder.prune(max_bytes)
-    click.echo(f"{format_bytes(folder.info().n_bytes)} are kept")
-
-
-if __name__ == "__main__":
-    main()
