@@ -31,6 +31,9 @@ $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
+# s3fs pins botocore to a narrow range: installed first, it spares pip a search of many minutes.
+$(VENV)/.test $(VENV)/.docs: | $(VENV)/.s3
+
 demo: $(VENV)/.core
 	@echo "== The main job: list, open lazily, slice, average, draw (takes about 20 seconds)"
 	@mkdir -p demo
