@@ -26,7 +26,7 @@ LAYERS = [
     {"figures", "encode", "viewer"},
     {"plotting"},
     {"synthetic"},
-    {"demo"},
+    {"demo", "server"},
     {"cli"},
 ]
 """Modules of one set do not know each other, only those of the sets above."""

@@ -1,0 +1,1 @@
+"""The web server: frames of an archive's movies as pictures, for programs and for people."""
