@@ -16,10 +16,10 @@ LAYERS = [
     {"lazyhttp"},
     {"rangecache"},
     {"source", "decode"},
-    {"partial", "views"},
+    {"partial", "rescue", "views"},
     {"frames"},
     {"series"},
-    {"stackarrays"},
+    {"opening", "stackarrays"},
     {"reader"},
     {"arrays", "archive"},
     {"timelapse", "pictures"},
@@ -34,11 +34,11 @@ LAYERS = [
 ALLOWED = {
     "av": {"decode", "encode", "synthetic"},
     "aiohttp": {"lazyhttp"},
-    "xarray": {"arrays", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
+    "xarray": {"arrays", "cli", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
     "click": {"cli"},
     "numba": {"fastpixels"},
-    "matplotlib": {"cli", "demo", "figures", "plotting"},
-    "PIL": {"encode", "viewer"},
+    "matplotlib": {"demo", "figures", "plotting"},
+    "PIL": {"cli", "encode", "viewer"},
     "ipywidgets": {"viewer"},
 }
 """The only modules that may import these libraries."""

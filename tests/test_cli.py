@@ -113,7 +113,7 @@ def test_a_protocol_that_nobody_knows_ends_in_one_line():
 
 
 def test_help_shows_examples_on_lines_of_their_own():
-    assert "\n  Example:\n    camhd info https://" in run("info", "--help").output
+    assert "\n  Examples:\n    camhd info https://" in run("info", "--help").output
 
 
 @pytest.mark.parametrize(

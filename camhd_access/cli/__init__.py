@@ -5,9 +5,12 @@ matplotlib nor a web server. `COMMANDS` is the list of them. A known error ends 
 """
 
 import sys
+import warnings
 from importlib import import_module
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from camhd_access._version import __version__
 from camhd_access.errors import CamhdError
@@ -16,14 +19,20 @@ __all__ = ["main"]
 
 COMMANDS = {
     "info": ("movies", "Print the facts of a movie."),
-    "frame": ("movies", "Write one frame as a picture."),
-    "sheet": ("movies", "Write a sheet of thumbnails of a movie."),
+    "frame": ("pictures", "Write one frame as a picture."),
+    "sheet": ("pictures", "Write a sheet of thumbnails of a movie."),
     "plan": ("movies", "Tell what reading frames would cost."),
     "ls": ("archives", "List the movies of an archive."),
+    "catalog": ("archives", "Crawl an archive, and keep what was found."),
+    "timelapse": ("timelapses", "Write a film of one frame of each movie."),
     "cache": ("caches", "Look after the bytes that are kept on disk."),
     "demo": ("demonstration", "Do the main job once, from list to figure."),
+    "completion": ("completions", "Print what teaches a shell to complete."),
 }
 """Each command's module in this package, and the line that tells what it does."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a program that the signal has ended (128 and its number)."""
 
 
 class _Commands(click.Group):
@@ -43,16 +52,44 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, by the table: click would import every one of them."""
+        commands = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _print_warning
+                return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read the output has enough; click ends without a word
+            raise
         except (CamhdError, OSError, ValueError, ImportError) as error:
             # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
-            click.echo(f"camhd: {type(error).__name__}: {error}", err=True)
+            _print_line(f"{type(error).__name__}: {error}")
             sys.exit(1)
+        except KeyboardInterrupt:
+            _print_line("interrupted")
+            sys.exit(INTERRUPTED)
+
+
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401 - where in the code it arose
+    _print_line(str(message))
+
+
+def _print_line(text: str) -> None:
+    """Print text as one line of standard error."""
+    click.echo("camhd: " + " ".join(line.strip() for line in text.splitlines()), err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="camhd")
 def main() -> None:
-    """Frames out of enormous ProRes movies on a plain web server, without downloading the movies."""
+    """Frames out of enormous ProRes movies on a plain web server, without downloading the movies.
+
+    The exit code is 0 when all went well, 1 after an error, 2 where arguments are wrong, 130 after Ctrl-C.
+    """

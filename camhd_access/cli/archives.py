@@ -1,22 +1,116 @@
-"""Commands about an archive: `ls`."""
+"""Commands about an archive: `ls`, `catalog`."""
+
+from pathlib import PurePath
+from typing import Any
 
 import click
+import numpy as np
+import pandas as pd
+from dask.utils import format_bytes
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
+from camhd_access.cli.options import AS_JSON, PATH_OR_URL
+from camhd_access.cli.printing import print_json, shows_progress
 
-__all__ = ["ls"]
+__all__ = ["catalog", "ls"]
+
+CATALOG_SUFFIXES = {".parquet", ".jsonl"}
 
 
 @click.command
-@click.argument("root", default=OOI_ARCHIVE)
+@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
 @click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
 @click.option("--end", help="Before this time.")
-def ls(root: str, start: str | None, end: str | None) -> None:
+@AS_JSON
+def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
     """List the movies below ROOT (by default OOI's server), in order of time, one URL a line.
 
     \b
-    Example:
+    Examples:
       camhd ls --start 2016-11-13 --end 2016-11-14
+      camhd ls --json /data/camhd | jq -r '.[].basename'
     """  # noqa: D301 - click looks for the backspace itself
-    for url in open_archive(root).movies(start, end):
-        click.echo(url)
+    movies = open_archive(root).catalog(start, end, progress=shows_progress())
+    if as_json:
+        times = movies["time_from_name"].to_numpy()
+        print_json(
+            [
+                {"basename": basename, "url": url, "time_from_name": time}
+                for basename, url, time in zip(movies.index, movies["url"], times, strict=True)
+            ]
+        )
+    else:
+        for url in movies["url"]:
+            click.echo(url)
+
+
+def _check_catalog_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not CATALOG_SUFFIXES & set(PurePath(value).suffixes):
+        raise click.BadParameter(f"'{value}': the name ends in .parquet, .jsonl or .jsonl.gz")
+    return value
+
+
+@click.command
+@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
+@click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
+@click.option("--end", help="Before this time.")
+@click.option("--index", is_flag=True, help="Read the index of each movie: frames, size, quality.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH_OR_URL,
+    callback=_check_catalog_name,
+    help="Path or URL that keeps the catalogue: .parquet, .jsonl or .jsonl.gz.",
+)
+@AS_JSON
+def catalog(
+    root: str, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
+) -> None:
+    """Crawl the archive below ROOT (by default OOI's server), keep its catalogue, and sum it up.
+
+    What the file at --output holds is not asked again, so that the same command brings it up to date, and
+    goes on where a crawl was interrupted. --index costs one request of 512 KiB for each movie that is new.
+
+    \b
+    Examples:
+      camhd catalog --start 2016-11-01 --end 2016-12-01
+      camhd catalog --index -o camhd.parquet
+    """  # noqa: D301 - click looks for the backspace itself
+    found = open_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
+    summary = _sum_up(found) | {"path": output}
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(summary)
+
+
+def _sum_up(catalog: pd.DataFrame) -> dict[str, Any]:
+    """What the rows have together; `quality` counts the movies of each, "unknown" those not looked at."""
+    times = catalog["start_time"].dropna().to_numpy()
+    quality = catalog["quality"].fillna("unknown").value_counts()
+    return {
+        "n_movies": len(catalog),
+        "first_start_time": times.min() if len(times) else None,
+        "last_start_time": times.max() if len(times) else None,
+        "file_size": int(catalog["file_size"].sum()),
+        "n_frames": int(catalog["n_frames"].sum()),
+        "quality": {str(name): int(number) for name, number in quality.items()},
+    }
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    click.echo(f"{summary['n_movies']:,} movies")
+    if summary["n_movies"]:
+        first, last = (
+            np.datetime_as_string(summary[name], "m").replace("T", " ")
+            for name in ("first_start_time", "last_start_time")
+        )
+        click.echo(f"  begun from {first} to {last} UTC")
+    if summary["file_size"]:
+        click.echo(f"  {format_bytes(summary['file_size'])} as far as sizes are known")
+    if summary["n_frames"]:
+        click.echo(f"  {summary['n_frames']:,} frames as far as indexes were read")
+    for name, number in summary["quality"].items():
+        click.echo(f"  {number:,} {'not looked at (--index does)' if name == 'unknown' else name}")
+    if summary["path"]:
+        click.echo(f"kept in {summary['path']}")

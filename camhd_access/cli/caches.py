@@ -1,10 +1,13 @@
 """The commands `cache …`: looking after the bytes that are kept on disk."""
 
 import sys
+from dataclasses import asdict
 
 import click
 from dask.utils import format_bytes
 
+from camhd_access.cli.options import AS_JSON
+from camhd_access.cli.printing import print_json
 from camhd_access.rangecache import CacheFolder, parse_size
 
 __all__ = ["cache"]
@@ -16,13 +19,22 @@ def cache() -> None:
 
     They lie in the folder CAMHD_CACHE_DIR (by default in your cache folder) and take CAMHD_CACHE_SIZE at most
     (by default 10 GiB). It is safe to use these commands while other programs read movies.
-    """
+
+    \b
+    Examples:
+      camhd cache info
+      camhd cache prune "2 GiB"
+    """  # noqa: D301 - click looks for the backspace itself
 
 
 @cache.command("info", short_help="Print what is kept, and where.")
-def cache_info() -> None:
+@AS_JSON
+def cache_info(*, as_json: bool) -> None:
     """Print where the cache lies, what it holds and what it may hold."""
     held = CacheFolder().info()
+    if as_json:
+        print_json(asdict(held))
+        return
     click.echo(f"folder:    {held.path}")
     click.echo(
         f"holds:     {format_bytes(held.n_bytes)} of {held.n_files} files in {held.n_blocks} stretches"
@@ -40,10 +52,14 @@ def cache_clear() -> None:
 
 
 @cache.command("verify", short_help="Check all that is kept.")
-def cache_verify() -> None:
+@AS_JSON
+def cache_verify(*, as_json: bool) -> None:
     """Read everything that is kept, and remove what is damaged (exit code 1 if there was such)."""
     report = CacheFolder().verify()
-    click.echo(f"{report.n_blocks} stretches are right, {report.n_damaged} were damaged and are removed")
+    if as_json:
+        print_json(asdict(report))
+    else:
+        click.echo(f"{report.n_blocks} stretches are right, {report.n_damaged} were damaged and are removed")
     sys.exit(1 if report.n_damaged else 0)
 
 

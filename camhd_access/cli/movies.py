@@ -1,64 +1,102 @@
-"""Commands about one movie: `info`, `frame`, `sheet`, `plan`."""
+"""Commands about one movie that print: `info`, `plan`."""
 
-from pathlib import Path
+from dataclasses import asdict
+from typing import Any
 
 import click
 import numpy as np
-from matplotlib.image import imsave
 
 from camhd_access import plotting  # noqa: F401 - registers the accessor
 from camhd_access.arrays import CODECS, open_movie
-from camhd_access.cli.options import AT_LEAST_ONE, PICTURE, POSITIVE
+from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, POSITIVE, REDUCE, Crop
+from camhd_access.cli.printing import print_json
 from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.reader import MovieReader
 from camhd_access.source import open_source
 
-__all__ = ["frame", "info", "plan", "sheet"]
+__all__ = ["info", "plan"]
+
+SOURCES = {
+    "mvhd": "by the movie's own header",
+    "name": "by its name",
+    "unknown": "neither name nor header tells",
+}
 
 
 @click.command
-@click.argument("url")
+@click.argument("url", type=PATH_OR_URL)
 @click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
-def info(url: str, *, stats: bool) -> None:
+@AS_JSON
+def info(url: str, *, stats: bool, as_json: bool) -> None:
     """Print the facts of the movie at URL: what it is, when it began, how large its frames are.
 
     URL is anything that fsspec opens, a local path included. Costs two requests, for the index and for
     the header of the first frame.
 
     \b
-    Example:
+    Examples:
       camhd info https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13/CAMHDA301-20161113T000000Z.mov
+      camhd info --json CAMHDA301-20161113T000000Z.mov | jq .n_frames
     """  # noqa: D301 - click looks for the backspace itself
-    reader = MovieReader(url)
-    index, start = reader.index, reader.start
-    rate = index.timescale / float(np.median(index.duration))
-    begins = "unknown" if start.time is None else f"{np.datetime_as_string(start.time, 'ms')} UTC"
-    source = {
-        "mvhd": "by the movie's own header",
-        "name": "by its name",
-        "unknown": "neither name nor header tells",
-    }
-    apart = start.disagreement_seconds
-    facts = {
-        "movie": reader.urlpath,
-        "codec": f"{CODECS[index.codec]} ({index.codec})",
-        "picture": f"{index.width}x{index.height}, {'interlaced' if reader.interlaced else 'progressive'}",
-        "frames": f"{reader.n_frames:,} at {rate:.5g} a second",
-        "duration": f"{reader.duration:.3f} s",
-        "begins": f"{begins} ({source[start.source]})",
-        "name says": None if apart is None else f"{abs(apart):.0f} s {'earlier' if apart > 0 else 'later'}",
-        "file": f"{reader.file_size:,} bytes",
-        "a frame": f"{index.size.mean():,.0f} bytes (from {index.size.min():,} to {index.size.max():,})",
-        "hidden": f"{index.hidden.sum():,} frames are not shown by players" if index.hidden.any() else None,
-    }
-    for name, fact in facts.items():
-        if fact is not None:
-            click.echo(f"{name + ':':<11}{fact}")
+    facts = _read_facts(MovieReader(url))
+    if as_json:
+        print_json(facts)
+    else:
+        _print_facts(facts)
     if stats:
-        _echo_stats(url)
+        _print_stats(url)
 
 
-def _echo_stats(url: str) -> None:
+def _read_facts(reader: MovieReader) -> dict[str, Any]:
+    """What is known of the movie, by the names that a catalogue has for it where it has one."""
+    index, start = reader.index, reader.start
+    return {
+        "url": reader.urlpath,
+        "start_time": start.time,
+        "start_source": start.source,
+        "start_disagreement": start.disagreement_seconds,
+        "file_size": reader.file_size,
+        "n_frames": reader.n_frames,
+        "n_hidden_frames": index.hidden.sum(),
+        "frames_per_second": index.timescale / float(np.median(index.duration)),
+        "duration": reader.duration,
+        "codec": index.codec,
+        "width": index.width,
+        "height": index.height,
+        "interlaced": reader.interlaced,
+        "bytes_per_frame": index.size.mean(),
+        "smallest_frame": index.size.min(),
+        "largest_frame": index.size.max(),
+    }
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
+    begins = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
+    scan = "interlaced" if facts["interlaced"] else "progressive"
+    lines = {
+        "movie": facts["url"],
+        "codec": f"{CODECS[codec]} ({codec})",
+        "picture": f"{facts['width']}x{facts['height']}, {scan}",
+        "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} a second",
+        "duration": f"{facts['duration']:.3f} s",
+        "begins": f"{begins} ({SOURCES[facts['start_source']]})",
+        "name says": None if apart is None else f"{abs(apart):.0f} s {'earlier' if apart > 0 else 'later'}",
+        "file": f"{facts['file_size']:,} bytes",
+        "a frame": (
+            f"{facts['bytes_per_frame']:,.0f} bytes "
+            f"(from {facts['smallest_frame']:,} to {facts['largest_frame']:,})"
+        ),
+        "hidden": f"{facts['n_hidden_frames']:,} frames are not shown by players"
+        if facts["n_hidden_frames"]
+        else None,
+    }
+    for name, line in lines.items():
+        if line is not None:
+            click.echo(f"{name + ':':<11}{line}")
+
+
+def _print_stats(url: str) -> None:
     """Tell what this process has transferred through the filesystem that `url` lies on."""
     filesystem = open_source(url).filesystem
     if isinstance(filesystem, RangeCacheFileSystem):
@@ -79,50 +117,30 @@ def _echo_stats(url: str) -> None:
 
 
 @click.command
-@click.argument("url")
-@click.option("--at", type=float, help="Seconds from the start of the movie.")
-@click.option("--frame", type=int, help="Index of the frame, from 0; negative from the end.")
-@click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="PNG to write.")
-def frame(url: str, at: float | None, frame: int | None, output: Path) -> None:
-    """Write one frame of the movie at URL, pixel by pixel.
+@click.argument("url", type=PATH_OR_URL)
+@click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Only every so many-th frame.")
+@CROP
+@REDUCE
+@click.option("--fields", is_flag=True, help="Single fields instead of frames, of an interlaced movie.")
+@click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
+@AS_JSON
+def plan(
+    url: str, every: int, crop: Crop | None, reduce: int, *, fields: bool, megabits: float, as_json: bool
+) -> None:
+    """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone.
+
+    Of a distant movie, a crop of few lines is fetched by parts of each frame; what it costs is an estimate.
 
     \b
-    Example:
-      camhd frame --at 240 -o vent.png CAMHDA301-20161113T000000Z.mov
+    Examples:
+      camhd plan --every 30 --megabits 1000 CAMHDA301-20161113T000000Z.mov
+      camhd plan --crop 448,28,1024,1024 CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
-    if frame is not None and at is None:
-        reader, index = MovieReader(url), frame
-    elif at is not None and frame is None:
-        reader = MovieReader(url)
-        index = _frame_at(reader, at)
+    size = MovieReader(url).shape[1:]
+    part = crop.slices(size, reduce=reduce, fields=fields) if crop else {}
+    movie = open_movie(url, frames=slice(None, None, every), reduce=reduce, fields=fields).isel(part)
+    estimate = movie.camhd.plan(megabits_per_second=megabits)
+    if as_json:
+        print_json(asdict(estimate))
     else:
-        raise click.UsageError("name the frame by --at or by --frame")
-    imsave(output, reader.read([index])[0], format="png")
-    click.echo(f"{output}: frame {index} of {reader.n_frames}")
-
-
-def _frame_at(reader: MovieReader, seconds: float) -> int:
-    """The frame that is nearest to a time from the start of the movie."""
-    if not 0 <= seconds <= reader.duration:
-        raise click.BadParameter(f"{seconds} s is not within the movie, which lasts {reader.duration:.3f} s")
-    return int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
-
-
-@click.command
-@click.argument("url")
-@click.option("--every", type=POSITIVE, default=30, show_default=True, help="Seconds from one to the next.")
-@click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
-@click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="PNG to write.")
-def sheet(url: str, every: float, columns: int, output: Path) -> None:
-    """Write thumbnails of the movie at URL, with their times, as one picture."""
-    open_movie(url).camhd.contact_sheet(step=every, columns=columns).savefig(output, dpi=110, format="png")
-    click.echo(output)
-
-
-@click.command
-@click.argument("url")
-@click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Only every so many-th frame.")
-@click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
-def plan(url: str, every: int, megabits: float) -> None:
-    """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone."""
-    click.echo(open_movie(url)[::every].camhd.plan(megabits_per_second=megabits))
+        click.echo(estimate)

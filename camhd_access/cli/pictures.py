@@ -1,0 +1,114 @@
+"""Commands that write pictures of one movie: `frame`, `sheet`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from camhd_access import plotting  # noqa: F401 - registers the accessor
+from camhd_access.arrays import open_movie
+from camhd_access.cli.options import (
+    AS_JSON,
+    AT_LEAST_ONE,
+    CROP,
+    NOT_NEGATIVE,
+    PATH_OR_URL,
+    PICTURE,
+    POSITIVE,
+    REDUCE,
+    Crop,
+    check_moment,
+)
+from camhd_access.cli.printing import print_json
+from camhd_access.reader import MovieReader
+
+__all__ = ["frame", "sheet"]
+
+JPEG_QUALITY = 95
+
+DOTS_PER_INCH = 110
+
+
+@click.command
+@click.argument("url", type=PATH_OR_URL)
+@click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of the movie.")
+@click.option("--frame", type=int, help="Index of the frame, from 0; negative from the end.")
+@CROP
+@REDUCE
+@click.option(
+    "--pix-fmt",
+    type=click.Choice(["rgb24", "gray", "gray16le", "gray10le"]),
+    default="rgb24",
+    show_default=True,
+    help="gray: luma. gray16le: luma in 16 bits. gray10le: luma exactly as coded, black 64, white 940.",
+)
+@click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="File to write.")
+@AS_JSON
+def frame(
+    *,
+    url: str,
+    at: float | None,
+    frame: int | None,
+    crop: Crop | None,
+    reduce: int,
+    pix_fmt: str,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write one frame of the movie at URL, pixel by pixel, as PNG, TIFF or JPEG.
+
+    \b
+    Examples:
+      camhd frame --at 240 -o vent.png CAMHDA301-20161113T000000Z.mov
+      camhd frame --frame 7200 --crop 448,28,1024,1024 -o vent.jpg CAMHDA301-20161113T000000Z.mov
+      camhd frame --frame 7200 --pix-fmt gray10le -o luma.tif CAMHDA301-20161113T000000Z.mov
+    """  # noqa: D301 - click looks for the backspace itself
+    check_moment(at, frame)
+    if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
+        raise click.UsageError(f"JPEG has 8 bits a pixel, not those of {pix_fmt}: write PNG or TIFF")
+    reader = MovieReader(url)
+    position = _find_frame(reader, at=at, frame=frame)
+    part = crop.slices(reader.shape[1:], reduce=reduce) if crop else {}
+    pixels = reader.read(position, y=part.get("y"), x=part.get("x"), pix_fmt=pix_fmt, reduce=reduce)[0]
+    Image.fromarray(pixels).save(output, quality=JPEG_QUALITY)
+    if as_json:
+        height, width, *_ = pixels.shape
+        time = None if reader.start_time is None else reader.times()[position]
+        facts = {"path": output, "url": url, "frame": position, "time": time}
+        print_json(facts | {"width": width, "height": height})
+    else:
+        click.echo(f"{output}: frame {position} of {reader.n_frames}")
+
+
+def _find_frame(reader: MovieReader, *, at: float | None, frame: int | None) -> int:
+    """Index of the frame; of a time, of the one that is nearest to it."""
+    if frame is not None:
+        return int(reader.stack(frame).frames[0])
+    if at is None or at > reader.duration:
+        raise click.BadParameter(f"{at} s is not within the movie, which lasts {reader.duration:.3f} s")
+    return int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - at).argmin())
+
+
+@click.command
+@click.argument("url", type=PATH_OR_URL)
+@click.option("--every", type=POSITIVE, default=30, show_default=True, help="Seconds from one to the next.")
+@click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
+@CROP
+@click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
+@AS_JSON
+def sheet(url: str, every: float, columns: int, crop: Crop | None, output: Path, *, as_json: bool) -> None:
+    """Write thumbnails of the movie at URL, with their times, as one picture: PNG, TIFF or JPEG.
+
+    \b
+    Example:
+      camhd sheet --every 10 --columns 8 -o sheet.png CAMHDA301-20161113T000000Z.mov
+    """  # noqa: D301 - click looks for the backspace itself
+    movie = open_movie(url)
+    part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
+    figure = movie.isel(part).camhd.contact_sheet(step=every, columns=columns)
+    figure.savefig(output, dpi=DOTS_PER_INCH)
+    if as_json:
+        print_json({"path": output, "url": url, "n_frames": len(figure.axes)})
+    else:
+        click.echo(output)

@@ -1,0 +1,140 @@
+"""The command `timelapse`: one picture of each movie of an archive, as a film or a sheet."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+import xarray as xr
+
+from camhd_access import plotting  # noqa: F401 - registers the accessor
+from camhd_access.archive import OOI_ARCHIVE, open_archive
+from camhd_access.cli.options import (
+    AS_JSON,
+    AT_LEAST_ONE,
+    CROP,
+    NOT_NEGATIVE,
+    PATH_OR_URL,
+    POSITIVE,
+    REDUCE,
+    Crop,
+    OutputFile,
+    check_moment,
+)
+from camhd_access.cli.printing import print_json, shows_progress
+from camhd_access.errors import CamhdError
+from camhd_access.timelapse import open_timelapse
+
+__all__ = ["timelapse"]
+
+FILMS = (".mp4", ".gif", ".webp")
+SHEET = ".png"
+SHEET_COLUMNS = 6
+DOTS_PER_INCH = 110
+
+
+@click.command
+@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
+@click.option("--start", required=True, help="From this time on (UTC), by the times in the movies' names.")
+@click.option("--end", required=True, help="Before this time.")
+@click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of each movie.")
+@click.option("--frame", type=int, help="Index of the frame in each movie, from 0; negative from the end.")
+@CROP
+@REDUCE
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="skip: leave out movies that cannot be read or have no such frame, and damaged frames.",
+)
+@click.option("--fps", type=POSITIVE, help="Frames a second of a film.  [default: 10]")
+@click.option(
+    "--columns", type=AT_LEAST_ONE, help=f"Pictures in a row of a sheet.  [default: {SHEET_COLUMNS}]"
+)
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(*FILMS, SHEET),
+    default="timelapse.mp4",
+    show_default=True,
+    help="A film (.mp4, .gif, .webp) or a sheet (.png).",
+)
+@AS_JSON
+def timelapse(
+    *,
+    root: str,
+    start: str,
+    end: str,
+    at: float | None,
+    frame: int | None,
+    crop: Crop | None,
+    reduce: int,
+    on_error: Literal["stop", "skip"],
+    fps: float | None,
+    columns: int | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write one picture of each movie below ROOT (by default OOI's server) as a film or a sheet.
+
+    Each movie costs two requests, for its index and for the frame.
+
+    \b
+    Examples:
+      camhd timelapse --start 2016-11-01 --end 2016-12-01 --at 240 --reduce 8 -o november.mp4
+      camhd timelapse --start 2016-11-13 --end 2016-11-14 --frame 7200 -o day.png /data/camhd
+    """  # noqa: D301 - click looks for the backspace itself
+    check_moment(at, frame)
+    is_sheet = output.suffix.lower() == SHEET
+    if (fps if is_sheet else columns) is not None:
+        raise click.UsageError("--fps is for films, --columns for sheets")
+    urls = list(open_archive(root).catalog(start, end, progress=shows_progress())["url"])
+    if not urls:
+        raise ValueError(f"no movies below {root} from {start} to {end}")
+    pictures = _open(urls, skips=on_error == "skip", at=at, frame=frame, reduce=reduce)
+    if crop:
+        size = pictures.sizes["y"] * reduce, pictures.sizes["x"] * reduce
+        pictures = pictures.isel(crop.slices(size, reduce=reduce))
+    if is_sheet:
+        pictures.camhd.contact_sheet(columns=columns or SHEET_COLUMNS).savefig(output, dpi=DOTS_PER_INCH)
+    else:
+        pictures.camhd.animate(output, fps=fps, progress=shows_progress())
+    _report(pictures, output, n_movies=len(urls), as_json=as_json)
+
+
+def _open(urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int) -> xr.DataArray:
+    """The pictures, unread; where trouble is skipped, those that are whole."""
+    progress = shows_progress()
+    if skips:
+        return _without_damage(
+            open_timelapse(
+                urls, at=at, frame=frame, reduce=reduce, errors="mask", unreadable="skip", progress=progress
+            )
+        )
+    try:
+        return open_timelapse(urls, at=at, frame=frame, reduce=reduce, progress=progress)
+    except (CamhdError, FileNotFoundError) as error:
+        hint = "--on-error skip"  # what Python calls unreadable='skip'
+        raise type(error)(str(error).replace("unreadable='skip'", hint)) from error
+
+
+def _without_damage(pictures: xr.DataArray) -> xr.DataArray:
+    """The pictures that are whole, to be decoded once more when shown; a line tells of each of the others."""
+    damaged = pictures["damaged"].to_numpy()
+    if damaged.all():
+        raise ValueError("every one of the frames is damaged")
+    for movie in pictures["movie"].to_numpy()[damaged]:
+        click.echo(f"camhd: the frame of {movie} is damaged, and left out", err=True)
+    return pictures.drop_vars("damaged").isel(time=~damaged)
+
+
+def _report(pictures: xr.DataArray, output: Path, *, n_movies: int, as_json: bool) -> None:
+    if not as_json:
+        click.echo(f"{output}: {pictures.sizes['time']} pictures of {n_movies} movies")
+        return
+    columns = (pictures[name].to_numpy() for name in ("movie", "frame", "time"))
+    shown = [
+        {"movie": str(movie), "frame": frame, "time": time}
+        for movie, frame, time in zip(*columns, strict=True)
+    ]
+    print_json({"path": output, "n_movies": n_movies, "pictures": shown})
