@@ -233,7 +233,8 @@ class FrameStack:
         if not (n and self.source.is_far and self.view.shows_parts):
             return None
         mean_size = int(self.sample_size.mean())
-        spans = self.source.plan(self._layout.expect(mean_size, self.window[0], self._field(0)))
+        ranges = self._layout.expect(mean_size, self.window[0], self._field(0))
+        spans = self.source.plan(ranges, n_times=n)
         n_requests, n_bytes = (n * count for count in _count(spans))
         whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges)))
         is_cheaper = self.source.estimate_cost(n_requests + n, n_bytes) < whole_cost
@@ -263,7 +264,7 @@ class FrameStack:
 
     def _iter_parts(self) -> Generator[Coded, None, None]:
         walks = ((int(self.sample_offset[i]), self._walk_parts(i)) for i in range(len(self.frames)))
-        for position, future in enumerate(self.source.answer(walks)):
+        for position, future in enumerate(self.source.answer(walks, n_walks=len(self.frames))):
             yield position, future.result
 
     def _walk_parts(self, position: int) -> Walk[CodedWindow]:

@@ -42,6 +42,9 @@ MAX_BYTES_AHEAD = 48 * 1024 * 1024
 MAX_WALKS_AHEAD = 16
 """Samples of which parts are under way or waiting for their reader."""
 
+MANY_REQUESTS = 16
+"""So many go out at once (lazyhttp's `max_concurrency`): up to there one more costs no time."""
+
 N_FILE_THREADS = 2
 """Reads at once from a filesystem that blocks, such as a disk."""
 
@@ -82,9 +85,10 @@ class ByteSource:
         data: bytes = self.filesystem.cat_file(self.path, wanted.start, wanted.stop, **self._options)
         return data
 
-    def plan(self, ranges: Sequence[ByteRange]) -> list[Span]:
-        """The spans in which `fetch` brings these ranges."""
-        return plan_spans(ranges, max_gap_bytes=self.request_worth_bytes, max_span_bytes=MAX_SPAN_BYTES)
+    def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
+        """The spans in which these ranges are fetched, as one of `n_times` such sets."""
+        gap = self.request_worth_bytes(n_times * len(ranges))
+        return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
 
     def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
         """The spans that cover `ranges`, in file order, with their bytes; the next ones are then under way.
@@ -103,22 +107,26 @@ class ByteSource:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
                 yield span, future.result()
 
-    @property
-    def request_worth_bytes(self) -> int:
-        """Bytes that are read rather than spend another request; more over a link that is long and fast."""
+    def request_worth_bytes(self, n_requests: int) -> int:
+        """Bytes that are read rather than spend one more request than so many.
+
+        More over a link that is long and fast, where requests have to wait for each other.
+        """
+        if n_requests <= MANY_REQUESTS:
+            return MIN_GAP_BYTES
         worth = getattr(self.filesystem, "request_worth_bytes", None)
         return min(MAX_GAP_BYTES, max(MIN_GAP_BYTES, int(worth(self.path)) if worth else 0))
 
     def estimate_cost(self, n_requests: int, n_bytes: int) -> int:
         """What fetching costs, in bytes: a request is worth what is read rather than asked around."""
-        return n_requests * self.request_worth_bytes + n_bytes
+        return n_requests * self.request_worth_bytes(n_requests) + n_bytes
 
     @property
     def is_far(self) -> bool:
         """Whether parts of a sample are worth asking for: not from a disk, nor from memory."""
         return bool(self.filesystem.async_impl)
 
-    def answer(self, walks: Iterable[tuple[int, Walk[T]]]) -> Iterator[Future[T]]:
+    def answer(self, walks: Iterable[tuple[int, Walk[T]]], *, n_walks: int) -> Iterator[Future[T]]:
         """What each walk returns, in their order, once it is there; the next ones are then under way.
 
         Parameters
@@ -126,6 +134,8 @@ class ByteSource:
         walks
             Where the sample starts in the file, and a walk (see `prores.slices`) through it. They are taken
             from the iterable as their turn comes.
+        n_walks
+            How many there are.
 
         Notes
         -----
@@ -133,26 +143,25 @@ class ByteSource:
         """
 
         def start(placed: tuple[int, Walk[T]]) -> Future[T]:
-            return asyncio.run_coroutine_threadsafe(self._answer(*placed), self.filesystem.loop)
+            return asyncio.run_coroutine_threadsafe(self._answer(*placed, n_walks), self.filesystem.loop)
 
         for _, future in _run_ahead(walks, start, cost=_one, limit=MAX_WALKS_AHEAD):
             wait([future])
             yield future
 
-    async def _answer(self, offset: int, walk: Walk[T]) -> T:
+    async def _answer(self, offset: int, walk: Walk[T], n_walks: int) -> T:
         try:
             ranges = next(walk)
             while True:
-                ranges = walk.send(
-                    await self._read_ranges([ByteRange(offset + a, offset + b) for a, b in ranges])
-                )
+                placed = [ByteRange(offset + a, offset + b) for a, b in ranges]
+                ranges = walk.send(await self._read_ranges(placed, n_walks))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    async def _read_ranges(self, ranges: Sequence[ByteRange]) -> list[ByteData]:
+    async def _read_ranges(self, ranges: Sequence[ByteRange], n_walks: int) -> list[ByteData]:
         """The bytes of ranges that are near each other, by as few requests as `plan` makes of them."""
-        spans = self.plan(ranges)
+        spans = self.plan(ranges, n_times=n_walks)
         starts, stops = [span.start for span in spans], [span.stop for span in spans]
         answers = await self.filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
             [self.path] * len(spans), starts, stops, on_error="return", **self._options

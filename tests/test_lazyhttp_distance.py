@@ -4,7 +4,7 @@ import pytest
 from yarl import URL
 
 from camhd_access.lazyhttp import LazyHTTPFileSystem
-from camhd_access.lazyhttp.connections import _Meter
+from camhd_access.lazyhttp.connections import _Link
 from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.ranges import ByteRange
 from camhd_access.source import ByteSource
@@ -108,34 +108,39 @@ def test_loopback_is_not_distant(origin, url):
     assert origin.n_connections == 1
 
 
-def test_a_request_is_worth_what_the_link_brings_meanwhile(origin, url):
+def test_a_request_is_worth_what_its_slot_brings_meanwhile(origin, url):
     fs = far()
     assert fs.request_worth_bytes(url) == 0  # nothing was seen yet
     fs.cat_file(url, 0, MIB)
     (connections,) = fs._client._connections.values()
     host = URL(url).origin()
     assert 0 <= connections._connector.round_trip_seconds[host] < 1  # as the kernel tells it
+    source = ByteSource(RangeCacheFileSystem(fs=fs, skip_instance_cache=True), url)
+    many = 1000
+
+    def see(n_bytes, seconds):
+        for _ in range(1000):  # what was seen before fades
+            connections.weigh(host, n_bytes, seconds)
+
     connections._connector.round_trip_seconds[host] = 0.05
-    connections._meters[host].bytes_per_second = 125e6
+    see(650_000, 0.05 + 16 * 650_000 / 125e6)  # whole frames over 1 Gbit/s, sixteen at once
     assert fs.request_worth_bytes(url) == pytest.approx(0.05 * 125e6 / 16)
-    behind = RangeCacheFileSystem(fs=fs, skip_instance_cache=True)
-    source = ByteSource(behind, url)
-    assert source.request_worth_bytes == 390_625
-    assert len(source.plan([ByteRange(0, 1000), ByteRange(390_000, 391_000)])) == 1
-    assert len(source.plan([ByteRange(0, 1000), ByteRange(400_000, 401_000)])) == 2
-    connections._meters[host].bytes_per_second = 0
-    assert source.request_worth_bytes == 64 * 1024
-    connections._meters[host].bytes_per_second = 1e12
-    assert source.request_worth_bytes == MIB
+    assert source.request_worth_bytes(many) == pytest.approx(390_625, abs=1)
+    assert len(source.plan([ByteRange(0, 1000), ByteRange(390_000, 391_000)], n_times=many)) == 1
+    assert len(source.plan([ByteRange(0, 1000), ByteRange(400_000, 401_000)], n_times=many)) == 2
+    assert len(source.plan([ByteRange(0, 1000), ByteRange(390_000, 391_000)])) == 2  # both go out at once
+    see(50_000, 0.05 + 16 * 50_000 / 12.5e6)  # parts of frames over 100 Mbit/s
+    assert source.request_worth_bytes(many) == 64 * 1024
+    see(50_000, 0.05 + 0.001)  # the same over a link that does not notice them
+    assert source.request_worth_bytes(many) == MIB
+    see(50_000, 0.04)  # as fast as can be
+    assert source.request_worth_bytes(many) == MIB
 
 
-def test_rates_are_taken_over_a_while(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("camhd_access.lazyhttp.connections.time.monotonic", lambda: now[0])
-    meter = _Meter()
-    for _ in range(50):  # 1 MiB in bursts every 20 ms, then a pause
-        meter.add(MIB)
-        now[0] += 0.02
-    now[0] += 60
-    meter.add(MIB)
-    assert meter.bytes_per_second == pytest.approx(50 * MIB, rel=0.25)
+def test_what_a_request_is_worth_follows_the_link():
+    link = _Link()
+    assert link.bytes_in(0.05) == 0
+    for rate in (1e6, 100e6, 1e6):
+        for _ in range(10 * 64):
+            link.weigh(rate / 10, 0.1)
+        assert link.bytes_in(0.05) == pytest.approx(rate * 0.05, rel=0.2)

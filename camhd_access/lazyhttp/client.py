@@ -367,6 +367,8 @@ class Client:
                     asked = headers.get("Range", "")
                     logger.debug("%s %s %s: %d", method, readable_url(str(target)), asked, response.status)
                     yield response
+                if response.status == 206:
+                    connections.weigh(target, response.content_length or 0, time.monotonic() - begin)
             except RemoteFileError:
                 raise
             except aiohttp.ClientSSLError as error:

@@ -24,7 +24,7 @@ from camhd_access.lazyhttp.connector import Connector
 __all__ = ["Connections", "TransferStats"]
 
 _READ_BUFFER_BYTES = 1 << 20
-_METER_SECONDS = 0.5
+_MEMORY = 0.5 ** (1 / 64)  # half of what is known of a link is of the last 64 requests
 
 REST_SECONDS = 1.0
 """After a pause of a retransmission time-out a server begins slowly again (RFC 5681, section 4.1)."""
@@ -60,27 +60,29 @@ class TransferStats:
         )
 
 
-class _Meter:
-    """The highest rate at which bytes came over one link, taken over half a second or more."""
+class _Link:
+    """What the bytes of one host's answers take, beside the round trip that any request takes."""
 
     def __init__(self) -> None:
-        self.bytes_per_second = 0.0
-        self._n_bytes = 0
-        self._begin = self._last = 0.0
+        self._n_bytes = self._seconds = 0.0
+        self._last = -REST_SECONDS
 
     def has_rested(self) -> bool:
         """Whether nothing has come for so long that the server's windows are small again."""
         return time.monotonic() - self._last >= REST_SECONDS
 
-    def add(self, n_bytes: int) -> None:
-        """Count bytes that have just come."""
-        self._last = now = time.monotonic()
-        seconds = now - self._begin
-        if seconds < _METER_SECONDS:
-            self._n_bytes += n_bytes
-            return
-        self.bytes_per_second = max(self.bytes_per_second, self._n_bytes / seconds)
-        self._n_bytes, self._begin = 0, now
+    def touch(self) -> None:
+        """Note that something has just come."""
+        self._last = time.monotonic()
+
+    def weigh(self, n_bytes: int, seconds: float) -> None:
+        """Count an answer that took `seconds` longer than a round trip; what came long before fades."""
+        self._n_bytes = _MEMORY * self._n_bytes + n_bytes
+        self._seconds = _MEMORY * self._seconds + max(0.0, seconds)
+
+    def bytes_in(self, seconds: float) -> float:
+        """Bytes that one request would bring in so much time, while others are under way as they are now."""
+        return seconds * self._n_bytes / self._seconds if self._seconds else 0.0
 
 
 class Connections:
@@ -122,8 +124,7 @@ class Connections:
         self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(max_concurrency)
         )
-        self._meters: defaultdict[URL, _Meter] = defaultdict(_Meter)
-        self._max_concurrency = max_concurrency
+        self._links: defaultdict[URL, _Link] = defaultdict(_Link)
         self._n_fetching: defaultdict[URL, int] = defaultdict(int)
 
     def slot(self, url: URL) -> asyncio.Semaphore:
@@ -141,20 +142,24 @@ class Connections:
         is_alone = not self._n_fetching[origin]
         self._n_fetching[origin] += 1
         try:
-            yield is_alone and self._connector.is_long(origin) and self._meters[origin].has_rested()
+            yield is_alone and self._connector.is_long(origin) and self._links[origin].has_rested()
         finally:
             self._n_fetching[origin] -= 1
 
     def receive(self, url: URL, n_bytes: int) -> None:
         """Count bytes of a body that have just come."""
         self.bytes += n_bytes
-        self._meters[url.origin()].add(n_bytes)
+        self._links[url.origin()].touch()
+
+    def weigh(self, url: URL, n_bytes: int, seconds: float) -> None:
+        """Learn from an answer of `n_bytes` that occupied one of the host's slots for so long."""
+        origin = url.origin()
+        self._links[origin].weigh(n_bytes, seconds - self._connector.round_trip_seconds.get(origin, 0.0))
 
     def request_worth_bytes(self, url: URL) -> float:
-        """Bytes that the link could bring in the time that a request occupies one of the host's slots."""
+        """Bytes that a slot of the host could bring in the round trip that a further request occupies it."""
         origin = url.origin()
-        round_trip_seconds = self._connector.round_trip_seconds.get(origin, 0.0)
-        return round_trip_seconds * self._meters[origin].bytes_per_second / self._max_concurrency
+        return self._links[origin].bytes_in(self._connector.round_trip_seconds.get(origin, 0.0))
 
     @property
     def stats(self) -> TransferStats:
