@@ -1,5 +1,7 @@
 """Frames out of enormous movies on a plain web server, without downloading the movies."""
 
+from typing import TYPE_CHECKING, Any
+
 from camhd_access._version import __version__
 from camhd_access.archive import (
     OOI_ARCHIVE,
@@ -33,6 +35,11 @@ from camhd_access.quicktime import MovieIndex
 from camhd_access.reader import MovieReader, ReadPlan
 from camhd_access.timelapse import open_timelapse
 
+if TYPE_CHECKING:
+    from camhd_access.zarr_store import MovieStore as MovieStore
+    from camhd_access.zarr_store import write_references as write_references
+    from camhd_access.zarr_store import write_samples as write_samples
+
 __all__ = [
     "OOI_ARCHIVE",
     "Archive",
@@ -65,3 +72,18 @@ __all__ = [
     "read_regions",
     "write_catalog",
 ]
+
+_OF_ZARR = ("MovieStore", "write_references", "write_samples")
+"""Names of the extra `zarr`, imported when they are asked for; not by a star, which shall not need it."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any module
+    if name in _OF_ZARR:
+        from camhd_access import zarr_store  # noqa: PLC0415 - an optional extra
+
+        return getattr(zarr_store, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OF_ZARR})

@@ -22,7 +22,7 @@ LAYERS = [
     {"opening", "stackarrays"},
     {"reader"},
     {"arrays", "archive"},
-    {"timelapse", "pictures"},
+    {"timelapse", "pictures", "zarr_store"},
     {"figures", "encode", "viewer"},
     {"plotting"},
     {"synthetic"},
@@ -34,12 +34,24 @@ LAYERS = [
 ALLOWED = {
     "av": {"decode", "encode", "synthetic"},
     "aiohttp": {"lazyhttp"},
-    "xarray": {"arrays", "cli", "demo", "encode", "figures", "pictures", "plotting", "timelapse", "viewer"},
+    "xarray": {
+        "arrays",
+        "cli",
+        "demo",
+        "encode",
+        "figures",
+        "pictures",
+        "plotting",
+        "timelapse",
+        "viewer",
+        "zarr_store",
+    },
     "click": {"cli"},
     "numba": {"fastpixels"},
     "matplotlib": {"demo", "figures", "plotting"},
     "PIL": {"cli", "encode", "viewer"},
     "ipywidgets": {"viewer"},
+    "zarr": {"zarr_store"},
 }
 """The only modules that may import these libraries."""
 

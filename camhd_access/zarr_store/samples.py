@@ -1,0 +1,102 @@
+"""Samples copied into a Zarr store: frames kept without loss, at the size they have in the movie.
+
+What comes in: a reader and the frames to keep. What goes out: a hierarchy (see `hierarchy`) on any store,
+with the samples as they lie in the movie. They are written while the next ones are fetched, the group's
+metadata last: what was cut off is an empty group, never a movie with holes.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeAlias
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import StorePath
+
+from camhd_access.frames import FrameStack
+from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.zarr_store.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
+
+__all__ = ["write_samples"]
+
+MAX_SAMPLES_AT_ONCE = 16
+"""Samples that are written at the same time: some 9 MB of 1080p."""
+
+Target: TypeAlias = str | os.PathLike[str] | Store
+
+
+def write_samples(
+    reader: MovieReader,
+    frames: FrameSelection,
+    target: Target,
+    *,
+    pix_fmt: str = "rgb24",
+    fields: bool = False,
+    reduce: int = 1,
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Copy the encoded samples of some frames into a new Zarr group, lossless.
+
+    Parameters
+    ----------
+    reader
+        The movie.
+    frames
+        Which ones, in which order.
+    target
+        A path, a URL that fsspec writes to, or a store of Zarr's.
+    pix_fmt, fields, reduce
+        What the samples are decoded to when they are read, as for `open_movie`.
+    overwrite
+        Replace what is there.
+    storage_options
+        For the filesystem of `target`.
+
+    Raises
+    ------
+    FrameIndexError
+        The movie has no such frame.
+    RemoteFileError
+        The bytes could not be had.
+    ValueError
+        An unknown format, or fields of a progressive movie.
+    FileExistsError
+        There is a group or an array already (`zarr.errors.ContainsGroupError` for instance), and `overwrite`
+        is not set.
+
+    Notes
+    -----
+    Fetches the samples as `MovieReader.read_encoded` does, once each, and decodes nothing; holds a few at a
+    time in memory. A tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec of this
+    package.
+    """
+    stack = reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    documents = describe_movies([reader], [stack])
+    root = documents.pop(ROOT)
+    place = zarr.create_group(
+        target, overwrite=overwrite, storage_options=_options(storage_options)
+    ).store_path
+    samples = _iter_samples(reader.stack(frames), ndim=stack.ndim)
+    while batch := dict(islice(samples, MAX_SAMPLES_AT_ONCE)):
+        sync(_write(place, batch))
+    sync(_write(place, documents))
+    sync(_write(place, {ROOT: root}))
+
+
+def _options(storage_options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(storage_options) if storage_options else None
+
+
+def _iter_samples(stack: FrameStack, *, ndim: int) -> Iterator[tuple[str, bytes]]:
+    for position, sample in stack.iter_samples():
+        yield chunk_key(VIDEO, position, ndim), bytes(sample)
+
+
+async def _write(place: StorePath, values: Mapping[str, bytes]) -> None:
+    buffer = default_buffer_prototype().buffer
+    await asyncio.gather(*((place / key).set(buffer.from_bytes(value)) for key, value in values.items()))
