@@ -1,4 +1,4 @@
-"""The documentation: Markdown pages and the docstrings, built with warnings as errors."""
+"""The documentation: Markdown pages, notebooks and the docstrings, built with warnings as errors."""
 
 from camhd_access import __version__
 
@@ -7,9 +7,16 @@ author = "The camhd_access developers"
 project_copyright = "2026, the camhd_access developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.xref_missing"]  # README's links to files beside it
+
+nb_execution_mode = "force"  # the notebooks are kept without outputs: what the site shows is what the code does
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 170
+nb_ipywidgets_js = {}  # a widget needs a running kernel; nothing is fetched from elsewhere
+nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"camhd_access {version}"
