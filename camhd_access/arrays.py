@@ -19,6 +19,7 @@ from xarray.core import indexing
 
 from camhd_access.frames import AxisIndex, FrameStack, Index, Pixels, take_outer
 from camhd_access.names import find_movie_name
+from camhd_access.opening import Recover
 from camhd_access.pixels import choose_matrix
 from camhd_access.reader import Errors, FrameSelection, MovieReader, check_errors
 from camhd_access.series import Stack
@@ -77,6 +78,7 @@ def open_movie(
     reduce: int = 1,
     errors: Errors = "raise",
     chunks: Chunks = "auto",
+    recover: Recover = False,
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
@@ -108,6 +110,9 @@ def open_movie(
     chunks
         "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
         to length; None: no dask, but lazy all the same.
+    recover
+        True: make the index of a recording that was cut off, by walking its frames (see `MovieReader`). A
+        path or URL: of an index that `camhd recover` wrote.
     cache
         Keep fetched bytes on disk, for this and other processes.
     storage_options
@@ -135,7 +140,7 @@ def open_movie(
     Costs one request where `moov` ends the file. Indexing by numbers, slices and lists, by `sel` and `isel`,
     decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of one frame.
     """
-    reader = MovieReader(urlpath, cache=cache, storage_options=storage_options)
+    reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames
     stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"
@@ -170,6 +175,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "fields",
         "reduce",
         "errors",
+        "recover",
         "cache",
         "storage_options",
     )
@@ -184,6 +190,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         fields: bool = False,
         reduce: int = 1,
         errors: Errors = "raise",
+        recover: Recover = False,
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
@@ -196,6 +203,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
             reduce=reduce,
             errors=errors,
             chunks=None,
+            recover=recover,
             cache=cache,
             storage_options=storage_options,
         )
@@ -375,4 +383,6 @@ def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     }
     if start.disagreement_seconds is not None:
         attributes["time_disagreement_seconds"] = start.disagreement_seconds
+    if reader.recovery:
+        attributes["comment"] = reader.recovery.summary
     return attributes | (PLACE if name else {})

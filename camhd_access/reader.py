@@ -6,8 +6,6 @@ carries the address and the version of its movie, and opens it again when it is 
 """
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -15,18 +13,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.errors import (
-    FrameIndexError,
-    InvalidMovieError,
-    RemoteFileChangedError,
-    UnsupportedMovieError,
-)
+from camhd_access.errors import FrameIndexError, RemoteFileChangedError
 from camhd_access.frames import FrameStack, Pixels
 from camhd_access.names import StartTime, choose_start_time, find_movie_name
+from camhd_access.opening import OpenMovie, Recover, movies_open
 from camhd_access.prores import parse_frame_header
-from camhd_access.quicktime import Answer, MovieIndex, Request, Tail, parse_moov, read_moov
+from camhd_access.quicktime import MovieIndex
 from camhd_access.ranges import ByteRange
-from camhd_access.source import ByteSource, open_source
+from camhd_access.rescue import Recovery
+from camhd_access.source import open_source
 from camhd_access.views import choose_view
 
 __all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors"]
@@ -36,9 +31,6 @@ FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.numbe
 
 Errors: TypeAlias = Literal["raise", "mask"]
 """What becomes of a damaged frame."""
-
-MAX_INDEXES_KEPT = 32
-"""Indexes that stay in memory, so that opening a movie again costs nothing. One takes 0.8 MB."""
 
 FRAME_HEAD_BYTES = 512
 """What is read of a frame to see its header (156 bytes in all known files)."""
@@ -56,61 +48,6 @@ class ReadPlan:
     """Frames decoded."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _OpenMovie:
-    """What opening a movie found."""
-
-    source: ByteSource
-    """The file, held to its version."""
-    index: MovieIndex
-    """Where its frames lie."""
-    file_size: int
-    """Bytes of the file."""
-
-
-class _OpenMovies:
-    """The movies opened last by this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._movies: OrderedDict[ByteSource, _OpenMovie] = OrderedDict()
-
-    def open(self, address: ByteSource) -> _OpenMovie:
-        """The movie at `address`: the one that is open, unless its file has changed since."""
-        with self._lock:
-            movie = self._movies.get(address)
-        if movie is None or movie.source != address.pinned():
-            movie = _read_index(address)
-        with self._lock:
-            self._movies[address] = movie
-            self._movies.move_to_end(address)
-            while len(self._movies) > MAX_INDEXES_KEPT:
-                self._movies.popitem(last=False)
-        return movie
-
-
-_open_movies = _OpenMovies()
-
-
-def _read_index(address: ByteSource) -> _OpenMovie:
-    """The movie at `address`, its index read."""
-    source = address
-
-    def answer(request: Request) -> Answer:
-        nonlocal source
-        if isinstance(request, Tail):
-            data = source.read_tail(request.n_bytes)
-            source = source.pinned()
-            return Answer(data, source.size - len(data), source.size)
-        return Answer(source.read(request), request.start, source.size)
-
-    try:
-        moov, offset, file_size = read_moov(answer)
-        return _OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
-    except (InvalidMovieError, UnsupportedMovieError) as error:
-        raise type(error)(f"{address.path}: {error}") from error
-
-
 class MovieReader:
     """One movie: its index, and its frames as numpy arrays.
 
@@ -118,6 +55,10 @@ class MovieReader:
     ----------
     urlpath
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
+    recover
+        True: where the movie has no index, or a damaged one, make one of its frames' headers, which takes
+        minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the one that `camhd recover`
+        wrote there.
     cache
         Keep fetched bytes on disk, for this and other processes.
     storage_options
@@ -147,16 +88,18 @@ class MovieReader:
         self,
         urlpath: str | os.PathLike[str],
         *,
+        recover: Recover = False,
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.urlpath = os.fsdecode(urlpath)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
-        self._movie: _OpenMovie | None = _open_movies.open(source)
+        self._movie: OpenMovie | None = movies_open.open(source, recover=recover)
         self._source = self._movie.source
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"urlpath": self.urlpath, "_source": self._source, "_movie": None}
+        kept = self._movie if self._movie and self._movie.recovery else None  # nobody walks a movie twice
+        return {"urlpath": self.urlpath, "_source": self._source, "_movie": kept}
 
     def __repr__(self) -> str:
         if self._movie is None:
@@ -174,15 +117,20 @@ class MovieReader:
         return self._opened.index
 
     @property
+    def recovery(self) -> Recovery | None:
+        """How the index was made of the frames' headers; None where it is the movie's own."""
+        return self._opened.recovery
+
+    @property
     def file_size(self) -> int:
         """Bytes of the file."""
         return self._opened.file_size
 
     @property
-    def _opened(self) -> _OpenMovie:
+    def _opened(self) -> OpenMovie:
         """What opening the movie found; a reader that was pickled opens it when it is first used."""
         if self._movie is None:
-            movie = _open_movies.open(replace(self._source, version=None))
+            movie = movies_open.open(replace(self._source, version=None))
             if movie.source != self._source:
                 raise RemoteFileChangedError(
                     f"{self.urlpath} was replaced since it was opened elsewhere; open it again"

@@ -25,6 +25,7 @@ COMMANDS = {
     "ls": ("archives", "List the movies of an archive."),
     "catalog": ("archives", "Crawl an archive, and keep what was found."),
     "timelapse": ("timelapses", "Write a film of one frame of each movie."),
+    "recover": ("recovery", "Rebuild the index of a recording that was cut off."),
     "cache": ("caches", "Look after the bytes that are kept on disk."),
     "demo": ("demonstration", "Do the main job once, from list to figure."),
     "completion": ("completions", "Print what teaches a shell to complete."),
@@ -68,6 +69,9 @@ class _Commands(click.Group):
                 return super().invoke(ctx)
         except BrokenPipeError:  # whoever read the output has enough; click ends without a word
             raise
+        except IsADirectoryError as error:
+            _print_line(f"{error.filename} is a folder, not a file; camhd ls lists the movies in it")
+            sys.exit(1)
         except (CamhdError, OSError, ValueError, ImportError) as error:
             # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
             _print_line(f"{type(error).__name__}: {error}")

@@ -1,0 +1,32 @@
+"""The command `recover`."""
+
+import click
+
+from camhd_access.cli.options import PATH_OR_URL
+from camhd_access.reader import MovieReader
+from camhd_access.rescue import write_sidecar
+
+__all__ = ["recover"]
+
+
+@click.command
+@click.argument("url", type=PATH_OR_URL)
+@click.option("-o", "--output", type=PATH_OR_URL, help="Where to write the index as well: a path or URL.")
+def recover(url: str, output: str | None) -> None:
+    """Rebuild the index of the movie at URL, whose recording was cut off before it was written.
+
+    Walks from frame to frame, which reads a thirtieth of the movie. The index is kept in the cache folder,
+    so that recover=True finds it there; with -o it goes into a small file that serves elsewhere too.
+
+    \b
+    Example:
+      camhd recover -o CAMHDA301-20160310T150000Z.npz CAMHDA301-20160310T150000Z.mov
+    """  # noqa: D301 - click looks for the backspace itself
+    recovery = MovieReader(url, recover=True).recovery
+    if recovery is None:
+        click.echo("the movie has an index of its own: there is nothing to recover")
+        return
+    click.echo(recovery.summary)
+    if output:
+        write_sidecar(output, recovery)
+        click.echo(output)

@@ -1,0 +1,203 @@
+"""The walk from frame to frame through a file that has no index.
+
+A ProRes sample begins with its own length and the letters `icpf`, so that each frame leads to the next. Where
+none stands at the expected place (sound lies between, or the walk has just begun somewhere), the letters are
+searched for. They may be anything then, so what is found must hold up: frame header, slice tables and the
+header of the last slice, which lies where only the tables tell. A walk is a generator, as in `prores.slices`:
+it yields byte ranges of the file and is sent their bytes, and holds no more than a window of them.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.prores import Frame, FrameHeader, Walk, parse_frame_header, walk_frame
+from camhd_access.prores.header import ByteData
+from camhd_access.prores.slices import parse_slice_headers
+from camhd_access.ranges import ByteRange
+
+__all__ = ["MAX_GAP_BYTES", "Segment", "walk_first", "walk_segment"]
+
+HEAD_BYTES = 512
+"""Read of a frame at its expected place: its header takes 156 bytes in all known files."""
+
+CHECK_BYTES = 4096
+"""Read of a frame that was searched for: header and first slice table take 2,204 bytes at 1080p."""
+
+BLOCK_BYTES = 256 * 1024
+"""Searched at once; and read at once of frames of which it holds several."""
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""A frame that says it is larger is none; the largest of 1080p are below 2 MB."""
+
+MAX_GAP_BYTES = 4 * 1024 * 1024
+"""The longest stretch between two frames that sound may explain: 4 s of 8 channels."""
+
+MAX_SEARCH_BYTES = MAX_FRAME_BYTES + MAX_GAP_BYTES
+"""So far at most from any place in a sound recording to the next frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The frames that begin in one stretch of a file."""
+
+    offsets: list[int]
+    """First byte of each."""
+    sizes: list[int]
+    """Bytes of each."""
+    next_offset: int | None = None
+    """Where the first frame behind the stretch begins; None where none was found."""
+    cut: ByteRange | None = None
+    """A frame of which the file ends before it does."""
+
+    def since(self, offset: int) -> "Segment":
+        """The same without the frames before the one at `offset`."""
+        n = self.offsets.index(offset)
+        return replace(self, offsets=self.offsets[n:], sizes=self.sizes[n:])
+
+
+def walk_first(file_size: int) -> Walk[FrameHeader | None]:
+    """Header of the first frame of a file; None where no whole frame begins within its first 20 MB."""
+    found = yield from _Walker(file_size, None).search(0)
+    return found and found[1]
+
+
+def walk_segment(segment: ByteRange, like: FrameHeader, *, file_size: int) -> Walk[Segment]:
+    """The frames that begin in `segment`.
+
+    Parameters
+    ----------
+    segment
+        Begins at a frame, or anywhere.
+    like
+        Header of another frame of the movie; frames of another size or kind are taken for none.
+
+    Notes
+    -----
+    Asks once for each frame, twice where it was searched for and is interlaced. Of large frames 512 bytes
+    are read, of small ones all. Searching ends without result after 20 MB: no frame can be so far.
+    """
+    return (yield from _Walker(file_size, like).walk(segment))
+
+
+class _Walker:
+    """One walk: the bytes at hand, and what it has learnt of how sound and frames alternate."""
+
+    def __init__(self, file_size: int, like: FrameHeader | None) -> None:
+        self._file_size = file_size
+        self._like = like
+        self._start, self._data = 0, memoryview(b"")
+        self._frame_bytes = MAX_FRAME_BYTES
+        self._gap_bytes = BLOCK_BYTES - CHECK_BYTES
+        self._run, self._last_run = 0, 0  # frames since the last gap, and between the last two
+
+    def walk(self, segment: ByteRange) -> Walk[Segment]:
+        """The frames that begin in `segment`."""
+        found = Segment([], [])
+        position = segment.start
+        while True:
+            header = self._match((yield from self._read(position, HEAD_BYTES, ahead=self._guess())))
+            if header is None:
+                next_found = yield from self.search(position)
+                if next_found is None:
+                    return found
+                if found.offsets:
+                    self._learn(next_found[0] - position)
+                position, header = next_found
+            stop = position + header.frame_size
+            if position >= segment.stop:
+                return replace(found, next_offset=position)
+            if stop > self._file_size:
+                return replace(found, cut=ByteRange(position, self._file_size))
+            found.offsets.append(position)
+            found.sizes.append(header.frame_size)
+            self._frame_bytes = header.frame_size
+            self._run += 1
+            position = stop
+
+    def search(self, start: int) -> Walk[tuple[int, FrameHeader] | None]:
+        """Place and header of the first frame from `start` on; of a cut one only where no other follows."""
+        cut: tuple[int, FrameHeader] | None = None
+        position, n_bytes = start, self._gap_bytes + CHECK_BYTES
+        while position < start + MAX_SEARCH_BYTES:
+            block = yield from self._read(position, n_bytes)
+            if len(block) < 8:
+                break
+            for letters in re.finditer(b"icpf", block):
+                place = position + letters.start() - 4
+                header = (
+                    self._match((yield from self._read(place, CHECK_BYTES))) if place >= position else None
+                )
+                if header is None:
+                    continue
+                if place + header.frame_size > self._file_size:
+                    cut = cut or (place, header)
+                elif (yield from self._holds_up(place, header)):
+                    return place, header
+            position += len(block) - 7
+            n_bytes = BLOCK_BYTES
+        return cut
+
+    def _match(self, head: ByteData) -> FrameHeader | None:
+        """The frame header in `head`, if there is one, and it is like the others."""
+        try:
+            header = parse_frame_header(head)
+        except (FrameDecodeError, UnsupportedCodecError):
+            return None
+        like = self._like or header
+        is_alike = (header.width, header.height, header.chroma) == (like.width, like.height, like.chroma)
+        return header if is_alike and header.frame_size <= MAX_FRAME_BYTES else None
+
+    def _holds_up(self, place: int, header: FrameHeader) -> Walk[bool]:
+        """Whether slice tables and last slice are where the header at `place` has them."""
+        try:
+            frame = yield from self._walk_tables(place, header.frame_size)
+            last = frame.pictures[-1]
+            start = place + int(last.slice_offset[-1, -1])
+            # The next frame's head is asked for along with it: no request is spent on the check alone.
+            ahead = place + header.frame_size - start + HEAD_BYTES
+            head = yield from self._read(start, 8, ahead=ahead)
+            only = replace(
+                last, slice_offset=np.zeros((1, 1), np.int64), slice_size=last.slice_size[-1:, -1:]
+            )
+            parse_slice_headers(head, only)
+        except (FrameDecodeError, UnsupportedCodecError):
+            return False
+        return True
+
+    def _walk_tables(self, place: int, size: int) -> Walk[Frame]:
+        """The layout of the frame at `place`."""
+        walk = walk_frame(size)
+        try:
+            ranges = next(walk)
+            while True:
+                parts: list[ByteData] = []
+                for start, stop in ranges:
+                    parts.append((yield from self._read(place + start, stop - start)))
+                ranges = walk.send(parts)
+        except StopIteration as end:
+            frame: Frame = end.value
+            return frame
+
+    def _read(self, start: int, n_bytes: int, *, ahead: int = 0) -> Walk[memoryview]:
+        """`n_bytes` from `start` on, fewer at the file's end; if not at hand, `ahead` are asked for."""
+        stop = min(start + n_bytes, self._file_size)
+        if not self._start <= start <= stop <= self._start + len(self._data):
+            data: ByteData = b""
+            if start < stop:
+                (data,) = yield [(start, min(max(stop, start + ahead), self._file_size))]
+            self._start, self._data = start, memoryview(data)
+        return self._data[start - self._start : max(stop, start) - self._start]
+
+    def _guess(self) -> int:
+        """How many bytes to ask for behind a frame."""
+        if self._frame_bytes < BLOCK_BYTES // 4:
+            return BLOCK_BYTES
+        return min(self._gap_bytes + CHECK_BYTES, BLOCK_BYTES) if self._run == self._last_run else HEAD_BYTES
+
+    def _learn(self, gap_bytes: int) -> None:
+        """Remember how long the last gap was, and after how many frames it came."""
+        self._gap_bytes = gap_bytes
+        self._run, self._last_run = 0, self._run
