@@ -1,16 +1,89 @@
-"""The Python of the documentation runs as it stands, page by page."""
+"""The documentation tells the truth: its Python runs as it stands, and what comes of it is checked.
+
+A page's snippets run one after the other. Where a page holds a comment that begins with `check`, the comment
+runs too, in the same place and with the same names: it asserts what the snippets before it have found. Guides
+have one in each section, and see an archive of movies as long as the real ones.
+"""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from long_archive import MOVIES, REGIONS, write_long_archive
+from sparse_archive import ROOT
 
-PAGES = [p for p in sorted((Path(__file__).parents[1] / "docs").glob("*.md")) if "```python" in p.read_text()]
+import camhd_access
+from camhd_access.names import find_movie_name
+from camhd_access.synthetic import read_frame_number, serve_folder
+
+PROJECT = Path(__file__).parents[1]
+DOCS = PROJECT / "docs"
+GUIDES = [*sorted(DOCS.glob("howto/*.md")), *(DOCS / f"{name}.md" for name in ("tutorial", "archive"))]
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if page not in GUIDES]
+
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CHECK = re.compile(r"^<!-- check\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def run_page(page, names):
+    """Run its snippets and checks in their order; a traceback shows the line of the page."""
+    text = page.read_text()
+    for block in sorted([*SNIPPET.finditer(text), *CHECK.finditer(text)], key=lambda match: match.start()):
+        n_lines_before = text.count("\n", 0, block.start(1))
+        exec(compile("\n" * n_lines_before + block[1], str(page), "exec"), names)  # noqa: S102 - our own pages
+
+
+def shows(url, frame):
+    """The number that must be in the picture of a frame of the long archive."""
+    basename = find_movie_name(url).basename
+    return next(movie for movie in MOVIES if movie.basename == basename).shows(frame)
+
+
+@pytest.fixture(scope="session")
+def long_archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    write_long_archive(folder)
+    return folder
+
+
+@pytest.fixture
+def stands_for_ooi(long_archive, tmp_path, monkeypatch):
+    """The long archive on loopback, opened by `open_archive()` in place of OOI's."""
+    open_archive = camhd_access.open_archive
+    monkeypatch.chdir(tmp_path)
+    Path("regions.csv").write_text(REGIONS)
+    with serve_folder(long_archive) as server:
+        root = f"{server.url}{ROOT}/"
+        monkeypatch.setattr(
+            camhd_access, "open_archive", lambda at=root, **options: open_archive(at, **options)
+        )
+        yield server
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_guides_do_what_they_say(page, stands_for_ooi, long_archive):
+    shutil.copytree(long_archive / ROOT / "2016/11/13", "movies")
+    run_page(
+        page,
+        {"server": stands_for_ooi, "shows": shows, "read_frame_number": read_frame_number, "pytest": pytest},
+    )
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_each_section_of_a_guide_is_checked(page):
+    _, *sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
+    unchecked = [s.partition("\n")[0] for s in sections if SNIPPET.search(s) and not CHECK.search(s)]
+    assert not unchecked
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if SNIPPET.search(page.read_text())], ids=lambda p: p.stem
+)
 def test_snippets_run(page, movie_url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"url": movie_url, "folder": str(tmp_path)}
-    for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(compile(snippet, str(page), "exec"), names)  # noqa: S102 - our own pages
+    run_page(page, {"url": movie_url, "folder": str(tmp_path)})
+
+
+def test_the_readme_runs(stands_for_ooi):
+    run_page(PROJECT / "README.md", {})
