@@ -193,9 +193,13 @@ def choose_view(
 
     Raises
     ------
+    TypeError
+        A reduction that is no whole number.
     ValueError
         An unknown pixel format or reduction.
     """
+    if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
+        raise TypeError(f"reduce is a whole number, 1 or 8, not {reduce!r:.80}")
     kinds: dict[int, type[View]] = {kind.reduction: kind for kind in (FullView, Preview)}
     if reduce not in kinds:
         raise ValueError(

@@ -110,3 +110,31 @@ def test_url_of_a_time(folder, time, expected):
             archive.url(time)
     else:
         assert names([archive.url(time)]) == [expected]
+
+
+@pytest.mark.parametrize("moment", ["x", "", "2016-13-01", "30000", np.datetime64("NaT")])
+def test_what_is_no_time_is_named(folder, moment):
+    archive = open_archive(folder / ROOT)
+    with pytest.raises(ValueError, match=r"^start='.*' is no time; try '2016-11-13'"):
+        archive.movies(moment)
+    with pytest.raises(ValueError, match=r"^end='.*' is no time; try '2016-11-13'"):
+        archive.catalog(end=moment, progress=False)
+    with pytest.raises(ValueError, match=r"^name_or_time='.*' is no time; .*, or a name such as 'CAMHDA301-"):
+        archive.url(moment)
+
+
+@pytest.mark.parametrize("moment", [None, 20161113, 1.5])
+def test_what_is_of_another_type_than_times_is_refused(folder, moment):
+    with pytest.raises(TypeError, match=r"^name_or_time is a time, as text or as a datetime, not "):
+        open_archive(folder / ROOT).url(moment)
+
+
+def test_an_end_before_the_start_is_refused(folder):
+    with pytest.raises(ValueError, match="end='2016' is before start='2017'"):
+        open_archive(folder / ROOT).movies("2017", "2016")
+
+
+@pytest.mark.parametrize("root", [None, 5, b"/data"])
+def test_a_root_is_a_path_or_url(root):
+    with pytest.raises(TypeError, match="root is the path or URL of a folder, not"):
+        open_archive(root)

@@ -122,10 +122,20 @@ def test_many_frames_at_once_equal_each_alone(movie_path, parallel):
     assert np.array_equal(together, np.concatenate([reader.read(i, reduce=8) for i in frames]))
 
 
-@pytest.mark.parametrize("reduce", [0, 2, 4, 16, -8, 8.5, "8"])
+@pytest.mark.parametrize("reduce", [0, 2, 4, 16, -8])
 def test_other_reductions_are_refused(movie_path, reduce):
     with pytest.raises(ValueError, match=r"reduce is 1 or 8, not .*nearly as much as decoding"):
         MovieReader(movie_path).read(0, reduce=reduce)
+
+
+@pytest.mark.parametrize("reduce", [8.0, 8.5, "8", True, None, [8]])
+def test_a_reduction_is_a_whole_number(movie_path, reduce):
+    with pytest.raises(TypeError, match="reduce is a whole number, 1 or 8, not"):
+        MovieReader(movie_path).read(0, reduce=reduce)
+
+
+def test_a_reduction_may_be_a_number_of_numpy(movie_path):
+    assert MovieReader(movie_path).read(0, reduce=np.int64(8)).shape == (1, 24, 40, 3)
 
 
 def test_a_picture_smaller_than_a_block_has_no_preview(tmp_path):

@@ -48,6 +48,8 @@ def open_archive(
     by `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or let `read_catalog` read the catalogue
     that lies there.
     """
+    if not isinstance(root, str | os.PathLike):
+        raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
     source = open_source(os.fspath(root), cache=False, storage_options=storage_options)
     return Archive(source.filesystem, source.path.rstrip("/"))
 
@@ -83,6 +85,8 @@ class Archive:
         ------
         OSError
             A listing failed. No folder is skipped.
+        ValueError
+            `start` or `end` is no time, or they are in the wrong order.
 
         Notes
         -----
@@ -105,13 +109,21 @@ class Archive:
         ------
         LookupError
             No movie was under way at that time, as far as names tell; the message names the nearest.
+        ValueError
+            It is neither the name of a movie nor a time.
 
         Notes
         -----
         A name costs no request on OOI's server and one listing elsewhere, a time those of two days.
         """
         name = find_movie_name(name_or_time) if isinstance(name_or_time, str) else None
-        return self._urlpath(self._path_of(name)) if name else self._url_at(parse_moment(name_or_time))
+        if name:
+            return self._urlpath(self._path_of(name))
+        try:
+            time = parse_moment(name_or_time, "name_or_time")
+        except ValueError as error:
+            raise ValueError(f"{error}, or a name such as 'CAMHDA301-20161113T000000Z'") from error
+        return self._url_at(time)
 
     def catalog(
         self,

@@ -51,5 +51,5 @@ def find_deployment(time: Moment) -> int | None:
     The scene tags of the regions tables (`d2_p1_z0`) count alike, but begin with the scripted routine of each
     deployment, some days or months later.
     """
-    moment = parse_moment(time)
+    moment = parse_moment(time, "time")
     return next((deployment.number for deployment in DEPLOYMENTS if moment in deployment), None)
