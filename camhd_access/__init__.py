@@ -16,6 +16,7 @@ from camhd_access.archive import (
     write_catalog,
 )
 from camhd_access.arrays import open_movie
+from camhd_access.clip import ClipLayout, plan_clip, write_clip
 from camhd_access.errors import (
     CamhdError,
     FrameDecodeError,
@@ -45,6 +46,7 @@ __all__ = [
     "Archive",
     "CamhdAccessor",
     "CamhdError",
+    "ClipLayout",
     "FrameDecodeError",
     "FrameIndexError",
     "InvalidMovieError",
@@ -68,9 +70,11 @@ __all__ = [
     "open_archive",
     "open_movie",
     "open_timelapse",
+    "plan_clip",
     "read_catalog",
     "read_regions",
     "write_catalog",
+    "write_clip",
 ]
 
 _OF_ZARR = ("MovieStore", "write_references", "write_samples")

@@ -1,4 +1,4 @@
-"""Films from frames: H.264 in MP4, GIF and WebP.
+"""Films from frames: H.264 or H.265 in MP4, GIF and WebP.
 
 Frames come one after the other, are shrunk and given their caption, and go into the file, so a film of any
 length takes little memory. MP4 is written by libav, the others by Pillow.
@@ -9,9 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Literal, TypeAlias, cast
 
 import av
 import numpy as np
@@ -22,14 +23,34 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
 from camhd_access.pictures import describe_time, iter_frames, sample_rate, time_of, to_picture
+from camhd_access.targets import open_target
 
-__all__ = ["Animation", "animate"]
+__all__ = [
+    "Animation",
+    "Codec",
+    "Images",
+    "animate",
+    "choose_rate",
+    "choose_size",
+    "find_film_writer",
+    "resize",
+]
 
 MIN_OWN_FPS, APART_FPS = 5, 10
 """Frames filmed at less than the first are shown at the second: 30 a second would be a flicker."""
 
-ENCODERS = ("libx264", "libopenh264", "libvpx-vp9")
-"""The first one that libav was built with; all play in browsers."""
+Codec: TypeAlias = Literal["h264", "h265"]
+
+ENCODERS: dict[Codec, tuple[str, ...]] = {
+    "h264": ("libx264", "libopenh264", "libvpx-vp9"),
+    "h265": ("libx265",),
+}
+"""The first one that libav was built with; all of the first row play in browsers."""
+
+ENCODER_OPTIONS: dict[Codec, dict[str, object]] = {
+    "h264": {"crf": "20", "preset": "fast"},
+    "h265": {"crf": "22", "preset": "fast", "x265-params": "log-level=error"},
+}
 
 BT709 = 1
 """ISO/IEC 23091-2: matrix, primaries and transfer characteristics of HD."""
@@ -40,6 +61,8 @@ MAX_INLINE_BYTES = 64 * 1024 * 1024
 """A notebook keeps what it shows; larger films are named, not shown."""
 
 Images: TypeAlias = Iterator[Image.Image]
+FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int]], None]
+"""Writes images to a file that can be sought: so many a second, of this width and height."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,43 +112,65 @@ def animate(
     """The film of these frames: see `CamhdAccessor.animate`."""
     target = None if path is None else Path(path)
     suffix = ".mp4" if target is None else target.suffix.lower()
-    if suffix not in WRITERS:
-        raise ValueError(f"films are written as {', '.join(WRITERS)}; not as {target}")
-    rate = Fraction(_own_fps(movie) if fps is None else fps).limit_denominator(1001)
-    if rate <= 0:
-        raise ValueError(f"fps={fps}: a film has more than no frames a second")
-    size = _size_of(movie, width)
+    write = find_film_writer(suffix)
+    rate = choose_rate(fps, own_fps=sample_rate(movie))
+    size = choose_size(movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1), width)
     frames = tqdm(
         iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
     )
     images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
     n_frames = movie.sizes["time"]
     if target is None:
-        file = BytesIO()
-        WRITERS[suffix](file, images, rate, size)
-        return Animation(None, file.getvalue(), n_frames, rate, size)
-    _write_whole(target, lambda file: WRITERS[suffix](file, images, rate, size))
+        memory = BytesIO()
+        write(memory, images, rate, size)
+        return Animation(None, memory.getvalue(), n_frames, rate, size)
+    with open_target(target, seekable=True) as file:
+        write(file, images, rate, size)
     return Animation(target, b"", n_frames, rate, size)
 
 
-def _own_fps(movie: xr.DataArray) -> float:
-    rate = sample_rate(movie)
-    return rate if rate is not None and rate >= MIN_OWN_FPS else APART_FPS
+def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
+    """What writes films to files whose names end so; `codec` is for `.mp4`.
+
+    Raises
+    ------
+    ValueError
+        Nothing does.
+    """
+    if codec not in ENCODERS:
+        raise ValueError(f"films are coded by {' or '.join(ENCODERS)}; not by {codec!r}")
+    if suffix == ".mp4":
+        return partial(_write_mp4, codec=codec)
+    if suffix not in WRITERS or codec != "h264":
+        raise ValueError(f"films are written as .mp4 (h264 or h265), {', '.join(WRITERS)}; not as {suffix}")
+    return WRITERS[suffix]
 
 
-def _size_of(movie: xr.DataArray, width: int | None) -> tuple[int, int]:
-    """Width and height, even, as H.264 wants them; the lines of single fields twice."""
-    columns, lines = movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1)
+def choose_rate(fps: float | None, *, own_fps: float | None) -> Fraction:
+    """Frames a second: `fps`; where None, as fast as they were filmed, or 10 where they lie apart."""
+    if fps is None:
+        fps = own_fps if own_fps is not None and own_fps >= MIN_OWN_FPS else APART_FPS
+    rate = Fraction(fps).limit_denominator(1001)
+    if rate <= 0:
+        raise ValueError(f"fps={fps}: a film has more than no frames a second")
+    return rate
+
+
+def choose_size(columns: int, lines: int, width: int | None) -> tuple[int, int]:
+    """Width, no more than `width`, and height, even, as H.264 wants them."""
     shown = min(columns, width or columns)
     return max(2, shown // 2 * 2), max(2, round(lines * shown / columns / 2) * 2)
+
+
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The image in this width and height."""
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
 def _image_of(
     frame: xr.DataArray, size: tuple[int, int], *, caption: bool, vmin: float | None, vmax: float | None
 ) -> Image.Image:
-    image = Image.fromarray(to_picture(frame, vmin, vmax)).convert("RGB")
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    image = resize(Image.fromarray(to_picture(frame, vmin, vmax)).convert("RGB"), size)
     if caption and "time" in frame.coords:
         _write_caption(image, describe_time(time_of(frame), "s"))
     return image
@@ -143,25 +188,18 @@ def _write_caption(image: Image.Image, text: str) -> None:
     draw.text(place, text, font=font, anchor="ls", fill=(255, 255, 255, 255))
 
 
-def _write_whole(target: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file that appears under its name when it is complete."""
-    unfinished = target.with_name(f".{target.name}.part")
-    try:
-        with unfinished.open("w+b") as file:
-            write(file)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:
-    encoder = next(name for name in ENCODERS if name in av.codecs_available)
+def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int], *, codec: Codec) -> None:
+    encoder = next((name for name in ENCODERS[codec] if name in av.codecs_available), None)
+    if encoder is None:
+        raise ValueError(f"libav was built without an encoder of {codec}")
     with av.open(file, "w", format="mp4") as film:
         stream = cast("VideoStream", film.add_stream(encoder, rate=fps))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "fast"}
+        stream.options = ENCODER_OPTIONS[codec]
         context = stream.codec_context
+        if codec == "h265":
+            context.codec_tag = "hvc1"  # Apple's players know no other
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = VIDEO_RANGE
         reformatter = VideoReformatter()
@@ -186,8 +224,7 @@ def _write_webp(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, 
     )
 
 
-WRITERS: dict[str, Callable[[BinaryIO, Images, Fraction, tuple[int, int]], None]] = {
-    ".mp4": _write_mp4,
+WRITERS: dict[str, FilmWriter] = {
     ".gif": _write_gif,
     ".webp": _write_webp,
 }

@@ -11,7 +11,7 @@ PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
     {"errors", "_version", "fastpixels"},
-    {"ranges", "prores", "pixels", "names", "threads", "reductions"},
+    {"ranges", "prores", "pixels", "names", "targets", "threads", "reductions"},
     {"quicktime"},
     {"lazyhttp"},
     {"rangecache"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"arrays", "archive"},
     {"timelapse", "pictures", "zarr_store"},
     {"figures", "encode", "viewer"},
-    {"plotting"},
+    {"clip", "plotting"},
     {"synthetic"},
     {"demo", "server"},
     {"cli"},

@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from camhd_access.errors import UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.quicktime.atoms import Atom
+from camhd_access.quicktime.tracks import UNSEEN, VIDEO_HEADER, TrackKind, build_atom
 
-__all__ = ["PRORES_CODECS", "VideoDescription", "parse_description"]
+__all__ = ["PRORES_CODECS", "VideoDescription", "parse_description", "parse_track_kind"]
 
 PRORES_CODECS = ("apco", "apcs", "apcn", "apch", "ap4h", "ap4x")
 """ProRes 422 Proxy, LT, 422, HQ, 4444 and 4444 XQ, as sample descriptions name them."""
 
 _FIELDS_BYTES = 78  # of an entry's payload, before the atoms that extend it
+_TKHD_BYTES = 84  # at least
+_HEADERS = ("vmhd", "gmhd")
 _SELF_CONTAINED = 1  # flag of a data reference: the media is in this very file
 
 
@@ -52,6 +55,43 @@ def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
     if len(found) > 1:
         raise UnsupportedMovieError(f"the pictures change half-way: {sorted(found, key=repr)}")
     return found.pop()
+
+
+def parse_track_kind(track: Atom, timescale: int, *, number: int = 1) -> TrackKind:
+    """What a new track takes over from `track` beside its tables; of `stsd`, the entry with this number.
+
+    Notes
+    -----
+    The entry then uses data reference 1: the file that it is in. Where the media header is missing, or `tkhd`
+    is no longer than its fields, which readers of frames do not need, what is usual is put in their place.
+    """
+    mdia = track.need("mdia")
+    minf = mdia.need("minf")
+    (handler,) = mdia.need("hdlr").unpack("4s", 8)
+    stsd = minf.need("stbl", "stsd")
+    entries = _listed(stsd)
+    if number > len(entries):
+        raise stsd.error(f"has {len(entries)} entries; entry {number} is in use")
+    entry = entries[number - 1]
+    return TrackKind(
+        handler=handler,
+        media_header=next((_copy(atom) for atom in minf.children() if atom.type in _HEADERS), VIDEO_HEADER),
+        sample_description=build_atom(
+            entry.type.encode("latin-1"), bytes(entry.payload[:6]), b"\0\1", bytes(entry.payload[8:])
+        ),
+        timescale=timescale,
+        geometry=_find_geometry(track) or UNSEEN,
+    )
+
+
+def _copy(atom: Atom) -> bytes:
+    return build_atom(atom.type.encode("latin-1"), bytes(atom.payload))
+
+
+def _find_geometry(track: Atom) -> bytes | None:
+    """The end of `tkhd`, in either version; None where there is none."""
+    tkhd = track.find("tkhd")
+    return bytes(tkhd.payload[-len(UNSEEN) :]) if tkhd and len(tkhd.payload) >= _TKHD_BYTES else None
 
 
 def _listed(atom: Atom) -> list[Atom]:

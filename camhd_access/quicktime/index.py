@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from camhd_access.quicktime.tracks import TrackKind
+
 __all__ = ["Edit", "MovieIndex"]
 
 _LAST_TICK = np.iinfo(np.int64).max
@@ -64,6 +66,11 @@ class MovieIndex:
     """The track's edit list; empty: all is shown."""
     movie_timescale: int = 1
     """Ticks a second of the edits' durations."""
+    kind: TrackKind | None = None
+    """What a copy of some frames takes over from the video track; None where there was no index to take it
+    from."""
+    timecode_track: bytes = b""
+    """Payload of the `trak` of the timecode, not looked into (see `quicktime.timecode`); empty: none."""
 
     def __post_init__(self) -> None:
         for name in ("offset", "size", "pts", "duration", "is_sync"):

@@ -11,11 +11,11 @@ import numpy as np
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.quicktime.atoms import Atom, parse_header
-from camhd_access.quicktime.description import parse_description
+from camhd_access.quicktime.description import parse_description, parse_track_kind
 from camhd_access.quicktime.index import Edit, MovieIndex
 from camhd_access.quicktime.tables import SampleTables, parse_sample_tables
 
-__all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_moov"]
+__all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_clock", "parse_edits", "parse_moov"]
 
 MAX_INFLATED_BYTES = 4 << 20
 """Of a `cmov`, which was made for short films on slow lines. Seven hours of ours would fit."""
@@ -103,18 +103,19 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
     tables = parse_sample_tables(minf.need("stbl"))
     description = parse_description(minf, tables.descriptions)
     _check_places(tables, minf.need("stbl"), file_size)
-    edits = _parse_edits(track)
+    edits = parse_edits(track)
     mvhd = moov.find("mvhd")
     if edits and not mvhd:
         raise moov.error("has an edit list, but no mvhd to say in which time scale")
-    creation_seconds, movie_timescale = _parse_clock(mvhd) if mvhd else (0, 1)
+    creation_seconds, movie_timescale = parse_clock(mvhd) if mvhd else (0, 1)
+    _, timescale = parse_clock(track.need("mdia", "mdhd"))
     return MovieIndex(
         offset=tables.offset,
         size=tables.size,
         pts=tables.pts,
         duration=tables.duration,
         is_sync=tables.is_sync,
-        timescale=_parse_clock(track.need("mdia", "mdhd"))[1],
+        timescale=timescale,
         codec=description.codec,
         width=description.width,
         height=description.height,
@@ -122,12 +123,14 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         color_matrix=description.color_matrix,
         edits=edits,
         movie_timescale=movie_timescale,
+        kind=parse_track_kind(track, timescale, number=tables.descriptions[0]),
+        timecode_track=next((bytes(t.payload) for t in _find_tracks(moov, b"tmcd")), b""),
     )
 
 
 def _find_video_track(moov: Atom) -> Atom:
     """The only video track; of several, the only one that is enabled."""
-    tracks = [atom for atom in moov.children() if atom.type == "trak" and _is_video(atom)]
+    tracks = _find_tracks(moov, b"vide")
     if not tracks:
         raise moov.error("the movie has no video track")
     if len(tracks) > 1:
@@ -140,14 +143,18 @@ def _find_video_track(moov: Atom) -> Atom:
     return tracks[0]
 
 
-def _is_video(track: Atom) -> bool:
-    """Whether the track's media handler is that of video (QTFF, "Handler Reference Atoms")."""
+def _find_tracks(moov: Atom, handler: bytes) -> list[Atom]:
+    """The tracks whose media have this handler (QTFF, "Handler Reference Atoms")."""
+    return [atom for atom in moov.children() if atom.type == "trak" and _find_handler(atom) == handler]
+
+
+def _find_handler(track: Atom) -> bytes | None:
     mdia = track.find("mdia")
     hdlr = mdia and mdia.find("hdlr")
-    return hdlr is not None and hdlr.unpack("4s", 8) == (b"vide",)
+    return None if hdlr is None else bytes(hdlr.unpack("4s", 8)[0])
 
 
-def _parse_clock(header: Atom) -> tuple[int, int]:
+def parse_clock(header: Atom) -> tuple[int, int]:
     """Creation time (seconds since 1904) and time scale, of `mvhd` or `mdhd` in either version."""
     (version,) = header.unpack("B", 0)
     if version > 1:
@@ -165,7 +172,7 @@ def _creation_time(seconds: int) -> np.datetime64 | None:
     return _EPOCH + np.timedelta64(seconds, "s")
 
 
-def _parse_edits(track: Atom) -> tuple[Edit, ...]:
+def parse_edits(track: Atom) -> tuple[Edit, ...]:
     """The entries of the track's edit list (QTFF, "Edit List Atoms"; version 1: ISO/IEC 14496-12, 8.6.6)."""
     edts = track.find("edts")
     elst = edts and edts.find("elst")

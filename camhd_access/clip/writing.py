@@ -1,0 +1,92 @@
+"""`write_clip`: frames to a file of the kind that its name tells."""
+
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from camhd_access.clip.layout import ClipLayout, plan_clip
+from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.targets import Target, open_target, suffix_of
+
+if TYPE_CHECKING:
+    from camhd_access.encode import Codec
+
+__all__ = ["write_clip"]
+
+QUICKTIME_SUFFIXES = ("", ".mov", ".qt")
+"""A file that is open has no name, and gets QuickTime."""
+
+
+def write_clip(
+    reader: MovieReader,
+    frames: FrameSelection,
+    target: Target,
+    *,
+    codec: "Codec" = "h264",
+    fps: float | None = None,
+    width: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write some frames of a movie as a file of their own.
+
+    Parameters
+    ----------
+    frames
+        Which ones: a number, a slice, or a sequence of numbers.
+    target
+        A path, a URL that fsspec can write to, or a binary file. The name decides what is written. `.mov`: a
+        QuickTime movie of the very samples, nothing coded again, times and timecode kept; so with a file.
+        `.mp4`, `.gif`, `.webp`: a film to look at. `.png`, `.tif`, `.jpg`: an image of each frame, where the
+        name says how it is numbered, as in `frame_{frame:06d}.png`, by indices in the movie.
+    codec
+        Of `.mp4`: "h264", which plays everywhere, or "h265", which takes half the bytes.
+    fps
+        Frames a second of a film; None for as fast as they were filmed, or for 10 where they lie apart.
+    width
+        Wider pictures of a film, or images, are shrunk to so many pixels; None for as wide as they are.
+    progress
+        Show a progress bar.
+
+    Raises
+    ------
+    FrameIndexError
+        The movie has no such frame.
+    FrameDecodeError
+        A frame is damaged, and was to be decoded. In `.mov` it is copied as it is.
+    ValueError
+        No frames; of a `.mov`, frames out of order, or `fps` or `width`; a name that ends otherwise.
+    UnsupportedMovieError, InvalidMovieError
+        See `plan_clip`.
+    RemoteFileError
+        The bytes could not be had.
+
+    Notes
+    -----
+    A `.mov` costs the bytes of its frames, one request for each stretch of neighbours, and 4 bytes of
+    timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
+    name; of images, those that were complete stay. Sound is left out.
+    """
+    suffix = suffix_of(target)
+    if suffix in QUICKTIME_SUFFIXES:
+        if fps is not None or width is not None:
+            raise ValueError(
+                "a QuickTime clip keeps frames and times as they are: fps and width are for films"
+            )
+        _write_quicktime(plan_clip(reader, frames), target, progress=progress)
+        return
+    from camhd_access.clip import films  # noqa: PLC0415 - Pillow, when it is needed
+
+    if suffix in films.IMAGE_OPTIONS:
+        films.write_images(reader, frames, target, width=width, progress=progress)
+    else:
+        films.write_film(reader, frames, target, codec=codec, fps=fps, width=width, progress=progress)
+
+
+def _write_quicktime(clip: ClipLayout, target: Target, *, progress: bool) -> None:
+    with (
+        open_target(target) as file,
+        tqdm(total=clip.size, desc="clip", unit="B", unit_scale=True, disable=not progress) as bar,
+    ):
+        for part in clip.iter_bytes():
+            file.write(part)
+            bar.update(len(part))

@@ -1,0 +1,76 @@
+"""Files that are written: they appear under their name when they are complete, or not at all.
+
+A local file is written beside its place and renamed. Elsewhere it is the filesystem's to make a file appear
+at once, as object stores do. What needs to go back and forth in a file is written to disk first and copied.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO, TypeAlias
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+__all__ = ["Target", "open_target", "suffix_of"]
+
+Target: TypeAlias = str | os.PathLike[str] | BinaryIO
+"""A path, a URL of any filesystem of fsspec that writes, or a binary file that is open for writing."""
+
+
+def suffix_of(target: Target) -> str:
+    """How the target's name ends, in small letters; empty for a file without a known name."""
+    return Path(os.fsdecode(target)).suffix.lower() if isinstance(target, str | os.PathLike) else ""
+
+
+@contextmanager
+def open_target(target: Target, *, seekable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to; on leaving without an error it is complete and has its name.
+
+    Parameters
+    ----------
+    seekable
+        What is written is not written from the beginning to the end.
+    """
+    if not isinstance(target, str | os.PathLike):
+        yield target
+        return
+    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target))
+    if isinstance(filesystem, LocalFileSystem):
+        with _open_beside(Path(path)) as file:
+            yield file
+    elif seekable:
+        with TemporaryFile() as draft:
+            yield draft
+            draft.seek(0)
+            with _open_remote(filesystem, path) as file:
+                shutil.copyfileobj(draft, file)
+    else:
+        with _open_remote(filesystem, path) as file:
+            yield file
+
+
+@contextmanager
+def _open_beside(path: Path) -> Iterator[BinaryIO]:
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        with unfinished.open("w+b") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_remote(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
+    file = filesystem.open(path, "wb", autocommit=False)
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        file.discard()
+        raise
+    file.commit()
