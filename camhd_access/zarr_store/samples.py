@@ -1,8 +1,8 @@
 """Samples copied into a Zarr store: frames kept without loss, at the size they have in the movie.
 
 What comes in: a reader and the frames to keep. What goes out: a hierarchy (see `hierarchy`) on any store,
-with the samples as they lie in the movie. They are written while the next ones are fetched, the group's
-metadata last: what was cut off is an empty group, never a movie with holes.
+with the samples as they lie in the movie. They are written while the next ones are fetched, the group's own
+document last: what was cut off cannot be opened, and is never a movie with holes.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeAlias
 
-import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import StorePath
+from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from camhd_access.frames import FrameStack
 from camhd_access.reader import FrameSelection, MovieReader
@@ -53,7 +52,7 @@ def write_samples(
     pix_fmt, fields, reduce
         What the samples are decoded to when they are read, as for `open_movie`.
     overwrite
-        Replace what is there.
+        Delete what is there, all of it.
     storage_options
         For the filesystem of `target`.
 
@@ -66,8 +65,7 @@ def write_samples(
     ValueError
         An unknown format, or fields of a progressive movie.
     FileExistsError
-        There is a group or an array already (`zarr.errors.ContainsGroupError` for instance), and `overwrite`
-        is not set.
+        There is something already, and `overwrite` is not set.
 
     Notes
     -----
@@ -78,9 +76,11 @@ def write_samples(
     stack = reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     documents = describe_movies([reader], [stack])
     root = documents.pop(ROOT)
-    place = zarr.create_group(
-        target, overwrite=overwrite, storage_options=_options(storage_options)
-    ).store_path
+    store = _open_store(target, storage_options)
+    try:
+        place = sync(StorePath.open(store, "", mode="w" if overwrite else "w-"))
+    except FileExistsError as error:
+        raise FileExistsError(f"there is something in {target}; overwrite=True deletes it") from error
     samples = _iter_samples(reader.stack(frames), ndim=stack.ndim)
     while batch := dict(islice(samples, MAX_SAMPLES_AT_ONCE)):
         sync(_write(place, batch))
@@ -88,8 +88,13 @@ def write_samples(
     sync(_write(place, {ROOT: root}))
 
 
-def _options(storage_options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return dict(storage_options) if storage_options else None
+def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> Store:
+    if isinstance(target, Store):
+        return target
+    urlpath = os.fsdecode(target)
+    if "://" not in urlpath and not storage_options:
+        return LocalStore(urlpath)
+    return FsspecStore.from_url(urlpath, storage_options=dict(storage_options or {}))
 
 
 def _iter_samples(stack: FrameStack, *, ndim: int) -> Iterator[tuple[str, bytes]]:
