@@ -130,20 +130,19 @@ def animate(
 
 
 def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
-    """What writes films to files whose names end so; `codec` is for `.mp4`.
+    """What writes films to files whose names end so; only `.mp4` has a choice of codecs.
 
     Raises
     ------
     ValueError
         Nothing does.
     """
-    if codec not in ENCODERS:
-        raise ValueError(f"films are coded by {' or '.join(ENCODERS)}; not by {codec!r}")
-    if suffix == ".mp4":
-        return partial(_write_mp4, codec=codec)
-    if suffix not in WRITERS or codec != "h264":
-        raise ValueError(f"films are written as .mp4 (h264 or h265), {', '.join(WRITERS)}; not as {suffix}")
-    return WRITERS[suffix]
+    if codec not in WRITERS:
+        raise ValueError(f"films are coded by {' or '.join(WRITERS)}; not by {codec!r}")
+    writers = WRITERS[codec]
+    if suffix not in writers:
+        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}; not as {suffix or 'no kind'}")
+    return writers[suffix]
 
 
 def choose_rate(fps: float | None, *, own_fps: float | None) -> Fraction:
@@ -224,7 +223,7 @@ def _write_webp(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, 
     )
 
 
-WRITERS: dict[str, FilmWriter] = {
-    ".gif": _write_gif,
-    ".webp": _write_webp,
+WRITERS: dict[Codec, dict[str, FilmWriter]] = {
+    "h264": {".mp4": partial(_write_mp4, codec="h264"), ".gif": _write_gif, ".webp": _write_webp},
+    "h265": {".mp4": partial(_write_mp4, codec="h265")},
 }

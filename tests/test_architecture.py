@@ -49,7 +49,7 @@ ALLOWED = {
     "click": {"cli"},
     "numba": {"fastpixels"},
     "matplotlib": {"demo", "figures", "plotting"},
-    "PIL": {"cli", "encode", "viewer"},
+    "PIL": {"cli", "clip", "encode", "viewer"},
     "ipywidgets": {"viewer"},
     "zarr": {"zarr_store"},
 }
