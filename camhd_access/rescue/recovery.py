@@ -142,12 +142,9 @@ def _walk_all(
     source: ByteSource, first: FrameHeader, bounds: list[ByteRange], file_size: int
 ) -> Iterator[Segment]:
     """The segments within `bounds`, each beginning where the one before it says, as far as it says so."""
-
-    def walk(wanted: ByteRange) -> Walk[Segment]:
-        return walk_segment(wanted, first, file_size=file_size)
-
     expected: int | None = None
-    with closing(_answer(source, [walk(bound) for bound in bounds])) as segments:
+    walks = [walk_segment(bound, first, file_size=file_size) for bound in bounds]
+    with closing(_answer(source, walks)) as segments:
         for bound, own in zip(bounds, segments, strict=True):
             segment = own
             if expected is not None:
@@ -156,7 +153,9 @@ def _walk_all(
                 if expected in own.offsets:
                     segment = own.since(expected)
                 else:
-                    segment = _run(walk(ByteRange(expected, bound.stop)), source)
+                    rest = ByteRange(expected, bound.stop)
+                    walk = walk_segment(rest, first, file_size=file_size, starts_at_frame=True)
+                    segment = _run(walk, source)
             yield segment
             if segment.cut:
                 return
@@ -188,8 +187,9 @@ def _find_holes(offset: NDArray[np.int64], size: NDArray[np.int64], stop: int) -
     """Stretches before `stop` that are too long for what usually lies between two frames."""
     starts, stops = np.append(offset, stop), np.insert(offset + size, 0, 0)
     gaps = starts - stops
-    sound = gaps[1:-1][gaps[1:-1] > 0]
     longest = np.full(len(gaps), MAX_GAP_BYTES, np.float64)
-    longest[1:-1] = min(MAX_GAP_BYTES, max(2 * np.median(sound) if sound.size else 0, np.median(size) / 2))
+    if len(gaps) > 2:
+        sound = np.quantile(gaps[1:-1], 0.98, method="lower")  # once a second or more often
+        longest[1:-1] = min(MAX_GAP_BYTES, max(2 * sound, np.median(size) / 2))
     is_hole = gaps > longest
     return tuple(map(ByteRange, stops[is_hole].tolist(), starts[is_hole].tolist()))

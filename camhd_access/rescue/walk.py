@@ -35,6 +35,9 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_GAP_BYTES = 4 * 1024 * 1024
 """The longest stretch between two frames that sound may explain: 4 s of 8 channels."""
 
+SOUND_JITTER_BYTES = 64
+"""A second of sound does not divide evenly by frames: stretches of it differ by a few samples."""
+
 MAX_SEARCH_BYTES = MAX_FRAME_BYTES + MAX_GAP_BYTES
 """So far at most from any place in a sound recording to the next frame."""
 
@@ -64,22 +67,24 @@ def walk_first(file_size: int) -> Walk[FrameHeader | None]:
     return found and found[1]
 
 
-def walk_segment(segment: ByteRange, like: FrameHeader, *, file_size: int) -> Walk[Segment]:
+def walk_segment(
+    segment: ByteRange, like: FrameHeader, *, file_size: int, starts_at_frame: bool = False
+) -> Walk[Segment]:
     """The frames that begin in `segment`.
 
     Parameters
     ----------
-    segment
-        Begins at a frame, or anywhere.
     like
         Header of another frame of the movie; frames of another size or kind are taken for none.
+    starts_at_frame
+        The segment is known to begin at a frame; otherwise, the first one is searched for.
 
     Notes
     -----
     Asks once for each frame, twice where it was searched for and is interlaced. Of large frames 512 bytes
     are read, of small ones all. Searching ends without result after 20 MB: no frame can be so far.
     """
-    return (yield from _Walker(file_size, like).walk(segment))
+    return (yield from _Walker(file_size, like).walk(segment, expected=starts_at_frame))
 
 
 class _Walker:
@@ -93,19 +98,26 @@ class _Walker:
         self._gap_bytes = BLOCK_BYTES - CHECK_BYTES
         self._run, self._last_run = 0, 0  # frames since the last gap, and between the last two
 
-    def walk(self, segment: ByteRange) -> Walk[Segment]:
-        """The frames that begin in `segment`."""
+    def walk(self, segment: ByteRange, *, expected: bool) -> Walk[Segment]:
+        """The frames that begin in `segment`; whether one is `expected` at its start."""
         found = Segment([], [])
         position = segment.start
+        is_sure = True  # that the frame before this position is one
         while True:
-            header = self._match((yield from self._read(position, HEAD_BYTES, ahead=self._guess())))
+            header = (yield from self._read_header(position)) if expected else None
+            expected = header is not None
             if header is None:
-                next_found = yield from self.search(position)
-                if next_found is None:
+                following = yield from self.search(position)
+                if not is_sure and not self._is_usual(following and following[0] - position):
+                    is_sure = yield from self._holds_up(found.offsets[-1], found.sizes[-1])
+                    if not is_sure:
+                        position, _, is_sure = found.offsets.pop() + 1, found.sizes.pop(), True
+                        continue
+                if following is None:
                     return found
                 if found.offsets:
-                    self._learn(next_found[0] - position)
-                position, header = next_found
+                    self._learn(following[0] - position)
+                position, header = following
             stop = position + header.frame_size
             if position >= segment.stop:
                 return replace(found, next_offset=position)
@@ -115,7 +127,7 @@ class _Walker:
             found.sizes.append(header.frame_size)
             self._frame_bytes = header.frame_size
             self._run += 1
-            position = stop
+            position, expected, is_sure = stop, True, not expected
 
     def search(self, start: int) -> Walk[tuple[int, FrameHeader] | None]:
         """Place and header of the first frame from `start` on; of a cut one only where no other follows."""
@@ -134,11 +146,16 @@ class _Walker:
                     continue
                 if place + header.frame_size > self._file_size:
                     cut = cut or (place, header)
-                elif (yield from self._holds_up(place, header)):
+                elif (yield from self._holds_up(place, header.frame_size)):
                     return place, header
             position += len(block) - 7
             n_bytes = BLOCK_BYTES
         return cut
+
+    def _read_header(self, position: int) -> Walk[FrameHeader | None]:
+        """Header of the whole frame at its expected place; None where there is none."""
+        header = self._match((yield from self._read(position, HEAD_BYTES, ahead=self._guess())))
+        return header if header and position + header.frame_size <= self._file_size else None
 
     def _match(self, head: ByteData) -> FrameHeader | None:
         """The frame header in `head`, if there is one, and it is like the others."""
@@ -150,14 +167,14 @@ class _Walker:
         is_alike = (header.width, header.height, header.chroma) == (like.width, like.height, like.chroma)
         return header if is_alike and header.frame_size <= MAX_FRAME_BYTES else None
 
-    def _holds_up(self, place: int, header: FrameHeader) -> Walk[bool]:
-        """Whether slice tables and last slice are where the header at `place` has them."""
+    def _holds_up(self, place: int, size: int) -> Walk[bool]:
+        """Whether the frame at `place` has its slice tables and last slice where they must be."""
         try:
-            frame = yield from self._walk_tables(place, header.frame_size)
+            frame = yield from self._walk_tables(place, size)
             last = frame.pictures[-1]
             start = place + int(last.slice_offset[-1, -1])
             # The next frame's head is asked for along with it: no request is spent on the check alone.
-            ahead = place + header.frame_size - start + HEAD_BYTES
+            ahead = place + size - start + HEAD_BYTES
             head = yield from self._read(start, 8, ahead=ahead)
             only = replace(
                 last, slice_offset=np.zeros((1, 1), np.int64), slice_size=last.slice_size[-1:, -1:]
@@ -196,6 +213,10 @@ class _Walker:
         if self._frame_bytes < BLOCK_BYTES // 4:
             return BLOCK_BYTES
         return min(self._gap_bytes + CHECK_BYTES, BLOCK_BYTES) if self._run == self._last_run else HEAD_BYTES
+
+    def _is_usual(self, gap_bytes: int | None) -> bool:
+        """Whether so much lies between a frame and the next as did before."""
+        return gap_bytes is not None and abs(gap_bytes - self._gap_bytes) <= SOUND_JITTER_BYTES
 
     def _learn(self, gap_bytes: int) -> None:
         """Remember how long the last gap was, and after how many frames it came."""
