@@ -65,7 +65,7 @@ def write_references(
     Asks for nothing but what the readers have. The references hold the movies' addresses as the readers were
     given them, with what follows a "?"; local paths are made absolute. The version of a movie they do not
     hold.
-    JSON takes 50 bytes a frame, Parquet 10.
+    JSON takes 65 bytes a frame, Parquet 22.
     """
     movies = [readers] if isinstance(readers, MovieReader) else list(readers)
     if not movies:
