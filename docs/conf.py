@@ -11,7 +11,9 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.xref_missing"]  # README's links to files beside it
 
-nb_execution_mode = "force"  # the notebooks are kept without outputs: what the site shows is what the code does
+nb_execution_mode = (
+    "force"  # the notebooks are kept without outputs: what the site shows is what the code does
+)
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 170
@@ -20,6 +22,8 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"camhd_access {version}"
+html_static_path = ["notebooks.css"]
+html_css_files = ["notebooks.css"]
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
