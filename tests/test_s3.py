@@ -1,0 +1,69 @@
+"""Movies in a bucket: the frames that lie on disk, by few requests. The S3 API is a real one, on loopback."""
+
+import numpy as np
+import pytest
+import s3fs
+from botocore.exceptions import ParamValidationError
+from bucket import running_s3
+
+from camhd_access import MovieReader, open_archive, open_movie
+
+FRAMES = [3, 4, 5, 30]
+
+uncached = pytest.mark.xfail(
+    raises=ParamValidationError, reason="ranges are handed over by position, where s3fs expects a version"
+)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def movie(s3, movie_path):
+    """The URL of a movie in a bucket, in folders as the archive has them."""
+    url = f"s3://{s3.bucket()}/2016/11/13/{movie_path.name}"
+    s3fs.S3FileSystem(**s3.options).put_file(str(movie_path), url)
+    s3fs.S3FileSystem.clear_instance_cache()  # it knows the file from writing it
+    s3.requests.clear()
+    return url
+
+
+def test_frames_are_those_of_the_local_file(s3, movie, movie_path):
+    video = open_movie(movie, frames=FRAMES, storage_options=s3.options)
+    np.testing.assert_array_equal(video.values, MovieReader(movie_path).read(FRAMES))
+    s3.assert_asked(HEAD=1, GET=2)  # the version; the index, with frame 30 before it; frames 3 to 5
+
+
+def test_what_is_in_the_cache_costs_nothing(s3, movie, movie_path):
+    expected = MovieReader(movie, storage_options=s3.options).read(FRAMES)
+    s3.requests.clear()
+    np.testing.assert_array_equal(MovieReader(movie, storage_options=s3.options).read(FRAMES), expected)
+    s3.assert_asked()
+
+
+@pytest.mark.parametrize("frames", [[3], FRAMES], ids=["one stretch", "several"])
+@uncached
+def test_frames_without_a_cache(s3, movie, movie_path, frames):
+    reader = MovieReader(movie, cache=False, storage_options=s3.options)
+    np.testing.assert_array_equal(reader.read(frames), MovieReader(movie_path).read(frames))
+
+
+def test_archive_in_a_bucket(s3, movie):
+    archive = open_archive(movie.partition("2016")[0], storage_options=s3.options)
+    assert archive.movies() == [movie]
+    assert archive.movies("2016-11-14") == []
+    assert len(s3.requests) <= 8  # root, year, month, day, each time
+
+
+def test_catalog_of_a_bucket(s3, movie, movie_path):
+    archive = open_archive(movie.partition("2016")[0], storage_options=s3.options)
+    (row,) = archive.catalog(index=True, progress=False).to_dict("records")
+    assert (row["n_frames"], row["file_size"]) == (40, movie_path.stat().st_size)
+
+
+def test_a_movie_that_is_not_there(s3, movie):
+    with pytest.raises(FileNotFoundError):
+        open_movie(movie.replace("2016/", "2017/"), storage_options=s3.options)

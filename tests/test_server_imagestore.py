@@ -1,0 +1,389 @@
+"""The image store on a local folder, in memory, and in a bucket of a real S3 API."""
+
+import asyncio
+import os
+import threading
+import time
+from contextlib import asynccontextmanager
+from itertools import count
+from urllib.request import urlopen
+
+import fsspec
+import pytest
+from bucket import running_s3
+from fsspec.implementations.memory import MemoryFileSystem
+
+from camhd_access.server import imagestore
+from camhd_access.server.imagestore import FOLDER, ImageStore
+
+KEY = "v1/org/x/CAMHDA301-20161113T000000Z.mov/frame/7.w=320.png"
+
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def place(request, tmp_path, s3):
+    """Where a store may lie: its URL and the options of its filesystem."""
+    if request.param == "local":
+        return str(tmp_path / "images"), {}
+    if request.param == "memory":
+        return f"memory://images{next(_numbers)}", {}
+    return f"s3://{s3.bucket()}/images", s3.options
+
+
+@asynccontextmanager
+async def opened(url, options=None, *, max_bytes=1 << 20, public_url=None):
+    store = ImageStore(url, max_bytes=max_bytes, public_url=public_url, storage_options=options)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def put_all(store, *keys, body=b"0123456789"):
+    """Put and wait for each in turn, so that their order is known."""
+    for key in keys:
+        await store.put(key, body, "image/png")
+        await asyncio.gather(*store._writing.values())
+
+
+def files_of(url, options):
+    filesystem, root = fsspec.core.url_to_fs(url, **options)
+    filesystem.invalidate_cache()
+    return {path.removeprefix(f"{root}/{FOLDER}/") for path in filesystem.find(root)}
+
+
+async def kept(store, *keys):
+    return [key for key in keys if await store.get(key) is not None]
+
+
+def test_what_was_put_comes_back(place):
+    async def use():
+        async with opened(*place) as store:
+            assert await store.get(KEY) is None
+            await put_all(store, KEY, body=bytes(range(256)))
+            assert await store.get(KEY) == bytes(range(256))
+            assert (store.n_pictures, store.n_bytes, store.n_failures) == (1, 256, 0)
+            await put_all(store, KEY, body=b"another")
+            assert await store.get(KEY) == b"another"
+            assert (store.n_pictures, store.n_bytes) == (1, 7)
+        assert files_of(*place) == {KEY}
+
+    asyncio.run(use())
+
+
+def test_the_least_recently_used_go_first(place):
+    async def use():
+        async with opened(*place, max_bytes=35) as store:
+            await put_all(store, "a.png", "b.png", "c.png")
+            await store.get("a.png")
+            await put_all(store, "d.png")
+            assert files_of(*place) == {"a.png", "c.png", "d.png"}
+            await put_all(store, "e.png", body=b"e" * 30)
+            assert files_of(*place) == {"e.png"}
+            await put_all(store, "f.png", body=b"f" * 36)  # more than all of the quota
+            assert files_of(*place) == {"e.png"}
+            assert store.n_bytes == 30
+
+    asyncio.run(use())
+
+
+def test_the_quota_survives_a_restart(place):
+    async def use():
+        async with opened(*place) as store:
+            await put_all(store, "a.png", "b/b.png", "b/c.png")
+        async with opened(*place, max_bytes=35) as store:
+            await put_all(store, "d.png")
+            assert store.n_bytes == 30
+            assert len(files_of(*place)) == 3
+            assert await kept(store, "d.png") == ["d.png"]
+
+    asyncio.run(use())
+
+
+def test_a_smaller_quota_is_kept_from_the_first_picture_on(place):
+    async def use():
+        async with opened(*place) as store:
+            await put_all(store, *(f"{i}.png" for i in range(9)))
+        async with opened(*place, max_bytes=20) as store:
+            await put_all(store, "new.png")
+        assert len(files_of(*place)) == 2
+
+    asyncio.run(use())
+
+
+def test_the_order_survives_a_restart(tmp_path):
+    async def use():
+        async with opened(str(tmp_path)) as store:
+            await put_all(store, "c.png", "b.png", "a.png")
+        for age, name in enumerate("abc"):
+            os.utime(tmp_path / FOLDER / f"{name}.png", (1e9 - age, 1e9 - age))
+        async with opened(str(tmp_path), max_bytes=25) as store:
+            await put_all(store, "d.png")
+        assert files_of(str(tmp_path), {}) == {"a.png", "d.png"}
+
+    asyncio.run(use())
+
+
+def test_others_files_are_neither_counted_nor_deleted(place):
+    filesystem, root = fsspec.core.url_to_fs(place[0], **place[1])
+    filesystem.makedirs(root, exist_ok=True)
+    filesystem.pipe_file(f"{root}/thesis.pdf", b"x" * 1000)
+
+    async def use():
+        async with opened(*place, max_bytes=10) as store:
+            await put_all(store, "a.png", "b.png")
+            assert store.n_bytes == 10
+
+    asyncio.run(use())
+    assert filesystem.cat_file(f"{root}/thesis.pdf") == b"x" * 1000
+
+
+STRAY_KEYS = ["", "/a", "a/", "a//b", "../a", "a/../../b", "a/./b", ".a", "a/.b", "a\\..\\b", "a\0b", "a b"]
+STRAY_KEYS += ["a?b", "a#b", "a*", "é", "a\n", "a" * 201, "/".join(["a"] * 500)]
+
+
+@pytest.mark.parametrize("key", STRAY_KEYS)
+def test_nothing_is_kept_under_a_key_that_may_lead_astray(tmp_path, key):
+    async def use():
+        async with opened(str(tmp_path / "images"), public_url="http://x/") as store:
+            await put_all(store, key)
+            assert await store.get(key) is None
+            assert store.public_url(key) is None
+            assert (store.n_pictures, store.n_failures) == (0, 0)
+
+    asyncio.run(use())
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_public_urls_are_told_of_pictures_that_are_kept(place):
+    async def use():
+        async with opened(*place, public_url="https://images.example/x/") as store:
+            assert store.public_url("a%b.png") is None
+            await put_all(store, "a%b.png")
+            assert store.public_url("a%b.png") == f"https://images.example/x/{FOLDER}/a%25b.png"
+        async with opened(*place) as store:
+            await store.get("a%b.png")
+            assert store.public_url("a%b.png") is None
+
+    asyncio.run(use())
+
+
+def test_objects_in_a_bucket_say_what_they_are(s3):
+    bucket = s3.bucket()
+
+    async def use():
+        async with opened(f"s3://{bucket}", s3.options, public_url=f"{s3.url}/{bucket}/") as store:
+            await store.put(KEY, b"GIF89a", "image/gif")
+            await asyncio.gather(*store._writing.values())
+            return store.public_url(KEY)
+
+    fsspec.filesystem("s3", **s3.options).chmod(bucket, acl="public-read")
+    with urlopen(asyncio.run(use())) as answer:  # noqa: S310 - the server on loopback
+        assert answer.read() == b"GIF89a"
+        assert answer.headers["Content-Type"] == "image/gif"
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+class FaultyFileSystem(MemoryFileSystem):
+    """Files in memory, behind a gate, and errors on demand."""
+
+    protocol = "faulty"
+    gate = threading.Event()
+    error = None
+
+    def _pass(self):
+        assert self.gate.wait(20)
+        if self.error is not None:
+            raise self.error
+
+    def cat_file(self, path, start=None, end=None, **kwargs):
+        self._pass()
+        return super().cat_file(path, start, end, **kwargs)
+
+    def pipe_file(self, path, value, mode="overwrite", **kwargs):
+        self._pass()
+        super().pipe_file(path, value, mode, **kwargs)
+
+    def rm_file(self, path):
+        self._pass()
+        super().rm_file(path)
+
+    def find(self, path, *args, **kwargs):
+        self._pass()
+        return super().find(path, *args, **kwargs)
+
+
+@pytest.fixture
+def faulty():
+    fsspec.register_implementation("faulty", FaultyFileSystem, clobber=True)
+    FaultyFileSystem.gate.set()
+    yield FaultyFileSystem
+    FaultyFileSystem.error = None
+    FaultyFileSystem.gate.set()
+
+
+def url_of_faulty():
+    return f"faulty://images{next(_numbers)}"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no space left"), PermissionError("denied"), RuntimeError("a library's own")], ids=repr
+)
+def test_a_store_that_fails_is_left_alone_for_a_while(faulty, monkeypatch, caplog, error):
+    async def use():
+        async with opened(url_of_faulty()) as store:
+            await put_all(store, "a.png")
+            faulty.error = error
+            assert await store.get("a.png") is None
+            assert store.n_failures == 1
+            assert str(error) in caplog.text
+            faulty.error = None
+            await put_all(store, "b.png")
+            assert await kept(store, "a.png", "b.png") == []  # it rests
+            assert store.n_failures == 1
+            monkeypatch.setattr(store, "_rests_until", 0.0)
+            await put_all(store, "b.png")
+            assert await kept(store, "a.png", "b.png") == ["a.png", "b.png"]
+
+    asyncio.run(use())
+
+
+def test_pictures_that_cannot_be_written_are_not_counted(faulty, monkeypatch):
+    monkeypatch.setattr(imagestore, "REST_SECONDS", 0.0)
+
+    async def use():
+        async with opened(url_of_faulty(), public_url="http://x/", max_bytes=25) as store:
+            await put_all(store, "a.png", "b.png")
+            faulty.error = OSError("no")
+            await put_all(store, "c.png")  # b.png would have to go first
+            assert (store.n_pictures, store.n_bytes) == (2, 20)
+            assert store.public_url("c.png") is None
+            faulty.error = None
+            await put_all(store, "d.png")
+            assert await kept(store, "a.png", "b.png", "c.png", "d.png") == ["b.png", "d.png"]
+
+    asyncio.run(use())
+
+
+def test_without_a_listing_nothing_is_written_until_there_is_one(faulty, monkeypatch):
+    monkeypatch.setattr(imagestore, "REST_SECONDS", 0.0)
+
+    async def use():
+        async with opened(url_of_faulty()) as store:
+            faulty.error = OSError("no")
+            await put_all(store, "a.png")
+            faulty.error = None
+            assert await store.get("a.png") is None
+            await put_all(store, "a.png")
+            assert await store.get("a.png") is not None
+
+    asyncio.run(use())
+
+
+def test_a_store_that_hangs_is_not_waited_for(faulty, monkeypatch):
+    monkeypatch.setattr(imagestore, "ANSWER_SECONDS", 0.01)
+
+    async def use():
+        async with opened(url_of_faulty()) as store:
+            await put_all(store, "a.png")
+            faulty.gate.clear()
+            assert await store.get("a.png") is None
+            assert store.n_failures == 1
+            faulty.gate.set()
+
+    asyncio.run(use())
+
+
+def test_writing_holds_up_neither_the_one_who_puts_nor_many_pictures_in_memory(faulty):
+    async def use():
+        async with opened(url_of_faulty(), public_url="http://x/") as store:
+            faulty.gate.clear()
+            for i in range(100):
+                await store.put(f"{i}.png", b"x", "image/png")
+            assert len(store._writing) == imagestore.MAX_WRITES
+            assert store.public_url("0.png") is None
+            faulty.gate.set()
+            await asyncio.gather(*store._writing.values())
+            assert store.n_pictures == imagestore.MAX_WRITES
+            assert store.public_url("0.png") is not None
+
+    asyncio.run(use())
+
+
+def test_the_end_waits_for_pictures_that_are_being_written(faulty):
+    url = url_of_faulty()
+
+    async def use():
+        async with opened(url) as store:
+            for i in range(20):
+                await store.put(f"{i}.png", b"x", "image/png")
+
+    asyncio.run(use())
+    assert len(files_of(url, {})) == 20
+
+
+def test_a_folder_that_is_a_file_fails_no_answer(tmp_path, caplog):
+    (tmp_path / "images").write_text("not a folder")
+
+    async def use():
+        async with opened(str(tmp_path / "images")) as store:
+            await put_all(store, "a.png")
+            assert await store.get("a.png") is None
+            assert store.n_failures == 1
+
+    asyncio.run(use())
+    assert "left alone" in caplog.text
+
+
+def test_pictures_that_others_deleted_are_no_longer_counted(place):
+    async def use():
+        async with opened(*place) as store:
+            await put_all(store, "a.png", "b.png")
+            filesystem, root = fsspec.core.url_to_fs(place[0], **place[1])
+            filesystem.rm_file(f"{root}/{FOLDER}/a.png")
+            assert await kept(store, "a.png", "b.png") == ["b.png"]
+            assert store.n_bytes == 10
+
+    asyncio.run(use())
+
+
+def test_readers_see_all_of_a_picture_or_nothing(tmp_path):
+    bodies = [bytes([i]) * 300_000 for i in range(20)]
+
+    async def use():
+        async with opened(str(tmp_path), max_bytes=1 << 24) as store:
+            seen = set()
+            writing = asyncio.create_task(put_bodies(store))
+            while not writing.done():
+                seen.add(await store.get("a.png"))
+            return seen
+
+    async def put_bodies(store):
+        for body in bodies:
+            await put_all(store, "a.png", body=body)
+
+    assert asyncio.run(use()) <= {None, *bodies}
+
+
+def test_what_a_killed_writer_left_goes(tmp_path):
+    old, fresh, other = (tmp_path / FOLDER / "v1" / name for name in (".aa.part", ".bb.part", "x.part"))
+    old.parent.mkdir(parents=True)
+    for path in (old, fresh, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (time.time() - 7200,) * 2)
+
+    async def use():
+        async with opened(str(tmp_path)) as store:
+            await put_all(store, "a.png")
+            assert store.n_pictures == 2
+
+    asyncio.run(use())
+    assert [path.exists() for path in (old, fresh, other)] == [False, True, True]
