@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeAlias
 
+import fsspec
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -91,10 +94,11 @@ def write_samples(
 def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> Store:
     if isinstance(target, Store):
         return target
-    urlpath = os.fsdecode(target)
-    if "://" not in urlpath and not storage_options:
-        return LocalStore(urlpath)
-    return FsspecStore.from_url(urlpath, storage_options=dict(storage_options or {}))
+    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
+    if isinstance(filesystem, LocalFileSystem):
+        return LocalStore(path)
+    # Not a filesystem of Zarr's event loop, whose connections nobody would close.
+    return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path)
 
 
 def _iter_samples(stack: FrameStack, *, ndim: int) -> Iterator[tuple[str, bytes]]:
