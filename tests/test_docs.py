@@ -5,12 +5,15 @@ runs too, in the same place and with the same names: it asserts what the snippet
 have one in each section, and see an archive of movies as long as the real ones.
 """
 
+import importlib
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import scaling
 from long_archive import MOVIES, REGIONS, write_long_archive
+from shared_data import shared_data
 from sparse_archive import ROOT
 
 import camhd_access
@@ -87,3 +90,30 @@ def test_snippets_run(page, movie_url, tmp_path, monkeypatch):
 
 def test_the_readme_runs(stands_for_ooi):
     run_page(PROJECT / "README.md", {})
+
+
+def test_what_jobs_cost_is_worked_out_from_the_real_catalogue():
+    catalog = camhd_access.read_catalog(shared_data("camhd_catalog_2018.jsonl"))
+    assert scaling.TABLE.search(scaling.PAGE.read_text())[0] == scaling.table(catalog)
+
+
+def test_the_reference_has_every_public_name():
+    page = (DOCS / "reference.md").read_text()
+    by_module = re.findall(r"automodule:: ([\w.]+)\n   :members:$", page, re.MULTILINE)
+    named = {name.rpartition(".")[2] for name in re.findall(r"auto\w+:: ([\w.]+)", page)}
+    named |= {name for module in by_module for name in vars(importlib.import_module(module))}
+    public = {*camhd_access.__all__, *camhd_access._OF_ZARR} - {"__version__"}
+    assert public <= named, sorted(public - named)
+
+
+@pytest.mark.parametrize("name", ["CamhdAccessor", "MovieReader", "MovieIndex", "ReadPlan", "ReadEstimate"])
+def test_the_reference_has_every_method(name):
+    page = (DOCS / "reference.md").read_text()
+    section = re.search(rf"autoclass:: (?:[\w.]+\.)?{name}\n((?:   .*\n)*)", page)[1]
+    assert re.search(r"^   :members:$", section, re.MULTILINE)
+    undocumented = [
+        member
+        for member, value in vars(getattr(camhd_access, name)).items()
+        if not member.startswith("_") and callable(value) and not value.__doc__
+    ]
+    assert not undocumented
