@@ -30,8 +30,9 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
         with emulated_link(material.folder, mbit=mbit) as origin:
             facts["link"] = origin.kind
             yield from remote.cases(material, origin, full=full)
-            if mbit == 100:
-                yield from crops.remote_cases(material, origin)
+            yield crops.link_case(material, origin)
+            if mbit == 100:  # faster links have whole frames fetched, which are cheaper there
+                yield crops.bytes_case(material, origin)
             else:
                 yield from fetch.cache_cases(material, origin)
 
