@@ -12,6 +12,8 @@ from camhd_access import read_catalog
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 TABLE = re.compile(r"(?<=<!-- costs -->\n).*?(?=<!-- end of costs -->)", re.DOTALL)
 
+NBSP = "\N{NO-BREAK SPACE}"
+
 INDEX_BYTES = 512 * 1024
 """The end of a movie, where its index lies."""
 SPAN_BYTES = 4 * 1024 * 1024
@@ -135,7 +137,7 @@ def table(catalog):
             job.what,
             f"{job.n_requests:,.0f}",
             _bytes(job.n_bytes),
-            f"{job.core_seconds / 3600:,.1f}" if job.core_seconds >= 360 else "-",
+            f"{job.core_seconds / 3600:,.1f}" if job.core_seconds >= 180 else "-",
             *(_duration(job.hours(machine)) for machine in (LAPTOP, SERVER, CLUSTER)),
             _dollars(job.dollars_far),
             _dollars(job.dollars_near),
@@ -146,7 +148,7 @@ def table(catalog):
 
 def _bytes(n):
     unit, name = next((u, name) for u, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")) if n >= u)
-    return f"{n / unit:.3g} {name}"
+    return f"{n / unit:.3g}{NBSP}{name}"
 
 
 def _duration(hours):
