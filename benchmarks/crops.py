@@ -65,10 +65,10 @@ def cases(material: Material) -> Iterator[Case]:
 def link_case(material: Material, origin: Origin) -> Case:
     url = f"{origin.http}/{material.long.name}"
     return Case(
-        name="crop-link",
+        name=f"crop-{origin.mbit:g}",
         title=f"Crop of 384x160, gray10le, {origin.label}",
         unit="ms/frame",
-        limit="the bytes of the slice rows touched, or those of whole frames where requests cost more than these",
+        limit="the bytes of the slice rows touched, or those of the frame where requests cost more",
         ways=[
             Way("camhd_access", reading(url, SPREAD, **SMALL)),
             Way("camhd_access, whole frames", reading(url, SPREAD)),
