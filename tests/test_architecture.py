@@ -33,7 +33,7 @@ LAYERS = [
 
 ALLOWED = {
     "av": {"decode", "encode", "synthetic"},
-    "aiohttp": {"lazyhttp"},
+    "aiohttp": {"lazyhttp", "server"},
     "xarray": {
         "arrays",
         "cli",
@@ -49,8 +49,9 @@ ALLOWED = {
     "click": {"cli"},
     "numba": {"fastpixels"},
     "matplotlib": {"demo", "figures", "plotting"},
-    "PIL": {"cli", "clip", "encode", "viewer"},
+    "PIL": {"cli", "clip", "encode", "server", "viewer"},
     "ipywidgets": {"viewer"},
+    "prometheus_client": {"server"},
     "zarr": {"zarr_store"},
 }
 """The only modules that may import these libraries."""

@@ -1,0 +1,93 @@
+"""Answers to requests for what is there: whole, a part of it, or the word that it has not changed.
+
+Sources: RFC 9110, sections 13 (conditional requests) and 14 (ranges); RFC 8246 (`immutable`). What is named
+by a movie's version, a frame and its options never changes, so it may be kept for ever under its strong ETag.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from camhd_access.ranges import ByteRange
+from camhd_access.server.problems import Problem
+
+__all__ = ["SHORTLY", "answer_file", "answer_json", "answer_unchanged"]
+
+FOREVER = "public, max-age=31536000, immutable"
+SHORTLY = "public, max-age=300"
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
+
+
+def answer_file(
+    request: web.Request, body: bytes, content_type: str, *, etag: str, headers: Mapping[str, str]
+) -> web.Response:
+    """The answer that holds `body`, or the part of it that was asked for.
+
+    Raises
+    ------
+    Problem
+        416: a range that begins beyond its end.
+    """
+    told = _tell(etag, headers)
+    wanted = _find_range(request, etag, len(body))
+    if wanted is None:
+        return web.Response(body=body, content_type=content_type, headers=told)
+    if wanted.n_bytes <= 0:
+        raise Problem(416, "There is no such range.", headers={"Content-Range": f"bytes */{len(body)}"})
+    told["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(body)}"
+    return web.Response(
+        status=206, body=body[wanted.start : wanted.stop], content_type=content_type, headers=told
+    )
+
+
+def answer_unchanged(
+    request: web.Request, etag: str, content_type: str, headers: Mapping[str, str]
+) -> web.Response | None:
+    """The answer that needs no file: that the client has it (304), or the headers alone; else None."""
+    told = _tell(etag, headers)
+    if _has(request, etag):
+        return web.Response(status=304, headers=told)
+    return web.Response(content_type=content_type, headers=told) if request.method == "HEAD" else None
+
+
+def answer_json(
+    value: Mapping[str, Any], *, cache_control: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The answer that holds `value` as JSON, indented for people's eyes."""
+    return web.Response(
+        text=json.dumps(value, indent=2),
+        content_type="application/json",
+        headers={"Cache-Control": cache_control, **(headers or {})},
+    )
+
+
+def _tell(etag: str, headers: Mapping[str, str]) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": FOREVER, "Accept-Ranges": "bytes", **headers}
+
+
+def _has(request: web.Request, etag: str) -> bool:
+    """Whether the client has what `etag` names (RFC 9110, section 13.1.2)."""
+    told = request.headers.get("If-None-Match", "")
+    return told.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in told.split(",")}
+
+
+def _find_range(request: web.Request, etag: str, size: int) -> ByteRange | None:
+    """The part that is wanted, empty where there is none such; None for all of it.
+
+    Notes
+    -----
+    Units and forms that are not understood are passed over, as are several ranges (RFC 9110, section 14.2).
+    """
+    match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if request.method != "GET" or not match or request.headers.get("If-Range", etag) != etag:
+        return None
+    first, last = match.groups()
+    if not first:
+        return ByteRange(max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return ByteRange(min(int(first), size), min(int(last) + 1, size) if last else size)

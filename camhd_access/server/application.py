@@ -1,0 +1,211 @@
+"""The web application: routes wired to their answers, and what is true of every request.
+
+Every request passes `attend`: it bounds its time, turns errors into problem details, counts and times it,
+and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly holds
+memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent.
+"""
+
+import asyncio
+import logging
+import platform
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.metadata import version
+
+from aiohttp import web
+
+from camhd_access._version import __version__
+from camhd_access.server.answers import SHORTLY, answer_json
+from camhd_access.server.metrics import Metrics
+from camhd_access.server.mirrors import split_path
+from camhd_access.server.openapi import describe_api
+from camhd_access.server.problems import Problem, problem_response
+from camhd_access.server.renditions import SIZE_HEADERS
+from camhd_access.server.routes import ROUTES
+from camhd_access.server.service import ROUTE, STAGES, Service
+from camhd_access.server.settings import ServerSettings
+
+__all__ = ["make_app", "run_server"]
+
+logger = logging.getLogger("camhd_access.server")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+IDLE_SECONDS = 30
+"""In which a client must have sent a request's headers, and after which a silent connection is closed."""
+SHUTDOWN_SECONDS = 60
+"""That requests in flight may take to finish."""
+SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 16 << 10
+"""That a client may take over an answer, and the slowest that is put up with beyond that."""
+MAX_LINE_BYTES = 4096
+"""Of a request's first line, and of each header."""
+MAX_BODY_BYTES = 1024
+"""Of a request; nobody reads it."""
+
+SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
+METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
+
+_TIMINGS = ("handler", "metadata", "extraction", "encode")
+_EXPOSED = (
+    "Accept-Ranges",
+    "Content-Range",
+    "ETag",
+    "Retry-After",
+    "Server-Timing",
+    *SIZE_HEADERS.values(),
+    *(f"X-lazycache-timing-{stage}-ns" for stage in _TIMINGS),
+)
+_ALWAYS = {
+    "Server": "camhd_access",
+    "X-Content-Type-Options": "nosniff",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": ", ".join(_EXPOSED),
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_PREFLIGHT = {  # Fetch standard, section 3.3
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": ", ".join(("Range", "If-None-Match", *SIZE_HEADERS.values())),
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def make_app(settings: ServerSettings) -> web.Application:
+    """The application that serves these settings' mirrors; it asks nothing of them before it is asked."""
+    app = web.Application(middlewares=[attend], client_max_size=MAX_BODY_BYTES)
+    handlers = {
+        "root": root,
+        "info": info,
+        "metrics": metrics,
+        "health": health,
+        "openapi": openapi,
+    }
+    for route in ROUTES:
+        for path in {route.path, route.path.rstrip("/") or "/"}:
+            app.router.add_get(path, handlers[route.name])
+    app.router.add_get("/v1/{place:.*}", visit)
+    app.cleanup_ctx.append(_serving(settings))
+    return app
+
+
+def run_server(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight then finish, and new ones are not accepted."""
+    web.run_app(
+        make_app(settings),
+        host=settings.bind,
+        port=settings.port,
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_LINE_BYTES,
+        print=lambda line: logger.info("%s", line),
+    )
+
+
+def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The service while the application runs, on its event loop."""
+
+    async def serve(app: web.Application) -> AsyncIterator[None]:
+        service = app[SERVICE] = Service(settings)
+        app[METRICS] = Metrics(mirrors=service.mirrors, memories=service.memories, gates=service.gates)
+        yield
+        await service.aclose()
+
+    return serve
+
+
+@web.middleware
+async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The answer to a request, whatever happens, counted and timed, and sent in bounded time."""
+    begin = time.perf_counter()
+    request[ROUTE], request[STAGES] = "other", {}
+    response = await _answer(request, handler)
+    service = request.app[SERVICE]
+    seconds = request[STAGES]["handler"] = time.perf_counter() - begin
+    response.headers.update(_ALWAYS | _tell_stages(request[STAGES]))
+    if service.settings.public:
+        response.headers["X-lazycache-public"] = "1"
+    n_bytes = response.content_length or 0
+    request.app[METRICS].count(request[ROUTE], response.status, seconds, n_bytes)
+    await _send(request, response, n_bytes)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        split_path(request.raw_path.partition("?")[0])
+        async with asyncio.timeout(request.app[SERVICE].settings.request_seconds):
+            is_preflight = request.method == "OPTIONS"
+            return web.Response(status=204, headers=_PREFLIGHT) if is_preflight else await handler(request)
+    except Problem as problem:
+        return problem_response(problem)
+    except web.HTTPException as error:
+        headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
+        return problem_response(Problem(error.status, error.reason, headers=headers))
+    except TimeoutError:
+        return problem_response(Problem(504, "This took too long; it may be there when you ask again."))
+    except Exception:  # whatever it is, the client learns nothing of it, and the log all
+        logger.exception("%s", request.path)
+        return problem_response(Problem(500, "The server failed; its log tells why."))
+
+
+async def _send(request: web.Request, response: web.StreamResponse, n_bytes: int) -> None:
+    """Send the answer, or close the connection of a client that is too slow to take it."""
+    try:
+        async with asyncio.timeout(SEND_SECONDS + n_bytes / MIN_BYTES_PER_SECOND):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        logger.info("%s: the client was too slow", request.path)
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def _tell_stages(stages: dict[str, float]) -> dict[str, str]:
+    """What took how long: as go-lazycache told it, and as browsers show it (W3C, Server Timing)."""
+    told = {f"X-lazycache-timing-{stage}-ns": str(round(seconds * 1e9)) for stage, seconds in stages.items()}
+    told["Server-Timing"] = ", ".join(
+        f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in stages.items()
+    )
+    return told
+
+
+async def visit(request: web.Request) -> web.StreamResponse:
+    """What lies on a mirror, or is made of it."""
+    return await request.app[SERVICE].visit(request)
+
+
+async def root(request: web.Request) -> web.StreamResponse:
+    """Where the mirrors are mounted."""
+    request[ROUTE] = "root"
+    mounts = {each.url: {"APIPath": {"V1": each.mount_path}} for each in request.app[SERVICE].mirrors}
+    return answer_json(mounts, cache_control=SHORTLY)
+
+
+async def info(request: web.Request) -> web.Response:
+    """Versions of what runs."""
+    request[ROUTE] = "info"
+    versions = {
+        "camhd_access": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("aiohttp", "av", "numpy", "pillow")},
+    }
+    return answer_json(versions, cache_control=SHORTLY)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Figures for Prometheus."""
+    request[ROUTE] = "metrics"
+    headers = {"Cache-Control": "no-store", "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=request.app[METRICS].tell(), headers=headers)
+
+
+async def health(request: web.Request) -> web.Response:
+    """Ok, while the event loop turns."""
+    request[ROUTE] = "health"
+    return web.Response(text="ok", headers={"Cache-Control": "no-store"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The API, described for programs."""
+    request[ROUTE] = "openapi"
+    return answer_json(describe_api(request.app[SERVICE].mirrors), cache_control=SHORTLY)

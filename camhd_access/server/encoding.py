@@ -1,0 +1,100 @@
+"""Pictures as files: what each format is called, which pixels it takes, and how it is written.
+
+Settings were chosen by measurement, of a frame of 1080p on one core: decoding takes 16 ms. PNG at level 1
+takes 85 ms and is 4 % larger than at level 4 (138 ms), which is larger than at 3; level 6 takes 300 ms.
+JPEG takes 3 ms, 7 with optimised tables that save 7 %. WebP takes 29 ms by its quickest method, 115 by the
+usual one, for a fifth fewer bytes.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from camhd_access.frames import Pixels
+from camhd_access.server.tiff import encode_tiff
+
+__all__ = ["FORMATS", "SMALL_PNG", "Format", "resize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to send a picture."""
+
+    name: str
+    """As the extension has it."""
+    content_type: str
+    """Media type (RFC 9110, section 8.3)."""
+    encode: Callable[[Pixels, int], bytes]
+    """The file of some pixels, at a quality where the format has one."""
+    pix_fmts: tuple[str, ...] = ("rgb24",)
+    """Pixel formats it takes, the usual one first."""
+    quality: int | None = None
+    """Unless asked otherwise; None where there is no such choice."""
+    is_raw: bool = False
+    """Uncompressed pixels, which a server may not want to send."""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its pixels are those that are shown, 8 bits each, which can be resized."""
+        return self.pix_fmts == ("rgb24",)
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The picture in another width and height, by Lanczos' filter."""
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _by_pillow(pixels: Pixels, quality: int, *, name: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
+    file = io.BytesIO()
+    if quality:
+        options["quality"] = quality
+    Image.fromarray(pixels).save(file, name, **options)
+    return file.getvalue()
+
+
+def _encode_rgba(pixels: Pixels, _: int) -> bytes:
+    height, width, _ = pixels.shape
+    out = np.full((height, width, 4), 255, np.uint8)
+    out[..., :3] = pixels
+    return out.tobytes()
+
+
+def _encode_npy(pixels: Pixels, _: int) -> bytes:
+    file = io.BytesIO()
+    np.save(file, pixels, allow_pickle=False)
+    return file.getvalue()
+
+
+_png = partial(_by_pillow, name="PNG", compress_level=1)
+_small_png = partial(_by_pillow, name="PNG", compress_level=6)
+_jpeg = partial(_by_pillow, name="JPEG")
+_webp = partial(_by_pillow, name="WEBP", method=0)
+_bmp = partial(_by_pillow, name="BMP")
+
+_COLORS = ("rgb24", "bgr24", "rgb48le", "rgb48be", "bgr48le", "bgr48be")
+_PLANES = ("gray", "gray16le", "gray16be", "gray10le")
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("png", "image/png", _png),
+        Format("jpg", "image/jpeg", _jpeg, quality=75),
+        Format("jpeg", "image/jpeg", _jpeg, quality=75),
+        Format("webp", "image/webp", _webp, quality=80),
+        Format("bmp", "image/bmp", _bmp),
+        Format("tif", "image/tiff", lambda pixels, _: encode_tiff(pixels), ("rgb48le", "gray16le")),
+        Format("tiff", "image/tiff", lambda pixels, _: encode_tiff(pixels), ("rgb48le", "gray16le")),
+        Format("npy", "application/octet-stream", _encode_npy, _COLORS + _PLANES, is_raw=True),
+        Format("rgba", "application/octet-stream", _encode_rgba, is_raw=True),
+        Format("raw", "application/octet-stream", _encode_rgba, is_raw=True),
+    )
+}
+"""By extension."""
+
+SMALL_PNG = Format("png", "image/png", _small_png)
+"""PNG for a server whose link is slower than its processor."""

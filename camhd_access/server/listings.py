@@ -1,0 +1,72 @@
+"""Folders of a mirror, as clients read them; kept for a while, and asked once for all who wait.
+
+A listing that fails is an error and stays one: it is neither an empty folder nor kept.
+"""
+
+import time
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from camhd_access.errors import RemoteFileNotFoundError
+from camhd_access.server.memory import Memory
+from camhd_access.server.mirrors import Place
+from camhd_access.server.work import Flights
+
+__all__ = ["Folder", "Listings"]
+
+FRESH_SECONDS = 300.0
+MAX_FOLDERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What lies in one folder."""
+
+    path: str
+    """Its path on the mirror, with slashes at both ends."""
+    files: tuple[str, ...]
+    """Names of files, in the mirror's order."""
+    directories: tuple[str, ...]
+    """Names of folders, without slashes."""
+    listed_at: float
+    """When the mirror told, by the clock that only runs forward."""
+
+    def describe(self) -> dict[str, object]:
+        """As go-lazycache had it."""
+        return {"Path": self.path, "Files": list(self.files), "Directories": list(self.directories)}
+
+
+class Listings:
+    """The folders of all mirrors."""
+
+    def __init__(self) -> None:
+        self.memory: Memory[Folder] = Memory(MAX_FOLDERS)
+        self.flights: Flights[Folder] = Flights()
+
+    async def read(self, place: Place) -> Folder:
+        """The folder at a place, no older than five minutes.
+
+        Raises
+        ------
+        RemoteFileError
+            The mirror failed; `RemoteFileNotFoundError` where it has no such folder.
+        Problem
+            503: too much is asked of it.
+        """
+        url = place.mirror.url_of(place.names)
+        folder = self.memory.find(url)
+        if folder is None or time.monotonic() - folder.listed_at > FRESH_SECONDS:
+            folder = await self.flights.share(url, lambda: self._ask(place, url))
+        return folder
+
+    async def _ask(self, place: Place, url: str) -> Folder:
+        entries = await place.mirror.ask(place.mirror.filesystem._ls, f"{url.rstrip('/')}/")  # noqa: SLF001 - fsspec's async interface
+        if any(entry["name"].rstrip("/") == url.rstrip("/") for entry in entries):
+            raise RemoteFileNotFoundError(f"{url} is a file")
+        names: dict[str, list[str]] = {"file": [], "directory": []}
+        for entry in entries:
+            names[entry["type"]].append(unquote(entry["name"].rstrip("/").rpartition("/")[2]))
+        path = "/".join(("", *place.names, ""))
+        folder = Folder(path, tuple(names["file"]), tuple(names["directory"]), time.monotonic())
+        self.memory.keep(url, folder)
+        return folder

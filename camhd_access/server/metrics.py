@@ -1,0 +1,97 @@
+"""What the server counts, for Prometheus. Labels have few values, none of which a client can make up.
+
+`cache_requests_total`, `cache_misses_total` and `cache_size` are named as in go-lazycache, which never
+counted them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from camhd_access._version import __version__
+from camhd_access.server.memory import Memory
+from camhd_access.server.mirrors import Mirror
+from camhd_access.server.work import Gate
+
+__all__ = ["Metrics"]
+
+SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_PREFIX = "camhd_access"
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(
+        self, *, mirrors: Sequence[Mirror], memories: Mapping[str, Memory[Any]], gates: Mapping[str, Gate]
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            f"{_PREFIX}_requests", "Requests answered.", ("route", "status"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            f"{_PREFIX}_request_seconds",
+            "From a request's headers to its answer's.",
+            ("route",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._bytes = Counter(
+            f"{_PREFIX}_response_bytes", "Bytes of bodies.", ("route",), registry=self.registry
+        )
+        build = Gauge(f"{_PREFIX}_build_info", "Which version runs.", ("version",), registry=self.registry)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Watcher(lambda: _watch(mirrors, memories, gates)))
+
+    def count(self, route: str, status: int, seconds: float, n_bytes: int) -> None:
+        """Count one answer."""
+        self._requests.labels(route, f"{status // 100}xx").inc()
+        self._seconds.labels(route).observe(seconds)
+        self._bytes.labels(route).inc(n_bytes)
+
+    def tell(self) -> bytes:
+        """All figures, in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Watcher(Collector):
+    """Figures that others count, read when they are asked for."""
+
+    def __init__(self, watch: Callable[[], Iterator[Metric]]) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        return self._watch()
+
+
+def _watch(
+    mirrors: Sequence[Mirror], memories: Mapping[str, Memory[Any]], gates: Mapping[str, Gate]
+) -> Iterator[Metric]:
+    asked = CounterMetricFamily("cache_requests", "Questions to what is kept in memory.", labels=("store",))
+    missed = CounterMetricFamily("cache_misses", "Of these, those without an answer.", labels=("store",))
+    held = GaugeMetricFamily("cache_size", "What is held.", labels=("store",))
+    for store, memory in memories.items():
+        asked.add_metric((store,), memory.n_asked)
+        missed.add_metric((store,), memory.n_missed)
+        held.add_metric((store,), memory.weight)
+    running = GaugeMetricFamily(f"{_PREFIX}_work_running", "Work under way.", labels=("gate",))
+    waiting = GaugeMetricFamily(f"{_PREFIX}_work_waiting", "Work that waits.", labels=("gate",))
+    refused = CounterMetricFamily(f"{_PREFIX}_work_refused", "Work that was turned away.", labels=("gate",))
+    for name, gate in gates.items():
+        running.add_metric((name,), gate.n_running)
+        waiting.add_metric((name,), gate.n_waiting)
+        refused.add_metric((name,), gate.n_refused)
+    requests = CounterMetricFamily(f"{_PREFIX}_mirror_requests", "Requests to it.", labels=("mirror",))
+    retries = CounterMetricFamily(f"{_PREFIX}_mirror_retries", "Tries again.", labels=("mirror",))
+    n_bytes = CounterMetricFamily(f"{_PREFIX}_mirror_bytes", "Bytes from it.", labels=("mirror",))
+    for mirror in mirrors:
+        stats = mirror.filesystem.fs.stats
+        requests.add_metric((mirror.mount_path,), stats.requests)
+        retries.add_metric((mirror.mount_path,), stats.retries)
+        n_bytes.add_metric((mirror.mount_path,), stats.bytes)
+    yield from (asked, missed, held, running, waiting, refused, requests, retries, n_bytes)

@@ -1,0 +1,166 @@
+"""The mirrors: folders of other web servers, each under a path of ours; nothing else is reached.
+
+The mirror `https://rawdata.oceanobservatories.org/files/` is mounted at
+`/v1/org/oceanobservatories/rawdata/files/`: the labels of its host turned round, then its path, as in
+go-lazycache. What comes in: the path of a request as it was sent. What goes out: the mirror and the path on
+it, every part of which is a plain name. A path with dots, an empty part, a slash or backslash in disguise, a
+control character or a second layer of percent signs is refused before anything is asked.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from fsspec.core import url_to_fs
+
+from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.reader import MovieReader
+from camhd_access.server.problems import Problem
+from camhd_access.server.settings import ServerSettings
+from camhd_access.server.work import Gate
+
+__all__ = ["Mirror", "Place", "find_place", "open_mirror", "split_path"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_PATH_CHARACTERS = 1024
+MAX_REQUESTS_AT_ONCE = 16
+"""To one mirror."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mirror:
+    """A folder of a web server that is served."""
+
+    url: str
+    """Its URL, with a slash at the end."""
+    mount: tuple[str, ...]
+    """The names of our path under which it lies."""
+    filesystem: RangeCacheFileSystem
+    """What reaches it, and keeps what came."""
+    storage_options: dict[str, Any]
+    """That filesystem's options, for a reader."""
+    gate: Gate
+    """What all that is asked of it passes."""
+
+    @property
+    def mount_path(self) -> str:
+        """Our path to it, with slashes at both ends."""
+        return f"/{'/'.join(self.mount)}/"
+
+    def url_of(self, names: Sequence[str]) -> str:
+        """The URL on the mirror of what lies under these names."""
+        return self.url + "/".join(quote(name) for name in names)
+
+    def open_movie(self, names: Sequence[str]) -> MovieReader:
+        """The movie under these names; asks the mirror, and waits for it."""
+        return MovieReader(f"lazy::{self.url_of(names)}", storage_options=self.storage_options)
+
+    async def ask(
+        self, question: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The answer to a question to its filesystem, which has an event loop of its own.
+
+        Raises
+        ------
+        Problem
+            503: too many questions to this mirror wait already.
+        RemoteFileError
+            As the filesystem raises it.
+        """
+        async with self.gate:
+            loop: asyncio.AbstractEventLoop = self.filesystem.loop  # type: ignore[assignment]  # it has one
+            answer = asyncio.run_coroutine_threadsafe(question(*args, **kwargs), loop)
+            return await asyncio.wrap_future(answer)
+
+
+def open_mirror(url: str, settings: ServerSettings) -> Mirror:
+    """The mirror at `url`, which ends in a slash; it is not asked anything yet."""
+    options = {
+        "lazy": {
+            "cache_dir": settings.cache_dir,
+            "max_bytes": settings.cache_size,
+            "overlay": settings.file_overlay,
+            "overlay_flatten": settings.file_overlay_flatten,
+        },
+        urlsplit(url).scheme: {"redirects": "same-host"},
+    }
+    filesystem, _ = url_to_fs(f"lazy::{url}", **options)
+    return Mirror(url, _mount_of(url), filesystem, options, Gate(MAX_REQUESTS_AT_ONCE, settings.max_queue))
+
+
+def _mount_of(url: str) -> tuple[str, ...]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower()
+    return ("v1", *reversed(host.split(".")), *(unquote(name) for name in parts.path.split("/") if name))
+
+
+class Place(NamedTuple):
+    """What a path names."""
+
+    mirror: Mirror
+    """The mirror it is on."""
+    names: tuple[str, ...]
+    """The names below the mirror's folder, decoded."""
+    is_folder: bool
+    """Whether the path ends in a slash."""
+
+    @property
+    def path(self) -> str:
+        """The path on the mirror as clients know it: `/` is the mirror's folder."""
+        return "/" + "/".join(self.names)
+
+
+def find_place(raw_path: str, mirrors: Sequence[Mirror]) -> Place:
+    """The place that the path of a request names.
+
+    Parameters
+    ----------
+    raw_path
+        As it was sent, percent-encoded, without a query.
+
+    Raises
+    ------
+    Problem
+        400 or 414 for a path that names nothing safely; 404 where no mirror is mounted there.
+    """
+    names = split_path(raw_path)
+    is_folder = raw_path.endswith("/")
+    for mirror in sorted(mirrors, key=lambda each: -len(each.mount)):
+        n = len(mirror.mount)
+        if names[:n] == mirror.mount:
+            return Place(mirror, names[n:], is_folder or len(names) == n)
+    raise Problem(404, "No mirror is mounted there; / lists those that are.")
+
+
+def split_path(raw_path: str) -> tuple[str, ...]:
+    """The names in a path, decoded once, each of them checked.
+
+    Raises
+    ------
+    Problem
+        400: not a plain path; 414: too long.
+    """
+    if len(raw_path) > MAX_PATH_CHARACTERS:
+        raise Problem(414, f"The path is longer than {MAX_PATH_CHARACTERS} characters.")
+    if not raw_path.startswith("/"):
+        raise Problem(400, "The path of a request begins with a slash.")
+    inner = raw_path.strip("/")
+    names = tuple(_decode(part) for part in inner.split("/")) if inner else ()
+    if raw_path.startswith("//") or raw_path.endswith("//") or not all(map(_is_plain, names)):
+        raise Problem(400, "A path is made of plain names, with single slashes between them.")
+    return names
+
+
+def _decode(part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError as error:
+        raise Problem(400, "The path is not UTF-8.") from error
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and name.isprintable() and not set(name) & set("/\\%")

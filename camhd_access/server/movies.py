@@ -1,0 +1,174 @@
+"""Movies that are open: an index each, and the facts that clients ask for.
+
+A movie is opened once for all who wait for it, in a thread of its mirror's, so that one that is slow holds up
+nobody else. After some minutes the mirror is asked whether the file is still the same: a recording that was
+being written when it was opened does not stay short for ever.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from camhd_access.decode import Field
+from camhd_access.errors import CamhdError, RemoteFileError
+from camhd_access.frames import FrameStack, Pixels
+from camhd_access.prores import run_walk
+from camhd_access.reader import MovieReader
+from camhd_access.server.memory import Memory
+from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
+from camhd_access.server.work import Flights, Workers
+
+__all__ = ["Movie", "Movies", "decode_sample"]
+
+FRESH_SECONDS = 300.0
+MAX_MOVIES = 64
+MAX_BINS = 2000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Movie:
+    """One movie that is open."""
+
+    place: Place
+    """Where it lies."""
+    reader: MovieReader
+    """Its index, and the way to its frames."""
+    version: str
+    """What tells this version of its file from others."""
+    interlaced: bool | None
+    """Whether a frame holds two fields; None where its first frame does not tell."""
+    opened_at: float
+    """When, by the clock that only runs forward."""
+
+    async def read_sample(self, index: int) -> bytes:
+        """The bytes of one frame as they lie in the file.
+
+        Raises
+        ------
+        RemoteFileError
+            They could not be had; `RemoteFileChangedError` where the file was replaced.
+        Problem
+            503: too much is asked of the mirror.
+        """
+        mirror: Mirror = self.place.mirror
+        source = self.reader.stack([index]).source
+        start = int(self.reader.index.offset[index])
+        stop = start + int(self.reader.index.size[index])
+        sample: bytes = await mirror.ask(
+            mirror.filesystem._cat_file,  # noqa: SLF001 - fsspec's async interface
+            source.path,
+            start,
+            stop,
+            validator=self.version,
+        )
+        return sample
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the movie: first those of go-lazycache, under its names."""
+        reader = self.reader
+        start = reader.start_time
+        return {
+            "URL": self.place.path,
+            "NumFrames": reader.n_frames,
+            "Duration": reader.duration,
+            "FileSize": reader.file_size,
+            "Width": reader.index.width,
+            "Height": reader.index.height,
+            "FrameRate": reader.n_frames / reader.duration if reader.duration else None,
+            "StartTime": None if start is None else f"{np.datetime_as_string(start, 'ms')}Z",
+            "Interlaced": self.interlaced,
+            "Codec": reader.index.codec,
+        }
+
+    def describe_activity(self) -> dict[str, Any]:
+        """Mean encoded size of the frames in each of at most 2,000 stretches: what moves is larger."""
+        sizes = self.reader.index.size
+        n_in_bin = max(1, -(-len(sizes) // MAX_BINS))
+        starts = np.arange(0, len(sizes), n_in_bin)
+        counts = np.diff(np.append(starts, len(sizes)))
+        means = np.add.reduceat(sizes, starts) / counts if len(sizes) else np.empty(0)
+        return {
+            "URL": self.place.path,
+            "NumFrames": len(sizes),
+            "FramesPerBin": n_in_bin,
+            "MeanSizes": np.rint(means).astype(int).tolist(),
+        }
+
+
+class Movies:
+    """The movies of all mirrors that were asked for lately."""
+
+    def __init__(self, mirrors: Sequence[Mirror], max_waiting: int) -> None:
+        self.memory: Memory[Movie] = Memory(MAX_MOVIES)
+        self.flights: Flights[Movie] = Flights()
+        self._openers = {mirror.url: Workers(MAX_REQUESTS_AT_ONCE, max_waiting, "open") for mirror in mirrors}
+
+    async def open(self, place: Place) -> Movie:
+        """The movie at a place.
+
+        Raises
+        ------
+        CamhdError
+            As `MovieReader` raises it.
+        Problem
+            503: too much is asked of the mirror.
+        """
+        key = place.mirror.url_of(place.names)
+        movie = self.memory.find(key)
+        if movie is None or time.monotonic() - movie.opened_at > FRESH_SECONDS:
+            movie = await self.flights.share(key, lambda: self._open(place, key))
+        return movie
+
+    def forget(self, place: Place) -> None:
+        """Open the movie there again when it is next asked for."""
+        self.memory.drop(place.mirror.url_of(place.names))
+
+    async def _open(self, place: Place, key: str) -> Movie:
+        place.mirror.filesystem.invalidate_cache(key)
+        movie = await self._openers[place.mirror.url].run(_open_movie, place)
+        self.memory.keep(key, movie)
+        return movie
+
+    async def aclose(self) -> None:
+        """Wait for the threads that open movies."""
+        await self.flights.aclose()
+        for workers in self._openers.values():
+            await workers.aclose()
+
+
+def _open_movie(place: Place) -> Movie:
+    reader = place.mirror.open_movie(place.names)
+    version = reader.stack([]).source.version
+    return Movie(place, reader, str(version), _find_interlaced(reader), time.monotonic())
+
+
+def _find_interlaced(reader: MovieReader) -> bool | None:
+    """Whether the first frame holds two fields; None where it is damaged or there is none."""
+    try:
+        return reader.interlaced if reader.n_frames else None
+    except RemoteFileError:
+        raise
+    except CamhdError:
+        return None
+
+
+def decode_sample(stack: FrameStack, sample: bytes) -> Pixels:
+    """The first picture of `stack`, of which `sample` holds the bytes, decoded in the caller's thread.
+
+    Raises
+    ------
+    FrameDecodeError, UnsupportedCodecError
+        It is damaged.
+    """
+    field = _field_of(stack)
+    coded = run_walk(stack.view.walk(len(sample), stack.window, field), sample)
+    out = np.empty(stack.shape[1:], stack.dtype)
+    stack.view.decode([coded], columns=stack.window[1], fields=[field], n_threads=1, out=[out])
+    return out
+
+
+def _field_of(stack: FrameStack) -> Field:
+    return (0, 1)[stack.field[0]] if stack.view.fields else None

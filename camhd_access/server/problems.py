@@ -1,0 +1,104 @@
+"""What goes wrong, as an answer: a status, and problem details as JSON (RFC 9457).
+
+Errors of the library and of a mirror have their status here, once. An answer tells what the client asked for
+and what it can do; of the machine, its folders and its libraries it tells nothing, so messages of the
+library, which name paths and addresses, are not passed on.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from camhd_access.errors import (
+    CamhdError,
+    FrameDecodeError,
+    FrameIndexError,
+    InvalidMovieError,
+    MissingMoovError,
+    RemoteFileError,
+    RemoteFileNotFoundError,
+    UnsupportedMovieError,
+)
+
+__all__ = ["Problem", "problem_of", "problem_response"]
+
+RETRY_AFTER_SECONDS = 2
+
+
+class Problem(Exception):  # noqa: N818 - becomes an answer, not a traceback
+    """An answer that is not what was asked for."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """The answer that tells of `problem`."""
+    told = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        **problem.members,
+    }
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return web.Response(
+        status=problem.status,
+        text=json.dumps(told, indent=2),
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def problem_of(error: CamhdError, path: str) -> Problem:  # noqa: PLR0911 - one for each kind of error
+    """What to answer where `error` ended the work on the file at `path` of a mirror.
+
+    Notes
+    -----
+    A movie that cannot be parsed got status 200 and the members `URL` and `Error` from go-lazycache, which
+    its clients took for metadata; the members are still there. The status is none that they try again.
+    """
+    legacy = {"URL": path}
+    match error:
+        case MissingMoovError():
+            detail = "This recording was not finished: the file has no index."
+            return Problem(422, detail, members=legacy | {"Error": detail})
+        case InvalidMovieError() | UnsupportedMovieError():
+            detail = "This file is damaged, or no ProRes movie."
+            return Problem(422, detail, members=legacy | {"Error": detail})
+        case FrameDecodeError():
+            return Problem(422, "This frame is damaged in the movie; others can be read.", members=legacy)
+        case FrameIndexError():
+            return Problem(400, "The movie has no such frame.", members=legacy)
+        case RemoteFileNotFoundError():
+            return Problem(404, "The mirror has no such file.", members=legacy)
+        case RemoteFileError() if any(isinstance(each, TimeoutError) for each in _causes(error)):
+            return Problem(504, "The mirror did not answer in time.", members=legacy)
+        case RemoteFileError():
+            return Problem(502, "The mirror could not be reached, or failed.", members=legacy)
+        case _:
+            raise error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

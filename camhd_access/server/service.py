@@ -1,0 +1,358 @@
+"""What lies on the mirrors, and what is made of it: one method for each route.
+
+A method reads and bounds what is asked before any work, then finds it or has it made. Bytes are fetched on
+the mirrors' event loop, then decoded and encoded in one of few threads: a mirror that is slow holds none of
+them. Films and sheets, which take long, have threads of their own. A movie that is replaced while it is read
+is opened again, once.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+
+from camhd_access._version import __version__
+from camhd_access.errors import CamhdError, RemoteFileChangedError
+from camhd_access.frames import FrameStack
+from camhd_access.server.answers import SHORTLY, answer_file, answer_json, answer_unchanged
+from camhd_access.server.encoding import resize
+from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
+from camhd_access.server.imagestore import ImageStore
+from camhd_access.server.listings import Listings
+from camhd_access.server.memory import Memory
+from camhd_access.server.mirrors import Place, find_place, open_mirror
+from camhd_access.server.movies import Movie, Movies, decode_sample
+from camhd_access.server.problems import Problem, problem_of
+from camhd_access.server.renderings import Make, Rendering, Renderings
+from camhd_access.server.renditions import (
+    FILM_TYPES,
+    SIZE_HEADERS,
+    FrameRendition,
+    check_pixels,
+    parse_film,
+    parse_frame,
+    parse_number,
+    parse_sheet,
+    refuse_parameters,
+)
+from camhd_access.server.settings import ServerSettings
+from camhd_access.server.work import Gate, Workers
+
+__all__ = ["ROUTE", "STAGES", "Service"]
+
+logger = logging.getLogger("camhd_access.server")
+
+ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
+"""Under which route a request is counted."""
+STAGES: web.RequestKey[dict[str, float]] = web.RequestKey("camhd_stages", dict)
+"""Seconds that each stage of the work took."""
+
+MAKERS = " ".join((__version__, version("av"), version("pillow")))
+"""Another version may make other bytes, which are another thing to a cache."""
+
+NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
+SAMPLE_TYPE = "application/octet-stream"
+
+
+class Service:
+    """The mirrors, what is known of them, and who works for them."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.mirrors = tuple(open_mirror(url, settings) for url in settings.mirrors)
+        self.listings = Listings()
+        self.movies = Movies(self.mirrors, settings.max_queue)
+        self.renderings = Renderings(_open_store(settings))
+        self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
+        self._film_workers = Workers(max(1, settings.max_concurrency // 2), settings.max_queue, "film")
+
+    @property
+    def memories(self) -> dict[str, Memory[Any]]:
+        """What is kept in memory, by name."""
+        return {
+            "listings": self.listings.memory,
+            "movies": self.movies.memory,
+            "renderings": self.renderings.memory,
+        }
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """Where work waits, by name."""
+        own = {"pictures": self._workers.gate, "films": self._film_workers.gate}
+        return own | {mirror.mount_path: mirror.gate for mirror in self.mirrors}
+
+    async def aclose(self) -> None:
+        """End all work, and wait for it."""
+        await self.listings.flights.aclose()
+        await self.renderings.flights.aclose()
+        await self.movies.aclose()
+        await asyncio.gather(self._workers.aclose(), self._film_workers.aclose())
+        if self.renderings.store:
+            await self.renderings.store.aclose()
+
+    async def visit(self, request: web.Request) -> web.Response:
+        """What lies at the place that a request names, or is made of a movie there.
+
+        Raises
+        ------
+        Problem
+            Where there is no such thing, or it cannot be had.
+        """
+        place = find_place(request.raw_path.partition("?")[0], self.mirrors)
+        try:
+            return await self._visit(request, place)
+        except CamhdError as error:
+            logger.info("%s: %s: %s", place.path, type(error).__name__, error)
+            raise problem_of(error, place.path) from error
+
+    async def _visit(self, request: web.Request, place: Place) -> web.Response:
+        n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), 0)
+        if not n:
+            refuse_parameters(request.query)
+            return await (self.folder(request, place) if place.is_folder else self.file(request, place))
+        movie = Place(place.mirror, place.names[:n], is_folder=False)
+        try:
+            return await self._visit_movie(request, movie, place.names[n:])
+        except RemoteFileChangedError:
+            self.movies.forget(movie)
+            return await self._visit_movie(request, movie, place.names[n:])
+
+    async def _visit_movie(self, request: web.Request, place: Place, rest: tuple[str, ...]) -> web.Response:
+        match [*rest]:
+            case []:
+                return await self.movie(request, place)
+            case [verb, name] if verb.lower() == "frame":
+                return await self.frame(request, place, name)
+            case [verb, name] if verb.lower() == "sample":
+                return await self.sample(request, place, name)
+            case ["activity"]:
+                return await self.activity(request, place)
+            case [name] if name.partition(".")[0] == "sheet":
+                return await self.sheet(request, place, name.partition(".")[2])
+            case [name] if name.partition(".")[0] == "animation":
+                return await self.animation(request, place, name.partition(".")[2])
+            case _:
+                raise Problem(404, "A movie has frame/N, sample/N, activity, sheet and animation.")
+
+    async def folder(self, request: web.Request, place: Place) -> web.Response:
+        """The names in a folder."""
+        request[ROUTE] = "folder"
+        folder = await self.listings.read(place)
+        return answer_json(
+            folder.describe(), cache_control="no-cache, no-store, must-revalidate", headers=NOT_KEPT
+        )
+
+    async def file(self, request: web.Request, place: Place) -> web.Response:
+        """The folder of that name, or the way to a file that is no movie."""
+        request[ROUTE] = "file"
+        *above, name = place.names
+        parent = await self.listings.read(Place(place.mirror, tuple(above), is_folder=True))
+        if name in parent.directories:
+            return await self.folder(request, place)
+        if name in parent.files:
+            return web.Response(status=302, headers={"Location": place.mirror.url_of(place.names)})
+        raise Problem(404, f"Can't find child {name} within {parent.path}")
+
+    async def movie(self, request: web.Request, place: Place) -> web.Response:
+        """Facts about a movie."""
+        request[ROUTE] = "movie"
+        refuse_parameters(request.query)
+        movie = await self._open(request, place)
+        return answer_json(movie.describe(), cache_control=SHORTLY)
+
+    async def activity(self, request: web.Request, place: Place) -> web.Response:
+        """Sizes of a movie's frames, in stretches."""
+        request[ROUTE] = "activity"
+        refuse_parameters(request.query)
+        movie = await self._open(request, place)
+        return answer_json(movie.describe_activity(), cache_control=SHORTLY)
+
+    async def frame(self, request: web.Request, place: Place, name: str) -> web.Response:
+        """One frame as a picture."""
+        request[ROUTE] = "frame"
+        wanted = parse_frame(name, request.query, request.headers, self.settings)
+        movie = await self._open(request, place)
+        index = _check_number(movie, wanted.number)
+        stack = _select(movie, wanted)
+        size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
+
+        async def make() -> Rendering:
+            begin = time.perf_counter()
+            sample = await movie.read_sample(index)
+            fetch_seconds = time.perf_counter() - begin
+            return await self._workers.run(_make_picture, stack, sample, wanted, size, fetch_seconds)
+
+        return await self._send(
+            request,
+            movie,
+            f"frame/{wanted.number:06d}",
+            wanted.key,
+            extension=wanted.format.name,
+            content_type=wanted.format.content_type,
+            make=make,
+            is_stored=not wanted.format.is_raw,
+        )
+
+    async def sample(self, request: web.Request, place: Place, name: str) -> web.Response:
+        """One frame as it lies in the movie."""
+        request[ROUTE] = "sample"
+        refuse_parameters(request.query)
+        number = parse_number(name)
+        movie = await self._open(request, place)
+        index = _check_number(movie, number)
+
+        async def make() -> Rendering:
+            return Rendering(await movie.read_sample(index), SAMPLE_TYPE)
+
+        return await self._send(
+            request,
+            movie,
+            f"sample/{number:06d}",
+            "",
+            extension=movie.reader.index.codec,
+            content_type=SAMPLE_TYPE,
+            make=make,
+            is_stored=False,
+        )
+
+    async def sheet(self, request: web.Request, place: Place, extension: str) -> web.Response:
+        """Thumbnails of a movie as one picture."""
+        request[ROUTE] = "sheet"
+        wanted = parse_sheet(extension, request.query, self.settings)
+        movie = await self._open(request, place)
+        _check_number(movie, 1)
+        n = wanted.count(movie.reader.duration, self.settings.max_frames)
+        check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
+
+        async def make() -> Rendering:
+            return await self._film_workers.run(make_sheet, movie.reader, wanted, n)
+
+        return await self._send(
+            request,
+            movie,
+            "sheet/sheet",
+            wanted.key,
+            extension=wanted.format.name,
+            content_type=wanted.format.content_type,
+            make=make,
+        )
+
+    async def animation(self, request: web.Request, place: Place, extension: str) -> web.Response:
+        """Some frames of a movie as a film."""
+        request[ROUTE] = "animation"
+        wanted = parse_film(extension, request.query)
+        movie = await self._open(request, place)
+        frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
+
+        async def make() -> Rendering:
+            return await self._film_workers.run(make_film, movie.reader, wanted, frames)
+
+        return await self._send(
+            request,
+            movie,
+            "animation/animation",
+            wanted.key,
+            extension=wanted.format,
+            content_type=FILM_TYPES[wanted.format],
+            make=make,
+        )
+
+    async def _open(self, request: web.Request, place: Place) -> Movie:
+        with _timing(request, "metadata"):
+            return await self.movies.open(place)
+
+    async def _send(
+        self,
+        request: web.Request,
+        movie: Movie,
+        name: str,
+        options: str,
+        *,
+        extension: str,
+        content_type: str,
+        make: Make,
+        is_stored: bool = True,
+    ) -> web.Response:
+        """The file that `make` makes; nothing is made for who has it, or asks for headers alone.
+
+        Parameters
+        ----------
+        name
+            What it is called among the files of this movie.
+        options
+            What tells it from others of that name.
+        """
+        place = movie.place
+        identity = f"{MAKERS}\n{place.mirror.url}\n{place.path}\n{movie.version}\n{name}\n{options}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        key = "/".join((*place.mirror.mount[1:], *place.names, f"{name}-{digest}.{extension}"))
+        etag = f'"{digest}"'
+        headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
+        if (unchanged := answer_unchanged(request, etag, content_type, headers)) is not None:
+            return unchanged
+        if is_stored and (url := self.renderings.find_public_url(key)):
+            return web.Response(status=307, content_type=content_type, headers=headers | {"Location": url})
+        made = await self.renderings.find(key, make, content_type=content_type, is_stored=is_stored)
+        request[STAGES].update(made.seconds)
+        if made.size:
+            headers |= dict(zip(SIZE_HEADERS.values(), map(str, made.size), strict=True))
+        return answer_file(request, made.body, content_type, etag=etag, headers=headers)
+
+
+@contextmanager
+def _timing(request: web.Request, stage: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    request[STAGES][stage] = time.perf_counter() - begin
+
+
+def _open_store(settings: ServerSettings) -> ImageStore | None:
+    if settings.image_store is None:
+        return None
+    return ImageStore(
+        settings.image_store, max_bytes=settings.image_store_size, public_url=settings.image_store_url
+    )
+
+
+def _check_number(movie: Movie, number: int) -> int:
+    """The index of the frame of that number; a `Problem` (400) where the movie has no such frame."""
+    if number > movie.reader.n_frames:
+        raise Problem(400, f"Requested frame {number} in movie of length {movie.reader.n_frames}")
+    return number - 1
+
+
+def _select(movie: Movie, wanted: FrameRendition) -> FrameStack:
+    """The one picture that is wanted, not read yet; a `Problem` (400) where the movie has no such."""
+    in_fields = wanted.field is not None
+    if in_fields and not movie.interlaced:
+        raise Problem(400, "field: this movie is progressive; its frames have no fields.")
+    stack = movie.reader.stack(
+        [wanted.number - 1], pix_fmt=wanted.pix_fmt, fields=in_fields, reduce=wanted.reduce
+    )
+    if wanted.field is not None:
+        stack = stack.select(wanted.field)
+    _, lines, columns, *_ = stack.shape
+    x, y, width, height = wanted.crop or (0, 0, columns, lines)
+    if not (width and height and x + width <= columns and y + height <= lines):
+        raise Problem(400, f"crop: this is not within the {columns}x{lines} pixels that are shown.")
+    return stack.crop(slice(y, y + height), slice(x, x + width))
+
+
+def _make_picture(
+    stack: FrameStack, sample: bytes, wanted: FrameRendition, size: tuple[int, int], fetch_seconds: float
+) -> Rendering:
+    """The picture of one frame, of which `sample` holds the bytes."""
+    begin = time.perf_counter()
+    pixels = decode_sample(stack, sample)
+    decoded = time.perf_counter()
+    if size != pixels.shape[1::-1]:
+        pixels = resize(pixels, size)
+    body = wanted.format.encode(pixels, wanted.quality)
+    stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
+    return Rendering(body, wanted.format.content_type, size, stages)

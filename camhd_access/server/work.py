@@ -1,0 +1,119 @@
+"""Work that is bounded: so much at once, so much waiting, and the same work once for all who ask for it.
+
+Three parts, each of its own use. A `Gate` lets so many through and turns away whom it cannot seat; it stands
+before each mirror. `Workers` are threads behind a gate, for what needs a processor. `Flights` let callers
+who want the same thing share one piece of work, which no single one of them can cancel.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from camhd_access.server.problems import Problem
+
+__all__ = ["Flights", "Gate", "Workers"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Gate:
+    """Lets `at_once` pass at the same time and `waiting` wait; raises a `Problem` (503) for any more."""
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._max_waiting = waiting
+        self.n_running = 0
+        """Those within."""
+        self.n_waiting = 0
+        """Those before it."""
+        self.n_refused = 0
+        """Those turned away so far."""
+
+    async def __aenter__(self) -> None:
+        if self._free.locked() and self.n_waiting >= self._max_waiting:
+            self.n_refused += 1
+            raise Problem(503, "The server is at its limit; try again in a moment.")
+        self.n_waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.n_waiting -= 1
+        self.n_running += 1
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.n_running -= 1
+        self._free.release()
+
+
+class Workers:
+    """Threads for what would hold up the event loop, with a bounded queue before them."""
+
+    def __init__(self, n_threads: int, max_waiting: int, name: str) -> None:
+        self.gate = Gate(n_threads, max_waiting)
+        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix=f"camhd-{name}")
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `function` returns, from one of the threads.
+
+        Raises
+        ------
+        Problem
+            503: too many wait already.
+
+        Notes
+        -----
+        A thread cannot be interrupted: a caller that is cancelled leaves only when the thread is done.
+        """
+        async with self.gate:
+            job = self._pool.submit(function, *args, **kwargs)
+            return await _finish(asyncio.wrap_future(job))
+
+    async def aclose(self) -> None:
+        """Wait for what is running, and end the threads."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+
+async def _finish(job: Awaitable[T]) -> T:
+    """The result of `job`, which is waited for even by a caller that is cancelled."""
+    future = asyncio.ensure_future(job)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+class Flights(Generic[T]):
+    """Work under way, by what it is for; who asks for the same joins it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[object, asyncio.Task[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def share(self, key: object, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `start()` returns, or the work under way for `key`; goes on where its callers leave."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(start())
+            task.add_done_callback(lambda done: self._land(key, done))
+        return await asyncio.shield(task)
+
+    def _land(self, key: object, task: asyncio.Task[T]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # it was seen, even where nobody waits any more
+
+    async def aclose(self) -> None:
+        """Cancel what is under way, and wait for its end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
