@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import fsspec
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.local import LocalFileSystem
+from tqdm.auto import tqdm
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -40,6 +41,7 @@ def write_samples(
     fields: bool = False,
     reduce: int = 1,
     overwrite: bool = False,
+    progress: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Copy the encoded samples of some frames into a new Zarr group, lossless.
@@ -56,6 +58,8 @@ def write_samples(
         What the samples are decoded to when they are read, as for `open_movie`.
     overwrite
         Delete what is there, all of it.
+    progress
+        Show a progress bar.
     storage_options
         For the filesystem of `target`.
 
@@ -84,9 +88,12 @@ def write_samples(
         place = sync(StorePath.open(store, "", mode="w" if overwrite else "w-"))
     except FileExistsError as error:
         raise FileExistsError(f"there is something in {target}; overwrite=True deletes it") from error
-    samples = _iter_samples(reader.stack(frames), ndim=stack.ndim)
-    while batch := dict(islice(samples, MAX_SAMPLES_AT_ONCE)):
-        sync(_write(place, batch))
+    chosen = reader.stack(frames)
+    samples = _iter_samples(chosen, ndim=stack.ndim)
+    with tqdm(total=len(chosen.frames), desc="samples", unit=" samples", disable=not progress) as bar:
+        while batch := dict(islice(samples, MAX_SAMPLES_AT_ONCE)):
+            sync(_write(place, batch))
+            bar.update(len(batch))
     sync(_write(place, documents))
     sync(_write(place, {ROOT: root}))
 
