@@ -10,11 +10,13 @@ Wherever a value comes from, it passes the same check, and an error names that p
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
+
+from dask.utils import format_bytes
 
 from camhd_access.rangecache import default_cache_dir, default_max_bytes, parse_size
 from camhd_access.threads import n_cores
@@ -23,6 +25,7 @@ __all__ = [
     "OOI_MIRROR",
     "ServerSettings",
     "Setting",
+    "default_of",
     "flag_of",
     "list_settings",
     "read_settings",
@@ -66,7 +69,7 @@ def _folder(value: str | Path) -> Path:
 
 
 def _store(value: str | None) -> str | None:
-    return None if value in {None, "none"} else _text(str(value))
+    return None if value in (None, "none") else _text(value)
 
 
 def _size(value: int | str) -> int:
@@ -131,8 +134,8 @@ class ServerSettings:
         Setting(
             _urls,
             "URL",
-            "Folder on a web server whose movies are served; no other host is reached. Several may be given "
-            "(in the environment with spaces between).",
+            "Folder on a web server whose movies are served; no other host is reached. May be given several "
+            "times (in the environment with spaces between).",
         ),
     ] = (OOI_MIRROR,)
     bind: Annotated[
@@ -160,7 +163,7 @@ class ServerSettings:
         Setting(
             _store,
             "URL",
-            "Where pictures that were made are kept: a folder, s3://…, gs://…, memory://; none.",
+            "Folder or bucket where pictures are kept that were made once: a path, s3://…, gs://…",
         ),
     ] = None
     image_store_url: Annotated[
@@ -168,18 +171,25 @@ class ServerSettings:
         Setting(
             _or_none(_url),
             "URL",
-            "Where the public finds the image store; pictures are then answered by a redirect to it.",
+            "Where everybody finds the image store; answers are then redirects to the pictures in it.",
         ),
     ] = None
     image_store_size: Annotated[
-        int, Setting(_size, "SIZE", "Bytes that the image store may hold (20 GiB); the oldest go first.")
+        int,
+        Setting(
+            _size, "SIZE", "Bytes that the image store may hold; what was not used for longest goes first."
+        ),
     ] = 10 << 30
     cache_dir: Annotated[
         Path,
-        Setting(_folder, "DIR", "Folder where movies' bytes are kept once fetched."),
+        Setting(
+            _folder,
+            "DIR",
+            "Folder where bytes of movies are kept once fetched; by default in your cache folder.",
+        ),
     ] = field(default_factory=default_cache_dir)
     cache_size: Annotated[
-        int, Setting(_size, "SIZE", "Bytes of movies that are kept (50 GiB); the oldest go first.")
+        int, Setting(_size, "SIZE", "Bytes that it may hold, such as 50 GiB; by default 10 GiB.")
     ] = field(default_factory=default_max_bytes)
     max_concurrency: Annotated[
         int, Setting(_whole(1, _BIG), "N", "Pictures that are made at the same time; by default one a core.")
@@ -187,7 +197,7 @@ class ServerSettings:
     max_queue: Annotated[
         int,
         Setting(
-            _whole(0, _BIG), "N", "Pictures that may wait for their turn; further ones are answered 503."
+            _whole(0, _BIG), "N", "Pictures that may wait for their turn; who asks for more is answered 503."
         ),
     ] = 128
     max_pixels: Annotated[int, Setting(_whole(1, _BIG), "N", "Pixels that one picture may have.")] = (
@@ -223,6 +233,18 @@ def flag_of(name: str) -> str:
 def variable_of(name: str) -> str:
     """The variable of a setting in the environment."""
     return f"CAMHD_{name.upper()}"
+
+
+def default_of(name: str) -> str:
+    """The default of a setting as people read it; empty where there is none, or where its text tells."""
+    (value,) = (f.default for f in fields(ServerSettings) if f.name == name)
+    if value is None or value is MISSING:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if list_settings()[name].metavar == "SIZE":
+        return str(format_bytes(value))
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def read_settings(
