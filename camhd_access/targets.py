@@ -4,6 +4,7 @@ A local file is written beside its place and renamed. Elsewhere it is the filesy
 at once, as object stores do. What needs to go back and forth in a file is written to disk first and copied.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,9 +22,9 @@ Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """A path, a URL of any filesystem of fsspec that writes, or a binary file that is open for writing."""
 
 
-def suffix_of(target: Target) -> str:
-    """How the target's name ends, in small letters; empty for a file without a known name."""
-    return Path(os.fsdecode(target)).suffix.lower() if isinstance(target, str | os.PathLike) else ""
+def suffix_of(target: Target) -> str | None:
+    """How the target's name ends, in small letters; None for a file that is open."""
+    return Path(os.fsdecode(target)).suffix.lower() if isinstance(target, str | os.PathLike) else None
 
 
 @contextmanager
@@ -34,6 +35,13 @@ def open_target(target: Target, *, seekable: bool = False) -> Iterator[BinaryIO]
     ----------
     seekable
         What is written is not written from the beginning to the end.
+
+    Raises
+    ------
+    OSError
+        The target is a folder, or lies in none; or what writing raises.
+    ValueError
+        The URL's filesystem only reads.
     """
     if not isinstance(target, str | os.PathLike):
         yield target
@@ -55,6 +63,10 @@ def open_target(target: Target, *, seekable: bool = False) -> Iterator[BinaryIO]
 
 @contextmanager
 def _open_beside(path: Path) -> Iterator[BinaryIO]:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file to write", str(path))
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("w+b") as file:
@@ -66,7 +78,10 @@ def _open_beside(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _open_remote(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
-    file = filesystem.open(path, "wb", autocommit=False)
+    try:
+        file = filesystem.open(path, "wb", autocommit=False)
+    except NotImplementedError as error:
+        raise ValueError(f"{path}: nothing can be written there, only read") from error
     try:
         yield file
         file.close()

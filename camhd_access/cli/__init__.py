@@ -4,6 +4,7 @@ The commands lie in modules of their own, which are imported when they are used:
 matplotlib nor a web server. `COMMANDS` is the list of them. A known error ends in one line, no traceback.
 """
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -25,8 +26,10 @@ COMMANDS = {
     "ls": ("archives", "List the movies of an archive."),
     "catalog": ("archives", "Crawl an archive, and keep what was found."),
     "timelapse": ("timelapses", "Write a film of one frame of each movie."),
+    "clip": ("clips", "Write some frames as a movie, film or images of their own."),
     "recover": ("recovery", "Rebuild the index of a recording that was cut off."),
     "cache": ("caches", "Look after the bytes that are kept on disk."),
+    "serve": ("serve", "Serve frames over HTTP, to programs and browsers."),
     "demo": ("demonstration", "Do the main job once, from list to figure."),
     "completion": ("completions", "Print what teaches a shell to complete."),
 }
@@ -38,6 +41,15 @@ INTERRUPTED = 130
 
 class _Commands(click.Group):
     """The commands of the table, imported when called; known errors end in one line and exit code 1."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run as a program, which ends at once when it is interrupted, whatever its threads wait for."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == INTERRUPTED:
+                os._exit(INTERRUPTED)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)

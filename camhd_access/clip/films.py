@@ -21,7 +21,7 @@ from camhd_access.threads import n_cores, spreading
 
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
 
-IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
+IMAGE_OPTIONS: dict[str | None, dict[str, Any]] = {
     ".png": {"format": "PNG", "compress_level": 1},  # noise does not get smaller by trying harder
     ".jpg": {"format": "JPEG", "quality": 92},
     ".jpeg": {"format": "JPEG", "quality": 92},

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_clip"]
 
-QUICKTIME_SUFFIXES = ("", ".mov", ".qt")
+QUICKTIME_SUFFIXES = (None, ".mov", ".qt")
 """A file that is open has no name, and gets QuickTime."""
 
 

@@ -1,0 +1,103 @@
+"""The command `clip`."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, NOT_NEGATIVE, PATH_OR_URL, POSITIVE
+from camhd_access.cli.printing import print_json, shows_progress
+from camhd_access.clip import write_clip
+from camhd_access.reader import FrameSelection, MovieReader
+
+if TYPE_CHECKING:
+    from camhd_access.encode import Codec
+
+__all__ = ["clip"]
+
+
+def _parse_frames(_ctx: click.Context, _param: click.Parameter, text: str | None) -> FrameSelection | None:
+    if text is None:
+        return None
+    try:
+        if ":" not in text:
+            return [int(number) for number in text.split(",")]
+        bounds = [int(part) if part else None for part in text.split(":")]
+        return slice(bounds[0], *bounds[1:])
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(f"{text!r}: START:STOP, START:STOP:STEP or A,B,C are wanted") from error
+
+
+@click.command
+@click.argument("url", type=PATH_OR_URL)
+@click.option(
+    "--frames",
+    metavar="START:STOP:STEP",
+    callback=_parse_frames,
+    help="By index, from 0, without STOP; or several, as 3,4,20.",
+)
+@click.option("--from", "begin", type=NOT_NEGATIVE, help="Frames shown at this second of the movie or later.")
+@click.option("--to", "end", type=NOT_NEGATIVE, help="Frames shown before this second of the movie.")
+@click.option("--at", type=NOT_NEGATIVE, multiple=True, help="The frame nearest to this second; may repeat.")
+@click.option(
+    "--codec", type=click.Choice(["h264", "h265"]), default="h264", show_default=True, help="Of MP4."
+)
+@click.option("--fps", type=POSITIVE, help="Frames a second of a film; as they were filmed, or 10 if apart.")
+@click.option("--width", type=AT_LEAST_ONE, help="Shrink wider pictures of a film, or images, to this.")
+@click.option("-o", "--output", type=PATH_OR_URL, required=True, help="File or URL to write.")
+@AS_JSON
+def clip(
+    *,
+    url: str,
+    frames: FrameSelection | None,
+    begin: float | None,
+    end: float | None,
+    at: tuple[float, ...],
+    codec: "Codec",
+    fps: float | None,
+    width: int | None,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Write some frames of the movie at URL as a file of their own.
+
+    The name of the OUTPUT decides what is written. A .mov has the very samples of the movie, with times and
+    timecode, and costs what these frames weigh. A .mp4, .gif or .webp is a film to look at. A name such as
+    frame_{frame:06d}.png (or .tif, .jpg) makes an image of each frame. There is no sound in any of them.
+
+    \b
+    Examples:
+      camhd clip --from 240 --to 260 -o vent.mov CAMHDA301-20161113T000000Z.mov
+      camhd clip --frames 7200:7800:2 --codec h265 -o vent.mp4 CAMHDA301-20161113T000000Z.mov
+      camhd clip --at 30 --at 60 -o 'frame_{frame:06d}.png' CAMHDA301-20161113T000000Z.mov
+    """  # noqa: D301 - click looks for the backspace itself
+    has_times = begin is not None or end is not None
+    if (frames is not None) + has_times + bool(at) != 1:
+        raise click.UsageError("choose frames by --frames, by --from and --to, or by --at")
+    reader = MovieReader(url)
+    chosen = _find_frames(reader, begin, end, at) if frames is None else reader.stack(frames).frames
+    write_clip(reader, chosen, output, codec=codec, fps=fps, width=width, progress=shows_progress())
+    if as_json:
+        print_json({"path": output, "url": url, "frames": chosen.tolist()})
+    else:
+        click.echo(f"{os.fsdecode(output)}: {len(chosen)} of {reader.n_frames} frames")
+
+
+def _find_frames(
+    reader: MovieReader, begin: float | None, end: float | None, at: tuple[float, ...]
+) -> npt.NDArray[np.int64]:
+    """Indices of the frames shown from `begin` until before `end`; or of those nearest to each of `at`."""
+    seconds = reader.elapsed() / np.timedelta64(1, "s")
+    if at:
+        if max(at) > reader.duration:
+            raise click.BadParameter(
+                f"{max(at)} s is not within the movie, which lasts {reader.duration:.3f} s",
+                param_hint="'--at'",
+            )
+        return np.unique([int(np.abs(seconds - moment).argmin()) for moment in at])
+    found = np.flatnonzero((seconds >= (begin or 0)) & (seconds < (np.inf if end is None else end)))
+    if not found.size:
+        raise click.UsageError(f"no frame is shown in that time: the movie lasts {reader.duration:.3f} s")
+    return found
