@@ -117,3 +117,21 @@ def test_the_reference_has_every_method(name):
         if not member.startswith("_") and callable(value) and not value.__doc__
     ]
     assert not undocumented
+
+
+def slug(heading):
+    """The anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "page", [PROJECT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("howto/*.md"))]
+)
+def test_links_lead_somewhere(page):
+    """Sphinx is told to be quiet about README's links, and so of all."""
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#{1,2} (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{path}#{anchor}"
