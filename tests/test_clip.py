@@ -21,6 +21,7 @@ from shared_data import shared_data
 
 from camhd_access import MovieReader, plan_clip, write_clip
 from camhd_access.errors import FrameIndexError, RemoteFileChangedError, UnsupportedMovieError
+from camhd_access.quicktime import parse_moov
 from camhd_access.synthetic import serve_folder, write_movie
 
 START = np.datetime64("2016-11-13T00:00:03")
@@ -302,6 +303,54 @@ def test_options_of_films_are_refused(movie_path, tmp_path):
     for options in ({"fps": 10}, {"width": 100}):
         with pytest.raises(ValueError, match="for films"):
             write_clip(MovieReader(movie_path), slice(5), tmp_path / "clip.mov", **options)
+
+
+@given(data=st.data())
+def test_whatever_the_tables_say_libav_finds_the_same_in_movie_and_clip(tmp_path_factory, data):
+    n = data.draw(st.integers(1, 12))
+    durations = data.draw(st.lists(st.integers(1, 5000), min_size=n, max_size=n))
+    late = data.draw(st.sampled_from([0, 1, 599, 100_000]))
+    track = Track(
+        atoms.samples(n),
+        durations=durations,
+        timescale=data.draw(st.sampled_from([24, 600, 30_000, 90_000])),
+        samples_per_chunk=data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)),
+        composition=[late] * n if late else None,
+    )
+    audio = Track([b"sound!"] * 3, "soun", durations=[10] * 3)
+    path = tmp_path_factory.getbasetemp() / "drawn.mov"
+    path.write_bytes(movie([track, audio], header=atoms.mvhd(creation=3_560_000_000)))
+    reader = MovieReader(path)
+    chosen = sorted(data.draw(st.sets(st.integers(0, n - 1), min_size=1)))
+    clip = clip_of(reader, chosen, path.with_name("drawn_clip.mov"))
+    np.testing.assert_array_equal(clip.times(), reader.times()[chosen])
+    with av.open(path.with_name("drawn_clip.mov")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert [bytes(packet) for packet in packets] == [atoms.samples(n)[i] for i in chosen]
+    starts = np.cumsum([0, *durations])
+    assert [packet.pts for packet in packets] == [starts[i] - starts[chosen[0]] for i in chosen]
+    assert packets[-1].duration == durations[chosen[-1]]
+
+
+def test_a_frame_of_no_bytes_stays_one(tmp_path):
+    samples = [*atoms.samples(2), b"", *atoms.samples(1)]
+    (tmp_path / "movie.mov").write_bytes(movie([Track(samples)]))
+    clip = clip_of(MovieReader(tmp_path / "movie.mov"), slice(1, None), tmp_path / "clip.mov")
+    assert clip.read_encoded(slice(None)) == samples[1:]
+
+
+def test_a_clip_of_more_than_4_gib(sparse_path):
+    reader = MovieReader(sparse_path)
+    clip = plan_clip(reader, slice(None, None, 2))
+    assert clip.size > 1 << 32
+    head = len(clip.header)
+    moov_stop = head - 16 - 4  # before the header of `mdat`, and the timecode
+    moov = clip.header[clip.header.index(b"moov") - 4 : moov_stop]
+    index = parse_moov(moov, offset=0, file_size=clip.size)
+    np.testing.assert_array_equal(index.size, reader.index.size[::2])
+    np.testing.assert_array_equal(index.offset, head + np.cumsum(index.size) - index.size)
+    at = int(index.offset[3600])
+    assert clip.read(at, at + int(index.size[3600])) == reader.read_encoded(7200)[0]
 
 
 class _Nowhere(io.RawIOBase):

@@ -29,7 +29,9 @@ from camhd_access.quicktime.tracks import (
     build_moov,
     build_video_entry,
 )
+from camhd_access.ranges import ByteRange
 from camhd_access.reader import MovieReader
+from camhd_access.source import ByteSource
 
 __all__ = ["build_header"]
 
@@ -121,7 +123,7 @@ def _read_timecode(index: MovieIndex, stack: FrameStack) -> tuple[Track, bytes] 
     stretch = timecode.between(
         movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
     )
-    numbers = stretch.renumber([stack.source.read(place) for place in stretch.places])
+    numbers = stretch.renumber(_read(stack.source, stretch.places))
     track = Track(
         kind=timecode.kind,
         sample_ticks=stretch.sample_ticks,
@@ -130,3 +132,13 @@ def _read_timecode(index: MovieIndex, stack: FrameStack) -> tuple[Track, bytes] 
         chunk_offsets=np.array([0]),
     )
     return track, numbers
+
+
+def _read(source: ByteSource, places: list[ByteRange]) -> list[bytes]:
+    """The bytes of each place."""
+    parts = [b""] * len(places)
+    for span, data in source.fetch(places):
+        for position in span.members:
+            start, stop = places[position]
+            parts[position] = data[start - span.start : stop - span.start]
+    return parts

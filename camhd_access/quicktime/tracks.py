@@ -112,7 +112,9 @@ class Track:
     @property
     def media_ticks(self) -> int:
         """Duration."""
-        return int(np.broadcast_to(self.sample_ticks, self.n_samples).sum())
+        if isinstance(self.sample_ticks, int):
+            return self.n_samples * self.sample_ticks
+        return int(self.sample_ticks.sum())
 
 
 def build_moov(tracks: list[Track], creation_time: int) -> bytes:
