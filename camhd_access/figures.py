@@ -14,6 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
+from tqdm.auto import tqdm
 
 from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
 from camhd_access.pictures import (
@@ -134,10 +135,12 @@ def _describe_values(array: xr.DataArray) -> str:
 # ---- a contact sheet
 
 
-def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int) -> Figure:
+def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int, *, progress: bool) -> Figure:
     """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
     chosen = movie.isel(time=_every(movie, step))
-    frames = list(iter_frames(preview_of(chosen)))
+    previews = iter_frames(preview_of(chosen))
+    n_frames = chosen.sizes["time"]
+    frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
     left, right, bottom, top = _extent(movie.isel(time=0))
     thumbnail = THUMBNAIL_INCHES * abs((bottom - top) / (right - left))
     columns = max(1, min(columns, len(frames)))

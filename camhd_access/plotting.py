@@ -125,7 +125,9 @@ class CamhdAccessor:
 
         return draw_frame(self._array, ax, **options)
 
-    def contact_sheet(self, *, step: Duration | None = 30, columns: int = 6) -> "Figure":
+    def contact_sheet(
+        self, *, step: Duration | None = 30, columns: int = 6, progress: bool = False
+    ) -> "Figure":
         """A figure of thumbnails, one every `step`, with their times; of a timelapse, one of each movie.
 
         Parameters
@@ -134,6 +136,8 @@ class CamhdAccessor:
             Seconds, or a timedelta, from one to the next; None for every frame of the array.
         columns
             Thumbnails in a row.
+        progress
+            Show a progress bar.
 
         Notes
         -----
@@ -143,7 +147,8 @@ class CamhdAccessor:
         movie = self._movie()
         from camhd_access.figures import draw_contact_sheet  # noqa: PLC0415 - matplotlib, when it is needed
 
-        return draw_contact_sheet(movie, None if "movie" in movie.coords else step, columns)
+        step = None if "movie" in movie.coords else step
+        return draw_contact_sheet(movie, step, columns, progress=progress)
 
     def activity(self, *, ax: "Axes | None" = None) -> "Figure | SubFigure":
         """A figure of the size of the encoded frames over time: how much there is to see, unseen.

@@ -113,7 +113,7 @@ def test_a_reader_that_has_enough_is_no_error(movie):
         ("empty.mov", "camhd: InvalidMovieError: {path}: "),
         ("text.mov", "camhd: InvalidMovieError: {path}: "),
         ("nothing.mov", "camhd: FileNotFoundError: [Errno 2] No such file or directory: '{path}'\n"),
-        ("", "camhd: {path} is a folder, not a file; camhd ls lists the movies in it\n"),
+        ("", "camhd: {path} is a folder, not a file (camhd ls lists the movies in a folder)\n"),
     ],
     ids=lambda value: value.partition(" ")[0],
 )
@@ -253,7 +253,7 @@ def test_the_suffix_tells_the_format(movie, tmp_path, name, kind):
         shown = np.asarray(image).astype(int)
         assert image.format == kind
     error = np.abs(shown - MovieReader(movie).read(2)[0])
-    assert error.mean() < 3 if kind == "JPEG" else not error.any()
+    assert error.mean() < 4 if kind == "JPEG" else not error.any()
 
 
 @pytest.mark.parametrize("pix_fmt", ["gray", "gray16le", "gray10le"])

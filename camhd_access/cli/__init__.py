@@ -82,7 +82,7 @@ class _Commands(click.Group):
         except BrokenPipeError:  # whoever read the output has enough; click ends without a word
             raise
         except IsADirectoryError as error:
-            _print_line(f"{error.filename} is a folder, not a file; camhd ls lists the movies in it")
+            _print_line(f"{error.filename} is a folder, not a file (camhd ls lists the movies in a folder)")
             sys.exit(1)
         except (CamhdError, OSError, ValueError, ImportError) as error:
             # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.

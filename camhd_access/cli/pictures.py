@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import xarray as xr
 from PIL import Image
 
 from camhd_access import plotting  # noqa: F401 - registers the accessor
@@ -20,12 +21,12 @@ from camhd_access.cli.options import (
     Crop,
     check_moment,
 )
-from camhd_access.cli.printing import print_json
+from camhd_access.cli.printing import print_json, shows_progress
+from camhd_access.clip.films import IMAGE_OPTIONS
 from camhd_access.reader import MovieReader
+from camhd_access.targets import open_target, suffix_of
 
-__all__ = ["frame", "sheet"]
-
-JPEG_QUALITY = 95
+__all__ = ["frame", "sheet", "write_sheet"]
 
 DOTS_PER_INCH = 110
 
@@ -71,7 +72,8 @@ def frame(
     position = _find_frame(reader, at=at, frame=frame)
     part = crop.slices(reader.shape[1:], reduce=reduce) if crop else {}
     pixels = reader.read(position, y=part.get("y"), x=part.get("x"), pix_fmt=pix_fmt, reduce=reduce)[0]
-    Image.fromarray(pixels).save(output, quality=JPEG_QUALITY)
+    with open_target(output) as file:
+        Image.fromarray(pixels).save(file, **IMAGE_OPTIONS[suffix_of(output)])
     if as_json:
         height, width, *_ = pixels.shape
         time = None if reader.start_time is None else reader.times()[position]
@@ -106,9 +108,16 @@ def sheet(url: str, every: float, columns: int, crop: Crop | None, output: Path,
     """  # noqa: D301 - click looks for the backspace itself
     movie = open_movie(url)
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
-    figure = movie.isel(part).camhd.contact_sheet(step=every, columns=columns)
-    figure.savefig(output, dpi=DOTS_PER_INCH)
+    n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
     if as_json:
-        print_json({"path": output, "url": url, "n_frames": len(figure.axes)})
+        print_json({"path": output, "url": url, "n_frames": n_frames})
     else:
         click.echo(output)
+
+
+def write_sheet(movie: xr.DataArray, output: Path, *, step: float | None, columns: int) -> int:
+    """Write a contact sheet; the number of its thumbnails comes back."""
+    figure = movie.camhd.contact_sheet(step=step, columns=columns, progress=shows_progress())
+    with open_target(output) as file:
+        figure.savefig(file, format=output.suffix[1:], dpi=DOTS_PER_INCH)
+    return len(figure.axes)

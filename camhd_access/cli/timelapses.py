@@ -6,7 +6,6 @@ from typing import Literal
 import click
 import xarray as xr
 
-from camhd_access import plotting  # noqa: F401 - registers the accessor
 from camhd_access.archive import OOI_ARCHIVE, open_archive
 from camhd_access.cli.options import (
     AS_JSON,
@@ -20,6 +19,7 @@ from camhd_access.cli.options import (
     OutputFile,
     check_moment,
 )
+from camhd_access.cli.pictures import write_sheet
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.errors import CamhdError
 from camhd_access.timelapse import open_timelapse
@@ -29,7 +29,6 @@ __all__ = ["timelapse"]
 FILMS = (".mp4", ".gif", ".webp")
 SHEET = ".png"
 SHEET_COLUMNS = 6
-DOTS_PER_INCH = 110
 
 
 @click.command
@@ -96,7 +95,7 @@ def timelapse(
         size = pictures.sizes["y"] * reduce, pictures.sizes["x"] * reduce
         pictures = pictures.isel(crop.slices(size, reduce=reduce))
     if is_sheet:
-        pictures.camhd.contact_sheet(columns=columns or SHEET_COLUMNS).savefig(output, dpi=DOTS_PER_INCH)
+        write_sheet(pictures, output, step=None, columns=columns or SHEET_COLUMNS)
     else:
         pictures.camhd.animate(output, fps=fps, progress=shows_progress())
     _report(pictures, output, n_movies=len(urls), as_json=as_json)
