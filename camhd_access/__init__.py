@@ -31,6 +31,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
+from camhd_access.movies import open_movies
 from camhd_access.plotting import CamhdAccessor, ReadEstimate
 from camhd_access.quicktime import MovieIndex
 from camhd_access.reader import MovieReader, ReadPlan
@@ -69,6 +70,7 @@ __all__ = [
     "known_anomalies",
     "open_archive",
     "open_movie",
+    "open_movies",
     "open_timelapse",
     "plan_clip",
     "read_catalog",

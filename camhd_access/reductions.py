@@ -51,7 +51,7 @@ def _reduce(
         keepdims=keepdims,
         split_every=split_every,
         concatenate=False,
-        meta=np.empty((0,) * pictures.ndim, dtype),
+        meta=np.empty((0,) * (pictures.ndim if keepdims else pictures.ndim - 1), dtype),
     )
     return reduced
 

@@ -1,13 +1,13 @@
-"""`FrameSeries`: one picture of each of several movies, not read yet.
+"""`FrameSeries`: pictures of several movies, not read yet.
 
-To those who index it, it is what a `FrameStack` is. Each picture keeps the stack it is from, so that whole
-frames, crops and previews are read as they are from one movie. What differs is that no two pictures lie in
-one file: requests cannot be merged, so a few are under way at once.
+To those who index it, it is what a `FrameStack` is. Each picture stays in a stack of the movie it is from, so
+that whole frames, crops and previews are read as they are from one movie. What differs is that requests for
+pictures of different files cannot be merged: a few stacks are read at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from camhd_access.views import View
 __all__ = ["FrameSeries", "Stack"]
 
 N_READ_AT_ONCE = 8
-"""Pictures asked for at once by each reader: one request is mostly waiting."""
+"""Stacks that each reader reads at once: one request is mostly waiting."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,13 +29,17 @@ class FrameSeries:
 
     none: FrameStack
     """No picture at all, of the size and format of every other."""
-    pictures: tuple[FrameStack, ...]
-    """Stacks of one picture each."""
+    stacks: tuple[FrameStack, ...]
+    """One after the other, none of them empty."""
+    edges: npt.NDArray[np.int64]
+    """Position of the first picture of each stack, and one past the last picture of all."""
 
     @classmethod
-    def of(cls, pictures: tuple[FrameStack, ...]) -> "FrameSeries":
-        """The series of these pictures, at least one, all of one size and format."""
-        return cls(pictures[0].select(slice(0)), pictures)
+    def of(cls, stacks: Iterable[FrameStack], *, none: FrameStack | None = None) -> "FrameSeries":
+        """The pictures of these stacks, all of one size and format: that of `none`, if there may be none."""
+        stacks = tuple(stacks)
+        edges = np.cumsum([0, *(len(stack.frames) for stack in stacks)])
+        return cls(none or stacks[0].select(slice(0)), stacks, edges)
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -50,7 +54,7 @@ class FrameSeries:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
-        return (len(self.pictures), *self.none.shape[1:])
+        return (int(self.edges[-1]), *self.none.shape[1:])
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -65,28 +69,35 @@ class FrameSeries:
     @property
     def identity(self) -> tuple[object, ...]:
         """What tells its pixels from those of any other series."""
-        return tuple(picture.identity for picture in (self.none, *self.pictures))
+        return tuple(stack.identity for stack in (self.none, *self.stacks))
 
     def select(self, positions: AxisIndex) -> "FrameSeries":
         """The series of some of these pictures; `positions` count within this series."""
-        chosen = np.atleast_1d(np.arange(len(self.pictures))[positions])
-        return replace(self, pictures=tuple(self.pictures[i] for i in chosen))
+        chosen = np.atleast_1d(np.arange(self.edges[-1])[positions])
+        owner = np.searchsorted(self.edges, chosen, side="right") - 1
+        runs = zip(
+            *(np.split(each, np.flatnonzero(np.diff(owner)) + 1) for each in (owner, chosen)), strict=True
+        )
+        stacks = [self.stacks[of[0]].select(run - self.edges[of[0]]) for of, run in runs if of.size]
+        return FrameSeries.of(stacks, none=self.none)
 
     def crop(self, rows: slice, columns: slice) -> "FrameSeries":
         """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
-        return FrameSeries(self.none.crop(rows, columns), tuple(p.crop(rows, columns) for p in self.pictures))
+        return FrameSeries.of(
+            (s.crop(rows, columns) for s in self.stacks), none=self.none.crop(rows, columns)
+        )
 
     def reduced(self) -> "FrameSeries":
         """The same pictures as previews, an eighth as high and wide."""
-        return FrameSeries(self.none.reduced(), tuple(picture.reduced() for picture in self.pictures))
+        return FrameSeries.of((stack.reduced() for stack in self.stacks), none=self.none.reduced())
 
     def plan(self) -> tuple[int, int]:
         """Requests and bytes that reading will take; an estimate where parts of samples are read."""
-        costs = [picture.plan() for picture in self.pictures]
+        costs = [stack.plan() for stack in self.stacks]
         return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
 
     def read(self, *, parallel: bool = True) -> Pixels:
-        """All pixels; `parallel` decodes a single picture with all cores.
+        """All pixels; `parallel` decodes what is of one movie with all cores.
 
         Raises
         ------
@@ -97,8 +108,8 @@ class FrameSeries:
         """
         pixels = np.empty(self.shape, self.dtype)
 
-        def read(picture: FrameStack, position: int, *, parallel: bool) -> None:
-            picture.read(parallel=parallel, out=pixels[position : position + 1])
+        def read(stack: FrameStack, here: slice, *, parallel: bool) -> None:
+            stack.read(parallel=parallel, out=pixels[here])
 
         self._visit(read, parallel=parallel)
         return pixels
@@ -111,22 +122,24 @@ class FrameSeries:
         RemoteFileError
             The bytes could not be had.
         """
-        pixels, damaged = np.empty(self.shape, self.dtype), np.empty(len(self.pictures), np.bool_)
+        pixels, damaged = np.empty(self.shape, self.dtype), np.empty(self.shape[0], np.bool_)
 
-        def read(picture: FrameStack, position: int, *, parallel: bool) -> None:
-            here = slice(position, position + 1)
-            _, damaged[here] = picture.read_marked(parallel=parallel, out=pixels[here])
+        def read(stack: FrameStack, here: slice, *, parallel: bool) -> None:
+            _, damaged[here] = stack.read_marked(parallel=parallel, out=pixels[here])
 
         self._visit(read, parallel=parallel)
         return pixels, damaged
 
     def _visit(self, read: Callable[..., None], *, parallel: bool) -> None:
-        """Call `read` with each picture and its position: a single one here, more in threads of their own."""
-        if len(self.pictures) == 1:
-            read(self.pictures[0], 0, parallel=parallel)
+        """Call `read` with each stack and its place: a single one here, more in threads of their own."""
+        places = map(slice, self.edges[:-1], self.edges[1:])
+        if len(self.stacks) == 1:
+            read(self.stacks[0], next(places), parallel=parallel)
             return
         with ThreadPoolExecutor(N_READ_AT_ONCE, thread_name_prefix="camhd-series") as pool:
-            futures = [pool.submit(read, p, i, parallel=False) for i, p in enumerate(self.pictures)]
+            futures = [
+                pool.submit(read, *job, parallel=False) for job in zip(self.stacks, places, strict=True)
+            ]
             try:
                 for future in futures:
                     future.result()

@@ -1,76 +1,28 @@
 """`open_timelapse`: the same moment of many movies, as one lazy array.
 
 Opening reads the index of each movie, many at once, and keeps of it what one picture needs; the pixels are
-read when they are computed, of a few movies by each dask task. A movie that cannot be read is an error,
-unless it was said that such movies may be missing: then a warning names them.
+read when they are computed, of a few movies by each dask task.
 """
 
 import os
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from tqdm.auto import tqdm
 
-from camhd_access.arrays import (
-    ABOUT_DAMAGE,
-    complete_chunks,
-    coordinates_of,
-    dims_of,
-    movie_attributes,
-    pixel_attributes,
-)
-from camhd_access.errors import (
-    FrameIndexError,
-    InvalidMovieError,
-    UnsupportedMovieError,
-)
-from camhd_access.frames import FrameStack
+from camhd_access.errors import FrameIndexError
+from camhd_access.joining import Part, Unreadable, check_paths, join_parts, read_parts
 from camhd_access.reader import Errors, MovieReader, check_errors
-from camhd_access.series import FrameSeries
-from camhd_access.stackarrays import DamageArray, StackArray
 
 __all__ = ["Duration", "open_timelapse", "to_nanoseconds"]
 
 Duration: TypeAlias = float | timedelta | np.timedelta64
 """Numbers are seconds."""
 
-N_OPENED_AT_ONCE = 16
-"""As many as a host is asked at once."""
-
 MOVIES_PER_TASK = 8
 """A dask chunk holds pictures of so many movies: 50 MB of whole colour frames, asked for at once."""
-
-MAX_NAMED = 20
-"""Movies that a message names before it says how many more there are."""
-
-FAULTS = (FileNotFoundError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
-"""Errors that are the movie's own. Any other is the server's or the network's, and the next movie's too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """What the array needs to know of one movie."""
-
-    stack: FrameStack
-    """The one frame."""
-    coordinates: dict[str, Any]
-    """Of an array of this frame alone."""
-    attributes: dict[str, Any]
-    """Of such an array."""
-
-    @property
-    def time(self) -> np.datetime64:
-        """When the frame was shown, UTC."""
-        time: np.datetime64 = self.coordinates["time"][1][0]
-        return time
 
 
 def open_timelapse(
@@ -81,7 +33,7 @@ def open_timelapse(
     pix_fmt: str = "rgb24",
     reduce: int = 1,
     errors: Errors = "raise",
-    unreadable: Literal["raise", "skip"] = "raise",
+    unreadable: Unreadable = "raise",
     chunks: Literal["auto"] | int | Mapping[str, int] = "auto",
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
@@ -130,36 +82,18 @@ def open_timelapse(
     Costs one request a movie where `moov` ends the file, 16 at once, and then one for each picture. Indexing
     decides what is fetched, as in `open_movie`.
     """
-    paths = _check_paths(movies)
+    paths = check_paths(movies)
     choices = _choices(frame, at, len(paths))
     marks_damage = check_errors(errors) == "mask"
-    if unreadable not in ("raise", "skip"):
-        raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
 
-    def read_one(path: str, choice: Callable[[MovieReader], int]) -> _Picture:
+    def read_one(path: str, choice: Callable[[MovieReader], int]) -> Part:
         reader = MovieReader(path, cache=cache, storage_options=storage_options)
-        stack = reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce)
-        attributes = pixel_attributes(stack) | movie_attributes(reader)
-        return _Picture(stack, coordinates_of(reader, stack), attributes)
+        return Part.of(reader, reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce))
 
-    found: list[_Picture] = []
-    faults: list[Exception] = []
-    for each in _read_all(read_one, paths, choices, progress=progress):
-        if isinstance(each, Exception):
-            faults.append(each)
-        else:
-            found.append(each)
-    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not found)
-    return _join(found, chunks, marks_damage=marks_damage)
-
-
-def _check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
-    if isinstance(movies, str | os.PathLike):
-        raise TypeError(f"movies is a list of paths or URLs, not one: [{os.fspath(movies)!r}]")
-    paths = [os.fspath(movie) for movie in movies]
-    if not paths:
-        raise ValueError("no movies: a timelapse takes one at least")
-    return paths
+    parts = read_parts(paths, read_one, choices, unreadable=unreadable, progress=progress)
+    chunks = {} if chunks == "auto" else chunks
+    lengths = {"time": MOVIES_PER_TASK} | dict(chunks) if isinstance(chunks, Mapping) else chunks
+    return join_parts(parts, lengths, marks_damage=marks_damage)
 
 
 def _choices(
@@ -205,115 +139,3 @@ def _find_frame(reader: MovieReader, offset: np.timedelta64) -> int:
     if seconds > reader.duration:
         raise FrameIndexError(f"no frame at {seconds:g} s: the movie is {reader.duration:.3f} s long")
     return int(np.abs(reader.elapsed() - offset).argmin())
-
-
-def _read_all(
-    read_one: Callable[[str, Callable[[MovieReader], int]], _Picture],
-    paths: list[str],
-    choices: list[Callable[[MovieReader], int]],
-    *,
-    progress: bool,
-) -> Iterator[_Picture | Exception]:
-    """What each movie gives, in order: a picture, or an error that is its own. Any other error is raised."""
-
-    def read(path: str, choice: Callable[[MovieReader], int]) -> _Picture | Exception:
-        try:
-            return read_one(path, choice)
-        except FAULTS as error:
-            return error if path in str(error) else type(error)(f"{path}: {error}")
-
-    with ThreadPoolExecutor(N_OPENED_AT_ONCE, thread_name_prefix="camhd-open") as pool:
-        yield from tqdm(
-            pool.map(read, paths, choices),
-            desc="indexes read",
-            total=len(paths),
-            unit=" movies",
-            disable=not progress,
-        )
-
-
-def _report(faults: list[Exception], *, n_movies: int, fatal: bool) -> None:
-    """Raise, or warn of, what is wrong with some movies."""
-    if not faults:
-        return
-    lines = [str(fault) for fault in faults[:MAX_NAMED]]
-    if len(faults) > MAX_NAMED:
-        lines.append(f"and {len(faults) - MAX_NAMED} more")
-    listed = "\n  ".join(lines)
-    if fatal:
-        message = f"{len(faults)} of {n_movies} movies cannot be used (unreadable='skip' leaves them out):"
-        raise type(faults[0])(f"{message}\n  {listed}")
-    warnings.warn(f"{len(faults)} of {n_movies} movies are left out:\n  {listed}", stacklevel=3)
-
-
-def _join(
-    pictures: list[_Picture], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
-) -> xr.DataArray:
-    """The array of pictures of one size, in order of time."""
-    _check_times(pictures)
-    _check_sizes(pictures)
-    ordered = sorted(pictures, key=lambda picture: picture.time)
-    series = FrameSeries.of(tuple(picture.stack for picture in ordered))
-    chunks = {} if chunks == "auto" else chunks
-    lengths = {"time": MOVIES_PER_TASK} | dict(chunks) if isinstance(chunks, Mapping) else chunks
-    data = StackArray.cut(series, complete_chunks(lengths, series), marks_damage=marks_damage)
-    coordinates = _join_coordinates(ordered)
-    if marks_damage:
-        coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
-    return xr.DataArray(
-        xr.Variable(dims_of(series), data, _common_attributes(ordered)), coords=coordinates, name="video"
-    )
-
-
-def _check_times(pictures: list[_Picture]) -> None:
-    untimed = [p.attributes["source"] for p in pictures if p.attributes["time_source"] == "unknown"]
-    if untimed:
-        raise ValueError(f"nothing tells when these movies began: {_name_some(untimed)}")
-
-
-def _check_sizes(pictures: list[_Picture]) -> None:
-    sizes = Counter(picture.stack.view.frame_size for picture in pictures)
-    (usual, n_usual), *others = sizes.most_common()
-    if others:
-        odd = [
-            f"{p.attributes['title']} ({_describe_size(p.stack.view.frame_size)})"
-            for p in pictures
-            if p.stack.view.frame_size != usual
-        ]
-        raise ValueError(
-            f"the movies differ in size: {n_usual} of {_describe_size(usual)}, and {_name_some(odd)}"
-        )
-
-
-def _describe_size(size: tuple[int, int]) -> str:
-    height, width = size
-    return f"{width}x{height}"
-
-
-def _name_some(names: list[str]) -> str:
-    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
-
-
-def _join_coordinates(pictures: list[_Picture]) -> dict[str, Any]:
-    """The coordinates of all, one after the other; those that are not on time as the first has them."""
-    joined: dict[str, Any] = {}
-    for name, (dim, values, *attributes) in pictures[0].coordinates.items():
-        if dim == "time":
-            each: list[npt.NDArray[Any]] = [picture.coordinates[name][1] for picture in pictures]
-            joined[name] = (dim, np.concatenate(each), *attributes)
-        else:
-            joined[name] = (dim, values, *attributes)
-    names = [picture.attributes["title"] for picture in pictures]
-    return joined | {"movie": ("time", names, {"long_name": "base name of the movie"})}
-
-
-def _common_attributes(pictures: list[_Picture]) -> dict[str, Any]:
-    """The attributes that are true of all."""
-    common = {
-        name: value
-        for name, value in pictures[0].attributes.items()
-        if all(name in other.attributes and other.attributes[name] == value for other in pictures[1:])
-    }
-    days = " to ".join(dict.fromkeys(np.datetime_as_string(pictures[i].time, "D") for i in (0, -1)))
-    return common | {"title": f"{len(pictures)} movies, {days}"}
