@@ -1,5 +1,9 @@
 """The documentation: Markdown pages, notebooks and the docstrings, built with warnings as errors."""
 
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
 from camhd_access import __version__
 
 project = "camhd_access"
@@ -32,3 +36,14 @@ autodoc_class_signature = "separated"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 myst_heading_anchors = 2
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("builder-inited", _keep_outputs_in_the_build_folder, priority=900)
+
+
+def _keep_outputs_in_the_build_folder(app: Sphinx) -> None:
+    """myst_nb would write them beside it, where the next build finds them as sources."""
+    folder = Path(app.outdir, "_outputs")
+    app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(folder))

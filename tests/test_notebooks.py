@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    assert "open_archive()" in notebook.cells[0].source, "opens with how to point it at the real archive"
+    assert "**With the real archive**" in notebook.cells[0].source
     assert any("assert" in cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert not any(cell.get("outputs") for cell in notebook.cells), "kept without outputs"
     client = NotebookClient(notebook, timeout=170, resources={"metadata": {"path": str(tmp_path)}})
