@@ -147,6 +147,19 @@ def test_a_replaced_movie_is_noticed(tmp_path):
                 movie.video.load()
 
 
+def test_a_movie_that_went_away_is_an_error_and_not_black(tmp_path):
+    write_movie(tmp_path / "a.mov", n_frames=2, width=256, height=64)
+    with serve_folder(tmp_path) as server:
+        movies = [
+            xr.open_zarr(MovieStore(urlpath, cache=False), chunks=None)
+            for urlpath in (tmp_path / "a.mov", server.url + "a.mov")
+        ]
+        (tmp_path / "a.mov").unlink()
+        for movie in movies:
+            with pytest.raises(FileNotFoundError, match=r"a\.mov"):
+                movie.video.load()
+
+
 def test_a_damaged_frame_is_named_and_the_others_are_read(movie_path, tmp_path):
     path = tmp_path / "a.mov"
     path.write_bytes(movie_path.read_bytes())
@@ -278,6 +291,11 @@ def test_many_threads_at_once(movie_url, movie_by_libav):
     video = xr.open_zarr(MovieStore(movie_url, pix_fmt="gray10le")).video
     with dask.config.set(scheduler="threads", num_workers=8):
         assert np.array_equal(video, movie_by_libav.luma())
+
+
+def test_it_is_loaded_in_an_event_loop_of_the_user(movie_url, movie_by_libav):
+    dataset = xr.open_zarr(MovieStore(movie_url, pix_fmt="gray10le"), chunks=None)
+    assert np.array_equal(asyncio.run(dataset.load_async()).video, movie_by_libav.luma())
 
 
 def test_wrong_arguments_are_told_at_once(movie_path):
