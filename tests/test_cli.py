@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -61,22 +62,30 @@ def test_commands_tell_what_they_do_with_examples():
         assert f"\n    camhd {name} " in shown.stdout, f"camhd {name} --help has no example"
 
 
+def check_arguments(line):
+    """Have a line of a shell parsed by the command that it calls."""
+    _, *arguments = shlex.split(re.split(r" [|>]", line)[0], comments=True)
+    group = main
+    while isinstance(group, click.Group):
+        name, *arguments = arguments
+        group = group.get_command(click.Context(group), name)
+    group.make_context(name, arguments)
+
+
 def test_the_examples_are_valid():
-    """Each is parsed, by the command that it calls, as a shell would pass it on."""
-    examples = [
-        line.strip()
-        for name in COMMANDS
-        for line in run(name, "--help").stdout.splitlines()
-        if line.startswith(f"    camhd {name} ")
-    ]
-    assert len(examples) >= len(COMMANDS)
-    for example in examples:
-        _, *arguments = shlex.split(example.partition(" | ")[0].partition(" > ")[0].partition(" >> ")[0])
-        group = main
-        while isinstance(group, click.Group):
-            name, *arguments = arguments
-            group = group.get_command(click.Context(group), name)
-        group.make_context(name, arguments)
+    for name in COMMANDS:
+        shown = run(name, "--help").stdout.splitlines()
+        for line in shown:
+            if line.startswith(f"    camhd {name} "):
+                check_arguments(line)
+
+
+def test_the_examples_of_the_documentation_are_valid():
+    page = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text()
+    examples = re.findall(r"^\s*(camhd .*)$", page, re.MULTILINE)
+    assert len(examples) > 10
+    for line in examples:
+        check_arguments(line)
 
 
 def test_help_shows_examples_on_lines_of_their_own():
