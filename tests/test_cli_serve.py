@@ -1,57 +1,20 @@
 """The command `camhd serve`: started as people start it, asked, and stopped."""
 
-import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
+from running_server import COMMAND, fetch, serving
 
 from camhd_access.cli import main
 from camhd_access.server.settings import flag_of, list_settings, variable_of
 
-COMMAND = [sys.executable, "-m", "camhd_access.cli", "serve"]
-
 
 def run(*arguments):
     return CliRunner().invoke(main, ["serve", *map(str, arguments)])
-
-
-@contextmanager
-def serving(*arguments, **environment):
-    """A server in a process of its own: the process, and the address that it printed."""
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=os.environ | environment
-    )
-    try:
-        yield process, read_address(process)
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def read_address(process):
-    """The address from what the process says, within 60 s."""
-    said, end = "", time.monotonic() + 60
-    while time.monotonic() < end and select.select([process.stderr], [], [], 60)[0]:
-        line = process.stderr.readline()
-        said += line
-        if found := re.search(r"http://[\d.:]+\d", line):
-            return found[0]
-        if not line:
-            break
-    raise AssertionError(said)
-
-
-def fetch(url):
-    with urlopen(url, timeout=30) as answer:  # noqa: S310 - the server on loopback
-        return answer.read(), answer.headers
 
 
 def test_help_tells_every_setting_and_where_else_to_set_it():
@@ -109,11 +72,11 @@ def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path):
     config = tmp_path / "camhd.toml"
     config.write_text(f'mirrors = ["{served_movie.url}"]\nport = 0\nimage_store = "{tmp_path / "images"}"\n')
     with serving(CAMHD_CONFIG=str(config)) as (process, address):
-        assert fetch(f"{address}/healthz")[0] == b"ok"
-        mount = re.search(rb"/v1/[^\"]+", fetch(address)[0])[0].decode()
-        picture, headers = fetch(f"{address}{mount}{movie_path.name}/frame/7.png")
-        assert headers["Content-Type"] == "image/png"
+        assert fetch(f"{address}/healthz").body == b"ok"
+        mount = re.search(rb"/v1/[^\"]+", fetch(address).body)[0].decode()
+        picture = fetch(f"{address}{mount}{movie_path.name}/frame/7.png")
+        assert picture.headers["Content-Type"] == "image/png"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     (stored,) = (path for path in (tmp_path / "images").rglob("*") if path.is_file())
-    assert stored.read_bytes() == picture
+    assert stored.read_bytes() == picture.body

@@ -1,0 +1,54 @@
+"""The server in a process of its own, started by its command, and what asks it."""
+
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from urllib.request import urlopen
+
+COMMAND = [sys.executable, "-m", "camhd_access.cli", "serve"]
+
+
+@contextmanager
+def serving(*arguments, **environment):
+    """A server in a process of its own: the process, and the address that it printed."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+    try:
+        yield process, read_address(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def read_address(process):
+    """The address from what the process says, within 60 s."""
+    said, end = "", time.monotonic() + 60
+    while time.monotonic() < end and select.select([process.stderr], [], [], 60)[0]:
+        line = process.stderr.readline()
+        said += line
+        if found := re.search(r"http://[\d.:]+\d", line):
+            return found[0]
+        if not line:
+            break
+    raise AssertionError(said)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, after all redirects."""
+
+    body: bytes
+    url: str
+    headers: Message
+
+
+def fetch(url):
+    with urlopen(url, timeout=30) as answer:  # noqa: S310 - servers on loopback
+        return Answer(answer.read(), answer.url, answer.headers)
