@@ -70,8 +70,10 @@ def write_references(
     movies = [readers] if isinstance(readers, MovieReader) else list(readers)
     if not movies:
         raise ValueError("there are no movies to refer to")
-    options: Any = {"pix_fmt": pix_fmt, "fields": fields, "reduce": reduce}
-    stacks = [MovieReader.stack(reader, frames, **options) for reader in movies]
+    stacks = [
+        reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)  # noqa: PD013 - not of pandas
+        for reader in movies
+    ]
     values = describe_movies(movies, stacks, dotted=True)
     samples = _find_samples(movies, stacks)
     filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
@@ -134,11 +136,13 @@ def _pack_parquet(values: Mapping[str, bytes], samples: pd.DataFrame) -> dict[st
         for name in arrays
     }
     tables[VIDEO] = samples.assign(raw=samples["size"].map(lambda size: None if size else b""))
-    files = {".zmetadata": json.dumps({"metadata": documents | counts, "record_size": RECORD_SIZE}).encode()}
-    for name, table in tables.items():
-        for i, start in enumerate(range(0, len(table), RECORD_SIZE)):
-            files[f"{name}/refs.{i}.parq"] = _pack_table(table[start : start + RECORD_SIZE])
-    return files
+    files = {
+        f"{name}/refs.{i}.parq": _pack_table(table[start : start + RECORD_SIZE])
+        for name, table in tables.items()
+        for i, start in enumerate(range(0, len(table), RECORD_SIZE))
+    }
+    metadata = {"metadata": documents | counts, "record_size": RECORD_SIZE}
+    return files | {".zmetadata": json.dumps(metadata).encode()}
 
 
 def _is_chunk(key: str, name: str) -> bool:
