@@ -129,7 +129,7 @@ def animate(
     return Animation(target, b"", n_frames, rate, size)
 
 
-def find_film_writer(suffix: str | None, codec: Codec = "h264") -> FilmWriter:
+def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
     """What writes films to files whose names end so; only `.mp4` has a choice of codecs.
 
     Raises

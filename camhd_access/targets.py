@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeAlias
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 __all__ = ["Target", "open_target", "suffix_of"]
 
@@ -22,9 +23,9 @@ Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """A path, a URL of any filesystem of fsspec that writes, or a binary file that is open for writing."""
 
 
-def suffix_of(target: Target) -> str | None:
-    """How the target's name ends, in small letters; None for a file that is open."""
-    return Path(os.fsdecode(target)).suffix.lower() if isinstance(target, str | os.PathLike) else None
+def suffix_of(name: str | os.PathLike[str]) -> str:
+    """How a path or URL ends, in small letters: ".mov"; empty where it has no suffix."""
+    return Path(os.fsdecode(name)).suffix.lower()
 
 
 @contextmanager
@@ -87,5 +88,7 @@ def _open_remote(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[B
         file.close()
     except BaseException:
         file.discard()
+        if isinstance(file, AbstractBufferedFile):
+            file.closed = True  # it would send what it holds when it is collected
         raise
     file.commit()

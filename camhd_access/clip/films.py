@@ -4,10 +4,9 @@ Films are written by `encode`, images by Pillow, several at once. A few frames a
 is written has 8 bits a colour and no time; those who measure take the `.mov`, or arrays.
 """
 
-import os
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,12 @@ from tqdm.auto import tqdm
 
 from camhd_access.encode import Codec, choose_rate, choose_size, find_film_writer, resize
 from camhd_access.reader import FrameSelection, MovieReader
-from camhd_access.targets import Target, open_target, suffix_of
+from camhd_access.targets import open_target, suffix_of
 from camhd_access.threads import n_cores, spreading
 
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
 
-IMAGE_OPTIONS: dict[str | None, dict[str, Any]] = {
+IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG", "compress_level": 1},  # noise does not get smaller by trying harder
     ".jpg": {"format": "JPEG", "quality": 92},
     ".jpeg": {"format": "JPEG", "quality": 92},
@@ -37,7 +36,7 @@ N_FRAMES_AT_ONCE = 2 * n_cores()
 def write_film(
     reader: MovieReader,
     frames: FrameSelection,
-    target: Target,
+    name: str,
     *,
     codec: Codec,
     fps: float | None,
@@ -45,24 +44,25 @@ def write_film(
     progress: bool,
 ) -> None:
     """Write a film: see `write_clip`."""
-    write = find_film_writer(suffix_of(target), codec)
+    write = find_film_writer(suffix_of(name), codec)
     chosen = _choose(reader, frames)
     rate = choose_rate(fps, own_fps=_own_fps(reader, chosen))
     _, lines, columns = reader.shape
     size = choose_size(columns, lines, width)
     images = (resize(image, size) for image in _iter_images(reader, chosen, progress=progress))
-    with open_target(target, seekable=True) as file:
+    with open_target(name, seekable=True) as file:
         write(file, images, rate, size)
 
 
 def write_images(
-    reader: MovieReader, frames: FrameSelection, target: Target, *, width: int | None, progress: bool
+    reader: MovieReader, frames: FrameSelection, pattern: str, *, width: int | None, progress: bool
 ) -> None:
     """Write an image of each frame: see `write_clip`."""
     chosen = _choose(reader, frames)
-    names = _name_images(os.fsdecode(cast("str", target)), chosen)
+    names = _name_images(pattern, chosen)
     _, lines, columns = reader.shape
-    size = (columns, lines) if width is None else choose_size(columns, lines, width)
+    is_shrunk = width is not None and width < columns
+    size = choose_size(columns, lines, width) if is_shrunk else (columns, lines)
     images = _iter_images(reader, chosen, progress=progress)
     with closing(images), spreading(parallel=True) as submit:
         for name, image in zip(names, images, strict=True):

@@ -1,5 +1,6 @@
 """`write_clip`: frames to a file of the kind that its name tells."""
 
+import os
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_clip"]
 
-QUICKTIME_SUFFIXES = (None, ".mov", ".qt")
-"""A file that is open has no name, and gets QuickTime."""
+QUICKTIME_SUFFIXES = (".mov", ".qt")
 
 
 def write_clip(
@@ -66,8 +66,7 @@ def write_clip(
     timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
     name; of images, those that were complete stay. Sound is left out.
     """
-    suffix = suffix_of(target)
-    if suffix in QUICKTIME_SUFFIXES:
+    if not isinstance(target, str | os.PathLike) or suffix_of(target) in QUICKTIME_SUFFIXES:
         if fps is not None or width is not None:
             raise ValueError(
                 "a QuickTime clip keeps frames and times as they are: fps and width are for films"
@@ -76,10 +75,11 @@ def write_clip(
         return
     from camhd_access.clip import films  # noqa: PLC0415 - Pillow, when it is needed
 
-    if suffix in films.IMAGE_OPTIONS:
-        films.write_images(reader, frames, target, width=width, progress=progress)
+    name = os.fsdecode(target)
+    if suffix_of(name) in films.IMAGE_OPTIONS:
+        films.write_images(reader, frames, name, width=width, progress=progress)
     else:
-        films.write_film(reader, frames, target, codec=codec, fps=fps, width=width, progress=progress)
+        films.write_film(reader, frames, name, codec=codec, fps=fps, width=width, progress=progress)
 
 
 def _write_quicktime(clip: ClipLayout, target: Target, *, progress: bool) -> None:
