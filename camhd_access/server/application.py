@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
+from typing import Any
 
 from aiohttp import web
 
@@ -25,22 +26,26 @@ from camhd_access.server.routes import ROUTES
 from camhd_access.server.service import ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
 
-__all__ = ["make_app", "run_server"]
+__all__ = ["LIMITS", "make_app", "run_server"]
 
 logger = logging.getLogger("camhd_access.server")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-IDLE_SECONDS = 30
-"""In which a client must have sent a request's headers, and after which a silent connection is closed."""
 SHUTDOWN_SECONDS = 60
 """That requests in flight may take to finish."""
 SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 16 << 10
 """That a client may take over an answer, and the slowest that is put up with beyond that."""
-MAX_LINE_BYTES = 4096
-"""Of a request's first line, and of each header."""
-MAX_BODY_BYTES = 1024
-"""Of a request; nobody reads it."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+LIMITS: dict[str, Any] = {
+    "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
+    "lingering_time": 2.0,  # seconds for a body, which nobody reads
+    "max_line_size": 4096,  # bytes of a request's first line
+    "max_field_size": 4096,  # and of a header
+    "max_headers": 64,
+}
+"""What a connection is allowed."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
@@ -71,7 +76,7 @@ _PREFLIGHT = {  # Fetch standard, section 3.3
 
 def make_app(settings: ServerSettings) -> web.Application:
     """The application that serves these settings' mirrors; it asks nothing of them before it is asked."""
-    app = web.Application(middlewares=[attend], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[attend])
     handlers = {
         "root": root,
         "info": info,
@@ -93,11 +98,10 @@ def run_server(settings: ServerSettings) -> None:
         make_app(settings),
         host=settings.bind,
         port=settings.port,
-        keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
-        max_line_size=MAX_LINE_BYTES,
-        max_field_size=MAX_LINE_BYTES,
+        backlog=BACKLOG,
         print=lambda line: logger.info("%s", line),
+        **LIMITS,
     )
 
 
@@ -154,6 +158,8 @@ async def _send(request: web.Request, response: web.StreamResponse, n_bytes: int
         async with asyncio.timeout(SEND_SECONDS + n_bytes / MIN_BYTES_PER_SECOND):
             await response.prepare(request)
             await response.write_eof()
+    except ConnectionError:
+        logger.info("%s: the client has left", request.path)
     except TimeoutError:
         logger.info("%s: the client was too slow", request.path)
         if request.transport is not None:

@@ -81,10 +81,12 @@ def _watch(
         held.add_metric((store,), memory.weight)
     running = GaugeMetricFamily(f"{_PREFIX}_work_running", "Work under way.", labels=("gate",))
     waiting = GaugeMetricFamily(f"{_PREFIX}_work_waiting", "Work that waits.", labels=("gate",))
+    passed = CounterMetricFamily(f"{_PREFIX}_work", "Work begun so far.", labels=("gate",))
     refused = CounterMetricFamily(f"{_PREFIX}_work_refused", "Work that was turned away.", labels=("gate",))
     for name, gate in gates.items():
         running.add_metric((name,), gate.n_running)
         waiting.add_metric((name,), gate.n_waiting)
+        passed.add_metric((name,), gate.n_passed)
         refused.add_metric((name,), gate.n_refused)
     requests = CounterMetricFamily(f"{_PREFIX}_mirror_requests", "Requests to it.", labels=("mirror",))
     retries = CounterMetricFamily(f"{_PREFIX}_mirror_retries", "Tries again.", labels=("mirror",))
@@ -94,4 +96,4 @@ def _watch(
         requests.add_metric((mirror.mount_path,), stats.requests)
         retries.add_metric((mirror.mount_path,), stats.retries)
         n_bytes.add_metric((mirror.mount_path,), stats.bytes)
-    yield from (asked, missed, held, running, waiting, refused, requests, retries, n_bytes)
+    yield from (asked, missed, held, running, waiting, passed, refused, requests, retries, n_bytes)

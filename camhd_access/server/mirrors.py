@@ -29,6 +29,8 @@ T = TypeVar("T")
 MAX_PATH_CHARACTERS = 1024
 MAX_REQUESTS_AT_ONCE = 16
 """To one mirror."""
+DEADLINE_SECONDS, STALL_SECONDS = 18.0, 8.0
+"""That a mirror may take over an answer, and be silent; no longer than clients wait."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,11 @@ def open_mirror(url: str, settings: ServerSettings) -> Mirror:
             "overlay": settings.file_overlay,
             "overlay_flatten": settings.file_overlay_flatten,
         },
-        urlsplit(url).scheme: {"redirects": "same-host"},
+        urlsplit(url).scheme: {
+            "redirects": "same-host",
+            "deadline_seconds": min(DEADLINE_SECONDS, settings.request_seconds),
+            "stall_timeout_seconds": min(STALL_SECONDS, settings.request_seconds),
+        },
     }
     filesystem, _ = url_to_fs(f"lazy::{url}", **options)
     return Mirror(url, _mount_of(url), filesystem, options, Gate(MAX_REQUESTS_AT_ONCE, settings.max_queue))

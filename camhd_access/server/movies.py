@@ -38,8 +38,6 @@ class Movie:
     """Its index, and the way to its frames."""
     version: str
     """What tells this version of its file from others."""
-    interlaced: bool | None
-    """Whether a frame holds two fields; None where its first frame does not tell."""
     opened_at: float
     """When, by the clock that only runs forward."""
 
@@ -66,7 +64,7 @@ class Movie:
         )
         return sample
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, interlaced: bool | None) -> dict[str, Any]:
         """Facts about the movie: first those of go-lazycache, under its names."""
         reader = self.reader
         start = reader.start_time
@@ -79,7 +77,7 @@ class Movie:
             "Height": reader.index.height,
             "FrameRate": reader.n_frames / reader.duration if reader.duration else None,
             "StartTime": None if start is None else f"{np.datetime_as_string(start, 'ms')}Z",
-            "Interlaced": self.interlaced,
+            "Interlaced": interlaced,
             "Codec": reader.index.codec,
         }
 
@@ -104,6 +102,7 @@ class Movies:
     def __init__(self, mirrors: Sequence[Mirror], max_waiting: int) -> None:
         self.memory: Memory[Movie] = Memory(MAX_MOVIES)
         self.flights: Flights[Movie] = Flights()
+        self.questions: Flights[bool | None] = Flights()
         self._openers = {mirror.url: Workers(MAX_REQUESTS_AT_ONCE, max_waiting, "open") for mirror in mirrors}
 
     async def open(self, place: Place) -> Movie:
@@ -122,6 +121,16 @@ class Movies:
             movie = await self.flights.share(key, lambda: self._open(place, key))
         return movie
 
+    async def find_interlaced(self, movie: Movie) -> bool | None:
+        """Whether a frame holds two fields; None where the first frame does not tell.
+
+        Notes
+        -----
+        The first question of a movie costs a request for the head of that frame.
+        """
+        openers = self._openers[movie.place.mirror.url]
+        return await self.questions.share(movie, lambda: openers.run(_find_interlaced, movie.reader))
+
     def forget(self, place: Place) -> None:
         """Open the movie there again when it is next asked for."""
         self.memory.drop(place.mirror.url_of(place.names))
@@ -135,6 +144,7 @@ class Movies:
     async def aclose(self) -> None:
         """Wait for the threads that open movies."""
         await self.flights.aclose()
+        await self.questions.aclose()
         for workers in self._openers.values():
             await workers.aclose()
 
@@ -142,11 +152,10 @@ class Movies:
 def _open_movie(place: Place) -> Movie:
     reader = place.mirror.open_movie(place.names)
     version = reader.stack([]).source.version
-    return Movie(place, reader, str(version), _find_interlaced(reader), time.monotonic())
+    return Movie(place, reader, str(version), time.monotonic())
 
 
 def _find_interlaced(reader: MovieReader) -> bool | None:
-    """Whether the first frame holds two fields; None where it is damaged or there is none."""
     try:
         return reader.interlaced if reader.n_frames else None
     except RemoteFileError:

@@ -105,23 +105,23 @@ class Service:
             Where there is no such thing, or it cannot be had.
         """
         place = find_place(request.raw_path.partition("?")[0], self.mirrors)
-        try:
-            return await self._visit(request, place)
-        except CamhdError as error:
-            logger.info("%s: %s: %s", place.path, type(error).__name__, error)
-            raise problem_of(error, place.path) from error
-
-    async def _visit(self, request: web.Request, place: Place) -> web.Response:
-        n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), 0)
-        if not n:
-            refuse_parameters(request.query)
-            return await (self.folder(request, place) if place.is_folder else self.file(request, place))
+        n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), None)
         movie = Place(place.mirror, place.names[:n], is_folder=False)
         try:
-            return await self._visit_movie(request, movie, place.names[n:])
-        except RemoteFileChangedError:
-            self.movies.forget(movie)
-            return await self._visit_movie(request, movie, place.names[n:])
+            if n is None:
+                return await self._visit_folder(request, place)
+            try:
+                return await self._visit_movie(request, movie, place.names[n:])
+            except RemoteFileChangedError:
+                self.movies.forget(movie)
+                return await self._visit_movie(request, movie, place.names[n:])
+        except CamhdError as error:
+            logger.info("%s: %s: %s", place.path, type(error).__name__, error)
+            raise problem_of(error, movie.path) from error
+
+    async def _visit_folder(self, request: web.Request, place: Place) -> web.Response:
+        refuse_parameters(request.query)
+        return await (self.folder(request, place) if place.is_folder else self.file(request, place))
 
     async def _visit_movie(self, request: web.Request, place: Place, rest: tuple[str, ...]) -> web.Response:
         match [*rest]:
@@ -164,7 +164,7 @@ class Service:
         request[ROUTE] = "movie"
         refuse_parameters(request.query)
         movie = await self._open(request, place)
-        return answer_json(movie.describe(), cache_control=SHORTLY)
+        return answer_json(movie.describe(await self.movies.find_interlaced(movie)), cache_control=SHORTLY)
 
     async def activity(self, request: web.Request, place: Place) -> web.Response:
         """Sizes of a movie's frames, in stretches."""
@@ -179,6 +179,8 @@ class Service:
         wanted = parse_frame(name, request.query, request.headers, self.settings)
         movie = await self._open(request, place)
         index = _check_number(movie, wanted.number)
+        if wanted.field is not None and not await self.movies.find_interlaced(movie):
+            raise Problem(400, "field: this movie is progressive; its frames have no fields.")
         stack = _select(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
@@ -329,11 +331,11 @@ def _check_number(movie: Movie, number: int) -> int:
 
 def _select(movie: Movie, wanted: FrameRendition) -> FrameStack:
     """The one picture that is wanted, not read yet; a `Problem` (400) where the movie has no such."""
-    in_fields = wanted.field is not None
-    if in_fields and not movie.interlaced:
-        raise Problem(400, "field: this movie is progressive; its frames have no fields.")
     stack = movie.reader.stack(
-        [wanted.number - 1], pix_fmt=wanted.pix_fmt, fields=in_fields, reduce=wanted.reduce
+        [wanted.number - 1],
+        pix_fmt=wanted.pix_fmt,
+        fields=wanted.field is not None,
+        reduce=wanted.reduce,
     )
     if wanted.field is not None:
         stack = stack.select(wanted.field)

@@ -29,6 +29,8 @@ class Gate:
         """Those within."""
         self.n_waiting = 0
         """Those before it."""
+        self.n_passed = 0
+        """Those let in so far."""
         self.n_refused = 0
         """Those turned away so far."""
 
@@ -42,6 +44,7 @@ class Gate:
         finally:
             self.n_waiting -= 1
         self.n_running += 1
+        self.n_passed += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
