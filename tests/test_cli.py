@@ -319,6 +319,8 @@ def test_sheet(movie, tmp_path):
         ("plan", "--every", "0"),
         ("plan", "--megabits", "0"),
         ("plan", "--megabits", "inf"),
+        ("sheet", "--every", "1e300"),
+        ("frame", "--frame", "99999999999999999999"),
         ("plan", "--crop", "0,0,64"),
         ("plan", "--crop", "0,0,64,0"),
         ("plan", "--crop=-1,0,64,64"),

@@ -138,6 +138,23 @@ def test_a_catalogue_of_another_kind_is_refused_before_the_crawl(tmp_path, name)
     assert "the name ends in .parquet, .jsonl or .jsonl.gz" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["camhd.parquet", "camhd.jsonl"])
+def test_a_file_that_is_no_catalogue_is_named_and_kept(folder, tmp_path, name):
+    path = tmp_path / name
+    path.write_text("something else")
+    result = run("catalog", "-o", path, folder)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"camhd: ValueError: {path}: not ")
+    assert path.read_text() == "something else"
+
+
+def test_a_table_of_another_kind_is_named(folder, tmp_path):
+    pd.DataFrame({"movie": ["a"]}).to_parquet(tmp_path / "other.parquet")
+    assert "not a catalogue of a known kind; its columns are ['movie']" in run(
+        "catalog", "-o", tmp_path / "other.parquet", folder
+    ).stderr  # fmt: skip
+
+
 def test_an_interrupted_crawl_keeps_what_it_found(folder, origin, tmp_path):
     names = [f"{name}.mov" for name in NAMES]
     for path in folder.rglob("*.mov"):
@@ -268,9 +285,9 @@ def test_no_picture_at_all_is_an_error(folder, faulty, tmp_path):
         (("--end", "2017", "--frame", "0"), "Missing option '--start'"),
         (DAYS, "name the frame by --at or by --frame"),
         ((*DAYS, "--frame", "0", "--at", "0"), "name the frame by --at or by --frame"),
-        ((*DAYS, "--at", "nan"), "not a finite number"),
+        ((*DAYS, "--at", "nan"), "is no number up to 1,000,000"),
         ((*DAYS, "--at", "-1"), "'--at'"),
-        ((*DAYS, "--frame", "0", "--fps", "inf"), "not a finite number"),
+        ((*DAYS, "--frame", "0", "--fps", "inf"), "is no number up to 1,000,000"),
         ((*DAYS, "--frame", "0", "--columns", "3"), "--fps is for films, --columns for sheets"),
         ((*DAYS, "--frame", "0", "--fps", "3", "-o", "sheet.png"), "--fps is for films"),
         ((*DAYS, "--frame", "0", "-o", "film.avi"), "the name ends in .mp4, .gif, .webp, .png"),

@@ -89,7 +89,7 @@ def read_catalog(
     with fsspec.open(urlpath, "rb", compression="infer", **(storage_options or {})) as file:
         data = file.read()
     if _is_parquet(urlpath):
-        return to_frame(from_frame(pd.read_parquet(BytesIO(data))))
+        return to_frame(from_frame(_read_parquet(urlpath, data)))
     try:
         rows = [json.loads(line) for line in data.splitlines() if line.strip()]
     except ValueError as error:
@@ -107,6 +107,16 @@ def read_catalog(
     if schema is None:
         raise ValueError(f"{urlpath}: not a catalogue of a known kind; its columns are {sorted(rows[0])}")
     return to_frame(schema.read(row) for row in rows)
+
+
+def _read_parquet(urlpath: str, data: bytes) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"{urlpath}: not Parquet ({error})") from error
+    if not set(_RECORD_COLUMNS) <= set(table):
+        raise ValueError(f"{urlpath}: not a catalogue of a known kind; its columns are {list(table)}")
+    return table
 
 
 def write_catalog(

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +22,27 @@ __all__ = [
     "check_moment",
 ]
 
+LARGEST = 1_000_000
+"""Of seconds, rates and frames a second: what is more is a slip of the keyboard."""
 
-class _FiniteRange(click.FloatRange):
-    """Numbers within bounds; neither of "nan" and "inf", which are numbers to Python."""
+MAX_FRAMES = 2**31
+"""Of a movie that QuickTime can hold."""
+
+
+class _UsualRange(click.FloatRange):
+    """Numbers within bounds, and none that only Python takes for one: neither "nan" nor 1e300."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
         """The number; click's error where it is none."""
         number = float(super().convert(value, param, ctx))
-        if not isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
+        if not number <= LARGEST:
+            self.fail(f"{value!r} is no number up to {LARGEST:,}", param, ctx)
         return number
 
 
 AT_LEAST_ONE = click.IntRange(min=1)
-POSITIVE = _FiniteRange(min=0, min_open=True)
-NOT_NEGATIVE = _FiniteRange(min=0)
+POSITIVE = _UsualRange(min=0, min_open=True)
+NOT_NEGATIVE = _UsualRange(min=0)
 PATH_OR_URL = click.Path()
 """Taken as it is; shells complete it as a path."""
 
@@ -141,3 +146,5 @@ def check_moment(at: float | None, frame: int | None) -> None:
     """Raise a usage error unless a frame is named, and in one way."""
     if (at is None) == (frame is None):
         raise click.UsageError("name the frame by --at or by --frame")
+    if frame is not None and abs(frame) > MAX_FRAMES:
+        raise click.BadParameter("no movie has so many frames", param_hint="'--frame'")

@@ -13,7 +13,7 @@ __all__ = ["print_json", "shows_progress"]
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
     """Print one JSON document; times are in ISO 8601 and UTC."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_to_json))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_to_json))
 
 
 def _to_json(value: object) -> object:
