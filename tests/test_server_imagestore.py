@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import OrderedDict
 from contextlib import asynccontextmanager
 from itertools import count
 from urllib.request import urlopen
@@ -12,6 +13,8 @@ import fsspec
 import pytest
 from bucket import running_s3
 from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
 
 from camhd_access.server import imagestore
 from camhd_access.server.imagestore import FOLDER, ImageStore
@@ -387,3 +390,73 @@ def test_what_a_killed_writer_left_goes(tmp_path):
 
     asyncio.run(use())
     assert [path.exists() for path in (old, fresh, other)] == [False, True, True]
+
+
+def test_a_picture_costs_one_request(s3):
+    url = f"s3://{s3.bucket()}/images"
+
+    async def use():
+        async with opened(url, s3.options) as store:
+            await put_all(store, "a.png")  # after a listing
+            s3.requests.clear()
+            await put_all(store, "b.png")
+            s3.assert_asked(PUT=1)
+            await store.get("a.png")
+            s3.assert_asked(PUT=1, GET=1)
+            await store.get("c.png")
+            s3.assert_asked(PUT=1, GET=1)
+
+    asyncio.run(use())
+
+
+def test_a_listing_that_hangs_does_not_hold_up_the_end(faulty, monkeypatch):
+    monkeypatch.setattr(imagestore, "CLOSE_SECONDS", 0.01)
+
+    async def use():
+        async with opened(url_of_faulty()) as store:
+            faulty.gate.clear()
+            await store.put("a.png", b"x", "image/png")
+        assert not store._writing
+
+    asyncio.run(use())
+
+
+def test_many_at_once_keep_the_quota(tmp_path):
+    async def one(store, i):
+        await store.put(f"{i % 50}.png", bytes(i), "image/png")
+        await asyncio.sleep(0)
+        await store.get(f"{(i * 7) % 50}.png")
+
+    async def use():
+        async with opened(str(tmp_path), max_bytes=2000) as store:
+            await put_all(store, "first.png")
+            for begin in range(0, 300, 30):
+                await asyncio.gather(*(one(store, i) for i in range(begin, begin + 30)))
+            await asyncio.gather(*store._writing.values())
+            sizes = {path.name: path.stat().st_size for path in (tmp_path / FOLDER).iterdir()}
+            assert sum(sizes.values()) <= 2000
+            assert store.n_failures == 0
+
+    asyncio.run(use())
+
+
+@given(st.lists(st.tuples(st.sampled_from("pg"), st.sampled_from("abcde"), st.integers(0, 12)), max_size=30))
+def test_it_is_a_cache_of_the_least_recently_used(steps):
+    async def use():
+        model = OrderedDict()
+        async with opened(f"memory://images{next(_numbers)}", max_bytes=20) as store:
+            for step, key, size in steps:
+                if step == "p":
+                    await put_all(store, key, body=bytes(size))
+                    model[key] = size
+                    model.move_to_end(key)
+                    while sum(model.values()) > 20:
+                        model.popitem(last=False)
+                else:
+                    body = await store.get(key)
+                    assert (None if body is None else len(body)) == model.get(key)
+                    if key in model:
+                        model.move_to_end(key)
+            assert (store.n_bytes, store.n_pictures) == (sum(model.values()), len(model))
+
+    asyncio.run(use())

@@ -42,6 +42,9 @@ ANSWER_SECONDS = 5.0
 LISTING_SECONDS = 600.0
 """The same for its listing, of which nobody waits but pictures to be written."""
 
+CLOSE_SECONDS = 10.0
+"""For so long the end of the server waits for pictures that are being written."""
+
 REST_SECONDS = 30.0
 """For so long a store that has failed is not asked again."""
 
@@ -99,7 +102,8 @@ class ImageStore:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._n_bytes = 0
         self._n_failures = 0
-        self._loading: asyncio.Task[bool] | None = None
+        self._is_loaded = False
+        self._loading: asyncio.Task[None] | None = None
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._rests_until = float("-inf")
         self._pool = ThreadPoolExecutor(N_THREADS, thread_name_prefix="camhd-images")
@@ -132,16 +136,22 @@ class ImageStore:
         return self._public_root + quote(key)
 
     async def get(self, key: str) -> bytes | None:
-        """A picture, or None where it is not kept or the store fails. One request."""
-        if not _is_key(key):
+        """A picture, or None where it is not kept or the store fails.
+
+        Notes
+        -----
+        One request; none for a picture that is not kept, once the index is there. So pictures of another
+        server that shares the store are found after the next start.
+        """
+        if not _is_key(key) or (self._is_loaded and key not in self._sizes):
             return None
         self._load_soon()
         with suppress(_StoreFailedError):
             body = await self._ask(ANSWER_SECONDS, self._read, key)
-            if body is not None:
-                self._count(key, len(body))
-            elif key not in self._writing:
+            if body is None and key not in self._writing:
                 self._uncount(key)
+            elif body is not None and (key in self._sizes or not self._is_loaded):  # else it just went
+                self._count(key, len(body))
             return body
         return None
 
@@ -155,15 +165,19 @@ class ImageStore:
         task.add_done_callback(lambda _: self._writing.pop(key))
 
     async def aclose(self) -> None:
-        """Wait until all pictures that were put are kept, or given up; then the store is no longer used."""
-        await asyncio.gather(*self._writing.values())
-        if self._loading is not None:
-            self._loading.cancel()
+        """Wait until what was put is kept, but for no more than `CLOSE_SECONDS`; then the store rests."""
+        tasks = [*self._writing.values(), *([self._loading] if self._loading else [])]
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
         with suppress(_StoreFailedError):
-            if not await asyncio.shield(self._load_soon()):
+            await asyncio.shield(self._load_soon())
+            if not self._is_loaded:
                 return
             self._count(key, len(body))
             try:
@@ -197,23 +211,20 @@ class ImageStore:
         self._n_bytes -= size
         return size
 
-    def _load_soon(self) -> asyncio.Task[bool]:
-        """The task that makes the index, and tells whether it could; a new one where the last could not."""
-        task = self._loading
-        if task is None or (task.done() and not task.cancelled() and not task.result()):
-            task = self._loading = asyncio.create_task(self._load())
-        return task
+    def _load_soon(self) -> asyncio.Task[None]:
+        """The task that makes the index; a new one where the last could not."""
+        if self._loading is None or (self._loading.done() and not self._is_loaded):
+            self._loading = asyncio.create_task(self._load())
+        return self._loading
 
-    async def _load(self) -> bool:
-        try:
+    async def _load(self) -> None:
+        with suppress(_StoreFailedError):
             listed = await self._ask(LISTING_SECONDS, self._list)
-        except _StoreFailedError:
-            return False
-        used = self._sizes
-        self._sizes, self._n_bytes = OrderedDict(), 0
-        for key, size in (*listed, *used.items()):
-            self._count(key, size)
-        return True
+            used = self._sizes
+            self._sizes, self._n_bytes = OrderedDict(), 0
+            for key, size in (*listed, *used.items()):
+                self._count(key, size)
+            self._is_loaded = True
 
     @property
     def _rests(self) -> bool:
@@ -262,6 +273,7 @@ class ImageStore:
         """Keys and sizes of all pictures, those written first before the others."""
         self._fs.invalidate_cache()
         entries = self._fs.find(self._root, detail=True)
+        self._fs.invalidate_cache()  # buckets' filesystems keep all of it in memory
         if isinstance(self._fs, LocalFileSystem):
             _remove_parts(entries.values())
         found = [
