@@ -3,14 +3,19 @@
 import shutil
 import struct
 import subprocess
+from contextlib import suppress
+from dataclasses import replace
 
 import atoms
 import numpy as np
 import pytest
 from atoms import Track, movie
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camhd_access import MovieReader, write_clip
-from camhd_access.errors import InvalidMovieError
+from camhd_access.errors import CamhdError, InvalidMovieError
+from camhd_access.quicktime.timecode import find_timecode, movie_seconds
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -122,8 +127,9 @@ def test_timecode_of_another_form_is_left_out(tmp_path):
         timecode_track([1], [1001], rate=0),
         timecode_track([1], [1001], entry=atoms.atom("tmcd", bytes(9))),
         timecode_track([1], [1001], common_size=3),
+        timecode_track([1], [1001], chunk_table=lambda _: atoms.co64([1 << 40])),
     ],
-    ids=["no rate", "cut short", "no numbers"],
+    ids=["no rate", "cut short", "no numbers", "elsewhere"],
 )
 def test_damaged_timecode_does_no_harm_to_frames_and_is_told_of(tmp_path, timecode):
     path = tmp_path / "movie.mov"
@@ -132,3 +138,25 @@ def test_damaged_timecode_does_no_harm_to_frames_and_is_told_of(tmp_path, timeco
     assert reader.read_encoded(slice(None)) == atoms.samples(5)
     with pytest.raises(InvalidMovieError):
         write_clip(reader, slice(3), tmp_path / "clip.mov")
+
+
+@given(data=st.data())
+@settings(max_examples=300)
+def test_whatever_stands_there_is_timecode_or_an_error_of_ours(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "timecode.mov"
+    if not path.exists():
+        timecode = timecode_track([7, 9], [2002, 3003], edits=[(0, -1, 1), (5005, 0, 1)])
+        path.write_bytes(movie([Track(atoms.samples(5)), timecode], header=atoms.mvhd(timescale=30_000)))
+    reader = MovieReader(path)
+    track = bytearray(reader.index.timecode_track)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(track) - 1))
+        track[at] = data.draw(st.sampled_from([0, 1, 2, 127, 128, 255]))
+    track = track[: data.draw(st.sampled_from([len(track), len(track) - 5, len(track) // 2]))]
+    index = replace(reader.index, timecode_track=bytes(track))
+    with suppress(CamhdError):
+        timecode = find_timecode(index)
+        if timecode:
+            stretch = timecode.between(movie_seconds(index, 1001), movie_seconds(index, 4004))
+            assert len(stretch.renumber([b"1234"] * len(stretch.places))) == 4 * len(stretch.sample_ticks)
+            assert stretch.sample_ticks.sum() == pytest.approx(timecode.kind.timescale * 3003 / 30_000, abs=1)

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from camhd_access.errors import UnsupportedMovieError
+from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.frames import FrameStack
 from camhd_access.quicktime import MovieIndex
 from camhd_access.quicktime.timecode import SAMPLE_BYTES, find_timecode, movie_seconds
@@ -51,7 +51,7 @@ def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
     """
     creation_time, start_ticks = _choose_start(reader, stack)
     tracks, numbers = [_plan_video(reader, stack, start_ticks)], b""
-    timecode = _read_timecode(reader.index, stack)
+    timecode = _read_timecode(reader, stack)
     if timecode:
         track, numbers = timecode
         tracks = [_moved(tracks[0], len(numbers)), track]
@@ -115,14 +115,17 @@ def _usual_kind(reader: MovieReader) -> TrackKind:
     return TrackKind(b"vide", VIDEO_HEADER, entry, index.timescale, build_geometry(index.width, index.height))
 
 
-def _read_timecode(index: MovieIndex, stack: FrameStack) -> tuple[Track, bytes] | None:
+def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes] | None:
     """The timecode track of the clip, at its first byte of media, and its samples."""
+    index = reader.index
     timecode = find_timecode(index)
     if timecode is None:
         return None
     stretch = timecode.between(
         movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
     )
+    if max(place.stop for place in stretch.places) > reader.file_size:
+        raise InvalidMovieError(f"{reader.urlpath}: its timecode lies behind the end of the file")
     numbers = stretch.renumber(_read(stack.source, stretch.places))
     track = Track(
         kind=timecode.kind,
