@@ -12,8 +12,11 @@ import pytest
 import xarray as xr
 import zarr
 from dask.base import tokenize
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from oracle import unpickle, write_by_libav
 from prores_samples import KINDS, Kind
+from shared_data import shared_data
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
@@ -56,6 +59,14 @@ def test_movies_of_all_kinds(tmp_path, kind, options):
     expected = open_movie(path, **options, chunks=None)
     assert expected.time.dtype.kind == "m"  # it does not tell when it began
     xr.testing.assert_identical(xr.open_zarr(MovieStore(path, **options)).video.load(), expected.load())
+
+
+@pytest.mark.parametrize("name", ["422", "422-hq", "422-lt", "422-proxy"])
+def test_movies_of_a_real_camera(name):
+    path = shared_data("quicktime", f"apple-prores-{name}.mov")
+    for options in ({"pix_fmt": "rgb24"}, {"pix_fmt": "gray10le", "frames": [-1, 0]}):
+        dataset = xr.open_zarr(MovieStore(path, **options))
+        assert np.array_equal(dataset.video.load(), open_movie(path, **options))
 
 
 def test_groups_attributes_are_those_of_the_engine(movie_path):
@@ -106,6 +117,38 @@ def test_lists_pair_or_do_not_as_they_were_asked(movie_path):
     mask = np.zeros(40, bool)
     mask[[3, 30]] = True
     assert np.array_equal(video.oindex[mask], pixels[mask])
+
+
+@st.composite
+def selections(draw):
+    """For each axis of the first frames of a movie: a number, a stretch with a step, or a sorted list."""
+    chosen = []
+    for length in (4, 192, 320, 3):
+        number = st.integers(0, length - 1)
+        stretch = st.builds(slice, number, st.integers(0, length), st.integers(1, 40))
+        numbers = st.lists(number, min_size=1, max_size=5, unique=True).map(sorted)
+        chosen.append(draw(number | stretch | numbers))
+    return tuple(chosen)
+
+
+@pytest.fixture(scope="module", params=[{}, {"fields": True}], ids=str)
+def whole(request, movie_path):
+    """The first pictures of a movie as Zarr, and as numbers."""
+    store = MovieStore(movie_path, frames=slice(4), **request.param)
+    return zarr.open_group(store, mode="r")["video"], MovieReader(movie_path).read(slice(4), **request.param)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(selection=selections())
+def test_any_part_of_any_axis(whole, selection):
+    video, pixels = whole
+    for axis in reversed(range(4)):
+        at = selection[axis]
+        at = [i for i in at if i < pixels.shape[axis]] if isinstance(at, list) else at
+        assume(at != [] and not (isinstance(at, int) and at >= pixels.shape[axis]))
+        selection = (*selection[:axis], at, *selection[axis + 1 :])
+        pixels = pixels[(slice(None),) * axis + (at,)]
+    assert np.array_equal(video.oindex[selection], pixels)
 
 
 def test_a_crop_decodes_its_slices_only(movie_path):
