@@ -78,6 +78,7 @@ def test_each_section_of_a_guide_is_checked(page):
     _, *sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
     unchecked = [s.partition("\n")[0] for s in sections if SNIPPET.search(s) and not CHECK.search(s)]
     assert not unchecked
+    assert not any("-->" in check[1] for check in CHECK.finditer(page.read_text())), "ends the comment"
 
 
 @pytest.mark.parametrize(
