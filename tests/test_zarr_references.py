@@ -81,6 +81,8 @@ def test_movies_that_differ_are_refused(movie_paths, movie_path, tmp_path):
         write_references(readers[:2], tmp_path / "a.json")
     with pytest.raises(ValueError, match="when they began"):
         write_references(readers[::2], tmp_path / "a.json")
+    with pytest.raises(ValueError, match="when they began"):
+        write_references(readers[2:] * 2, tmp_path / "a.json")
     with pytest.raises(ValueError, match="no movies"):
         write_references([], tmp_path / "a.json")
     with pytest.raises(FrameIndexError):

@@ -16,9 +16,9 @@ and samples. What goes out: keys and values of Zarr.
 """
 
 try:
-    import zarr  # noqa: F401 - to say what to install where it is missing
+    import zarr.abc.store  # noqa: F401 - to say what to install where it is missing, or older
 except ImportError as error:
-    raise ImportError("movies as Zarr need zarr: pip install 'camhd_access[zarr]'") from error
+    raise ImportError("movies as Zarr need zarr 3: pip install 'camhd_access[zarr]'") from error
 
 from camhd_access.zarr_store.codec import ProResCodec
 from camhd_access.zarr_store.references import write_references

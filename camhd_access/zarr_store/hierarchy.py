@@ -70,8 +70,8 @@ def describe_movies(
     Raises
     ------
     ValueError
-        The movies do not fit together: another size, another kind of ProRes or another colour matrix, or the
-        times of some are not known.
+        The movies do not fit together: another size, another kind of ProRes or another colour matrix, or it
+        is not known when one of them began.
     """
     codec = _common_codec(readers, stacks)
     first, n_pictures = stacks[0], sum(len(stack.frames) for stack in stacks)
@@ -128,7 +128,7 @@ def _common(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> dict[str, xr.Variable]:
     """The coordinates of all movies, one after the other."""
-    if len({reader.start_time is None for reader in readers}) != 1:
+    if len(readers) > 1 and any(reader.start_time is None for reader in readers):
         raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
     parts = [coordinates_of(*both) for both in zip(readers, stacks, strict=True)]
     joined = {}
