@@ -120,6 +120,13 @@ def test_the_reference_has_every_method(name):
     assert not undocumented
 
 
+def test_the_table_of_guides_names_each_of_their_sections():
+    table = (DOCS / "howto" / "index.md").read_text()
+    for page in sorted(DOCS.glob("howto/*.md")):
+        for heading in re.findall(r"^## (.*)$", page.read_text(), re.MULTILINE):
+            assert f"]({page.name}#{slug(heading)})" in table
+
+
 def slug(heading):
     """The anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
