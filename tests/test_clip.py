@@ -270,6 +270,13 @@ def test_a_clip_that_is_too_long_for_its_header(tmp_path):
         plan_clip(reader, slice(None))
 
 
+def test_a_clock_that_is_a_century_fast(tmp_path):
+    header = atoms.mvhd(creation=(1 << 32) + 5, version=1)
+    (tmp_path / "movie.mov").write_bytes(movie([Track(atoms.samples(3))], header=header))
+    with pytest.raises(UnsupportedMovieError, match="after 2040"):
+        plan_clip(MovieReader(tmp_path / "movie.mov"), 1)
+
+
 def test_to_a_file_a_url_and_an_open_file(movie_path, tmp_path):
     reader = MovieReader(movie_path)
     whole = plan_clip(reader, slice(5)).read()

@@ -74,7 +74,12 @@ def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
         return 0, first_pts
     since_epoch = int((reader.start_time - _EPOCH) // np.timedelta64(1, "ns"))
     ticks = round(Fraction(since_epoch * index.timescale, 1_000_000_000)) + first_pts
-    return divmod(ticks, index.timescale)
+    creation_time, start_ticks = divmod(ticks, index.timescale)
+    if creation_time >= 1 << 32:
+        raise UnsupportedMovieError(
+            f"{reader.urlpath} began after 2040, says its header; clips cannot say so"
+        )
+    return creation_time, start_ticks
 
 
 def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Track:
