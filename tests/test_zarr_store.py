@@ -20,7 +20,15 @@ from shared_data import shared_data
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from camhd_access import FrameDecodeError, FrameIndexError, MovieReader, RemoteFileChangedError, open_movie
+from camhd_access import (
+    FrameDecodeError,
+    FrameIndexError,
+    MissingMoovError,
+    MovieReader,
+    RemoteFileChangedError,
+    open_movie,
+    write_references,
+)
 from camhd_access.synthetic import serve_folder, write_movie
 from camhd_access.zarr_store import MovieStore, ProResCodec, hierarchy
 
@@ -177,6 +185,20 @@ def test_a_frame_costs_one_request_for_its_bytes(served_movie, movie_url, movie_
     n_reads = 1 if cache else 3
     assert served_movie.n_requests == 1 + n_reads
     assert served_movie.n_bytes_sent - n_bytes == n_reads * int(movie.encoded_size[7])
+
+
+def test_a_movie_that_was_cut_off_is_recovered(tmp_path):
+    path = tmp_path / "a.mov"
+    write_movie(path, n_frames=6, width=256, height=64, layout="no-moov")
+    with pytest.raises(MissingMoovError):
+        MovieStore(path)
+    store = unpickle(pickle.dumps(MovieStore(path, recover=True)))
+    expected = MovieReader(path, recover=True).read(slice(None))
+    assert len(expected) == 5  # the last one was cut
+    assert np.array_equal(xr.open_zarr(store).video.load(), expected)
+    write_references(MovieReader(path, recover=True), tmp_path / "a.json")
+    movie = xr.open_zarr("reference://", storage_options={"fo": str(tmp_path / "a.json")})
+    assert np.array_equal(movie.video.load(), expected)
 
 
 def test_a_replaced_movie_is_noticed(tmp_path):

@@ -17,6 +17,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from camhd_access.frames import FrameStack
+from camhd_access.opening import Recover
 from camhd_access.ranges import ByteRange
 from camhd_access.reader import FrameSelection, MovieReader
 from camhd_access.zarr_store.hierarchy import VIDEO, chunk_key, describe_movies
@@ -35,6 +36,8 @@ class MovieStore(Store):
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
     frames, pix_fmt, fields, reduce
         As for `open_movie`.
+    recover
+        As for `MovieReader`.
     cache
         Keep fetched bytes on disk, for this and other processes.
     storage_options
@@ -67,11 +70,12 @@ class MovieStore(Store):
         pix_fmt: str = "rgb24",
         fields: bool = False,
         reduce: int = 1,
+        recover: Recover = False,
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(read_only=True)
-        self._reader = MovieReader(urlpath, cache=cache, storage_options=storage_options)
+        self._reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
         self._frames = slice(None) if frames is None else frames
         self._shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "reduce": reduce}
         self._stack  # noqa: B018 - wrong arguments are refused at once
