@@ -150,7 +150,9 @@ class ImageStore:
             body = await self._ask(ANSWER_SECONDS, self._read, key)
             if body is None and key not in self._writing:
                 self._uncount(key)
-            elif body is not None and (key in self._sizes or not self._is_loaded):  # else it just went
+            elif key in self._sizes:
+                self._sizes.move_to_end(key)
+            elif body is not None and not self._is_loaded:
                 self._count(key, len(body))
             return body
         return None
@@ -175,24 +177,25 @@ class ImageStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
-        with suppress(_StoreFailedError):
-            await asyncio.shield(self._load_soon())
-            if not self._is_loaded:
-                return
-            self._count(key, len(body))
-            try:
-                await self._make_room()
-                await self._ask(ANSWER_SECONDS, self._write, key, body, content_type)
-            except _StoreFailedError:
-                self._uncount(key)
-                raise
+        await asyncio.shield(self._load_soon())
+        if not self._is_loaded:
+            return
+        old_size = self._sizes.get(key)
+        self._count(key, len(body))
+        try:
+            await self._make_room()
+            await self._ask(ANSWER_SECONDS, self._write, key, body, content_type)
+        except _StoreFailedError:
+            self._uncount(key)
+            if old_size is not None:  # it is still there
+                self._count(key, old_size)
 
     async def _make_room(self) -> None:
         """Delete what was not used for longest until the quota is kept."""
         while self._n_bytes > self._max_bytes:
             oldest = next((key for key in self._sizes if key not in self._writing), None)
-            if oldest is None:
-                return
+            if oldest is None:  # all the room there is has been promised
+                raise _StoreFailedError
             size = self._uncount(oldest)  # before it goes, so that nobody is sent there
             try:
                 await self._ask(ANSWER_SECONDS, self._remove, oldest)
