@@ -98,6 +98,32 @@ def test_what_jobs_cost_is_worked_out_from_the_real_catalogue():
     assert scaling.TABLE.search(scaling.PAGE.read_text())[0] == scaling.table(catalog)
 
 
+def test_what_is_said_of_the_archive_is_true_of_the_real_catalogue():
+    """What `archive.md` and `scaling.md` say in words, counted."""
+    catalog = camhd_access.read_catalog(shared_data("camhd_catalog_2018.jsonl"))
+    assert len(catalog) == 9_441
+    assert catalog["quality"].value_counts()[["good", "blank"]].to_dict() == {"good": 7_844, "blank": 1_407}
+    good = catalog[catalog["quality"] == "good"]
+    assert [round(good[c].sum() / u) for c, u in (("n_frames", 1e6), ("file_size", 1e12))] == [191, 108]
+    assert round(good["duration"].sum() / 3600) == 1_773
+    months = dict(iter(catalog.groupby(catalog["time_from_name"].dt.strftime("%Y-%m"))))
+    dark = {month: (rows["quality"] == "blank").mean() for month, rows in months.items()}
+    wanted = {"2016-09": 1 / 6, "2017-01": 1 / 10, "2017-10": 1 / 3}
+    assert all(abs(dark[month] - share) < 0.015 for month, share in wanted.items())
+    assert dark["2017-11"] > 0.5
+    assert not any("2017-12" <= month <= "2018-06" for month in good["time_from_name"].dt.strftime("%Y-%m"))
+    assert "2017-05" not in months
+    late = {month: rows["start_disagreement"].median() for month, rows in months.items()}
+    assert late["2015-11"] < late["2016-01"] < late["2016-04"] == 361
+    assert late["2016-05"] == 1
+    per_frame = {month: rows["bytes_per_frame"].median() for month, rows in months.items()}
+    assert all(0.76 < per_frame[month] / per_frame["2016-10"] < 0.84 for month in ("2016-08", "2016-09"))
+    files_a_day = catalog["time_from_name"].dt.strftime("%Y-%m-%d").value_counts()
+    assert (files_a_day[files_a_day.index >= "2016-11-22"] == 16).sum() >= 68
+    long_days = {int(day[-2:]) for day in files_a_day.index[files_a_day > 80]}
+    assert long_days == {1, 2, 3, 10, 20}
+
+
 def test_the_reference_has_every_public_name():
     page = (DOCS / "reference.md").read_text()
     by_module = re.findall(r"automodule:: ([\w.]+)\n   :members:$", page, re.MULTILINE)
