@@ -31,6 +31,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
+from camhd_access.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
 from camhd_access.movies import open_movies
 from camhd_access.plotting import CamhdAccessor, ReadEstimate
 from camhd_access.quicktime import MovieIndex
@@ -50,10 +51,12 @@ __all__ = [
     "ClipLayout",
     "FrameDecodeError",
     "FrameIndexError",
+    "FrameSet",
     "InvalidMovieError",
     "MissingMoovError",
     "MovieIndex",
     "MovieReader",
+    "MovieSequence",
     "RangeNotSupportedError",
     "ReadEstimate",
     "ReadPlan",
@@ -74,6 +77,8 @@ __all__ = [
     "open_timelapse",
     "plan_clip",
     "read_catalog",
+    "read_frameset",
+    "read_multimov",
     "read_regions",
     "write_catalog",
     "write_clip",

@@ -250,6 +250,12 @@ def test_what_looks_like_a_frame_is_none(samples, layout, segment_bytes):
     assert_same(found, offsets, [len(samples[which]) for which, _ in layout])
 
 
+def test_beginning_of_a_frame_that_says_it_ends_where_the_sound_does(samples):
+    lie = struct.pack(">I", 2000) + samples[1][4:2000]
+    found = recover_bytes(samples[0] + lie + samples[2])
+    assert_same(found, [0, len(samples[0]) + 2000], [len(samples[0]), len(samples[2])])
+
+
 @pytest.mark.parametrize("name", ["", "-hq", "-lt", "-proxy"])
 def test_frames_of_apples_encoder(name):
     path = shared_data("quicktime", f"apple-prores-422{name}.mov")

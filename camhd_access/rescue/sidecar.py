@@ -15,7 +15,6 @@ from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 
-import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
@@ -23,7 +22,8 @@ from camhd_access.errors import InvalidMovieError
 from camhd_access.rangecache import RangeCacheFileSystem, default_cache_dir
 from camhd_access.ranges import ByteRange
 from camhd_access.rescue.recovery import Recovery, build_index
-from camhd_access.source import ByteSource
+from camhd_access.source import ByteSource, open_source
+from camhd_access.targets import open_target
 
 __all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
 
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 def write_sidecar(urlpath: str | os.PathLike[str], recovery: Recovery) -> None:
     """Write what was found to a file that `MovieReader(movie, recover=urlpath)` opens at once."""
-    with fsspec.open(os.fspath(urlpath), "wb") as file:
+    with open_target(urlpath) as file:
         file.write(_encode(recovery, version=None))
 
 
@@ -49,8 +49,8 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
     FileNotFoundError
         There is no such file.
     """
-    with fsspec.open(os.fspath(urlpath), "rb") as file:
-        data: bytes = file.read()
+    file = open_source(os.fspath(urlpath), cache=False)
+    data = file.read(ByteRange(0, file.size))
     try:
         recovery, _ = _decode(data)
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

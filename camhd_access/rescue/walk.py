@@ -158,11 +158,16 @@ class _Walker:
         return header if header and position + header.frame_size <= self._file_size else None
 
     def _match(self, head: ByteData) -> FrameHeader | None:
-        """The frame header in `head`, if there is one, and it is like the others."""
+        """The frame header in `head`, if there is one, its first picture fits, and it is like the others."""
         try:
             header = parse_frame_header(head)
+            walk = walk_frame(header.frame_size, n_pictures=1)
+            next(walk)
+            walk.send([head])  # which goes on to the slice table, where the head does not hold it
         except (FrameDecodeError, UnsupportedCodecError):
             return None
+        except StopIteration:
+            pass
         like = self._like or header
         is_alike = (header.width, header.height, header.chroma) == (like.width, like.height, like.chroma)
         return header if is_alike and header.frame_size <= MAX_FRAME_BYTES else None
