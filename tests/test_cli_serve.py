@@ -68,7 +68,8 @@ def test_without_prometheus_client_one_line_says_what_to_install():
     )
 
 
-def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path, stop):
     config = tmp_path / "camhd.toml"
     config.write_text(f'mirrors = ["{served_movie.url}"]\nport = 0\nimage_store = "{tmp_path / "images"}"\n')
     with serving(CAMHD_CONFIG=str(config)) as (process, address):
@@ -76,7 +77,7 @@ def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path):
         mount = re.search(rb"/v1/[^\"]+", fetch(address).body)[0].decode()
         picture = fetch(f"{address}{mount}{movie_path.name}/frame/7.png")
         assert picture.headers["Content-Type"] == "image/png"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(stop)
         assert process.wait(60) == 0
     (stored,) = (path for path in (tmp_path / "images").rglob("*") if path.is_file())
     assert stored.read_bytes() == picture.body
