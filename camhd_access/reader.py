@@ -204,6 +204,18 @@ class MovieReader:
         elapsed: npt.NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
         return elapsed
 
+    def frame_at(self, seconds: float) -> int:
+        """Index of the frame whose time is nearest to so many seconds from the start of the movie.
+
+        Raises
+        ------
+        FrameIndexError
+            The movie is shorter, or the time lies before its start.
+        """
+        if not 0 <= seconds <= self.duration:
+            raise FrameIndexError(f"no frame at {seconds:g} s: the movie is {self.duration:.3f} s long")
+        return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
+
     def stack(
         self,
         frames: FrameSelection = slice(None),

@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from camhd_access.errors import FrameIndexError
 from camhd_access.joining import Part, Unreadable, check_paths, join_parts, read_parts
 from camhd_access.reader import Errors, MovieReader, check_errors
 
@@ -106,7 +105,8 @@ def _choices(
         offset = to_nanoseconds(at)
         if not offset >= np.timedelta64(0):
             raise ValueError(f"at={at!r} lies before the start of a movie")
-        return [lambda reader: _find_frame(reader, offset)] * n_movies
+        seconds = float(offset / np.timedelta64(1, "s"))
+        return [lambda reader: reader.frame_at(seconds)] * n_movies
     numbers = np.asarray(frame)
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
         raise TypeError(f"frame is a whole number, or a sequence of them, one a movie; not {frame!r:.80}")
@@ -131,11 +131,3 @@ def to_nanoseconds(duration: Duration) -> np.timedelta64:
     if isinstance(duration, int | float | np.number):
         return np.timedelta64(round(float(duration) * 1e9), "ns")
     raise TypeError(f"a number of seconds or a timedelta is wanted, not {duration!r:.80}")
-
-
-def _find_frame(reader: MovieReader, offset: np.timedelta64) -> int:
-    """The frame whose time is nearest to `offset` from the start."""
-    seconds = float(offset / np.timedelta64(1, "s"))
-    if seconds > reader.duration:
-        raise FrameIndexError(f"no frame at {seconds:g} s: the movie is {reader.duration:.3f} s long")
-    return int(np.abs(reader.elapsed() - offset).argmin())

@@ -311,7 +311,6 @@ def test_sheet(movie, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("frame", "--at", "99"),
         ("frame", "--at", "nan"),
         ("frame", "--at=-1"),
         ("sheet", "--columns", "0"),
@@ -340,6 +339,15 @@ def test_options_out_of_range_are_told(movie, empty_folder, arguments):
     assert refused.exit_code == 2
     assert "Error: Invalid value" in refused.stderr
     assert list(empty_folder.iterdir()) == []
+
+
+def test_a_frame_that_the_movie_does_not_have_ends_in_one_line(movie, empty_folder):
+    for choice in (["--at", "99"], ["--frame", "99"]):
+        refused = run("frame", *choice, movie)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("camhd: FrameIndexError: ")
+        assert refused.stderr.count("\n") == 1
+        assert list(empty_folder.iterdir()) == []
 
 
 def test_jpeg_has_8_bits(movie, tmp_path):

@@ -89,14 +89,9 @@ def _find_frames(
     reader: MovieReader, begin: float | None, end: float | None, at: tuple[float, ...]
 ) -> npt.NDArray[np.int64]:
     """Indices of the frames shown from `begin` until before `end`; or of those nearest to each of `at`."""
-    seconds = reader.elapsed() / np.timedelta64(1, "s")
     if at:
-        if max(at) > reader.duration:
-            raise click.BadParameter(
-                f"{max(at)} s is not within the movie, which lasts {reader.duration:.3f} s",
-                param_hint="'--at'",
-            )
-        return np.unique([int(np.abs(seconds - moment).argmin()) for moment in at])
+        return np.unique([reader.frame_at(seconds) for seconds in at])
+    seconds = reader.elapsed() / np.timedelta64(1, "s")
     found = np.flatnonzero((seconds >= (begin or 0)) & (seconds < (np.inf if end is None else end)))
     if not found.size:
         raise click.UsageError(f"no frame is shown in that time: the movie lasts {reader.duration:.3f} s")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import numpy as np
 import xarray as xr
 from PIL import Image
 
@@ -87,9 +86,7 @@ def _find_frame(reader: MovieReader, *, at: float | None, frame: int | None) -> 
     """Index of the frame; of a time, of the one that is nearest to it."""
     if frame is not None:
         return int(reader.stack(frame).frames[0])
-    if at is None or at > reader.duration:
-        raise click.BadParameter(f"{at} s is not within the movie, which lasts {reader.duration:.3f} s")
-    return int(np.abs(reader.elapsed() / np.timedelta64(1, "s") - at).argmin())
+    return reader.frame_at(at or 0.0)
 
 
 @click.command
