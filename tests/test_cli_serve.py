@@ -1,16 +1,24 @@
 """The command `camhd serve`: started as people start it, asked, and stopped."""
 
+import io
+import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from long_archive import write_long_archive
 from running_server import COMMAND, fetch, serving
+from sparse_archive import ROOT
 
 from camhd_access.cli import main
 from camhd_access.server.settings import flag_of, list_settings, variable_of
+from camhd_access.synthetic import serve_folder
 
 
 def run(*arguments):
@@ -81,3 +89,29 @@ def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path, 
         assert process.wait(60) == 0
     (stored,) = (path for path in (tmp_path / "images").rglob("*") if path.is_file())
     assert stored.read_bytes() == picture.body
+
+
+CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4", "": "application/json"}
+
+
+def documented_questions():
+    """What the guide asks by curl: the path below the root of the archive, and what the answer is called."""
+    text = (Path(__file__).parents[1] / "docs" / "server.md").read_text()
+    (script,) = re.findall(r"^```sh\n(root=.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    words = [shlex.split(line, comments=True) for line in script.splitlines() if line]
+    names = dict(word.split("=", 1) for (word,) in words[:2])
+    for _, *options, url in words[2:]:
+        path = url.replace("$movie", names["movie"]).removeprefix("$root/")
+        yield path, Path(options[1]).suffix if options else ""
+
+
+def test_the_documented_questions_have_answers(tmp_path):
+    write_long_archive(tmp_path)
+    with serve_folder(tmp_path) as origin, serving("--mirror", origin.url, "--port", 0) as (_, address):
+        mount = json.loads(fetch(address).body)[origin.url]["APIPath"]["V1"]
+        for path, suffix in documented_questions():
+            answer = fetch(f"{address}{mount}{ROOT}/{path}")
+            if suffix == ".npy":
+                assert np.load(io.BytesIO(answer.body)).shape == (96, 128)
+            else:
+                assert answer.headers.get_content_type() == CONTENT_TYPES[suffix], path
