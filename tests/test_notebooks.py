@@ -27,5 +27,5 @@ def test_notebook_runs(path, tmp_path):
 def test_notebook_is_on_the_site(path):
     page = (ROOT / "docs" / "notebooks.md").read_text()
     title = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
-    assert f"[{title}](notebooks/{path.name})" in page
+    assert f"{{doc}}`{title} <notebooks/{path.stem}>`" in page
     assert f"\nnotebooks/{path.stem}\n" in page
