@@ -61,13 +61,13 @@ class Client:
 
 
 @contextmanager
-def running_server(*mirror_urls, cache_dir, **settings):
+def running_server(*mirror_urls, cache_dir, limits=LIMITS, **settings):
     """A server over mirrors, on a free port, in a thread of its own; the client is for the first mirror."""
     app = make_app(ServerSettings(mirrors=mirror_urls, cache_dir=cache_dir, **settings))
     started, found = threading.Event(), []
 
     async def serve():
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=10, **LIMITS)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=10, **limits)
         done = asyncio.Event()
         try:
             await runner.setup()

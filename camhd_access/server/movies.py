@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from camhd_access.decode import Field
-from camhd_access.errors import CamhdError, RemoteFileError
+from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
 from camhd_access.frames import FrameStack, Pixels
 from camhd_access.prores import run_walk
 from camhd_access.reader import MovieReader
@@ -26,6 +26,8 @@ __all__ = ["Movie", "Movies", "decode_sample"]
 FRESH_SECONDS = 300.0
 MAX_MOVIES = 64
 MAX_BINS = 2000
+MAX_FRAME_PIXELS = 8192 * 8192
+"""Of a movie, whatever of it is asked for: to decode one takes 12 bytes a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +153,8 @@ class Movies:
 
 def _open_movie(place: Place) -> Movie:
     reader = place.mirror.open_movie(place.names)
+    if reader.index.width * reader.index.height > MAX_FRAME_PIXELS:
+        raise UnsupportedMovieError(f"{place.path}: frames of {reader.index.width}x{reader.index.height}")
     version = reader.stack([]).source.version
     return Movie(place, reader, str(version), time.monotonic())
 

@@ -1,0 +1,180 @@
+"""The server's connections, its store of pictures, and how it begins and ends."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from lazycache import running_server
+from origin import honest, running_origin
+
+from camhd_access.server.application import LIMITS
+from camhd_access.synthetic import serve_folder
+
+
+def until_closed(connection):
+    """All that comes before the other side hangs up."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_connections_that_do_not_ask_are_closed(served_movie, tmp_path, sent):
+    limits = LIMITS | {"keepalive_timeout": 0.5}
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
+        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+    ):
+        connection.sendall(sent)
+        assert until_closed(connection) == b""
+
+
+def test_idle_connections_are_closed(served_movie, tmp_path):
+    limits = LIMITS | {"keepalive_timeout": 0.5}
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
+        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
+        assert until_closed(connection).endswith(b"\r\n\r\nok")
+
+
+@pytest.mark.parametrize("header", ["X: " + "x" * 5000, "\r\n".join(f"X{i}: 1" for i in range(100))])
+def test_large_headers_are_refused(served_movie, tmp_path, header):
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path) as client,
+        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+    ):
+        connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        assert b" 400 " in connection.recv(65536).splitlines()[0]
+
+
+def test_clients_that_do_not_read_hold_no_worker(served_movie, movie_path, tmp_path):
+    with running_server(served_movie.url, cache_dir=tmp_path, max_concurrency=1) as client:
+        lazy = []
+        for number in range(1, 31):
+            connection = socket.create_connection(("127.0.0.1", client.port))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            path = f"{client.mount}{movie_path.name}/frame/{number}.npy?pix_fmt=rgb48le"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            lazy.append(connection)
+        assert client.get(f"{movie_path.name}/frame/40").status == 200
+        for connection in lazy:
+            connection.close()
+
+
+# ---- the store
+
+
+def test_stored_pictures_are_read_again(served_movie, movie_path, tmp_path):
+    store = str(tmp_path / "store")
+    options = {"cache_dir": tmp_path / "cache", "image_store": store}
+    with running_server(served_movie.url, **options) as client:
+        made = client.get(f"{movie_path.name}/frame/7.png")
+        client.get(f"{movie_path.name}/frame/7.rgba")
+        small = client.get(f"{movie_path.name}/frame/7.png?width=64")
+    assert len(list((tmp_path / "store").rglob("*.png"))) == 2
+    assert not list((tmp_path / "store").rglob("*.rgba"))
+    with running_server(served_movie.url, **options) as client:
+        assert client.get(f"{movie_path.name}/frame/7.png").content == made.content
+        assert client.get(f"{movie_path.name}/frame/7.png?width=64").content == small.content
+        assert client.figure('camhd_access_work_total{gate="pictures"}') == 0
+
+
+def test_public_store_answers_itself(served_movie, movie_path, tmp_path):
+    (tmp_path / "store").mkdir()
+    with (
+        serve_folder(tmp_path / "store") as public,
+        running_server(
+            served_movie.url,
+            cache_dir=tmp_path / "cache",
+            image_store=str(tmp_path / "store"),
+            image_store_url=public.url,
+        ) as client,
+    ):
+        made = client.get(f"{movie_path.name}/frame/7.jpg")
+        assert made.status == 200
+        for _ in range(1000):
+            answer = client.get(f"{movie_path.name}/frame/7.jpg")
+            if answer.status == 307:  # it is kept when its writing is done
+                break
+        assert answer.status == 307
+        assert answer.headers["Content-Type"] == "image/jpeg"
+        location = answer.headers["Location"]
+        assert location.startswith(public.url)
+        connection = http.client.HTTPConnection("127.0.0.1", public.server_port)
+        connection.request("GET", location.removeprefix(public.url.rstrip("/")))
+        assert connection.getresponse().read() == made.content
+        connection.close()
+        assert (
+            client.get(f"{movie_path.name}/frame/7.jpg", {"If-None-Match": made.headers["ETag"]}).status
+            == 304
+        )
+
+
+# ---- beginning and end
+
+
+SERVE = """
+import logging, sys
+from pathlib import Path
+from camhd_access.server import ServerSettings, run_server
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+run_server(ServerSettings(mirrors=(sys.argv[1],), cache_dir=Path(sys.argv[2]), port=0))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_requests_in_flight_finish(movie_path, tmp_path, how):
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def waits(x):
+        arrived.set()
+        go_on.wait(30)
+        honest(x)
+
+    with running_origin() as origin:
+        origin.put("/movie.mov", movie_path.read_bytes())
+        origin.play("/movie.mov", waits)
+        with subprocess.Popen(
+            [sys.executable, "-c", SERVE, f"{origin.url}/", str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                port = next(
+                    int(found[1]) for line in process.stdout if (found := re.search(r":(\d+) =", line))
+                )
+                host = origin.url.removeprefix("http://").split(".")
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection.request("GET", f"/v1/{'/'.join(reversed(host))}/movie.mov")
+                assert arrived.wait(30)
+                process.send_signal(how)
+                wait_until_closed(port)
+                go_on.set()
+                response = connection.getresponse()
+                assert response.status == 200
+                assert json.loads(response.read())["NumFrames"] == 40
+                connection.close()
+                rest = process.stdout.read()
+                assert process.wait(30) == 0
+                assert "Traceback" not in rest
+            finally:
+                go_on.set()
+                process.kill()
+
+
+def wait_until_closed(port):
+    """Return when nobody accepts connections there any more."""
+    while True:
+        time.sleep(0.1)  # many connections in the moment of closing are asyncio's trouble, not ours
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except ConnectionError:
+            return
