@@ -127,7 +127,9 @@ def test_what_is_said_of_the_archive_is_true_of_the_real_catalogue():
 def test_the_reference_has_every_public_name():
     page = (DOCS / "reference.md").read_text()
     by_module = re.findall(r"automodule:: ([\w.]+)\n   :members:$", page, re.MULTILINE)
-    named = {name.rpartition(".")[2] for name in re.findall(r"auto\w+:: ([\w.]+)", page)}
+    directives = re.findall(r"auto\w+:: ([\w.]+)", page)
+    assert len(directives) == len(set(directives))
+    named = {name.rpartition(".")[2] for name in directives}
     named |= {name for module in by_module for name in vars(importlib.import_module(module))}
     public = {*camhd_access.__all__, *camhd_access._OF_ZARR} - {"__version__"}
     assert public <= named, sorted(public - named)
