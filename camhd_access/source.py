@@ -82,7 +82,9 @@ class ByteSource:
     def read(self, wanted: ByteRange) -> bytes:
         """The bytes of one range."""
         self._check_version()
-        data: bytes = self.filesystem.cat_file(self.path, wanted.start, wanted.stop, **self._options)
+        data: bytes = self.filesystem.cat_file(
+            self.path, start=wanted.start, end=wanted.stop, **self._options
+        )
         return data
 
     def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
@@ -180,12 +182,12 @@ class ByteSource:
         fs, path, options = self.filesystem, self.path, self._options
         if fs.async_impl:
             yield lambda span: asyncio.run_coroutine_threadsafe(
-                fs._cat_file(path, span.start, span.stop, **options),  # noqa: SLF001 - fsspec's async interface
+                fs._cat_file(path, start=span.start, end=span.stop, **options),  # noqa: SLF001 - fsspec's async interface
                 fs.loop,
             )
         else:
             with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
-                yield lambda span: pool.submit(fs.cat_file, path, span.start, span.stop)
+                yield lambda span: pool.submit(fs.cat_file, path, start=span.start, end=span.stop)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Crawl:
                 data = await fs._cat_file(path, start=-request.n_bytes)  # noqa: SLF001 - fsspec's async interface
                 info = await fs._info(path)  # noqa: SLF001
                 return Answer(data, info["size"] - len(data), info["size"])
-            data = await fs._cat_file(path, request.start, request.stop, **_same_version(fs, info))  # noqa: SLF001
+            data = await fs._cat_file(path, start=request.start, end=request.stop, **_same_version(fs, info))  # noqa: SLF001
             if len(data) != request.n_bytes:
                 raise RemoteFileChangedError(f"{row.url} was replaced while it was read")
             return Answer(data, request.start, info["size"])
