@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from lazycache import running_server
@@ -54,18 +55,41 @@ def test_large_headers_are_refused(served_movie, tmp_path, header):
         assert b" 400 " in connection.recv(65536).splitlines()[0]
 
 
+@contextmanager
+def lazy_clients(client, paths):
+    """Clients that ask, and read nothing but the first bytes of the answer."""
+    with ExitStack() as stack:
+        for path in paths:
+            connection = socket.socket()
+            stack.enter_context(connection)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", client.port))
+            connection.sendall(f"GET {client.at(path)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert connection.recv(15).startswith(b"HTTP/1.1 200")
+        yield
+
+
 def test_clients_that_do_not_read_hold_no_worker(served_movie, movie_path, tmp_path):
-    with running_server(served_movie.url, cache_dir=tmp_path, max_concurrency=1) as client:
-        lazy = []
-        for number in range(1, 31):
-            connection = socket.create_connection(("127.0.0.1", client.port))
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            path = f"{client.mount}{movie_path.name}/frame/{number}.npy?pix_fmt=rgb48le"
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            lazy.append(connection)
+    paths = [f"{movie_path.name}/frame/{n}.npy?pix_fmt=rgb48le" for n in range(1, 31)]
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, max_concurrency=1) as client,
+        lazy_clients(client, paths),
+    ):
         assert client.get(f"{movie_path.name}/frame/40").status == 200
-        for connection in lazy:
-            connection.close()
+
+
+def test_clients_that_do_not_read_hold_bounded_memory(served_movie, movie_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("camhd_access.server.application.MAX_BYTES_SENT_AT_ONCE", 32 << 20)
+    path = f"{movie_path.name}/frame/1.bmp?width=2000&height=2000"  # 12 MB, more than sockets take
+    with running_server(served_movie.url, cache_dir=tmp_path) as client:
+        with lazy_clients(client, [path] * 2):
+            refused = client.get(path)
+            assert refused.status == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert client.get("/healthz").status == 200
+            assert client.get(f"{movie_path.name}/frame/1").status == 200
+        while client.get(path).status == 503:
+            time.sleep(0.1)  # until it has noticed that they left
 
 
 # ---- the store

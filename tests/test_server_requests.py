@@ -37,7 +37,7 @@ def mirrors():
 def test_mounts(mirrors):
     assert [mirror.mount_path for mirror in mirrors] == [
         "/v1/org/oceanobservatories/rawdata/files/",
-        "/v1/example:8000/host/files/a b/",
+        "/v1/example:8000/host/files/a%20b/",
         "/v1/h/",
     ]
 

@@ -25,6 +25,7 @@ from camhd_access.server.renditions import SIZE_HEADERS
 from camhd_access.server.routes import ROUTES
 from camhd_access.server.service import ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
+from camhd_access.server.work import Allowance
 
 __all__ = ["LIMITS", "make_app", "run_server"]
 
@@ -34,8 +35,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SHUTDOWN_SECONDS = 60
 """That requests in flight may take to finish."""
-SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 16 << 10
+SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 64 << 10
 """That a client may take over an answer, and the slowest that is put up with beyond that."""
+MAX_BYTES_SENT_AT_ONCE, SMALL_BYTES = 512 << 20, 64 << 10
+"""That may wait in memory for clients to read them; smaller answers are sent whatever waits."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 LIMITS: dict[str, Any] = {
@@ -48,6 +51,7 @@ LIMITS: dict[str, Any] = {
 """What a connection is allowed."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
+SENDING: web.AppKey[Allowance] = web.AppKey("camhd_sending", Allowance)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
 
 _TIMINGS = ("handler", "metadata", "extraction", "encode")
@@ -88,6 +92,7 @@ def make_app(settings: ServerSettings) -> web.Application:
         for path in {route.path, route.path.rstrip("/") or "/"}:
             app.router.add_get(path, handlers[route.name])
     app.router.add_get("/v1/{place:.*}", visit)
+    app[SENDING] = Allowance(MAX_BYTES_SENT_AT_ONCE)
     app.cleanup_ctx.append(_serving(settings))
     return app
 
@@ -119,18 +124,18 @@ def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncItera
 
 @web.middleware
 async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The answer to a request, whatever happens, counted and timed, and sent in bounded time."""
+    """The answer to a request, whatever happens, counted and timed, and sent in bounded time and memory."""
     begin = time.perf_counter()
     request[ROUTE], request[STAGES] = "other", {}
     response = await _answer(request, handler)
-    service = request.app[SERVICE]
-    seconds = request[STAGES]["handler"] = time.perf_counter() - begin
-    response.headers.update(_ALWAYS | _tell_stages(request[STAGES]))
-    if service.settings.public:
-        response.headers["X-lazycache-public"] = "1"
+    request[STAGES]["handler"] = time.perf_counter() - begin
     n_bytes = response.content_length or 0
-    request.app[METRICS].count(request[ROUTE], response.status, seconds, n_bytes)
-    await _send(request, response, n_bytes)
+    try:
+        with request.app[SENDING].hold(n_bytes if n_bytes > SMALL_BYTES else 0):
+            await _send(request, response)
+    except Problem as problem:
+        response = problem_response(problem)
+        await _send(request, response)
     return response
 
 
@@ -152,8 +157,13 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem_response(Problem(500, "The server failed; its log tells why."))
 
 
-async def _send(request: web.Request, response: web.StreamResponse, n_bytes: int) -> None:
-    """Send the answer, or close the connection of a client that is too slow to take it."""
+async def _send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send and count the answer; close the connection of a client that is too slow to take it."""
+    stages, n_bytes = request[STAGES], response.content_length or 0
+    response.headers.update(_ALWAYS | _tell_stages(stages))
+    if request.app[SERVICE].settings.public:
+        response.headers["X-lazycache-public"] = "1"
+    request.app[METRICS].count(request[ROUTE], response.status, stages["handler"], n_bytes)
     try:
         async with asyncio.timeout(SEND_SECONDS + n_bytes / MIN_BYTES_PER_SECOND):
             await response.prepare(request)

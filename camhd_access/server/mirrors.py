@@ -50,8 +50,8 @@ class Mirror:
 
     @property
     def mount_path(self) -> str:
-        """Our path to it, with slashes at both ends."""
-        return f"/{'/'.join(self.mount)}/"
+        """Our path to it as it is sent, with slashes at both ends."""
+        return f"/{'/'.join(quote(name, safe=':') for name in self.mount)}/"
 
     def url_of(self, names: Sequence[str]) -> str:
         """The URL on the mirror of what lies under these names."""

@@ -21,6 +21,13 @@ _PLACES = {
 }
 """What the braces in a path stand for."""
 
+_FILES = {
+    "206": "The part that was asked for by Range.",
+    "304": "It has not changed.",
+    "307": "It lies in the image store.",
+}
+"""Of routes whose answer is a file that was made."""
+
 _PROBLEMS = {
     "400": "What was asked makes no sense, or is more than is allowed.",
     "404": "There is no such thing.",
@@ -37,13 +44,16 @@ _PROBLEMS = {
 def describe_api(mirrors: Sequence[Mirror]) -> dict[str, Any]:
     """The document (OpenAPI 3.1.0), with the paths of these mirrors."""
     paths = {route.path: _describe(route, {}) for route in ROUTES}
+    problems = {
+        status: {"description": text, "content": {"application/problem+json": {}}}
+        for status, text in _PROBLEMS.items()
+    }
+    files = {status: {"description": text} for status, text in _FILES.items()}
+    elsewhere = {"302": {"description": "It is no movie, and lies on the mirror."}}
     for mirror in mirrors:
-        problems = {
-            status: {"description": text, "content": {"application/problem+json": {}}}
-            for status, text in _PROBLEMS.items()
-        }
         for route in MIRROR_ROUTES:
-            paths[mirror.mount_path + route.path] = _describe(route, problems)
+            others = {"file": elsewhere, "folder": {}, "movie": {}, "activity": {}}.get(route.name, files)
+            paths[mirror.mount_path + route.path] = _describe(route, others | problems)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -55,7 +65,7 @@ def describe_api(mirrors: Sequence[Mirror]) -> dict[str, Any]:
     }
 
 
-def _describe(route: Route, problems: dict[str, Any]) -> dict[str, Any]:
+def _describe(route: Route, others: dict[str, Any]) -> dict[str, Any]:
     places = [
         {"in": "path", "required": True} | _describe_parameter(place)
         for name, place in _PLACES.items()
@@ -66,7 +76,7 @@ def _describe(route: Route, problems: dict[str, Any]) -> dict[str, Any]:
         "get": {
             "summary": route.summary,
             "parameters": places + [{"in": "query"} | _describe_parameter(each) for each in route.parameters],
-            "responses": {"200": {"description": route.summary, "content": content}} | problems,
+            "responses": {"200": {"description": route.summary, "content": content}} | others,
         }
     }
 

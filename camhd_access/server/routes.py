@@ -70,6 +70,7 @@ _FRAME = (
 
 MIRROR_ROUTES = (
     Route("folder", "{path}/", "The files and folders in a folder.", ("application/json",)),
+    Route("file", "{path}", "A folder; a file that is no movie is elsewhere.", ("application/json",)),
     Route("movie", "{path}.mov", "Facts about a movie.", ("application/json",)),
     Route(
         "frame",

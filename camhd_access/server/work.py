@@ -1,19 +1,21 @@
 """Work that is bounded: so much at once, so much waiting, and the same work once for all who ask for it.
 
-Three parts, each of its own use. A `Gate` lets so many through and turns away whom it cannot seat; it stands
+Four parts, each of its own use. A `Gate` lets so many through and turns away whom it cannot seat; it stands
 before each mirror. `Workers` are threads behind a gate, for what needs a processor. `Flights` let callers
-who want the same thing share one piece of work, which no single one of them can cancel.
+who want the same thing share one piece of work, which no single one of them can cancel. An `Allowance` bounds
+the memory of what is being sent.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from camhd_access.server.problems import Problem
 
-__all__ = ["Flights", "Gate", "Workers"]
+__all__ = ["Allowance", "Flights", "Gate", "Workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,26 @@ class Gate:
     ) -> None:
         self.n_running -= 1
         self._free.release()
+
+
+class Allowance:
+    """Bytes that may be held at the same time, whoever holds them."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.n_bytes = 0
+        """Those held now."""
+
+    @contextmanager
+    def hold(self, n_bytes: int) -> Iterator[None]:
+        """Hold so many for the time of the block; a `Problem` (503) where that is more than is allowed."""
+        if self.n_bytes and self.n_bytes + n_bytes > self._max_bytes:
+            raise Problem(503, "The server is at its limit; try again in a moment.")
+        self.n_bytes += n_bytes
+        try:
+            yield
+        finally:
+            self.n_bytes -= n_bytes
 
 
 class Workers:
