@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
-__all__ = ["n_cores", "spreading"]
+__all__ = ["decode_pool", "n_cores", "spreading"]
 
 
 def n_cores() -> int:
@@ -20,12 +20,12 @@ def n_cores() -> int:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def decode_pool() -> ThreadPoolExecutor:
     """Threads that decode for direct reads. They stay, because each keeps its codec contexts."""
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="camhd-decode")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=decode_pool.cache_clear)
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
         running.popleft()
 
     def submit(function: Callable[..., None], *args: object) -> None:
-        running.append(_pool().submit(function, *args))
+        running.append(decode_pool().submit(function, *args))
         if len(running) > max_waiting:
             wait_for_first()
 

@@ -23,7 +23,7 @@ from camhd_access.decode import Field
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.frames import AxisIndex, FrameStack, Pixels, split_positions
 from camhd_access.prores import run_walk
-from camhd_access.threads import _pool as decode_pool
+from camhd_access.threads import decode_pool
 from camhd_access.views import View, choose_view
 
 __all__ = ["ProResCodec"]
