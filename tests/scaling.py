@@ -152,15 +152,9 @@ def _bytes(n):
 
 
 def _duration(hours):
-    if hours >= 48:
-        return f"{hours / 24:,.0f} days"
-    return (
-        f"{hours:.1f} h"
-        if hours >= 1
-        else f"{60 * hours:.0f} min"
-        if hours >= 1 / 60
-        else f"{3600 * hours:.0f} s"
-    )
+    units = ((hours / 24, "days", 2), (hours, "h", 2), (60 * hours, "min", 1), (3600 * hours, "s", 0))
+    n, unit = next((n, unit) for n, unit, least in units if n >= least)
+    return f"{max(n, 1):,.0f}{NBSP}{unit}"
 
 
 def _dollars(n):
