@@ -206,6 +206,13 @@ def samples(request, tmp_path_factory):
     return Samples(MovieReader(path).read_encoded(slice(6, 10)))
 
 
+def test_letters_alone_cost_no_requests(media):
+    data, offsets, _ = media
+    found, n_bytes = answer_counted([data, 1 << 20, b"icpf" * (1 << 20), 1 << 20])
+    np.testing.assert_array_equal(found.offsets, offsets)
+    assert n_bytes < len(data) + (7 << 20)
+
+
 def test_lost_frame_is_a_hole(samples):
     sizes = list(map(len, samples))
     lost = recover_bytes(b"".join((samples[0], bytes(4) + samples[1][4:], *samples[2:])))

@@ -97,22 +97,20 @@ class _Walker:
         self._frame_bytes = MAX_FRAME_BYTES
         self._gap_bytes = BLOCK_BYTES - CHECK_BYTES
         self._run, self._last_run = 0, 0  # frames since the last gap, and between the last two
+        self._is_sure = True  # the frame found last is one
 
     def walk(self, segment: ByteRange, *, expected: bool) -> Walk[Segment]:
         """The frames that begin in `segment`; whether one is `expected` at its start."""
         found = Segment([], [])
         position = segment.start
-        is_sure = True  # that the frame before this position is one
         while True:
             header = (yield from self._read_header(position)) if expected else None
             expected = header is not None
             if header is None:
                 following = yield from self.search(position)
-                if not is_sure and not self._is_usual(following and following[0] - position):
-                    is_sure = yield from self._holds_up(found.offsets[-1], found.sizes[-1])
-                    if not is_sure:
-                        position, _, is_sure = found.offsets.pop() + 1, found.sizes.pop(), True
-                        continue
+                if (yield from self._is_wrong(found, following and following[0] - position)):
+                    position, _, self._is_sure = found.offsets.pop() + 1, found.sizes.pop(), True
+                    continue
                 if following is None:
                     return found
                 if found.offsets:
@@ -127,30 +125,40 @@ class _Walker:
             found.sizes.append(header.frame_size)
             self._frame_bytes = header.frame_size
             self._run += 1
-            position, expected, is_sure = stop, True, not expected
+            self._is_sure = not expected  # what was searched for was checked
+            position, expected = stop, True
 
     def search(self, start: int) -> Walk[tuple[int, FrameHeader] | None]:
         """Place and header of the first frame from `start` on; of a cut one only where no other follows."""
         cut: tuple[int, FrameHeader] | None = None
-        position, n_bytes = start, self._gap_bytes + CHECK_BYTES
+        position, n_bytes = start, min(self._gap_bytes + CHECK_BYTES, BLOCK_BYTES)
         while position < start + MAX_SEARCH_BYTES:
             block = yield from self._read(position, n_bytes)
-            if len(block) < 8:
-                break
+            is_last = position + len(block) == self._file_size
+            stop = len(block) if is_last else len(block) - HEAD_BYTES  # the next block has the rest whole
             for letters in re.finditer(b"icpf", block):
-                place = position + letters.start() - 4
-                header = (
-                    self._match((yield from self._read(place, CHECK_BYTES))) if place >= position else None
-                )
-                if header is None:
+                start_in_block = letters.start() - 4
+                if not 0 <= start_in_block < stop:
                     continue
-                if place + header.frame_size > self._file_size:
+                place = position + start_in_block
+                header = self._match(block[start_in_block : start_in_block + CHECK_BYTES])
+                if header and place + header.frame_size > self._file_size:
                     cut = cut or (place, header)
-                elif (yield from self._holds_up(place, header.frame_size)):
+                elif header and (yield from self._holds_up(place, header.frame_size)):
                     return place, header
-            position += len(block) - 7
+            if is_last:
+                break
+            position += stop
             n_bytes = BLOCK_BYTES
         return cut
+
+    def _is_wrong(self, found: Segment, gap_bytes: int | None) -> Walk[bool]:
+        """Whether the last frame is none after all: it was not checked, and what follows is not as usual."""
+        if self._is_sure or (
+            gap_bytes is not None and abs(gap_bytes - self._gap_bytes) <= SOUND_JITTER_BYTES
+        ):
+            return False
+        return not (yield from self._holds_up(found.offsets[-1], found.sizes[-1]))
 
     def _read_header(self, position: int) -> Walk[FrameHeader | None]:
         """Header of the whole frame at its expected place; None where there is none."""
@@ -218,10 +226,6 @@ class _Walker:
         if self._frame_bytes < BLOCK_BYTES // 4:
             return BLOCK_BYTES
         return min(self._gap_bytes + CHECK_BYTES, BLOCK_BYTES) if self._run == self._last_run else HEAD_BYTES
-
-    def _is_usual(self, gap_bytes: int | None) -> bool:
-        """Whether so much lies between a frame and the next as did before."""
-        return gap_bytes is not None and abs(gap_bytes - self._gap_bytes) <= SOUND_JITTER_BYTES
 
     def _learn(self, gap_bytes: int) -> None:
         """Remember how long the last gap was, and after how many frames it came."""
