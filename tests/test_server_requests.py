@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
 from camhd_access.server import ServerSettings
-from camhd_access.server.mirrors import find_place, open_mirror, split_path
+from camhd_access.server.mirrors import find_place, open_mirrors, split_path
 from camhd_access.server.problems import Problem
 from camhd_access.server.renditions import parse_film, parse_frame, parse_sheet
 
@@ -31,7 +31,7 @@ def mirrors():
         "https://Host.example:8000/files/a b/",
         "http://h/",
     )
-    return [open_mirror(url, SETTINGS) for url in urls]
+    return open_mirrors(ServerSettings(mirrors=urls))
 
 
 def test_mounts(mirrors):
@@ -40,6 +40,11 @@ def test_mounts(mirrors):
         "/v1/example:8000/host/files/a%20b/",
         "/v1/h/",
     ]
+
+
+def test_no_mirror_hides_another():
+    with pytest.raises(ValueError, match="/v1/h/a/"):
+        open_mirrors(ServerSettings(mirrors=("https://h/a/", "http://h/a/")))
 
 
 def test_places(mirrors):

@@ -153,7 +153,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except TimeoutError:
         return problem_response(Problem(504, "This took too long; it may be there when you ask again."))
     except Exception:  # whatever it is, the client learns nothing of it, and the log all
-        logger.exception("%s", request.path)
+        logger.exception("%s", request.raw_path)
         return problem_response(Problem(500, "The server failed; its log tells why."))
 
 
@@ -169,9 +169,9 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
             await response.prepare(request)
             await response.write_eof()
     except ConnectionError:
-        logger.info("%s: the client has left", request.path)
+        logger.info("%s: the client has left", request.raw_path)
     except TimeoutError:
-        logger.info("%s: the client was too slow", request.path)
+        logger.info("%s: the client was too slow", request.raw_path)
         if request.transport is not None:
             request.transport.abort()
 

@@ -21,7 +21,7 @@ from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
 from camhd_access.server.work import Gate
 
-__all__ = ["Mirror", "Place", "find_place", "open_mirror", "split_path"]
+__all__ = ["Mirror", "Place", "find_place", "open_mirrors", "split_path"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,8 +79,16 @@ class Mirror:
             return await asyncio.wrap_future(answer)
 
 
-def open_mirror(url: str, settings: ServerSettings) -> Mirror:
-    """The mirror at `url`, which ends in a slash; it is not asked anything yet."""
+def open_mirrors(settings: ServerSettings) -> tuple[Mirror, ...]:
+    """The mirrors of these settings, not asked anything yet; a `ValueError` where one would hide another."""
+    mirrors = tuple(_open_mirror(url, settings) for url in settings.mirrors)
+    for mirror in mirrors:
+        if sum(mirror.mount == other.mount for other in mirrors) > 1:
+            raise ValueError(f"several mirrors would be mounted at {mirror.mount_path}")
+    return mirrors
+
+
+def _open_mirror(url: str, settings: ServerSettings) -> Mirror:
     options = {
         "lazy": {
             "cache_dir": settings.cache_dir,

@@ -26,7 +26,7 @@ from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.listings import Listings
 from camhd_access.server.memory import Memory
-from camhd_access.server.mirrors import Place, find_place, open_mirror
+from camhd_access.server.mirrors import Place, find_place, open_mirrors
 from camhd_access.server.movies import Movie, Movies, decode_sample
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.renderings import Make, Rendering, Renderings
@@ -65,7 +65,7 @@ class Service:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.mirrors = tuple(open_mirror(url, settings) for url in settings.mirrors)
+        self.mirrors = open_mirrors(settings)
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
         self.renderings = Renderings(_open_store(settings))
