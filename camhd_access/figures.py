@@ -194,7 +194,8 @@ def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
     if "movie" in movie.coords:
         return describe_time(time, "m")
     seconds = float((time - movie["time"].values[0]) / np.timedelta64(1, "s"))
-    since = f"+{int(seconds // 60)}:{seconds % 60:04.1f}"
+    minutes, rest = divmod(round(seconds, 1), 60)
+    since = f"+{minutes:.0f}:{rest:04.1f}"
     clock = describe_time(time, "s").partition(" ")[2] if isinstance(time, np.datetime64) else ""
     return "   ".join(filter(None, (since, clock, f"frame {int(frame['frame'])}")))
 
@@ -280,9 +281,11 @@ def _dress(ax: Axes, movie: xr.DataArray) -> None:
     else:
         ax.set_xlabel("time from the start of the movie (s)")
     ax.set_ylabel("encoded frame (kB)")
-    ax.set_title(f"{movie_of(movie)}  ·  size of the encoded frames", fontsize=11, loc="left")
+    has_legend = bool(ax.get_legend_handles_labels()[0])
+    title = f"{movie_of(movie)}  ·  size of the encoded frames"
+    ax.set_title(title, fontsize=11, loc="left", pad=22 if has_legend else 6)  # points
     ax.set_ylim(bottom=0)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
+    if has_legend:
         ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2)

@@ -274,4 +274,5 @@ def _common_attributes(parts: Sequence[Part]) -> dict[str, Any]:
         if all(name in other.attributes and other.attributes[name] == value for other in parts[1:])
     }
     days = " to ".join(dict.fromkeys(np.datetime_as_string(parts[i].times[i], "D") for i in (0, -1)))
-    return common | {"title": f"{len(parts)} movies, {days}"}
+    n_movies = len({part.title for part in parts})
+    return common | {"title": f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"}

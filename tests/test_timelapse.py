@@ -108,7 +108,7 @@ def test_attributes_are_those_true_of_all(paths):
 def test_one_movie_is_a_timelapse_of_one_day(paths):
     lapse = open_timelapse(paths[:1], frame=0, **QUIET)
     assert lapse.shape[0] == 1
-    assert lapse.attrs["title"] == "1 movies, 2016-11-14"
+    assert lapse.attrs["title"] == "1 movie, 2016-11-14"
     assert lapse.attrs["source"] == str(paths[0])
 
 
