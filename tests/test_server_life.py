@@ -108,6 +108,8 @@ def test_stored_pictures_are_read_again(served_movie, movie_path, tmp_path):
         assert client.get(f"{movie_path.name}/frame/7.png").content == made.content
         assert client.get(f"{movie_path.name}/frame/7.png?width=64").content == small.content
         assert client.figure('camhd_access_work_total{gate="pictures"}') == 0
+        assert client.figure("camhd_access_image_store_pictures") == 2
+        assert client.figure("camhd_access_image_store_failures_total") == 0
 
 
 def test_public_store_answers_itself(served_movie, movie_path, tmp_path):

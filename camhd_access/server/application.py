@@ -115,7 +115,12 @@ def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncItera
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
         service = app[SERVICE] = Service(settings)
-        app[METRICS] = Metrics(mirrors=service.mirrors, memories=service.memories, gates=service.gates)
+        app[METRICS] = Metrics(
+            mirrors=service.mirrors,
+            memories=service.memories,
+            gates=service.gates,
+            store=service.renderings.store,
+        )
         yield
         await service.aclose()
 

@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from camhd_access._version import __version__
+from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Mirror
 from camhd_access.server.work import Gate
@@ -27,7 +28,12 @@ class Metrics:
     """The counters of one server."""
 
     def __init__(
-        self, *, mirrors: Sequence[Mirror], memories: Mapping[str, Memory[Any]], gates: Mapping[str, Gate]
+        self,
+        *,
+        mirrors: Sequence[Mirror],
+        memories: Mapping[str, Memory[Any]],
+        gates: Mapping[str, Gate],
+        store: ImageStore | None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
@@ -46,7 +52,11 @@ class Metrics:
         build = Gauge(f"{_PREFIX}_build_info", "Which version runs.", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Watcher(lambda: _watch(mirrors, memories, gates)))
+        self.registry.register(_Watcher(lambda: _watch_memories(memories)))
+        self.registry.register(_Watcher(lambda: _watch_gates(gates)))
+        self.registry.register(_Watcher(lambda: _watch_mirrors(mirrors)))
+        if store is not None:
+            self.registry.register(_Watcher(lambda: _watch_store(store)))
 
     def count(self, route: str, status: int, seconds: float, n_bytes: int) -> None:
         """Count one answer."""
@@ -69,16 +79,20 @@ class _Watcher(Collector):
         return self._watch()
 
 
-def _watch(
-    mirrors: Sequence[Mirror], memories: Mapping[str, Memory[Any]], gates: Mapping[str, Gate]
-) -> Iterator[Metric]:
+def _watch_memories(memories: Mapping[str, Memory[Any]]) -> Iterator[Metric]:
     asked = CounterMetricFamily("cache_requests", "Questions to what is kept in memory.", labels=("store",))
     missed = CounterMetricFamily("cache_misses", "Of these, those without an answer.", labels=("store",))
-    held = GaugeMetricFamily("cache_size", "What is held.", labels=("store",))
+    held = GaugeMetricFamily(
+        "cache_size", "What is held: bytes of renderings, else items.", labels=("store",)
+    )
     for store, memory in memories.items():
         asked.add_metric((store,), memory.n_asked)
         missed.add_metric((store,), memory.n_missed)
         held.add_metric((store,), memory.weight)
+    yield from (asked, missed, held)
+
+
+def _watch_gates(gates: Mapping[str, Gate]) -> Iterator[Metric]:
     running = GaugeMetricFamily(f"{_PREFIX}_work_running", "Work under way.", labels=("gate",))
     waiting = GaugeMetricFamily(f"{_PREFIX}_work_waiting", "Work that waits.", labels=("gate",))
     passed = CounterMetricFamily(f"{_PREFIX}_work", "Work begun so far.", labels=("gate",))
@@ -88,6 +102,10 @@ def _watch(
         waiting.add_metric((name,), gate.n_waiting)
         passed.add_metric((name,), gate.n_passed)
         refused.add_metric((name,), gate.n_refused)
+    yield from (running, waiting, passed, refused)
+
+
+def _watch_mirrors(mirrors: Sequence[Mirror]) -> Iterator[Metric]:
     requests = CounterMetricFamily(f"{_PREFIX}_mirror_requests", "Requests to it.", labels=("mirror",))
     retries = CounterMetricFamily(f"{_PREFIX}_mirror_retries", "Tries again.", labels=("mirror",))
     n_bytes = CounterMetricFamily(f"{_PREFIX}_mirror_bytes", "Bytes from it.", labels=("mirror",))
@@ -96,4 +114,10 @@ def _watch(
         requests.add_metric((mirror.mount_path,), stats.requests)
         retries.add_metric((mirror.mount_path,), stats.retries)
         n_bytes.add_metric((mirror.mount_path,), stats.bytes)
-    yield from (asked, missed, held, running, waiting, passed, refused, requests, retries, n_bytes)
+    yield from (requests, retries, n_bytes)
+
+
+def _watch_store(store: ImageStore) -> Iterator[Metric]:
+    yield GaugeMetricFamily(f"{_PREFIX}_image_store_bytes", "Bytes of stored pictures.", store.n_bytes)
+    yield GaugeMetricFamily(f"{_PREFIX}_image_store_pictures", "Stored pictures.", store.n_pictures)
+    yield CounterMetricFamily(f"{_PREFIX}_image_store_failures", "How often it failed.", store.n_failures)
