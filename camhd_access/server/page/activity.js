@@ -1,0 +1,20 @@
+// The activity strip: how large frames are, encoded. Where much moves, or all is sharp, they are larger.
+
+import { bytes, count } from "./words.js";
+
+/** Draw the strip into an SVG element of any shape, and say in words what it shows. */
+export function drawActivity(svg, { NumFrames, FramesPerBin, MeanSizes }) {
+  const largest = Math.max(...MeanSizes);
+  const least = Math.min(...MeanSizes);
+  const floor = 0.9 * least; // sizes vary by a few percent: from 0 on, the strip would be flat
+  const points = MeanSizes.map((size, i) => {
+    const y = 1 - (size - floor) / (largest - floor || 1);
+    const start = (i * FramesPerBin) / NumFrames;
+    const stop = Math.min(1, ((i + 1) * FramesPerBin) / NumFrames);
+    return `L${start} ${y}L${stop} ${y}`;
+  });
+  svg.querySelector("path").setAttribute("d", `M0 1${points.join("")}L1 1Z`);
+  const at = count(MeanSizes.indexOf(largest) * FramesPerBin + 1);
+  const text = `Activity: frames take ${bytes(least)} to ${bytes(largest)}, most from frame ${at} on`;
+  svg.setAttribute("aria-label", text);
+}

@@ -1,0 +1,98 @@
+// The page: what its fragment names is shown, and links are fragments. Nothing else is kept anywhere.
+
+import { askJson, Problem } from "./api.js";
+import { announce, copyTemplate, make } from "./elements.js";
+import { showFolder, showMirrors } from "./folders.js";
+import { openMovie } from "./movie.js";
+import { folderLink, parseFragment } from "./places.js";
+
+const main = document.getElementById("main");
+let mirrors = null;
+let shown = null; // the movie page that is open
+let leaving = new AbortController(); // what the page before still waits for
+
+/** The mirrors of the server, each with the names of its path in the API. */
+async function findMirrors() {
+  const told = Object.entries(await askJson("/"));
+  return told.map(([url, { APIPath }]) => ({
+    url,
+    title: url.replace(/^https?:\/\//, "").replace(/\/$/, ""),
+    names: parseFragment(APIPath.V1).names,
+  }));
+}
+
+function mirrorOf(names) {
+  const mirror = mirrors
+    .filter((each) => each.names.every((name, i) => names[i] === name))
+    .sort((a, b) => b.names.length - a.names.length)[0];
+  if (!mirror) throw new Problem(404, "Not Found", "This server has no such mirror.");
+  return mirror;
+}
+
+/** Show what the fragment names. */
+async function visit() {
+  const place = parseFragment(location.hash);
+  if (place.isMovie && shown?.isAt(place.names)) return shown.visit(place);
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  shown?.close();
+  shown = null;
+  main.setAttribute("aria-busy", "true");
+  announce("Loading…");
+  try {
+    const content = await find(place, signal);
+    if (!signal.aborted) show(content);
+  } catch (error) {
+    if (error.name !== "AbortError" && !signal.aborted) show(makeProblem(error, place));
+    if (!(error instanceof Problem) && error.name !== "AbortError") throw error;
+  } finally {
+    if (!signal.aborted) main.removeAttribute("aria-busy");
+  }
+}
+
+async function find(place, signal) {
+  mirrors ??= await findMirrors();
+  if (!place.names.length && mirrors.length > 1) return showMirrors(mirrors);
+  const names = place.names.length ? place.names : mirrors[0].names;
+  const mirror = mirrorOf(names);
+  showTrail(names, mirror);
+  if (!place.isMovie) return showFolder(names, mirror, signal);
+  const movie = await openMovie({ ...place, mirror }, signal);
+  if (!signal.aborted) shown = movie;
+  return movie.content;
+}
+
+function show(content) {
+  const isFirst = !main.querySelector("h1");
+  main.replaceChildren(...content);
+  const heading = main.querySelector("h1");
+  document.title = `${heading.textContent} · camhd_access`;
+  announce(heading.textContent);
+  if (!isFirst) heading.focus();
+  shown?.begin();
+}
+
+/** The way here: the mirror, then folder by folder. */
+function showTrail(names, mirror) {
+  const links = [[mirror.title, folderLink(mirror.names)]];
+  for (let n = mirror.names.length + 1; n <= names.length; n++) links.push([names[n - 1], folderLink(names.slice(0, n))]);
+  const items = links.map(([text, href], i) => {
+    const isHere = i === links.length - 1;
+    return make("li", {}, isHere ? make("span", { "aria-current": "page" }, text) : make("a", { href }, text));
+  });
+  document.querySelector("#trail ol").replaceChildren(...items);
+}
+
+function makeProblem(error, { names, isMovie }) {
+  const { copy, parts } = copyTemplate("problem-page");
+  parts.text.textContent = error instanceof Problem ? error.words : "This page failed; reload it.";
+  parts.again.addEventListener("click", visit);
+  parts.up.href = isMovie ? folderLink(names.slice(0, -1)) : "#/";
+  if (!isMovie) parts.up.textContent = "Back to the start";
+  return [copy];
+}
+
+document.getElementById("skip").addEventListener("click", () => main.focus());
+addEventListener("hashchange", visit);
+visit();

@@ -1,0 +1,25 @@
+// Elements made by code. Names from a mirror are only ever text here, never markup.
+
+/** An element with these properties and children; a property with a dash is an attribute. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+/** A copy of a template of the page, and its parts by their `data-part`. */
+export function copyTemplate(id) {
+  const copy = document.getElementById(id).content.cloneNode(true);
+  const parts = {};
+  for (const part of copy.querySelectorAll("[data-part]")) parts[part.dataset.part] = part;
+  return { copy, parts };
+}
+
+/** Tell people who do not see the page. */
+export function announce(text) {
+  document.getElementById("status").textContent = text;
+}

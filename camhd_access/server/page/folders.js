@@ -1,0 +1,114 @@
+// Folders: the mirrors, years, the months of a year, the days of a month as a calendar, the movies of a day.
+
+import { askJson } from "./api.js";
+import { make } from "./elements.js";
+import { folderLink, frameLink, pathOf } from "./places.js";
+import { monthName, timeInName } from "./words.js";
+
+const CAMERA = ["RS03ASHS", "PN03B", "06-CAMHDA301"];
+const NAMES_TELL_THE_END_FROM = "20161122";
+
+/** The mirrors as a list of links, for a server that has several. */
+export function showMirrors(mirrors) {
+  const links = mirrors.map((mirror) => [mirror.title, folderLink(mirror.names)]);
+  return [makeHeading("Movies"), makeList("names", links)];
+}
+
+/** A folder, by what its path says that it holds. */
+export async function showFolder(names, mirror, signal) {
+  const listing = await askJson(pathOf(names, true), signal);
+  const folders = listing.Directories.toSorted();
+  const movies = listing.Files.filter((name) => name.endsWith(".mov")).toSorted();
+  const others = listing.Files.filter((name) => !name.endsWith(".mov")).toSorted();
+  const date = dateOf(names);
+  const isMirror = names.length === mirror.names.length;
+  return [
+    makeHeading(date ? titleOf(date) : isMirror ? mirror.title : names.at(-1)),
+    ...(isMirror && folders.includes(CAMERA[0]) ? [makeShortcut(names)] : []),
+    ...makeFolders(names, folders, date),
+    ...makeMovies(names, movies, date),
+    ...makeOthers(names, others),
+    ...(listing.Directories.length + listing.Files.length ? [] : [make("p", {}, "This folder is empty.")]),
+  ];
+}
+
+/** Year, month and day at the end of a path, as far as they are there. */
+function dateOf(names) {
+  const match = /(?:^|\/)((?:19|20)\d\d)(?:\/(0[1-9]|1[0-2]))?(?:\/([0-3]\d))?$/.exec(names.join("/"));
+  return match ? match.slice(1).filter(Boolean) : null;
+}
+
+function titleOf([year, month, day]) {
+  return [day && Number(day), month && monthName(Number(month)), year].filter(Boolean).join(" ");
+}
+
+function makeHeading(text) {
+  return make("h1", { tabIndex: -1 }, text);
+}
+
+function makeList(className, links) {
+  return make("ul", { className }, ...links.map(([text, href]) => make("li", {}, make("a", { href }, text))));
+}
+
+function makeShortcut(names) {
+  const href = folderLink([...names, ...CAMERA]);
+  const link = make("a", { className: "button main", href }, "Browse CamHD by year");
+  return make("p", { className: "row shortcut" }, link, "the camera at a hydrothermal vent of Axial Seamount");
+}
+
+function makeFolders(names, folders, date) {
+  if (!folders.length) return [];
+  if (date?.length === 2 && folders.every((name) => /^[0-3]\d$/.test(name))) return [makeCalendar(names, folders, date)];
+  const isYears = !date && folders.every((name) => /^(19|20)\d\d$/.test(name));
+  const isMonths = date?.length === 1 && folders.every((name) => /^(0[1-9]|1[0-2])$/.test(name));
+  const links = folders.map((name) => [isMonths ? monthName(Number(name)) : name, folderLink([...names, name])]);
+  return [makeList(isYears || isMonths ? "tiles" : "names", links)];
+}
+
+/** The month as a calendar; days without a folder are no links. */
+function makeCalendar(names, folders, [year, month]) {
+  const first = (new Date(Date.UTC(year, month - 1, 1)).getUTCDay() + 6) % 7;
+  const nDays = new Date(Date.UTC(year, month, 0)).getUTCDate();
+  const cells = [...Array(first).fill(0), ...Array.from({ length: nDays }, (_, i) => i + 1)];
+  const rows = [];
+  for (let i = 0; i < cells.length; i += 7) {
+    const week = Array.from({ length: 7 }, (_, j) => makeDay(names, folders, cells[i + j] ?? 0, [year, month]));
+    rows.push(make("tr", {}, ...week));
+  }
+  const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+  const titles = days.map((day) => make("th", { scope: "col" }, make("abbr", { title: day }, day.slice(0, 2))));
+  return make(
+    "table",
+    { className: "calendar" },
+    make("caption", { className: "unseen" }, `Days of ${titleOf([year, month])} with movies`),
+    make("thead", {}, make("tr", {}, ...titles)),
+    make("tbody", {}, ...rows),
+  );
+}
+
+function makeDay(names, folders, day, [year, month]) {
+  const name = String(day).padStart(2, "0");
+  if (!folders.includes(name)) return make("td", {}, day ? String(day) : "");
+  const href = folderLink([...names, name]);
+  return make("td", {}, make("a", { href, "aria-label": titleOf([year, month, name]) }, String(day)));
+}
+
+function makeMovies(names, movies, date) {
+  if (!movies.length) return [];
+  const items = movies.map((name) => {
+    const href = frameLink([...names, name], 1);
+    const time = timeInName(name);
+    return make("li", {}, make("a", { href }, ...(time ? [make("strong", {}, time)] : []), make("span", {}, name)));
+  });
+  const list = make("ul", { className: "movies" }, ...items);
+  if (date?.length !== 3) return [list];
+  const told = date.join("") < NAMES_TELL_THE_END_FROM ? "when a recording began" : "when a recording ended";
+  return [make("p", { className: "hint" }, `Times are those in the names: ${told}, in UTC.`), list];
+}
+
+function makeOthers(names, others) {
+  if (!others.length) return [];
+  const links = others.map((name) => [name, pathOf([...names, name])]);
+  const summary = make("summary", {}, `Other files (${others.length})`);
+  return [make("details", {}, summary, makeList("names", links))];
+}

@@ -1,0 +1,291 @@
+// A movie: one frame at a time, and what is to be known and had of it.
+
+import { drawActivity } from "./activity.js";
+import { askJson, findProblem, Problem } from "./api.js";
+import { announce, copyTemplate, make } from "./elements.js";
+import { play, Screen } from "./pictures.js";
+import { frameLink, pathOf } from "./places.js";
+import { Selection } from "./selection.js";
+import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
+import { bytes, clock, count, duration, heading, moment } from "./words.js";
+
+const REST_SECONDS = 0.25;
+const PLAY_WIDTH = 640;
+const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Home: -Infinity, End: Infinity };
+
+/** The page of a movie, at one of its frames. */
+export async function openMovie({ names, mirror, number, crop }, signal) {
+  const path = pathOf(names);
+  const facts = await askJson(path, signal);
+  if (number < 1 || number > facts.NumFrames) {
+    throw new Problem(0, "", `This movie has ${count(facts.NumFrames)} frames, and no frame ${count(number)}.`);
+  }
+  return new MoviePage({ names, mirror, path, facts }, number, crop);
+}
+
+class MoviePage {
+  #movie;
+  #parts;
+  #number;
+  #screen;
+  #selection;
+  #rest = 0;
+  #playing = null;
+  #closing = new AbortController();
+
+  constructor(movie, number, crop) {
+    const { copy, parts } = copyTemplate("movie-page");
+    this.content = [...copy.children];
+    this.#movie = movie;
+    this.#parts = parts;
+    this.#number = number;
+    this.#screen = new Screen(
+      (image, wish) => this.#show(image, wish),
+      async (wish) => this.#fail(await findProblem(wish.path)),
+    );
+    const { Width: width, Height: height } = movie.facts;
+    this.#selection = new Selection(parts, { width, height }, () => this.#tellAll());
+    this.#selection.draw(crop);
+    this.#describe();
+    parts.downloads.append(...makeDownloads((problem) => this.#fail(problem)));
+    this.#listen();
+  }
+
+  /** Whether this is the movie under these names. */
+  isAt(names) {
+    return pathOf(names) === this.#movie.path;
+  }
+
+  /** Begin to fetch pictures; the page is shown now. */
+  begin() {
+    this.#settle();
+    this.#addActivity();
+    this.#addNeighbours();
+  }
+
+  /** Go to a frame and a part of it, which the fragment names. */
+  visit({ number, crop }) {
+    this.#selection.draw(crop);
+    this.#seek(number);
+  }
+
+  /** Stop all that goes on. */
+  close() {
+    this.#closing.abort();
+    this.#stop();
+    clearTimeout(this.#rest);
+    this.#screen.clear();
+  }
+
+  get #milliseconds() {
+    const { StartTime, Duration, NumFrames } = this.#movie.facts;
+    const elapsed = (1000 * Duration * (this.#number - 1)) / NumFrames;
+    return { elapsed, moment: StartTime && Date.parse(StartTime) + elapsed };
+  }
+
+  #describe() {
+    const { facts, names } = this.#movie;
+    const { heading: title, name, stage, scrubber, number, total, facts: list } = this.#parts;
+    title.textContent = facts.StartTime ? heading(Date.parse(facts.StartTime)) : names.at(-1);
+    name.textContent = names.at(-1);
+    stage.style.aspectRatio = `${facts.Width} / ${facts.Height}`;
+    scrubber.max = number.max = facts.NumFrames;
+    total.textContent = `of ${count(facts.NumFrames)}`;
+    const kind = { true: ", interlaced", false: ", progressive" }[facts.Interlaced] ?? "";
+    const rows = {
+      Length: `${duration(facts.Duration)}, ${facts.FrameRate?.toFixed(3) ?? "?"} frames/s`,
+      Picture: `${facts.Width} × ${facts.Height}${kind}`,
+      Codec: `ProRes (${facts.Codec})`,
+      File: bytes(facts.FileSize),
+    };
+    for (const [term, text] of Object.entries(rows)) list.append(make("dt", {}, term), make("dd", {}, text));
+    const link = make("a", { href: this.#movie.path }, "JSON");
+    const sheet = make("a", { href: `${this.#movie.path}/sheet.jpg` }, "contact sheet");
+    list.append(make("dt", {}, "More"), make("dd", {}, link, " · ", sheet));
+  }
+
+  #listen() {
+    const parts = this.#parts;
+    const { signal } = this.#closing;
+    parts.scrubber.addEventListener("input", () => this.#seek(Number(parts.scrubber.value), { isMoving: true }));
+    parts.scrubber.addEventListener("change", () => this.#seek(Number(parts.scrubber.value)));
+    parts.number.addEventListener("change", () => this.#seek(Number(parts.number.value) || this.#number));
+    parts.play.addEventListener("click", () => (this.#playing ? this.#seek(this.#number) : this.#play()));
+    parts.activity.addEventListener("click", (event) => {
+      const { left, width } = parts.activity.getBoundingClientRect();
+      this.#seek(1 + Math.floor(((event.clientX - left) / width) * this.#movie.facts.NumFrames));
+    });
+    for (const button of parts.viewer.querySelectorAll("[data-step]")) {
+      const { step } = button.dataset;
+      const stride = { first: -Infinity, last: Infinity }[step] ?? Number(step);
+      button.addEventListener("click", () => this.#seek(this.#number + stride));
+    }
+    for (const element of this.content) {
+      for (const button of element.querySelectorAll("[data-copy]")) button.addEventListener("click", copyText);
+    }
+    document.addEventListener("keydown", (event) => this.#press(event), { signal });
+  }
+
+  /** Keys of the picture and the slider; left and right work wherever they mean nothing else. */
+  #press(event) {
+    const { target, key } = event;
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (target.matches("input:not([type=range]), select, textarea")) return;
+    const isInside = this.#parts.viewer.contains(target);
+    if (key === " " && target === this.#parts.stage) this.#parts.play.click();
+    else if (key === "Escape" && isInside) this.#selection.choose(null);
+    else if (key in STRIDES && (isInside || key.startsWith("Arrow"))) {
+      const stride = STRIDES[key] * (event.shiftKey && key.startsWith("Arrow") ? 30 : 1);
+      this.#seek(this.#number + stride, { isMoving: event.repeat });
+    } else return;
+    event.preventDefault();
+  }
+
+  /** Go to a frame. On the way, while `isMoving`, previews are enough; where it rests the whole is shown. */
+  #seek(number, { isMoving = false } = {}) {
+    this.#stop();
+    this.#number = Math.min(this.#movie.facts.NumFrames, Math.max(1, Math.round(number)));
+    clearTimeout(this.#rest);
+    if (!isMoving) return this.#settle();
+    this.#tell();
+    this.#screen.wish({ path: this.#pictureOf(this.#number, "?reduce=8"), number: this.#number });
+    this.#rest = setTimeout(() => this.#settle(), 1000 * REST_SECONDS);
+  }
+
+  #settle() {
+    this.#tellAll();
+    this.#parts.busy.hidden = false;
+    this.#screen.wish({ path: this.#pictureOf(this.#number, "?quality=90"), number: this.#number, isLarge: true });
+    announce(`Frame ${count(this.#number)} of ${count(this.#movie.facts.NumFrames)}, ${this.#parts.time.textContent}`);
+  }
+
+  async #play() {
+    const { facts } = this.#movie;
+    const controller = new AbortController();
+    const pace = Number(this.#parts.pace.value);
+    const query = facts.Width > PLAY_WIDTH ? `?width=${PLAY_WIDTH}` : "";
+    const first = this.#number + pace > facts.NumFrames ? 1 : this.#number + pace;
+    const pictureOf = (number) => this.#pictureOf(number, query);
+    function* wishes() {
+      for (let number = first; number <= facts.NumFrames; number += pace) yield { path: pictureOf(number), number };
+    }
+    clearTimeout(this.#rest);
+    this.#screen.clear();
+    this.#setPlaying(controller);
+    try {
+      await play(wishes(), (image, wish) => this.#showPlayed(image, wish), controller.signal);
+    } catch (error) {
+      if (!controller.signal.aborted) this.#fail(await findProblem(error.path));
+    }
+    if (this.#playing !== controller) return;
+    this.#stop();
+    if (this.#parts.problem.hidden) this.#settle();
+  }
+
+  #showPlayed(image, wish) {
+    this.#number = wish.number;
+    this.#tell();
+    this.#show(image, wish);
+  }
+
+  #stop() {
+    this.#playing?.abort();
+    this.#setPlaying(null);
+  }
+
+  #setPlaying(controller) {
+    this.#playing = controller;
+    this.#parts.play.textContent = controller ? "Pause" : "Play";
+  }
+
+  #pictureOf(number, query) {
+    return `${this.#movie.path}/frame/${number}.jpg${query}`;
+  }
+
+  #show(image, { number }) {
+    const { picture, problem, busy } = this.#parts;
+    image.alt = `Frame ${count(number)}`;
+    image.dataset.number = number;
+    image.draggable = false;
+    picture.replaceWith(image);
+    this.#parts.picture = image;
+    problem.hidden = busy.hidden = true;
+  }
+
+  #fail(problem) {
+    const box = this.#parts.problem;
+    const again = make("button", { type: "button" }, "Try again");
+    again.addEventListener("click", () => this.#settle());
+    box.replaceChildren(make("p", {}, problem.words ?? "That did not work."), again);
+    box.hidden = false;
+    this.#parts.busy.hidden = true;
+  }
+
+  /** Number, time and place of the frame, which change all the time. */
+  #tell() {
+    const { scrubber, number, time, elapsed, activity } = this.#parts;
+    const { NumFrames } = this.#movie.facts;
+    const at = this.#milliseconds;
+    scrubber.value = number.value = this.#number;
+    time.textContent = at.moment ? moment(Math.round(at.moment)) : "time not known";
+    if (at.moment) time.dateTime = new Date(Math.round(at.moment)).toISOString();
+    elapsed.textContent = `${clock(at.elapsed / 1000)} from the start`;
+    scrubber.setAttribute("aria-valuetext", `frame ${count(this.#number)} of ${count(NumFrames)}, ${time.textContent}`);
+    const here = activity.querySelector(".here");
+    for (const end of ["x1", "x2"]) here.setAttribute(end, (this.#number - 0.5) / NumFrames);
+  }
+
+  /** All that is told of the frame, its link and lines included. */
+  #tellAll() {
+    this.#tell();
+    const { crop } = this.#selection;
+    const link = frameLink(this.#movie.names, this.#number, crop);
+    history.replaceState(null, "", link);
+    const texts = {
+      link: location.href,
+      python: writePython(this.#movie, this.#number, crop),
+      curl: writeCurl(this.#movie, this.#number, crop),
+    };
+    for (const [id, text] of Object.entries(texts)) document.getElementById(id).value = text;
+    pointDownloads(this.#parts.downloads, this.#movie, this.#number, crop);
+  }
+
+  async #addActivity() {
+    const told = await this.#askAside(`${this.#movie.path}/activity`);
+    if (told) drawActivity(this.#parts.activity, told);
+  }
+
+  async #addNeighbours() {
+    const { names } = this.#movie;
+    const listing = await this.#askAside(pathOf(names.slice(0, -1), true));
+    const movies = (listing?.Files ?? []).filter((name) => name.endsWith(".mov")).toSorted();
+    const here = movies.indexOf(names.at(-1));
+    for (const [part, name] of [["earlier", movies[here - 1]], ["later", movies[here + 1]]]) {
+      if (here < 0 || !name) continue;
+      this.#parts[part].href = frameLink([...names.slice(0, -1), name], 1);
+      this.#parts[part].title = name;
+      this.#parts[part].hidden = false;
+    }
+  }
+
+  /** What the page can do without; null where it cannot be had. */
+  async #askAside(path) {
+    try {
+      return await askJson(path, this.#closing.signal);
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** Copy the text above a button; pages that came by plain HTTP may only do it the old way. */
+async function copyText({ currentTarget: button }) {
+  const field = document.getElementById(button.dataset.copy);
+  field.select();
+  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
+  else document.execCommand("copy");
+  announce(`${field.labels[0].textContent}: copied`);
+  const text = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = text), 1500);
+}

@@ -1,0 +1,68 @@
+// The lines and files that give the picture which is shown. The API counts frames from 1, Python from 0.
+
+import { ask } from "./api.js";
+import { make } from "./elements.js";
+import { cropQuery, encodeName } from "./places.js";
+
+const FORMATS = { PNG: "png", JPEG: "jpg", "TIFF, 16 bits": "tif", NumPy: "npy" };
+const SAMPLE = "ProRes sample";
+
+/** The address of a movie on its mirror. */
+export function addressOf({ names, mirror }) {
+  return mirror.url + names.slice(mirror.names.length).map(encodeName).join("/");
+}
+
+/** Python that reads the frame as an array: lazily, and at once. */
+export function writePython(movie, number, crop) {
+  const { x, y, width, height } = crop ?? {};
+  const indices = crop ? `${number - 1}, ${y}:${y + height}, ${x}:${x + width}` : `${number - 1}`;
+  const slices = crop ? `, y=slice(${y}, ${y + height}), x=slice(${x}, ${x + width})` : "";
+  return [
+    "from camhd_access import MovieReader, open_movie",
+    "",
+    `url = "${addressOf(movie)}"`,
+    `frame = open_movie(url)[${indices}]  # xarray, lazy`,
+    `pixels = MovieReader(url).read(${number - 1}${slices})[0]  # numpy`,
+  ].join("\n");
+}
+
+/** A line for a shell that saves the frame as PNG. */
+export function writeCurl(movie, number, crop) {
+  const name = nameOf(movie, number, crop, "png");
+  return `curl -o '${encodeName(name)}' '${location.origin}${movie.path}/frame/${number}.png${cropQuery(crop)}'`;
+}
+
+/** Links that save a frame in each format, and as it lies in the movie; they point nowhere yet. */
+export function makeDownloads(fail) {
+  return [...Object.keys(FORMATS), SAMPLE].map((title) => {
+    const link = make("a", { className: "button" }, title);
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
+      event.preventDefault();
+      save(link).catch(fail);
+    });
+    return link;
+  });
+}
+
+/** Point the links at a frame. */
+export function pointDownloads(container, movie, number, crop) {
+  for (const link of container.children) {
+    const kind = FORMATS[link.textContent];
+    link.href = movie.path + (kind ? `/frame/${number}.${kind}${cropQuery(crop)}` : `/sample/${number}`);
+    link.download = nameOf(movie, number, kind ? crop : null, kind ?? movie.facts.Codec);
+  }
+}
+
+/** Save a file; were it left to the browser, a problem would be saved as if it were the picture. */
+async function save({ href, download }) {
+  const url = URL.createObjectURL(await (await ask(href)).blob());
+  make("a", { href: url, download }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function nameOf({ names }, number, crop, kind) {
+  const stem = names.at(-1).replace(/\.mov$/, "");
+  const part = crop ? `-${crop.x}-${crop.y}-${crop.width}x${crop.height}` : "";
+  return `${stem}-frame-${String(number).padStart(6, "0")}${part}.${kind}`;
+}

@@ -1,0 +1,55 @@
+// Numbers, times and sizes as people read them.
+
+const MONTHS = [
+  "January", "February", "March", "April", "May", "June",
+  "July", "August", "September", "October", "November", "December",
+];
+
+/** The name of a month, from its number in a year. */
+export function monthName(number) {
+  return MONTHS[number - 1];
+}
+
+/** A number with its thousands apart. */
+export function count(number) {
+  return number.toLocaleString("en");
+}
+
+/** Bytes in the unit that suits. */
+export function bytes(number) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, number)) / 3));
+  return `${(number / 1000 ** power).toLocaleString("en", { maximumFractionDigits: power ? 1 : 0 })} ${units[power]}`;
+}
+
+/** Seconds as minutes, seconds and thousandths. */
+export function clock(seconds) {
+  const milliseconds = Math.round(seconds * 1000);
+  const rest = ((milliseconds % 60000) / 1000).toFixed(3).padStart(6, "0");
+  return `${Math.floor(milliseconds / 60000)}:${rest}`;
+}
+
+/** A length of time in minutes and seconds. */
+export function duration(seconds) {
+  const tenths = Math.round(seconds * 10);
+  const rest = `${(tenths % 600) / 10} s`;
+  return tenths < 600 ? rest : `${Math.floor(tenths / 600)} min ${rest}`;
+}
+
+/** A moment in UTC, to the thousandth of a second: `2016-11-13 00:04:00.240 UTC`. */
+export function moment(milliseconds) {
+  return new Date(milliseconds).toISOString().replace("T", " ").replace("Z", " UTC");
+}
+
+/** A moment in UTC as a heading. */
+export function heading(milliseconds) {
+  const date = new Date(milliseconds);
+  const time = date.toISOString().slice(11, 19);
+  return `${date.getUTCDate()} ${monthName(date.getUTCMonth() + 1)} ${date.getUTCFullYear()}, ${time} UTC`;
+}
+
+/** The time in the name of a movie, `CAMHDA301-20161113T000000Z.mov`, as hours and minutes; else null. */
+export function timeInName(name) {
+  const match = /-\d{8}T(\d\d)(\d\d)\d\d/.exec(name);
+  return match ? `${match[1]}:${match[2]}` : null;
+}

@@ -1,0 +1,130 @@
+"""The page for people: files of ours that a browser is given, and nothing else.
+
+The page is one HTML file with its scripts, which ask the same API as everybody. It lies at `/`, where
+programs find the mirrors as JSON: which of the two is meant, `Accept` tells (RFC 9110, section 12.5.1). All
+files are read when the server starts, and found by their whole names. Browsers ask each time whether a file
+is still the same, so that the parts of the page are always of one version. The page runs no script but these
+(Content Security Policy, level 3).
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from camhd_access.server.answers import answer_file, answer_unchanged
+from camhd_access.server.service import ROUTE
+from camhd_access.server.settings import ServerSettings
+
+__all__ = ["add_page", "prefers_html"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+INDEX = "index.html"
+CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """One file of the page."""
+
+    body: bytes
+    """What it holds."""
+    content_type: str
+    """Its media type."""
+    etag: str
+    """What tells it from other versions."""
+
+
+def add_page(app: web.Application, settings: ServerSettings) -> None:
+    """Serve the page: its files under `/page/`, and itself at `/` for who prefers HTML to JSON."""
+    page = _read_page()
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": _make_policy(settings.image_store_url),
+        "Referrer-Policy": "no-referrer",
+    }
+
+    def answer(request: web.Request, name: str) -> web.Response:
+        request[ROUTE] = "page"
+        file = page[name]
+        told = headers | {"Vary": "Accept"} if name == INDEX else headers
+        unchanged = answer_unchanged(request, file.etag, file.content_type, told)
+        response = unchanged or answer_file(
+            request, file.body, file.content_type, etag=file.etag, headers=told
+        )
+        if response.status != web.HTTPNotModified.status_code:
+            response.charset = "utf-8"
+        return response
+
+    @web.middleware
+    async def choose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/":
+            return await handler(request)
+        if prefers_html(",".join(request.headers.getall("Accept", []))):
+            return answer(request, INDEX)
+        response = await handler(request)
+        response.headers["Vary"] = "Accept"
+        return response
+
+    async def find(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in page:
+            raise web.HTTPNotFound
+        return answer(request, name)
+
+    app.middlewares.append(choose)
+    app.router.add_get("/page/{name}", find)
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether who sends this `Accept` would rather have HTML than JSON; browsers would, programs do not."""
+    qualities = dict(map(_parse_range, accept.lower().split(",")))
+    html, json = (
+        next((qualities[each] for each in (f"{kind}/{name}", f"{kind}/*", "*/*") if each in qualities), 0.0)
+        for kind, name in (("text", "html"), ("application", "json"))
+    )
+    return html > json
+
+
+def _parse_range(text: str) -> tuple[str, float]:
+    """A media range, and how much it is wanted, from 0 to 1; what is no number is not wanted."""
+    media, *parameters = (part.strip() for part in text.split(";"))
+    weights = [part[2:] for part in parameters if part.startswith("q=")]
+    try:
+        return media, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return media, 0.0
+
+
+def _read_page() -> dict[str, PageFile]:
+    """The files of the page, by name."""
+    page = {}
+    for entry in files("camhd_access.server").joinpath("page").iterdir():
+        suffix = "." + entry.name.rpartition(".")[2]
+        if suffix in CONTENT_TYPES:
+            body = entry.read_bytes()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            page[entry.name] = PageFile(body, CONTENT_TYPES[suffix], etag)
+    return page
+
+
+def _make_policy(image_store_url: str | None) -> str:
+    """What the page may load: its own, and pictures also from where the image store sends it."""
+    store = urlsplit(image_store_url or "")
+    pictures = f"'self' {store.scheme}://{store.netloc}" if store.netloc else "'self'"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            f"img-src {pictures}",
+            f"connect-src {pictures}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
