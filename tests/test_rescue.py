@@ -228,7 +228,9 @@ fake = st.one_of(
     st.tuples(st.just("head"), st.integers(0, 3), st.integers(0, 50)),
     st.tuples(st.just("lie"), st.integers(0, 3), st.integers(0, 50), st.integers(0, (1 << 32) - 1)),
 )
-"""What may lie between frames: noise, silence, the beginning of a frame, the same with another length."""
+"""What may lie between frames: noise, silence, the beginning of a frame, the same with another length.
+
+The last never directly behind a frame: a length could be made up then that leads to another true frame."""
 
 
 def spell(piece, samples):
@@ -239,10 +241,10 @@ def spell(piece, samples):
         return bytes(which)
     percent, *length = percent_and_length
     head = samples[which][: len(samples[which]) * percent // 100]
-    return struct.pack(">I", *length) + head[4:] if length else head
+    return b"!" + struct.pack(">I", *length) + head[4:] if length else head
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.lists(fake, max_size=4)), min_size=1, max_size=12),
     st.sampled_from([3_000, 10_000, WHOLE]),

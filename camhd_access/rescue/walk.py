@@ -153,12 +153,16 @@ class _Walker:
         return cut
 
     def _is_wrong(self, found: Segment, gap_bytes: int | None) -> Walk[bool]:
-        """Whether the last frame is none after all: it was not checked, and what follows is not as usual."""
-        if self._is_sure or (
-            gap_bytes is not None and abs(gap_bytes - self._gap_bytes) <= SOUND_JITTER_BYTES
-        ):
+        """Whether the last frame is none after all, where it was not checked and things are not as usual."""
+        if self._is_sure or self._is_usual(gap_bytes):
             return False
         return not (yield from self._holds_up(found.offsets[-1], found.sizes[-1]))
+
+    def _is_usual(self, gap_bytes: int | None) -> bool:
+        """Whether as much lies before the next frame as did last time, after as many frames."""
+        if gap_bytes is None or self._run != self._last_run:
+            return False
+        return abs(gap_bytes - self._gap_bytes) <= SOUND_JITTER_BYTES
 
     def _read_header(self, position: int) -> Walk[FrameHeader | None]:
         """Header of the whole frame at its expected place; None where there is none."""
