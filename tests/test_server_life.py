@@ -92,6 +92,19 @@ def test_clients_that_do_not_read_hold_bounded_memory(served_movie, movie_path, 
             time.sleep(0.1)  # until it has noticed that they left
 
 
+def test_clients_that_do_not_read_are_cut_off(served_movie, movie_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("camhd_access.server.application.SEND_SECONDS", 0.3)
+    monkeypatch.setattr("camhd_access.server.application.MIN_BYTES_PER_SECOND", 1 << 30)
+    with running_server(served_movie.url, cache_dir=tmp_path) as client:
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+        connection.request("GET", client.at(f"{movie_path.name}/frame/1.bmp?width=2000&height=2000"))
+        response = connection.getresponse()
+        time.sleep(1)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+        connection.close()
+
+
 # ---- the store
 
 
