@@ -3,14 +3,12 @@
 A ProRes sample begins with its own length and the letters `icpf`, so that each frame leads to the next. Where
 none stands at the expected place (sound lies between, or the walk has just begun somewhere), the letters are
 searched for. They may be anything then, so what is found must hold up: frame header, slice tables and the
-header of the last slice, which lies where only the tables tell. A walk is a generator, as in `prores.slices`:
-it yields byte ranges of the file and is sent their bytes, and holds no more than a window of them.
+headers of the last slices, which lie where only the tables tell. A walk is a generator, as in
+`prores.slices`: it yields byte ranges of the file, is sent their bytes, and holds no more than a window.
 """
 
 import re
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.prores import Frame, FrameHeader, Walk, parse_frame_header, walk_frame
@@ -28,6 +26,9 @@ CHECK_BYTES = 4096
 
 BLOCK_BYTES = 256 * 1024
 """Searched at once; and read at once of frames of which it holds several."""
+
+CHECKED_SLICES = 4
+"""Of a frame that must hold up. Other bytes pass for one slice header once in ten thousand times."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """A frame that says it is larger is none; the largest of 1080p are below 2 MB."""
@@ -185,17 +186,17 @@ class _Walker:
         return header if is_alike and header.frame_size <= MAX_FRAME_BYTES else None
 
     def _holds_up(self, place: int, size: int) -> Walk[bool]:
-        """Whether the frame at `place` has its slice tables and last slice where they must be."""
+        """Whether the frame at `place` has its slice tables and last slices where they must be."""
         try:
             frame = yield from self._walk_tables(place, size)
             last = frame.pictures[-1]
-            start = place + int(last.slice_offset[-1, -1])
+            offset = last.slice_offset.reshape(1, -1)[:, -CHECKED_SLICES:]
+            start = place + int(offset[0, 0])
             # The next frame's head is asked for along with it: no request is spent on the check alone.
             ahead = place + size - start + HEAD_BYTES
-            head = yield from self._read(start, 8, ahead=ahead)
-            only = replace(
-                last, slice_offset=np.zeros((1, 1), np.int64), slice_size=last.slice_size[-1:, -1:]
-            )
+            head = yield from self._read(start, int(offset[0, -1] - offset[0, 0]) + 8, ahead=ahead)
+            sizes = last.slice_size.reshape(1, -1)[:, -CHECKED_SLICES:]
+            only = replace(last, slice_offset=offset - offset[0, 0], slice_size=sizes)
             parse_slice_headers(head, only)
         except (FrameDecodeError, UnsupportedCodecError):
             return False
