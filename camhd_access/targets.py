@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, TypeAlias
+from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -40,7 +41,7 @@ def open_target(target: Target, *, seekable: bool = False) -> Iterator[BinaryIO]
     Raises
     ------
     OSError
-        The target is a folder, or lies in none; or what writing raises.
+        The target is a folder or a device, or lies in no folder; or what writing raises.
     ValueError
         The URL's filesystem only reads.
     """
@@ -68,9 +69,12 @@ def _open_beside(path: Path) -> Iterator[BinaryIO]:
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file to write", str(path))
-    unfinished = path.with_name(f".{path.name}.part")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it is a device or a pipe, not a file to replace", str(path))
+    path = path.resolve()  # what a link leads to is replaced, not the link
+    unfinished = path.with_name(f".{uuid4().hex}.part")  # nobody else's, who may write the same file now
     try:
-        with unfinished.open("w+b") as file:
+        with unfinished.open("xb+") as file:
             yield file
         unfinished.replace(path)
     finally:

@@ -1,6 +1,7 @@
 """Files appear under their name when they are complete, or not at all."""
 
 import io
+import os
 
 import fsspec
 import pytest
@@ -49,6 +50,37 @@ def test_a_file_is_there_when_it_is_complete(tmp_path, seekable):
     assert (tmp_path / "file").read_bytes() == b"x234"
     write_some_and_stop(tmp_path / "file", seekable=seekable)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"x234")]
+
+
+def test_whoever_is_last_wins_and_nothing_is_mixed(tmp_path):
+    with open_target(tmp_path / "file") as one:
+        with open_target(tmp_path / "file") as other:
+            one.write(b"one")
+            other.write(b"other")
+        assert (tmp_path / "file").read_bytes() == b"other"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"one")]
+
+
+def test_a_name_may_be_as_long_as_names_are(tmp_path):
+    with open_target(tmp_path / ("n" * 255)) as file:
+        file.write(b"1234")
+    assert (tmp_path / ("n" * 255)).read_bytes() == b"1234"
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/file")
+    with open_target(tmp_path / "link") as file:
+        file.write(b"1234")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_bytes() == b"1234"
+
+
+def test_devices_and_pipes_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="not a file to replace.*pipe"), open_target(tmp_path / "pipe"):
+        pytest.fail("it was opened")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("seekable", [False, True])
