@@ -26,6 +26,7 @@ export class Selection {
       field.addEventListener("change", () => this.choose(this.#readFields()));
     }
     parts.whole.addEventListener("click", () => this.choose(null));
+    parts.select.hidden = !navigator.maxTouchPoints;
     parts.select.addEventListener("click", () => this.#switchTouch());
     parts.stage.addEventListener("pointerdown", (event) => this.#begin(event));
     parts.stage.addEventListener("pointermove", (event) => this.#move(event));
