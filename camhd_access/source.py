@@ -45,6 +45,8 @@ MAX_WALKS_AHEAD = 16
 MANY_REQUESTS = 16
 """So many go out at once (lazyhttp's `max_concurrency`): up to there one more costs no time."""
 
+_FOLDER = "it is a folder, not a movie: open one of the files in it"
+
 N_FILE_THREADS = 2
 """Reads at once from a filesystem that blocks, such as a disk."""
 
@@ -65,7 +67,7 @@ class ByteSource:
         """Bytes of the file; costs no request once anything of the file was read."""
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
-            raise InvalidMovieError("it is a folder, not a movie: open one of the files in it")
+            raise InvalidMovieError(_FOLDER)
         if info["size"] is None:
             raise RemoteFileError(f"{self.path}: the server does not tell how long the file is")
         return int(info["size"])
@@ -76,7 +78,10 @@ class ByteSource:
 
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request."""
-        data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+        try:
+            data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+        except IsADirectoryError as error:
+            raise InvalidMovieError(_FOLDER) from error
         return data
 
     def read(self, wanted: ByteRange) -> bytes:

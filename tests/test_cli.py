@@ -122,7 +122,7 @@ def test_a_reader_that_has_enough_is_no_error(movie):
         ("empty.mov", "camhd: InvalidMovieError: {path}: "),
         ("text.mov", "camhd: InvalidMovieError: {path}: "),
         ("nothing.mov", "camhd: FileNotFoundError: [Errno 2] No such file or directory: '{path}'\n"),
-        ("", "camhd: {path} is a folder, not a file (camhd ls lists the movies in a folder)\n"),
+        ("", "camhd: InvalidMovieError: {path}: it is a folder, not a movie: open one of the files in it\n"),
     ],
     ids=lambda value: value.partition(" ")[0],
 )

@@ -193,8 +193,10 @@ def test_unreadable_movies(tmp_path, run):
     cut = write(tmp_path, "CAMHDA301-20160710T060000Z.mov", after=6 * 3600, layout="no-moov", n_frames=21)
     with pytest.raises(InvalidMovieError, match="1 of 4 movies cannot be used"):
         open_movies([*run, cut], progress=False)
-    with pytest.warns(UserWarning, match="1 of 4 movies are left out"):
-        video = open_movies([*run, cut], unreadable="skip", progress=False)
+    with pytest.warns(
+        UserWarning, match=f"2 of 5 movies are left out:\n.*{cut}.*\n.*{tmp_path}: it is a folder"
+    ):
+        video = open_movies([*run, cut, tmp_path], unreadable="skip", progress=False)
     assert video.sizes["time"] == 90
     rescued = open_movies([*run, cut], recover=True, progress=False)
     assert rescued.sizes["time"] == 110

@@ -81,9 +81,6 @@ class _Commands(click.Group):
                 return super().invoke(ctx)
         except BrokenPipeError:  # whoever read the output has enough; click ends without a word
             raise
-        except IsADirectoryError as error:
-            _print_line(f"{error.filename} is a folder, not a file (camhd ls lists the movies in a folder)")
-            sys.exit(1)
         except (CamhdError, OSError, ValueError, ImportError) as error:
             # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
             _print_line(f"{type(error).__name__}: {error}")
