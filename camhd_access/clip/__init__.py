@@ -5,7 +5,7 @@ samples are copied as they are; `writing` writes it, or films and images from de
 name asks for.
 """
 
-from camhd_access.clip.layout import ClipLayout, plan_clip
+from camhd_access.clip.layout import ClipLayout, plan_clip, split_runs
 from camhd_access.clip.writing import write_clip
 
-__all__ = ["ClipLayout", "plan_clip", "write_clip"]
+__all__ = ["ClipLayout", "plan_clip", "split_runs", "write_clip"]

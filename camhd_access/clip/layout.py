@@ -18,7 +18,7 @@ from camhd_access.ranges import ByteRange
 from camhd_access.reader import FrameSelection, MovieReader
 from camhd_access.source import ByteSource
 
-__all__ = ["ClipLayout", "plan_clip"]
+__all__ = ["ClipLayout", "plan_clip", "split_runs"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class ClipLayout:
         head, ranges = self.pieces(start, stop)
         if head:
             yield head
-        for run in _split_runs(ranges):
+        for run in split_runs(ranges):
             for span, data in self.source.fetch(run):
                 for position in span.members:
                     wanted = run[position]
@@ -88,7 +88,7 @@ class ClipLayout:
         return b"".join(self.iter_bytes(start, stop))
 
 
-def _split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
+def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
     """The same ranges in runs that ascend in the movie, as which `ByteSource.fetch` keeps their order."""
     starts = np.array([wanted.start for wanted in ranges])
     edges = [0, *(np.flatnonzero(np.diff(starts) < 0) + 1).tolist(), len(ranges)]

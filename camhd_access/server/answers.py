@@ -6,7 +6,7 @@ by a movie's version, a frame and its options never changes, so it may be kept f
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from aiohttp import web
 from camhd_access.ranges import ByteRange
 from camhd_access.server.problems import Problem
 
-__all__ = ["SHORTLY", "answer_file", "answer_json", "answer_unchanged"]
+__all__ = ["SHORTLY", "answer_file", "answer_json", "answer_stream", "answer_unchanged"]
 
 FOREVER = "public, max-age=31536000, immutable"
 SHORTLY = "public, max-age=300"
@@ -32,16 +32,28 @@ def answer_file(
     Problem
         416: a range that begins beyond its end.
     """
-    told = _tell(etag, headers)
-    wanted = _find_range(request, etag, len(body))
-    if wanted is None:
-        return web.Response(body=body, content_type=content_type, headers=told)
-    if wanted.n_bytes <= 0:
-        raise Problem(416, "There is no such range.", headers={"Content-Range": f"bytes */{len(body)}"})
-    told["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{len(body)}"
+    status, part, told = _choose_part(request, etag, len(body))
+    told |= headers
     return web.Response(
-        status=206, body=body[wanted.start : wanted.stop], content_type=content_type, headers=told
+        status=status, body=body[part.start : part.stop], content_type=content_type, headers=told
     )
+
+
+def answer_stream(
+    request: web.Request,
+    size: int,
+    content_type: str,
+    read: Callable[[ByteRange], AsyncIterator[bytes]],
+    *,
+    etag: str,
+) -> web.Response:
+    """As `answer_file`, of a body of `size` bytes of which `read` gives any part while it is sent."""
+    if _has(request, etag):
+        return web.Response(status=304, headers=_tell(etag, {}))
+    status, part, told = _choose_part(request, etag, size)
+    told["Content-Length"] = str(part.n_bytes)
+    body = None if request.method == "HEAD" else read(part)
+    return web.Response(status=status, body=body, content_type=content_type, headers=told)
 
 
 def answer_unchanged(
@@ -67,6 +79,17 @@ def answer_json(
 
 def _tell(etag: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {"ETag": etag, "Cache-Control": FOREVER, "Accept-Ranges": "bytes", **headers}
+
+
+def _choose_part(request: web.Request, etag: str, size: int) -> tuple[int, ByteRange, dict[str, str]]:
+    """Status of the answer, the bytes that it holds, and what its headers tell of them."""
+    told = _tell(etag, {})
+    wanted = _find_range(request, etag, size)
+    if wanted is None:
+        return 200, ByteRange(0, size), told
+    if wanted.n_bytes <= 0:
+        raise Problem(416, "There is no such range.", headers={"Content-Range": f"bytes */{size}"})
+    return 206, wanted, told | {"Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{size}"}
 
 
 def _has(request: web.Request, etag: str) -> bool:

@@ -2,7 +2,8 @@
 
 Every request passes `attend`: it bounds its time, turns errors into problem details, counts and times it,
 and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly holds
-memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent.
+memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent, or is
+copied from the mirror.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ from typing import Any
 from aiohttp import web
 
 from camhd_access._version import __version__
+from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
+from camhd_access.server.clips import PIECE_BYTES
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
 from camhd_access.server.openapi import describe_api
@@ -134,7 +137,7 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[ROUTE], request[STAGES] = "other", {}
     response = await _answer(request, handler)
     request[STAGES]["handler"] = time.perf_counter() - begin
-    n_bytes = response.content_length or 0
+    n_bytes = _count_held(response)
     try:
         with request.app[SENDING].hold(n_bytes if n_bytes > SMALL_BYTES else 0):
             await _send(request, response)
@@ -142,6 +145,13 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem_response(problem)
         await _send(request, response)
     return response
+
+
+def _count_held(response: web.StreamResponse) -> int:
+    """Bytes of the answer that are in memory while it is sent."""
+    n_bytes = response.content_length or 0
+    is_whole = isinstance(getattr(response, "body", None), bytes)
+    return n_bytes if is_whole else min(n_bytes, PIECE_BYTES)
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -175,6 +185,10 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
             await response.write_eof()
     except ConnectionError:
         logger.info("%s: the client has left", request.raw_path)
+    except (CamhdError, Problem) as error:  # of a clip, of which a part was sent
+        logger.info("%s: %s: %s", request.raw_path, type(error).__name__, error)
+        if request.transport is not None:
+            request.transport.abort()
     except TimeoutError:
         logger.info("%s: the client was too slow", request.raw_path)
         if request.transport is not None:

@@ -16,6 +16,7 @@ from camhd_access.decode import Field
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
 from camhd_access.frames import FrameStack, Pixels
 from camhd_access.prores import run_walk
+from camhd_access.ranges import ByteRange
 from camhd_access.reader import MovieReader
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
@@ -53,18 +54,20 @@ class Movie:
         Problem
             503: too much is asked of the mirror.
         """
-        mirror: Mirror = self.place.mirror
-        source = self.reader.stack([index]).source
         start = int(self.reader.index.offset[index])
-        stop = start + int(self.reader.index.size[index])
-        sample: bytes = await mirror.ask(
+        return await self.read(ByteRange(start, start + int(self.reader.index.size[index])))
+
+    async def read(self, wanted: ByteRange) -> bytes:
+        """Some bytes of the file; raises as `read_sample` does."""
+        mirror: Mirror = self.place.mirror
+        data: bytes = await mirror.ask(
             mirror.filesystem._cat_file,  # noqa: SLF001 - fsspec's async interface
-            source.path,
-            start,
-            stop,
+            self.reader.stack([]).source.path,
+            wanted.start,
+            wanted.stop,
             validator=self.version,
         )
-        return sample
+        return data
 
     def describe(self, interlaced: bool | None) -> dict[str, Any]:
         """Facts about the movie: first those of go-lazycache, under its names."""

@@ -17,6 +17,11 @@ _PLACES = {
     "number": Parameter(
         "number", "Number of the frame, from 1.", (("type", "integer"), ("minimum", 1), ("format", "int32"))
     ),
+    "numbers": Parameter(
+        "numbers",
+        "Numbers of the first and the last frame, from 1.",
+        (("type", "string"), ("pattern", r"^[0-9]{1,9}-[0-9]{1,9}$")),
+    ),
     "extension": Parameter("extension", "Format of the picture.", (("enum", list(FORMATS)),)),
 }
 """What the braces in a path stand for."""

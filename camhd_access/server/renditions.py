@@ -19,10 +19,12 @@ from camhd_access.server.settings import ServerSettings
 __all__ = [
     "FILM_TYPES",
     "SIZE_HEADERS",
+    "ClipRendition",
     "FilmRendition",
     "FrameRendition",
     "SheetRendition",
     "check_pixels",
+    "parse_clip",
     "parse_film",
     "parse_frame",
     "parse_number",
@@ -133,12 +135,32 @@ class FilmRendition(_Keyed):
     def frames(self, n_frames: int, max_frames: int) -> range:
         """The frames' indices, from 0; a `Problem` (400) where there are no such, or too many."""
         stop = n_frames if self.stop is None else self.stop
-        if not 1 <= self.start <= stop <= n_frames:
-            raise Problem(400, f"start, stop: frames {self.start} to {stop} of a movie of {n_frames}.")
-        chosen = range(self.start - 1, stop, self.step)
-        if len(chosen) > max_frames:
-            raise Problem(400, f"That is {len(chosen)} frames; at most {max_frames}: ask with a step.")
-        return chosen
+        return _choose_frames(self.start, stop, self.step, n_frames, max_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRendition(_Keyed):
+    """Some frames of a movie as a movie of their own."""
+
+    start: int
+    """Number of the first frame, from 1."""
+    stop: int
+    """Number of the last frame, which is part of it."""
+    step: int
+    """From one frame's number to the next."""
+
+    def frames(self, n_frames: int, max_frames: int) -> range:
+        """The frames' indices, from 0; a `Problem` (400) where there are no such, or too many."""
+        return _choose_frames(self.start, self.stop, self.step, n_frames, max_frames)
+
+
+def _choose_frames(start: int, stop: int, step: int, n_frames: int, max_frames: int) -> range:
+    if not 1 <= start <= stop <= n_frames:
+        raise Problem(400, f"There are no frames {start} to {stop} in a movie of {n_frames}.")
+    chosen = range(start - 1, stop, step)
+    if len(chosen) > max_frames:
+        raise Problem(400, f"That is {len(chosen)} frames; at most {max_frames}: ask with a step.")
+    return chosen
 
 
 def parse_frame(
@@ -203,6 +225,19 @@ def parse_film(extension: str, query: MultiMapping[str]) -> FilmRendition:
         step=_parse_int(asked, "step", 1, most) or 1,
         width=_parse_int(asked, "width", 16, 1920) or 480,
         fps=_parse_float(asked, "fps", 1.0, MAX_FPS),
+    )
+
+
+def parse_clip(name: str, query: MultiMapping[str]) -> ClipRendition:
+    """What `…/clip/<name>` asks for: `A-B.mov`, the numbers of the first and the last frame."""
+    first, dash, last = name.removesuffix(".mov").partition("-")
+    if not (dash and name.endswith(".mov")):
+        raise Problem(400, f"Clips are A-B.mov, from frame A to frame B, not {_quote(name)}.")
+    asked = _single(query, ("step",))
+    return ClipRendition(
+        start=parse_number(first),
+        stop=parse_number(last),
+        step=_parse_int(asked, "step", 1, 10**MAX_DIGITS - 1) or 1,
     )
 
 

@@ -86,6 +86,13 @@ MIRROR_ROUTES = (
         ("application/octet-stream",),
     ),
     Route(
+        "clip",
+        "{path}.mov/clip/{numbers}.mov",
+        "Some frames as a QuickTime movie of their own, as they lie in the movie.",
+        ("video/quicktime",),
+        (_whole("step", "From one frame's number to the next.", 1),),
+    ),
+    Route(
         "activity",
         "{path}.mov/activity",
         "Mean encoded size of stretches of frames, which tells where something moves.",

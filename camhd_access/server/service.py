@@ -18,9 +18,11 @@ from typing import Any
 from aiohttp import web
 
 from camhd_access._version import __version__
+from camhd_access.clip import plan_clip
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.frames import FrameStack
-from camhd_access.server.answers import SHORTLY, answer_file, answer_json, answer_unchanged
+from camhd_access.server.answers import SHORTLY, answer_file, answer_json, answer_stream, answer_unchanged
+from camhd_access.server.clips import CLIP_TYPE, iter_clip
 from camhd_access.server.encoding import resize
 from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
 from camhd_access.server.imagestore import ImageStore
@@ -35,6 +37,7 @@ from camhd_access.server.renditions import (
     SIZE_HEADERS,
     FrameRendition,
     check_pixels,
+    parse_clip,
     parse_film,
     parse_frame,
     parse_number,
@@ -127,10 +130,9 @@ class Service:
         match [*rest]:
             case []:
                 return await self.movie(request, place)
-            case [verb, name] if verb.lower() == "frame":
-                return await self.frame(request, place, name)
-            case [verb, name] if verb.lower() == "sample":
-                return await self.sample(request, place, name)
+            case [verb, name] if verb.lower() in ("frame", "sample", "clip"):
+                answer = {"frame": self.frame, "sample": self.sample, "clip": self.clip}[verb.lower()]
+                return await answer(request, place, name)
             case ["activity"]:
                 return await self.activity(request, place)
             case [name] if name.partition(".")[0] == "sheet":
@@ -138,7 +140,7 @@ class Service:
             case [name] if name.partition(".")[0] == "animation":
                 return await self.animation(request, place, name.partition(".")[2])
             case _:
-                raise Problem(404, "A movie has frame/N, sample/N, activity, sheet and animation.")
+                raise Problem(404, "A movie has frame/N, sample/N, clip/A-B.mov, activity, sheet, animation.")
 
     async def folder(self, request: web.Request, place: Place) -> web.Response:
         """The names in a folder."""
@@ -265,6 +267,22 @@ class Service:
             make=make,
         )
 
+    async def clip(self, request: web.Request, place: Place, name: str) -> web.Response:
+        """Some frames as a movie of their own, which is fetched while it is sent."""
+        request[ROUTE] = "clip"
+        wanted = parse_clip(name, request.query)
+        movie = await self._open(request, place)
+        frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
+        chosen = slice(frames.start, frames.stop, frames.step)
+        layout = await self._film_workers.run(plan_clip, movie.reader, chosen)
+        return answer_stream(
+            request,
+            layout.size,
+            CLIP_TYPE,
+            lambda part: iter_clip(movie, layout, part),
+            etag=f'"{_digest(movie, "clip", wanted.key)}"',
+        )
+
     async def _open(self, request: web.Request, place: Place) -> Movie:
         with _timing(request, "metadata"):
             return await self.movies.open(place)
@@ -291,8 +309,7 @@ class Service:
             What tells it from others of that name.
         """
         place = movie.place
-        identity = f"{MAKERS}\n{place.mirror.url}\n{place.path}\n{movie.version}\n{name}\n{options}"
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        digest = _digest(movie, name, options)
         key = "/".join((*place.mirror.mount[1:], *place.names, f"{name}-{digest}.{extension}"))
         etag = f'"{digest}"'
         headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
@@ -312,6 +329,13 @@ def _timing(request: web.Request, stage: str) -> Iterator[None]:
     begin = time.perf_counter()
     yield
     request[STAGES][stage] = time.perf_counter() - begin
+
+
+def _digest(movie: Movie, name: str, options: str) -> str:
+    """What tells a file that is made of a movie from any other, of any version of it."""
+    place = movie.place
+    identity = f"{MAKERS}\n{place.mirror.url}\n{place.path}\n{movie.version}\n{name}\n{options}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _open_store(settings: ServerSettings) -> ImageStore | None:
