@@ -47,6 +47,7 @@ BACKLOG = 1024
 LIMITS: dict[str, Any] = {
     "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
     "lingering_time": 2.0,  # seconds for a body, which nobody reads
+    "auto_decompress": False,  # nor inflates: zeros pack a thousand to one
     "max_line_size": 4096,  # bytes of a request's first line
     "max_field_size": 4096,  # and of a header
     "max_headers": 64,

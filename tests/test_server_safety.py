@@ -1,0 +1,158 @@
+"""The server under attack: by clients that are slow, large or many, it is kept from nobody else."""
+
+import socket
+import threading
+from contextlib import ExitStack, closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from lazycache import Client, running_server
+from origin import honest, running_origin
+from running_server import serving
+
+from camhd_access.server.application import LIMITS
+
+
+def connect(client):
+    return closing(socket.create_connection(("127.0.0.1", client.port), timeout=30))
+
+
+def read_to_end(connection):
+    """All that comes before the other side hangs up, however it does."""
+    got = b""
+    try:
+        while piece := connection.recv(65536):
+            got += piece
+    except ConnectionError:
+        pass
+    return got
+
+
+def drip(connection, text):
+    """Send one byte at a time until the other side has hung up; whether it did before the end."""
+    connection.settimeout(0.02)
+    for byte in text:
+        try:
+            connection.sendall(bytes([byte]))
+            if connection.recv(65536) == b"":
+                return True
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+    return False
+
+
+def test_headers_that_drip_are_cut_off(served_movie, tmp_path):
+    limits = LIMITS | {"keepalive_timeout": 0.5}
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
+        connect(client) as slow,
+    ):
+        assert drip(slow, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: " + b"x" * 4000)
+
+
+def test_bodies_that_drip_are_cut_off(served_movie, tmp_path):
+    limits = LIMITS | {"lingering_time": 0.3}
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
+        connect(client) as slow,
+    ):
+        slow.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 405 ")
+        assert drip(slow, b"x" * 4000)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HT", b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_many_slow_clients_keep_nobody_out(served_movie, movie_path, tmp_path, sent):
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, max_concurrency=1) as client,
+        ExitStack() as stack,
+    ):
+        for _ in range(300):
+            stack.enter_context(connect(client)).sendall(sent)
+        assert client.get(f"{movie_path.name}/frame/7").status == 200
+
+
+def test_bodies_are_not_inflated(served_movie, tmp_path):
+    """Zeros pack a thousand to one: whoever inflates them is held up for seconds by half a megabyte."""
+    head = "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    with running_server(served_movie.url, cache_dir=tmp_path) as client, connect(client) as connection:
+        connection.sendall(head.encode() + b"not gzip." + b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert read_to_end(connection).endswith(b"\r\n\r\nok")
+
+
+def test_pipelined_requests_are_answered_one_after_the_other(served_movie, movie_path, tmp_path):
+    n = 200
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, max_queue=0) as client,
+        connect(client) as connection,
+    ):
+        lines = [
+            f"GET {client.at(movie_path.name)}/frame/{i % 40 + 1}.jpg HTTP/1.1\r\nHost: x\r\n\r\n"
+            for i in range(n)
+        ]
+        connection.sendall("".join(lines).encode() + b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == n
+
+
+def test_films_hold_up_no_frames(served_movie, movie_path, tmp_path):
+    with (
+        running_server(served_movie.url, cache_dir=tmp_path, max_concurrency=1, max_queue=20) as client,
+        ExitStack() as stack,
+    ):
+        client.get(movie_path.name)
+        for i in range(20):
+            film = stack.enter_context(connect(client))
+            path = f"{client.at(movie_path.name)}/animation.webp?stop=20&width={320 - 2 * i}"
+            film.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert client.get(f"{movie_path.name}/frame/7").status == 200
+        assert client.figure('camhd_access_work_running{gate="films"}') == 1
+
+
+def test_memory_is_bounded(served_movie, movie_path, tmp_path):
+    """A hundred pictures of 6 MB each take no more than what is kept of them, and what is under way."""
+    with serving("--port", 0, "--mirror", served_movie.url, "--cache-dir", tmp_path) as (process, address):
+        client = Client(urlsplit(address).port, served_movie.url)
+        path = f"{movie_path.name}/frame/{{}}.bmp?width={{}}&height=1000"
+        client.get(path.format(1, 1000))
+        before = peak_bytes(process.pid)
+        for i in range(100):
+            assert len(client.get(path.format(i % 40 + 1, 2000 + i)).content) > 6_000_000
+        assert client.figure('cache_size{store="renderings"}') <= 128 << 20
+        assert peak_bytes(process.pid) - before < 300 << 20
+
+
+def peak_bytes(pid):
+    """What a process has had in memory at most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+def test_command_finishes_what_is_under_way(tmp_path, movie_path):
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def waits(x):
+        arrived.set()
+        go_on.wait(30)
+        honest(x)
+
+    with running_origin() as origin:
+        origin.put("/movie.mov", movie_path.read_bytes())
+        with serving("--port", 0, "--mirror", origin.url, "--cache-dir", tmp_path) as (process, address):
+            client = Client(urlsplit(address).port, f"{origin.url}/")
+            client.get("movie.mov")
+            origin.play("/movie.mov", waits)
+            answers = []
+            asking = threading.Thread(target=lambda: answers.append(client.get("movie.mov/frame/7")))
+            asking.start()
+            assert arrived.wait(30)
+            process.terminate()
+            go_on.set()
+            asking.join()
+            assert answers[0].status == 200
+            assert process.wait(30) == 0
+            assert "Traceback" not in process.stderr.read()
