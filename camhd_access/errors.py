@@ -46,7 +46,10 @@ class InvalidMovieError(CamhdError, ValueError):
 
 
 class MissingMoovError(InvalidMovieError):
-    """The file has no `moov` atom: the recording was cut off before the recorder wrote the index."""
+    """The file has no `moov` atom: the recording was cut off before the recorder wrote the index.
+
+    Its frames may lie there all the same: `MovieReader(url, recover=True)` looks for them.
+    """
 
 
 class UnsupportedMovieError(CamhdError, NotImplementedError):

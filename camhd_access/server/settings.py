@@ -146,7 +146,7 @@ class ServerSettings:
     ] = 8080
     public: Annotated[
         bool,
-        Setting(_switch, "", "Serve the public: PNG as small as it goes, and a header that says so."),
+        Setting(_switch, "", "Serve the public: smaller PNG, and a header that says so."),
     ] = False
     raw: Annotated[
         bool, Setting(_switch, "", "Serve uncompressed pixels (.rgba, .raw, .npy), which are large.")
