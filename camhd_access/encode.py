@@ -1,7 +1,7 @@
 """Films from frames: H.264 or H.265 in MP4, GIF and WebP.
 
 Frames come one after the other, are shrunk and given their caption, and go into the file, so a film of any
-length takes little memory. MP4 is written by libav, the others by Pillow.
+length takes little memory (of WebP, as much as the file). MP4 and GIF are written by libav, WebP by Pillow.
 """
 
 import base64
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import av
 import numpy as np
@@ -56,6 +57,9 @@ BT709 = 1
 """ISO/IEC 23091-2: matrix, primaries and transfer characteristics of HD."""
 
 VIDEO_RANGE = 1
+
+MAX_GIF_FPS = 50
+"""Players take what is faster, pauses of less than 0.02 s, for 10 a second."""
 
 MAX_INLINE_BYTES = 64 * 1024 * 1024
 """A notebook keeps what it shows; larger films are named, not shown."""
@@ -149,15 +153,17 @@ def choose_rate(fps: float | None, *, own_fps: float | None) -> Fraction:
     """Frames a second: `fps`; where None, as fast as they were filmed, or 10 where they lie apart."""
     if fps is None:
         fps = own_fps if own_fps is not None and own_fps >= MIN_OWN_FPS else APART_FPS
-    rate = Fraction(fps).limit_denominator(1001)
+    rate = Fraction(fps).limit_denominator(1001) if isfinite(fps) else Fraction(0)
     if rate <= 0:
-        raise ValueError(f"fps={fps}: a film has more than no frames a second")
+        raise ValueError(f"fps={fps}: a film has more than no frames a second, and a number of them")
     return rate
 
 
 def choose_size(columns: int, lines: int, width: int | None) -> tuple[int, int]:
     """Width, no more than `width`, and height, even, as H.264 wants them."""
-    shown = min(columns, width or columns)
+    shown = columns if width is None else min(columns, width)
+    if shown < 1:
+        raise ValueError(f"width={width}: pictures are one pixel wide at least")
     return max(2, shown // 2 * 2), max(2, round(lines * shown / columns / 2) * 2)
 
 
@@ -209,10 +215,25 @@ def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, i
         film.mux(stream.encode(None))
 
 
-def _write_gif(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:  # noqa: ARG001 - as all
-    few_colors = (image.quantize(256, Image.Quantize.MEDIANCUT) for image in images)
-    milliseconds = round(1000 / fps)
-    next(few_colors).save(file, "GIF", save_all=True, append_images=few_colors, duration=milliseconds, loop=0)
+def _write_gif(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:
+    # Not by Pillow, which keeps all frames in memory, and makes 33.3 of 30 a second.
+    with av.open(file, "w", format="gif", options={"loop": "0"}) as film:
+        stream = film.add_stream("gif", rate=min(fps, Fraction(MAX_GIF_FPS)))
+        stream.width, stream.height = size
+        stream.pix_fmt = "pal8"
+        for image in images:
+            film.mux(stream.encode(_reduce_colors(image)))
+        film.mux(stream.encode(None))
+
+
+def _reduce_colors(image: Image.Image) -> av.VideoFrame:
+    """The image in the 256 colours that suit it best."""
+    reduced = image.quantize(256, Image.Quantize.MEDIANCUT)
+    colors = np.array(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
+    palette[: len(colors), 1:] = colors
+    both: Any = (np.asarray(reduced), palette)  # which PyAV's types do not know of
+    return av.VideoFrame.from_ndarray(both, format="pal8")
 
 
 def _write_webp(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:  # noqa: ARG001 - as all

@@ -7,7 +7,7 @@ import av
 import fsspec
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from camhd_access import MovieReader, write_clip
 from camhd_access.encode import ENCODERS
@@ -109,6 +109,29 @@ def test_one_frame_needs_no_number(reader, tmp_path):
     assert read_frame_number(np.asarray(Image.open(tmp_path / "seven.png"))) == 7
 
 
+def test_a_frame_may_be_wanted_twice(reader, tmp_path):
+    write(reader, [3, 3] * 20, tmp_path / "{frame}.png")
+    assert read_frame_number(np.asarray(Image.open(tmp_path / "3.png"))) == 3
+
+
+@pytest.mark.parametrize("name", ["movie.mov", "link.mov", "movie.mp4"])
+def test_a_clip_does_not_replace_its_movie(movie_path, tmp_path, name):
+    path = tmp_path / ("movie.mp4" if name.endswith(".mp4") else "movie.mov")
+    path.write_bytes(movie_path.read_bytes())
+    (tmp_path / "link.mov").symlink_to(path)
+    with pytest.raises(ValueError, match="give the clip another name"):
+        write(MovieReader(path), FRAMES, tmp_path / name)
+    assert path.read_bytes() == movie_path.read_bytes()
+
+
+@pytest.mark.parametrize(("fps", "shown"), [(None, 30000 / 1001), (10, 10), (60, 50)])
+def test_gifs_keep_time(reader, tmp_path, fps, shown):
+    with Image.open(write(reader, slice(0, 40), tmp_path / "film.gif", fps=fps)) as film:
+        milliseconds = [frame.info["duration"] for frame in ImageSequence.Iterator(film)]
+    assert len(milliseconds) == 40
+    assert sum(milliseconds) == pytest.approx(40_000 / shown, abs=10)
+
+
 def test_films_and_images_elsewhere(reader):
     store = fsspec.filesystem("memory")
     write(reader, FRAMES, "memory://films/film.mp4")
@@ -125,11 +148,16 @@ def test_films_and_images_elsewhere(reader):
         ("clip.gif", FRAMES, {"codec": "h265"}, r"h265.* as \.mp4; not as \.gif"),
         ("clip.mp4", FRAMES, {"codec": "vp9"}, "h264 or h265"),
         ("clip.mp4", FRAMES, {"fps": 0}, "no frames a second"),
+        ("clip.gif", FRAMES, {"fps": float("inf")}, "fps=inf: a film has"),
+        ("clip.mp4", FRAMES, {"width": 0}, "width=0: pictures are one pixel wide"),
+        ("{frame}.png", FRAMES, {"width": -3}, "width=-3: pictures are one pixel wide"),
         ("clip.mp4", [], {}, "no frames are chosen"),
         ("clip.png", FRAMES, {}, "names several frames alike"),
         ("{number}.png", FRAMES, {}, "no name with a number"),
         ("{frame:x", FRAMES, {}, "not as no kind"),
         ("{frame.png", FRAMES, {}, "no name with a number"),
+        ("{frame.width}.png", FRAMES, {}, "no name with a number"),
+        ("{frame[0]}.png", FRAMES, {}, "no name with a number"),
     ],
 )
 def test_what_cannot_be_written(reader, tmp_path, name, frames, options, message):  # noqa: PLR0917 - a table

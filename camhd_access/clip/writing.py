@@ -1,6 +1,7 @@
 """`write_clip`: frames to a file of the kind that its name tells."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
@@ -41,7 +42,8 @@ def write_clip(
     codec
         Of `.mp4`: "h264", which plays everywhere, or "h265", which takes half the bytes.
     fps
-        Frames a second of a film; None for as fast as they were filmed, or for 10 where they lie apart.
+        Frames a second of a film, in a GIF 50 at most; None for as fast as they were filmed, or for 10 where
+        they lie apart.
     width
         Wider pictures of a film, or images, are shrunk to so many pixels; None for as wide as they are.
     progress
@@ -54,7 +56,8 @@ def write_clip(
     FrameDecodeError
         A frame is damaged, and was to be decoded. In `.mov` it is copied as it is.
     ValueError
-        No frames; of a `.mov`, frames out of order, or `fps` or `width`; a name that ends otherwise.
+        No frames; of a `.mov`, frames out of order, or `fps` or `width`; a name that ends otherwise, or that
+        of the movie itself.
     UnsupportedMovieError, InvalidMovieError
         See `plan_clip`.
     RemoteFileError
@@ -66,7 +69,10 @@ def write_clip(
     timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
     name; of images, those that were complete stay. Sound is left out.
     """
-    if not isinstance(target, str | os.PathLike) or suffix_of(target) in QUICKTIME_SUFFIXES:
+    name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
+    if name and Path(name).resolve() == Path(reader.urlpath).resolve():
+        raise ValueError(f"{reader.urlpath} is the movie that the frames are of; give the clip another name")
+    if name is None or suffix_of(name) in QUICKTIME_SUFFIXES:
         if fps is not None or width is not None:
             raise ValueError(
                 "a QuickTime clip keeps frames and times as they are: fps and width are for films"
@@ -75,7 +81,6 @@ def write_clip(
         return
     from camhd_access.clip import films  # noqa: PLC0415 - Pillow, when it is needed
 
-    name = os.fsdecode(target)
     if suffix_of(name) in films.IMAGE_OPTIONS:
         films.write_images(reader, frames, name, width=width, progress=progress)
     else:
