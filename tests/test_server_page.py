@@ -447,6 +447,13 @@ def test_pause(visitor):
     visitor.frame(1)
     page = visitor.page
     page.get_by_label("Play", exact=True).select_option("1")
+    page.evaluate(
+        """() => {
+          window.taken = 0;
+          new MutationObserver((changes) => (window.taken += changes.length))
+            .observe(document.querySelector(".stage"), { subtree: true, attributeFilter: ["src"] });
+        }"""
+    )
     page.locator(".stage").press(" ")
     page.wait_for_selector('.stage img:not([data-number="1"])')
     page.get_by_role("button", name="Pause").click()
@@ -455,6 +462,21 @@ def test_pause(visitor):
     assert 1 < number < N_FRAMES
     asked = [int(re.search(r"frame/(\d+)\.jpg$", url)[1]) for url in visitor.asked if url.endswith(".jpg")]
     assert max(asked) <= number + 3  # those that were fetched ahead
+    assert page.evaluate("() => window.taken") == 0  # the picture stays until there is another
+
+
+def test_only_the_last_of_many_steps_counts(visitor):
+    visitor.frame(1)
+    visitor.page.evaluate(
+        """() => {
+          const press = (repeat) => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true, repeat }));
+          for (let i = 0; i < 30; i++) press(i % 3 !== 0);
+        }"""
+    )
+    visitor.rests_at(31)
+    shown = [url for url in visitor.asked if url.endswith("/frame/31.jpg?quality=90")]
+    assert len(shown) == 1
 
 
 def test_crop_by_dragging(visitor, reader):
@@ -577,6 +599,26 @@ def test_address_may_be_edited(visitor):
     assert visitor.crop() == (0, 0, 64, 48)
 
 
+def test_long_movie(make_visitor, sparse_path, tmp_path):
+    with (
+        serve_folder(sparse_path.parent) as mirror,
+        running_server(mirror.url, cache_dir=tmp_path) as client,
+    ):
+        visitor = make_visitor(client)
+        visitor.visit(f"{sparse_path.name}/frame/7201")
+        visitor.page.wait_for_selector('.stage img[data-number="7201"]')
+        assert read_frame_number(visitor.pixels()) == 7200
+        expect(visitor.page.locator("main")).to_contain_text("of 25,000")
+        expect(visitor.page.locator("time")).to_have_text("2016-11-13 00:04:03.240 UTC")
+        expect(visitor.page.locator("aside")).to_contain_text("13 min 54.2 s, 29.970 frames/s")
+        assert visitor.page.locator(".activity path").get_attribute("d").count("L") > 3000
+        visitor.page.get_by_label("Frame", exact=True).fill("3")
+        visitor.page.get_by_label("Frame", exact=True).press("Enter")  # a hole in the file
+        expect(visitor.page.get_by_role("alert")).to_contain_text("This frame is damaged in the movie")
+        visitor.complaints.clear()
+        assert mirror.n_bytes_sent < 20 << 20
+
+
 # ---- problems
 
 
@@ -615,6 +657,30 @@ def test_download_that_fails_is_told(make_visitor, mirror, tmp_path):
         visitor.page.get_by_role("link", name="NumPy").click()
         expect(visitor.page.get_by_role("alert")).to_contain_text("not configured to produce raw output")
         assert len(visitor.complaints) == 1
+        visitor.complaints.clear()
+
+
+def test_picture_that_does_not_come_is_told(make_visitor, archive_path, origin, tmp_path):
+    origin.put("/movie.mov", (archive_path / "files" / MOVIE).read_bytes())
+    with running_server(f"{origin.url}/", cache_dir=tmp_path) as client:
+        visitor = make_visitor(client)
+        visitor.frame(N_FRAMES, "movie.mov")  # of which the server has the end since it opened it
+        origin.play("/movie.mov", lambda exchange: exchange.answer(404), always=True)
+        visitor.page.get_by_role("button", name="First frame").click()
+        expect(visitor.page.get_by_role("alert")).to_contain_text(
+            "The mirror has no such file. (404 Not Found)"
+        )
+        assert read_frame_number(visitor.pixels()) == N_FRAMES - 1  # what was there stays
+        n = len(visitor.complaints)
+        visitor.page.get_by_role("button", name="Play").click()
+        expect(visitor.page.get_by_role("button", name="Play")).to_be_visible()
+        expect(visitor.page.get_by_role("alert")).to_contain_text("(404 Not Found)")
+        assert len(visitor.complaints) > n
+        origin.play("/movie.mov")
+        visitor.page.get_by_role("button", name="Try again").click()
+        visitor.rests_at(1)
+        expect(visitor.page.get_by_role("alert")).to_have_count(0)
+        assert all("status of 404" in complaint for complaint in visitor.complaints)
         visitor.complaints.clear()
 
 

@@ -32,16 +32,6 @@ export async function askJson(path, signal) {
   return (await ask(path, { signal, headers: { Accept: "application/json" } })).json();
 }
 
-/** Why a picture did not come, which an image element does not tell. */
-export async function findProblem(path) {
-  try {
-    await ask(path);
-  } catch (error) {
-    return error;
-  }
-  return new Problem(0, "", "The picture could not be shown. Try again.");
-}
-
 async function readProblem(response) {
   const told = await response.json().catch(() => ({}));
   const title = told.title ?? response.statusText;

@@ -52,11 +52,12 @@ async function visit() {
 }
 
 async function find(place, signal) {
+  showTrail([]);
   mirrors ??= await findMirrors();
   if (!place.names.length && mirrors.length > 1) return showMirrors(mirrors);
   const names = place.names.length ? place.names : mirrors[0].names;
   const mirror = mirrorOf(names);
-  showTrail(names, mirror);
+  showTrail(makeTrail(names, mirror));
   if (!place.isMovie) return showFolder(names, mirror, signal);
   const movie = await openMovie({ ...place, mirror }, signal);
   if (!signal.aborted) shown = movie;
@@ -73,10 +74,14 @@ function show(content) {
   shown?.begin();
 }
 
-/** The way here: the mirror, then folder by folder. */
-function showTrail(names, mirror) {
+/** The way to a place: the mirror, then folder by folder, each with its link. */
+function makeTrail(names, mirror) {
   const links = [[mirror.title, folderLink(mirror.names)]];
   for (let n = mirror.names.length + 1; n <= names.length; n++) links.push([names[n - 1], folderLink(names.slice(0, n))]);
+  return links;
+}
+
+function showTrail(links) {
   const items = links.map(([text, href], i) => {
     const isHere = i === links.length - 1;
     return make("li", {}, isHere ? make("span", { "aria-current": "page" }, text) : make("a", { href }, text));

@@ -1,7 +1,7 @@
 // A movie: one frame at a time, and what is to be known and had of it.
 
 import { drawActivity } from "./activity.js";
-import { askJson, findProblem, Problem } from "./api.js";
+import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
 import { play, Screen } from "./pictures.js";
 import { frameLink, pathOf } from "./places.js";
@@ -41,7 +41,7 @@ class MoviePage {
     this.#number = number;
     this.#screen = new Screen(
       (image, wish) => this.#show(image, wish),
-      async (wish) => this.#fail(await findProblem(wish.path)),
+      (problem) => this.#fail(problem),
     );
     const { Width: width, Height: height } = movie.facts;
     this.#selection = new Selection(parts, { width, height }, () => this.#tellAll());
@@ -56,8 +56,9 @@ class MoviePage {
     return pathOf(names) === this.#movie.path;
   }
 
-  /** Begin to fetch pictures; the page is shown now. */
+  /** Begin to listen to keys and to fetch pictures: the page is shown now. */
   begin() {
+    document.addEventListener("keydown", (event) => this.#press(event), { signal: this.#closing.signal });
     this.#settle();
     this.#addActivity();
     this.#addNeighbours();
@@ -106,7 +107,6 @@ class MoviePage {
 
   #listen() {
     const parts = this.#parts;
-    const { signal } = this.#closing;
     parts.scrubber.addEventListener("input", () => this.#seek(Number(parts.scrubber.value), { isMoving: true }));
     parts.scrubber.addEventListener("change", () => this.#seek(Number(parts.scrubber.value)));
     parts.number.addEventListener("change", () => this.#seek(Number(parts.number.value) || this.#number));
@@ -123,7 +123,6 @@ class MoviePage {
     for (const element of this.content) {
       for (const button of element.querySelectorAll("[data-copy]")) button.addEventListener("click", copyText);
     }
-    document.addEventListener("keydown", (event) => this.#press(event), { signal });
   }
 
   /** Keys of the picture and the slider; left and right work wherever they mean nothing else. */
@@ -175,7 +174,7 @@ class MoviePage {
     try {
       await play(wishes(), (image, wish) => this.#showPlayed(image, wish), controller.signal);
     } catch (error) {
-      if (!controller.signal.aborted) this.#fail(await findProblem(error.path));
+      if (!controller.signal.aborted) this.#fail(error);
     }
     if (this.#playing !== controller) return;
     this.#stop();

@@ -1,17 +1,42 @@
 // Pictures on their way. A slider asks for more than can come: what counts is the newest wish.
 
-/** An image element that holds the picture at a path, decoded and ready to be shown. */
-export async function load(path, signal) {
-  const image = new Image();
-  signal?.addEventListener("abort", () => image.removeAttribute("src"), { once: true });
-  image.src = path;
-  await image.decode();
-  return image;
+import { ask } from "./api.js";
+
+const AHEAD = 2;
+const SECONDS_APART = 0.2;
+
+/**
+ * An image element that holds the picture at a path, decoded and ready to be shown. An element does not tell
+ * why a picture did not come, so it is asked for again: that throws the `Problem`, or brings the picture.
+ */
+async function load(path, signal) {
+  try {
+    return await loadOnce(path, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    await (await ask(path, { signal })).blob();
+    return loadOnce(path, signal);
+  }
+}
+
+function loadOnce(path, signal) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const image = new Image();
+    const giveUp = () => {
+      image.removeAttribute("src");
+      reject(signal.reason);
+    };
+    const done = () => signal.removeEventListener("abort", giveUp);
+    signal.addEventListener("abort", giveUp);
+    image.src = path;
+    image.decode().then(() => resolve(image), reject).finally(done);
+  });
 }
 
 /**
- * Shows one picture after the other. While one is on its way only the newest other waits for it; one that is
- * large is given up for what was wished after it.
+ * Shows one picture after the other. While a small one is on its way, only the newest other of these waits for
+ * it. A large one is given up for what is wished after it, and what is under way for a large one.
  */
 export class Screen {
   #show;
@@ -27,7 +52,7 @@ export class Screen {
   /** Show a wish: its `path`, and whether it `isLarge`. */
   wish(wish) {
     this.#waiting = wish;
-    if (this.#underWay?.wish.isLarge) this.#underWay.controller.abort();
+    if (wish.isLarge || this.#underWay?.wish.isLarge) this.#underWay?.controller.abort();
     if (!this.#underWay) this.#work();
   }
 
@@ -46,16 +71,13 @@ export class Screen {
       try {
         const image = await load(wish.path, controller.signal);
         if (!controller.signal.aborted) this.#show(image, wish);
-      } catch {
-        if (!controller.signal.aborted) await this.#fail(wish);
+      } catch (error) {
+        if (!controller.signal.aborted) this.#fail(error);
       }
     }
     this.#underWay = null;
   }
 }
-
-const AHEAD = 2;
-const SECONDS_APART = 0.2;
 
 /** Show pictures one after the other, a few a second or as many as come; the next are fetched meanwhile. */
 export async function play(wishes, show, signal) {
@@ -72,7 +94,7 @@ export async function play(wishes, show, signal) {
     const { image, wish } = coming.shift();
     const turn = pause(SECONDS_APART);
     fetchNext();
-    const ready = await image.catch((error) => Promise.reject(Object.assign(error, { path: wish.path })));
+    const ready = await image;
     if (signal.aborted) return;
     show(ready, wish);
     await turn;
