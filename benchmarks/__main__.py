@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import crops, decode, fetch, index, memory, remote, render
+from benchmarks import crops, decode, fetch, index, memory, remote, render, server
 from benchmarks.harness import Case, machine_facts, measure, save
 from benchmarks.material import FOLDER, Material, make_material
 from benchmarks.servers import emulated_link, serve
@@ -26,6 +26,7 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
         facts["server"] = origin.kind
         yield from remote.cases(material, origin, full=full)
         yield from fetch.cache_cases(material, origin)
+        yield from server.cases(material, origin)
     for mbit in (1000, 100):
         with emulated_link(material.folder, mbit=mbit) as origin:
             facts["link"] = origin.kind

@@ -1,0 +1,244 @@
+"""The web server: what it adds to decoding and encoding a frame, and what it holds under load.
+
+`camhd serve` runs as people start it, in a process of its own, over nginx on loopback. Load is made by wrk
+(Debian's package `wrk`), from one thread and 16 connections; where wrk is missing, the results say so.
+"""
+
+import http.client
+import io
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from benchmarks.harness import Budget, Case, Run, Sample, Way, timed
+from benchmarks.material import Material
+from benchmarks.servers import Origin
+from camhd_access import MovieReader
+
+__all__ = ["cases"]
+
+N_AT_ONCE = 6
+"""Frames of a run, none of which was asked for before; the quick material has 96, for 16 runs."""
+N_CONNECTIONS = 16
+LOAD_SECONDS = 3
+
+Figure = Literal["mean", "p50", "p99"]
+
+SCRIPT = """
+local n = 0
+function request()
+    n = n + 1
+    local path = wrk.path:gsub("{frame}", n % 96 + 1):gsub("{quality}", 40 + math.floor(n / 96) % 50)
+    return wrk.format("GET", path)
+end
+function done(summary, latency, requests)
+    local errors = summary.errors
+    local n_failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+    io.write(string.format("found %d %f %f %f\\n", n_failed,
+        summary.duration / summary.requests, latency:percentile(50), latency:percentile(99)))
+end
+"""
+"""Asks for one frame after the other, if the path wants to know which; tells failures and microseconds."""
+
+
+def cases(material: Material, origin: Origin) -> Iterator[Case]:
+    with TemporaryDirectory(dir=material.scratch) as folder:
+        scratch = Path(folder)
+        yield _frame(material, origin, scratch)
+        yield _many_frames(material, origin, scratch)
+        for figure in ("p50", "p99"):
+            yield _waiting(material, origin, scratch, figure)
+        for figure in ("mean", "p50", "p99"):
+            yield _one_frame(material, origin, scratch, figure)
+
+
+def _frame(material: Material, origin: Origin, scratch: Path) -> Case:
+    return Case(
+        name="server-frame",
+        title="One 1080p frame as JPEG by the server, index known, asked one after the other",
+        unit="ms",
+        limit="decoding and encoding the same frame in this process, from a local file",
+        ways=[
+            Way(
+                "camhd_access, bytes from the mirror", _asking(material, origin, scratch, is_known=False), 15
+            ),
+            Way("lower bound: decode + encode", _making(material), 15),
+            Way("camhd_access, bytes from its cache", _asking(material, origin, scratch, is_known=True), 15),
+        ],
+        budget=Budget("≤ 1.2 x (decode + encode)", min_speed=1 / 1.2),
+    )
+
+
+def _asking(
+    material: Material, origin: Origin, scratch: Path, *, is_known: bool
+) -> Callable[[], AbstractContextManager[Run]]:
+    """Frames over one connection to a server that has opened the movie, or has its bytes too."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        with _serving(origin, scratch) as url:
+            parts = urlsplit(url)
+            connection = http.client.HTTPConnection(parts.hostname, parts.port)
+            numbers = iter(range(1, material.n_short + 1))
+
+            def ask(path: str) -> None:
+                connection.request("GET", f"{parts.path}{material.short.name}{path}")
+                answer = connection.getresponse()
+                assert answer.read(), answer.status
+                assert answer.status == 200
+
+            ask("")
+            for number in range(1, material.n_short + 1) if is_known else ():
+                ask(f"/sample/{number}")
+            yield timed(lambda: [ask(f"/frame/{next(numbers)}.jpg") for _ in range(N_AT_ONCE)], n=N_AT_ONCE)
+            connection.close()
+
+    return opened
+
+
+def _making(material: Material) -> Callable[[], AbstractContextManager[Run]]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        reader, indices = MovieReader(material.short), iter(range(material.n_short))
+        yield timed(lambda: [make(reader, next(indices)) for _ in range(N_AT_ONCE)], n=N_AT_ONCE)
+
+    return opened
+
+
+def make(reader: MovieReader, index: int) -> bytes:
+    """A frame as the server encodes it, in one thread."""
+    file = io.BytesIO()
+    pixels = reader.stack([index]).read(parallel=False)[0]
+    Image.fromarray(pixels).save(file, "JPEG", quality=75)
+    return file.getvalue()
+
+
+def _many_frames(material: Material, origin: Origin, scratch: Path) -> Case:
+    path = f"{material.short.name}/frame/{{frame}}.jpg?quality={{quality}}"
+    return Case(
+        name="server-distinct-mean",
+        title=f"Distinct 1080p frames as JPEG, {N_CONNECTIONS} clients at once",
+        unit="ms a frame",
+        limit="decoding and encoding them on all cores, which the server shares with wrk and nginx",
+        ways=[
+            Way("camhd_access", _loading_ours(origin, scratch, path, "mean")),
+            Way("lower bound: decode + encode", _making_on_all_cores(material)),
+        ],
+    )
+
+
+def _making_on_all_cores(material: Material) -> Callable[[], AbstractContextManager[Run]]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        reader = MovieReader(material.short)
+        with ThreadPoolExecutor() as pool:
+            yield timed(lambda: list(pool.map(lambda index: make(reader, index), range(96))), n=96)
+
+    return opened
+
+
+def _waiting(material: Material, origin: Origin, scratch: Path, figure: Figure) -> Case:
+    path = f"{material.short.name}/frame/{{frame}}.jpg?quality={{quality}}"
+    return Case(
+        name=f"server-distinct-{figure}",
+        title=f"Distinct 1080p frames as JPEG, {N_CONNECTIONS} clients at once, {figure} of a client's wait",
+        unit="ms",
+        limit=f"{N_CONNECTIONS} times the time that a frame takes on all cores",
+        ways=[Way("camhd_access", _loading_ours(origin, scratch, path, figure))],
+    )
+
+
+def _one_frame(material: Material, origin: Origin, scratch: Path, figure: Figure) -> Case:
+    path = f"{material.short.name}/frame/7.jpg"
+    words = "time of a request" if figure == "mean" else f"{figure} of a client's wait"
+    return Case(
+        name=f"server-stored-{figure}",
+        title=f"One 1080p JPEG that was made before, {N_CONNECTIONS} clients at once, {words}",
+        unit="ms",
+        limit="nginx sending the same file on one core",
+        ways=[
+            Way("camhd_access", _loading_ours(origin, scratch, path, figure)),
+            Way("nginx", _loading_nginx(material, origin, scratch, figure)),
+        ],
+    )
+
+
+def _loading_ours(
+    origin: Origin, scratch: Path, path: str, figure: Figure
+) -> Callable[[], AbstractContextManager[Run]]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        with _serving(origin, scratch) as url:
+            yield lambda: Sample(_load(url + path, scratch, figure))
+
+    return opened
+
+
+def _loading_nginx(
+    material: Material, origin: Origin, scratch: Path, figure: Figure
+) -> Callable[[], AbstractContextManager[Run]]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        stored = scratch / "frame.jpg"
+        stored.write_bytes(make(MovieReader(material.short), 6))
+        url = f"{origin.http}/{stored.relative_to(material.folder)}"
+        yield lambda: Sample(_load(url, scratch, figure))
+
+    return opened
+
+
+def _load(url: str, scratch: Path, figure: Figure) -> float:
+    """Milliseconds between answers (mean), or of an answer, under the load that wrk makes."""
+    if not shutil.which("wrk"):
+        raise RuntimeError("wrk is not installed (apt-get install wrk)")
+    script = scratch / "load.lua"
+    script.write_text(SCRIPT)
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{N_CONNECTIONS}",
+        f"-d{LOAD_SECONDS}s",
+        "--timeout",
+        "30s",
+        "-s",
+        script,
+        url,
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    n_failed, *microseconds = re.search(r"^found (\S+) (\S+) (\S+) (\S+)$", told, re.MULTILINE).groups()
+    assert int(n_failed) == 0, told
+    return float(dict(zip(("mean", "p50", "p99"), microseconds, strict=True))[figure]) / 1e3
+
+
+@contextmanager
+def _serving(origin: Origin, scratch: Path) -> Iterator[str]:
+    """The URL of the mirror on a server of ours, with a cache that is empty."""
+    with TemporaryDirectory(dir=scratch) as cache_dir, Path(cache_dir, "log").open("w+") as log:
+        mirror = ["--mirror", origin.http, "--port", "0", "--cache-dir", cache_dir]
+        with subprocess.Popen(
+            [sys.executable, "-m", "camhd_access.cli", "serve", *mirror], stderr=log
+        ) as process:
+            try:
+                host = urlsplit(origin.http).netloc
+                yield f"{_wait_for_address(log.name)}/v1/{'/'.join(reversed(host.split('.')))}/"
+            finally:
+                process.terminate()
+
+
+def _wait_for_address(log: str) -> str:
+    for _ in range(600):
+        if found := re.search(r"http://[\d.]+:\d+", Path(log).read_text()):
+            return found[0]
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not start: {Path(log).read_text()}")
