@@ -9,8 +9,10 @@ frames.
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -89,7 +91,8 @@ def read_multimov(
         Not such a file, or one that contradicts itself.
     """
     path = os.fspath(urlpath)
-    return _parse_multimov(_read_json(path, storage_options), path)
+    with _naming(path):
+        return _parse_multimov(_read_json(path, storage_options), path)
 
 
 def read_frameset(
@@ -122,19 +125,31 @@ def read_frameset(
     content = _read_json(path, storage_options)
     if not content.get("Source"):
         raise ValueError(f"{path} is no frameset: it has no Source")
-    source = _resolve(os.path.expandvars(content["Source"]), _folder(path))
-    if source.endswith(".json"):
-        sequence = read_multimov(source, storage_options=storage_options)
-    else:
-        n_frames = content.get("NumFrames") or MovieReader(source, storage_options=storage_options).n_frames
-        sequence = MovieSequence((source,), (int(n_frames),))
-    described = {chunk["Name"]: chunk for chunk in content.get("Chunks", [])}
-    if len(described) != len(content.get("Chunks", [])):
-        raise ValueError(f"{path}: two chunks have the same name")
-    chunks = _read_chunks(list(described.values()), sequence.n_frames, path)
-    for frames in chunks.values():
-        sequence.locate(frames)
-    return FrameSet(sequence, chunks, {name: described[name].get("Description", "") for name in chunks})
+    with _naming(path):
+        source = _resolve(os.path.expandvars(content["Source"]), _folder(path))
+        if source.endswith(".json"):
+            sequence = read_multimov(source, storage_options=storage_options)
+        else:
+            n_frames = (
+                content.get("NumFrames") or MovieReader(source, storage_options=storage_options).n_frames
+            )
+            sequence = MovieSequence((source,), (index(n_frames),))
+        listed = content.get("Chunks") or []
+        described = {chunk["Name"]: chunk for chunk in listed}
+        if len(described) != len(listed):
+            raise ValueError(f"{path}: two chunks have the same name")
+        chunks = _read_chunks(listed, sequence, path)
+        return FrameSet(sequence, chunks, {name: described[name].get("Description", "") for name in chunks})
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Tell of what is missing in a file, or of another kind than it should be."""
+    try:
+        yield
+    except (AttributeError, KeyError, OverflowError, TypeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is not as such files are: {what}") from error
 
 
 def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
@@ -142,8 +157,8 @@ def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
     folder = _resolve(content.get("BaseDir") or "", _folder(path))
     movies: list[str] = []
     lengths: list[int] = []
-    for place in content.get("Sequence", []):
-        movie = content.get("Movies", {}).get(str(place["Hash"]))
+    for place in content.get("Sequence") or []:
+        movie = (content.get("Movies") or {}).get(str(place["Hash"]))
         if movie is None:
             raise ValueError(f"{path}: the sequence has a movie {place['Hash']!r}, which is not listed")
         if place["FrameOffset"] != sum(lengths):
@@ -152,30 +167,32 @@ def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
                 f"{sum(lengths)} before it"
             )
         movies.append(_resolve(movie.get("Relapath") or movie["ShortName"], folder))
-        lengths.append(int(movie["NumFrames"]))
+        lengths.append(index(movie["NumFrames"]))
     return MovieSequence(tuple(movies), tuple(lengths))
 
 
 def _read_chunks(
-    chunks: list[Mapping[str, Any]], n_frames: int, path: str
+    chunks: list[Mapping[str, Any]], sequence: MovieSequence, path: str
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Frames of each chunk from 0, in order of the first; `Start`, `End` and `Frames` count from 1."""
     for chunk in chunks:
         if bool(chunk.get("Frames")) == bool(chunk.get("Start")):
             raise ValueError(f"{path}: chunk {chunk['Name']!r} must have either Frames or Start")
     ordered = sorted(chunks, key=_first_frame)
-    following = [*map(_first_frame, ordered[1:]), n_frames + 1]
-    return {
-        chunk["Name"]: np.array(
-            sorted(chunk.get("Frames") or range(chunk["Start"], chunk.get("End") or limit)), np.int64
-        )
-        - 1
-        for chunk, limit in zip(ordered, following, strict=True)
-    }
+    following = [*map(_first_frame, ordered), sequence.n_frames + 1][1:]
+    found = {}
+    for chunk, limit in zip(ordered, following, strict=True):
+        numbers: Sequence[int] = range(_first_frame(chunk), chunk.get("End") or limit)
+        if chunk.get("Frames"):
+            numbers = sorted(map(index, chunk["Frames"]))
+        if numbers:
+            sequence.locate([numbers[0] - 1, numbers[-1] - 1])  # before room is made for those between
+        found[chunk["Name"]] = np.array(numbers, np.int64) - 1
+    return found
 
 
 def _first_frame(chunk: Mapping[str, Any]) -> int:
-    return int(chunk.get("Start") or min(chunk["Frames"]))
+    return index(chunk.get("Start") or min(chunk["Frames"]))
 
 
 def _read_json(path: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:

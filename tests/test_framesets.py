@@ -117,6 +117,9 @@ def test_frames_of_a_list_are_read(write, movies):
     [
         ({"Sequence": [{"FrameOffset": 0, "Hash": "77"}]}, "a movie '77', which is not listed"),
         ({"Sequence": [{"FrameOffset": 5, "Hash": "0"}]}, "said to follow 5 frames; there are 0 before it"),
+        ({"Sequence": [{"FrameOffset": 0}]}, r"list\.json is not as such files are: it lacks 'Hash'"),
+        ({"Movies": {"0": {"ShortName": "a.mov"}}}, "it lacks 'NumFrames'"),
+        ({"BaseDir": 5}, "not as such files are"),
     ],
 )
 def test_lists_that_contradict_themselves(write, change, message):
@@ -175,6 +178,12 @@ def test_open_chunks_end_where_the_next_begins(write):
         ({"Chunks": [{"Name": "x", "Start": 1, "Frames": [2]}]}, "'x' must have either Frames or Start"),
         ({"Chunks": [{"Name": "x"}]}, "'x' must have either Frames or Start"),
         ({"Chunks": [{"Name": "x", "Start": 1}, {"Name": "x", "Start": 2}]}, "the same name"),
+        ({"Chunks": [{"Start": 1}]}, r"list\.json is not as such files are: it lacks 'Name'"),
+        ({"Chunks": [{"Name": "x", "Start": "1"}]}, "not as such files are: 'str'"),
+        ({"Chunks": [{"Name": "x", "Frames": [1.5]}]}, "not as such files are: 'float'"),
+        ({"Chunks": [{"Name": "x", "Frames": [10**30]}]}, "not as such files are"),
+        ({"Chunks": {"x": [1]}}, "not as such files are"),
+        ({"NumFrames": "70"}, "not as such files are: 'str'"),
     ],
 )
 def test_framesets_that_contradict_themselves(write, change, message):
@@ -182,10 +191,16 @@ def test_framesets_that_contradict_themselves(write, change, message):
         read_frameset(write(GOOD | change))
 
 
-@pytest.mark.parametrize("frames", [[71], [-2]])
+@pytest.mark.parametrize("frames", [{"Frames": [71]}, {"Frames": [-2]}, {"Start": 70, "End": 10**12}])
 def test_frameset_of_frames_that_are_not_there(write, frames):
     with pytest.raises(FrameIndexError):
-        read_frameset(write(GOOD | {"Chunks": [{"Name": "x", "Frames": frames}]}))
+        read_frameset(write(GOOD | {"Chunks": [{"Name": "x"} | frames]}))
+
+
+@pytest.mark.parametrize("chunks", [[], None])
+def test_frameset_of_nothing(write, chunks):
+    found = read_frameset(write(GOOD | {"Chunks": chunks}))
+    assert (found.sequence.n_frames, dict(found.chunks)) == (70, {})
 
 
 def test_frameset_of_a_movie(write, movies, monkeypatch):
