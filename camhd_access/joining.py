@@ -27,7 +27,12 @@ from camhd_access.arrays import (
     movie_attributes,
     pixel_attributes,
 )
-from camhd_access.errors import FrameIndexError, InvalidMovieError, UnsupportedMovieError
+from camhd_access.errors import (
+    FrameDecodeError,
+    FrameIndexError,
+    InvalidMovieError,
+    UnsupportedMovieError,
+)
 from camhd_access.frames import FrameStack
 from camhd_access.reader import MovieReader
 from camhd_access.series import FrameSeries
@@ -46,7 +51,7 @@ N_OPENED_AT_ONCE = 16
 MAX_NAMED = 20
 """Movies that a message names before it says how many more there are."""
 
-FAULTS = (FileNotFoundError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
+FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
 """Errors that are the movie's own. Any other is the server's or the network's, and the next movie's too."""
 
 
@@ -106,7 +111,7 @@ def read_parts(
 
     Raises
     ------
-    InvalidMovieError, UnsupportedMovieError, FileNotFoundError, FrameIndexError
+    InvalidMovieError, UnsupportedMovieError, FileNotFoundError, FrameDecodeError, FrameIndexError
         A movie cannot be read; the message names all such movies. Not with `unreadable="skip"`, which warns.
     RemoteFileError
         The bytes could not be had.

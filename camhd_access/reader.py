@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.errors import FrameIndexError, RemoteFileChangedError
+from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileChangedError
 from camhd_access.frames import FrameStack, Pixels
 from camhd_access.names import StartTime, choose_start_time, find_movie_name
 from camhd_access.opening import OpenMovie, Recover, movies_open
-from camhd_access.prores import parse_frame_header
+from camhd_access.prores import FrameHeader, parse_frame_header
 from camhd_access.quicktime import MovieIndex
 from camhd_access.ranges import ByteRange
 from camhd_access.rescue import Recovery
@@ -34,6 +34,9 @@ Errors: TypeAlias = Literal["raise", "mask"]
 
 FRAME_HEAD_BYTES = 512
 """What is read of a frame to see its header (156 bytes in all known files)."""
+
+N_HEADS_TRIED = 4
+"""Frames whose headers are looked at, one after the other, where they are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +170,29 @@ class MovieReader:
 
     @property
     def interlaced(self) -> bool:
-        """Whether a frame holds two fields; the first call reads the header of the first frame."""
+        """Whether a frame holds two fields; the first call reads the header of the first frame.
+
+        Raises
+        ------
+        FrameDecodeError
+            That frame is damaged, and so are the three after it.
+        """
         if self.index.interlaced is None:
-            first = ByteRange(int(self.index.offset[0]), int(self.index.offset[0] + self.index.size[0]))
-            head = self._source.read(ByteRange(first.start, min(first.start + FRAME_HEAD_BYTES, first.stop)))
-            index = replace(self.index, interlaced=parse_frame_header(head).interlaced)
+            index = replace(self.index, interlaced=self._read_header().interlaced)
             self._movie = replace(self._opened, index=index)
         return bool(self.index.interlaced)
+
+    def _read_header(self) -> FrameHeader:
+        """The header of the first frame that has one."""
+        fault = FrameDecodeError("they are empty")
+        for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
+            start, size = int(self.index.offset[frame]), int(self.index.size[frame])
+            head = self._source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
+            try:
+                return parse_frame_header(head)
+            except FrameDecodeError as error:
+                fault = error
+        raise FrameDecodeError(f"{self.urlpath}: its first frames are damaged: {fault}") from fault
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.

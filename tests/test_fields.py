@@ -5,7 +5,7 @@ import xarray as xr
 from oracle import decode_ten_bits, read_by_libav, write_by_libav
 from prores_samples import KINDS
 
-from camhd_access import FrameDecodeError, MovieReader, open_movie
+from camhd_access import FrameDecodeError, MovieReader, open_movie, open_movies
 from camhd_access.pixels import PIXEL_FORMATS
 from camhd_access.prores import check_frame
 from camhd_access.synthetic import write_movie
@@ -114,6 +114,23 @@ def test_whether_it_is_interlaced_costs_one_small_request_once(served_movie, mov
     reader.stack(fields=True)
     assert served_movie.n_requests - before[0] == 1
     assert served_movie.n_bytes_sent - before[1] <= 512
+
+
+@pytest.mark.parametrize("n_damaged", [1, 3, 4])
+def test_whether_it_is_interlaced_tells_the_first_frame_that_is_whole(movie_path, tmp_path, n_damaged):
+    path = tmp_path / movie_path.name
+    data = bytearray(movie_path.read_bytes())
+    for offset in MovieReader(movie_path).index.offset[:n_damaged]:
+        data[offset : offset + 40] = bytes(40)
+    path.write_bytes(data)
+    if n_damaged < 4:
+        assert MovieReader(path).read(5, fields=True).shape[0] == 2
+    else:
+        with pytest.raises(FrameDecodeError, match=f"{path}: its first frames are damaged: .*icpf"):
+            MovieReader(path).read(5, fields=True)
+        with pytest.warns(UserWarning, match=f"1 of 2 .*left out:\n.*{path}: its first frames"):
+            video = open_movies([movie_path, path], fields=True, unreadable="skip", progress=False)
+        assert video.sizes["time"] == 80
 
 
 @pytest.mark.parametrize("fields", [True, False])
