@@ -273,8 +273,15 @@ def test_a_clip_that_is_too_long_for_its_header(tmp_path):
 def test_a_clock_that_is_a_century_fast(tmp_path):
     header = atoms.mvhd(creation=(1 << 32) + 5, version=1)
     (tmp_path / "movie.mov").write_bytes(movie([Track(atoms.samples(3))], header=header))
-    with pytest.raises(UnsupportedMovieError, match="after 2040"):
+    with pytest.raises(UnsupportedMovieError, match="began in 2040; clips tell times from 1904"):
         plan_clip(MovieReader(tmp_path / "movie.mov"), 1)
+
+
+def test_a_name_of_before_1904(tmp_path):
+    path = tmp_path / "CAMHDA301-19031231T235959Z.mov"
+    path.write_bytes(movie([Track(atoms.samples(3))], header=atoms.mvhd(creation=0)))
+    with pytest.raises(UnsupportedMovieError, match="began in 1903"):
+        plan_clip(MovieReader(path), 1)
 
 
 def test_to_a_file_a_url_and_an_open_file(movie_path, tmp_path):

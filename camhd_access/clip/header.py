@@ -75,10 +75,9 @@ def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
     since_epoch = int((reader.start_time - _EPOCH) // np.timedelta64(1, "ns"))
     ticks = round(Fraction(since_epoch * index.timescale, 1_000_000_000)) + first_pts
     creation_time, start_ticks = divmod(ticks, index.timescale)
-    if creation_time >= 1 << 32:
-        raise UnsupportedMovieError(
-            f"{reader.urlpath} began after 2040, says its header; clips cannot say so"
-        )
+    if not 0 <= creation_time < 1 << 32:
+        year = np.datetime_as_string(reader.start_time, "Y")
+        raise UnsupportedMovieError(f"{reader.urlpath} began in {year}; clips tell times from 1904 to 2040")
     return creation_time, start_ticks
 
 
