@@ -70,6 +70,7 @@ def test_films_take_options(movie_path, tmp_path):
         (["--from", "77"], 2, "lasts 1.335 s"),
         (["--from", "1", "--to", "1"], 2, "no frame is shown"),
         (["--frames", "40"], 1, "no frame 40"),
+        (["--frames", f"3,{10**25}"], 2, f"{10**25} is not in the range"),
         (["--frames", "9:9"], 1, "one frame at least"),
         (["--frames", "4", "--fps", "5"], 1, "for films"),
     ],

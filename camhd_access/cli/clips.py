@@ -7,7 +7,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, NOT_NEGATIVE, PATH_OR_URL, POSITIVE
+from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, FRAME, NOT_NEGATIVE, PATH_OR_URL, POSITIVE
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.clip import write_clip
 from camhd_access.reader import FrameSelection, MovieReader
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["clip"]
 
 
-def _parse_frames(_ctx: click.Context, _param: click.Parameter, text: str | None) -> FrameSelection | None:
+def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) -> FrameSelection | None:
     if text is None:
         return None
     try:
         if ":" not in text:
-            return [int(number) for number in text.split(",")]
+            return [FRAME.convert(int(number), param, ctx) for number in text.split(",")]
         bounds = [int(part) if part else None for part in text.split(":")]
         return slice(bounds[0], *bounds[1:])
     except (TypeError, ValueError) as error:

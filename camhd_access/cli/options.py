@@ -12,6 +12,7 @@ __all__ = [
     "AS_JSON",
     "AT_LEAST_ONE",
     "CROP",
+    "FRAME",
     "NOT_NEGATIVE",
     "PATH_OR_URL",
     "PICTURE",
@@ -41,6 +42,7 @@ class _UsualRange(click.FloatRange):
 
 
 AT_LEAST_ONE = click.IntRange(min=1)
+FRAME = click.IntRange(-MAX_FRAMES, MAX_FRAMES)
 POSITIVE = _UsualRange(min=0, min_open=True)
 NOT_NEGATIVE = _UsualRange(min=0)
 PATH_OR_URL = click.Path()
@@ -146,5 +148,3 @@ def check_moment(at: float | None, frame: int | None) -> None:
     """Raise a usage error unless a frame is named, and in one way."""
     if (at is None) == (frame is None):
         raise click.UsageError("name the frame by --at or by --frame")
-    if frame is not None and abs(frame) > MAX_FRAMES:
-        raise click.BadParameter("no movie has so many frames", param_hint="'--frame'")

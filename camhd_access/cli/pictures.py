@@ -12,6 +12,7 @@ from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
     CROP,
+    FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
     PICTURE,
@@ -33,7 +34,7 @@ DOTS_PER_INCH = 110
 @click.command
 @click.argument("url", type=PATH_OR_URL)
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of the movie.")
-@click.option("--frame", type=int, help="Index of the frame, from 0; negative from the end.")
+@click.option("--frame", type=FRAME, help="Index of the frame, from 0; negative from the end.")
 @CROP
 @REDUCE
 @click.option(

@@ -11,6 +11,7 @@ from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
     CROP,
+    FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
     POSITIVE,
@@ -36,7 +37,7 @@ SHEET_COLUMNS = 6
 @click.option("--start", required=True, help="From this time on (UTC), by the times in the movies' names.")
 @click.option("--end", required=True, help="Before this time.")
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of each movie.")
-@click.option("--frame", type=int, help="Index of the frame in each movie, from 0; negative from the end.")
+@click.option("--frame", type=FRAME, help="Index of the frame in each movie, from 0; negative from the end.")
 @CROP
 @REDUCE
 @click.option(
