@@ -77,14 +77,17 @@ function show(content) {
 /** The way to a place: the mirror, then folder by folder, each with its link. */
 function makeTrail(names, mirror) {
   const links = [[mirror.title, folderLink(mirror.names)]];
-  for (let n = mirror.names.length + 1; n <= names.length; n++) links.push([names[n - 1], folderLink(names.slice(0, n))]);
+  for (let n = mirror.names.length + 1; n <= names.length; n++) {
+    links.push([names[n - 1], folderLink(names.slice(0, n))]);
+  }
   return links;
 }
 
 function showTrail(links) {
   const items = links.map(([text, href], i) => {
     const isHere = i === links.length - 1;
-    return make("li", {}, isHere ? make("span", { "aria-current": "page" }, text) : make("a", { href }, text));
+    const properties = isHere ? { "aria-current": "page" } : { href };
+    return make("li", {}, make(isHere ? "span" : "a", properties, text));
   });
   document.querySelector("#trail ol").replaceChildren(...items);
 }

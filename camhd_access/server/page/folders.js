@@ -24,7 +24,7 @@ export async function showFolder(names, mirror, signal) {
   const isMirror = names.length === mirror.names.length;
   return [
     makeHeading(date ? titleOf(date) : isMirror ? mirror.title : names.at(-1)),
-    ...(isMirror && folders.includes(CAMERA[0]) ? [makeShortcut(names)] : []),
+    ...(isMirror && folders.includes(CAMERA[0]) ? makeShortcut(names) : []),
     ...makeFolders(names, folders, date),
     ...makeMovies(names, movies, date),
     ...makeOthers(names, others),
@@ -53,15 +53,19 @@ function makeList(className, links) {
 function makeShortcut(names) {
   const href = folderLink([...names, ...CAMERA]);
   const link = make("a", { className: "button main", href }, "Browse CamHD by year");
-  return make("p", { className: "row shortcut" }, link, "the camera at a hydrothermal vent of Axial Seamount");
+  const about = "CamHD films a hydrothermal vent of Axial Seamount, 1.5 km deep, every three hours since 2015.";
+  const section = make("section", { className: "shortcut", "aria-label": "CamHD" }, make("p", {}, about), link);
+  return [section, make("h2", {}, "All folders")];
 }
 
 function makeFolders(names, folders, date) {
   if (!folders.length) return [];
-  if (date?.length === 2 && folders.every((name) => /^[0-3]\d$/.test(name))) return [makeCalendar(names, folders, date)];
-  const isYears = !date && folders.every((name) => /^(19|20)\d\d$/.test(name));
-  const isMonths = date?.length === 1 && folders.every((name) => /^(0[1-9]|1[0-2])$/.test(name));
-  const links = folders.map((name) => [isMonths ? monthName(Number(name)) : name, folderLink([...names, name])]);
+  const isAll = (pattern) => folders.every((name) => pattern.test(name));
+  const isYears = !date && isAll(/^(19|20)\d\d$/);
+  const isMonths = date?.length === 1 && isAll(/^(0[1-9]|1[0-2])$/);
+  if (date?.length === 2 && isAll(/^[0-3]\d$/)) return [makeCalendar(names, folders, date)];
+  const textOf = (name) => (isMonths ? monthName(Number(name)) : name);
+  const links = folders.map((name) => [textOf(name), folderLink([...names, name])]);
   return [makeList(isYears || isMonths ? "tiles" : "names", links)];
 }
 
@@ -72,8 +76,8 @@ function makeCalendar(names, folders, [year, month]) {
   const cells = [...Array(first).fill(0), ...Array.from({ length: nDays }, (_, i) => i + 1)];
   const rows = [];
   for (let i = 0; i < cells.length; i += 7) {
-    const week = Array.from({ length: 7 }, (_, j) => makeDay(names, folders, cells[i + j] ?? 0, [year, month]));
-    rows.push(make("tr", {}, ...week));
+    const week = Array.from({ length: 7 }, (_, j) => cells[i + j] ?? 0);
+    rows.push(make("tr", {}, ...week.map((day) => makeDay(names, folders, day, [year, month]))));
   }
   const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
   const titles = days.map((day) => make("th", { scope: "col" }, make("abbr", { title: day }, day.slice(0, 2))));
@@ -98,7 +102,8 @@ function makeMovies(names, movies, date) {
   const items = movies.map((name) => {
     const href = frameLink([...names, name], 1);
     const time = timeInName(name);
-    return make("li", {}, make("a", { href }, ...(time ? [make("strong", {}, time)] : []), make("span", {}, name)));
+    const texts = [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
+    return make("li", {}, make("a", { href }, ...texts));
   });
   const list = make("ul", { className: "movies" }, ...items);
   if (date?.length !== 3) return [list];

@@ -18,7 +18,8 @@ export async function openMovie({ names, mirror, number, crop }, signal) {
   const path = pathOf(names);
   const facts = await askJson(path, signal);
   if (number < 1 || number > facts.NumFrames) {
-    throw new Problem(0, "", `This movie has ${count(facts.NumFrames)} frames, and no frame ${count(number)}.`);
+    const text = `This movie has ${count(facts.NumFrames)} frames, and no frame ${count(number)}.`;
+    throw new Problem(0, "", text);
   }
   return new MoviePage({ names, mirror, path, facts }, number, crop);
 }
@@ -107,8 +108,9 @@ class MoviePage {
 
   #listen() {
     const parts = this.#parts;
-    parts.scrubber.addEventListener("input", () => this.#seek(Number(parts.scrubber.value), { isMoving: true }));
-    parts.scrubber.addEventListener("change", () => this.#seek(Number(parts.scrubber.value)));
+    const { scrubber } = parts;
+    scrubber.addEventListener("input", () => this.#seek(Number(scrubber.value), { isMoving: true }));
+    scrubber.addEventListener("change", () => this.#seek(Number(scrubber.value)));
     parts.number.addEventListener("change", () => this.#seek(Number(parts.number.value) || this.#number));
     parts.play.addEventListener("click", () => (this.#playing ? this.#seek(this.#number) : this.#play()));
     parts.activity.addEventListener("click", (event) => {
@@ -121,7 +123,9 @@ class MoviePage {
       button.addEventListener("click", () => this.#seek(this.#number + stride));
     }
     for (const element of this.content) {
-      for (const button of element.querySelectorAll("[data-copy]")) button.addEventListener("click", copyText);
+      for (const button of element.querySelectorAll("[data-copy]")) {
+        button.addEventListener("click", copyText);
+      }
     }
   }
 
@@ -154,8 +158,9 @@ class MoviePage {
   #settle() {
     this.#tellAll();
     this.#parts.busy.hidden = false;
-    this.#screen.wish({ path: this.#pictureOf(this.#number, "?quality=90"), number: this.#number, isLarge: true });
-    announce(`Frame ${count(this.#number)} of ${count(this.#movie.facts.NumFrames)}, ${this.#parts.time.textContent}`);
+    const number = this.#number;
+    this.#screen.wish({ path: this.#pictureOf(number, "?quality=90"), number, isLarge: true });
+    announce(this.#parts.scrubber.getAttribute("aria-valuetext"));
   }
 
   async #play() {
@@ -166,7 +171,9 @@ class MoviePage {
     const first = this.#number + pace > facts.NumFrames ? 1 : this.#number + pace;
     const pictureOf = (number) => this.#pictureOf(number, query);
     function* wishes() {
-      for (let number = first; number <= facts.NumFrames; number += pace) yield { path: pictureOf(number), number };
+      for (let number = first; number <= facts.NumFrames; number += pace) {
+        yield { path: pictureOf(number), number };
+      }
     }
     clearTimeout(this.#rest);
     this.#screen.clear();
@@ -229,7 +236,8 @@ class MoviePage {
     time.textContent = at.moment ? moment(Math.round(at.moment)) : "time not known";
     if (at.moment) time.dateTime = new Date(Math.round(at.moment)).toISOString();
     elapsed.textContent = `${clock(at.elapsed / 1000)} from the start`;
-    scrubber.setAttribute("aria-valuetext", `frame ${count(this.#number)} of ${count(NumFrames)}, ${time.textContent}`);
+    const place = `Frame ${count(this.#number)} of ${count(NumFrames)}, ${time.textContent}`;
+    scrubber.setAttribute("aria-valuetext", place);
     const here = activity.querySelector(".here");
     for (const end of ["x1", "x2"]) here.setAttribute(end, (this.#number - 0.5) / NumFrames);
   }

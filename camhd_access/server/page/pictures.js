@@ -35,8 +35,8 @@ function loadOnce(path, signal) {
 }
 
 /**
- * Shows one picture after the other. While a small one is on its way, only the newest other of these waits for
- * it. A large one is given up for what is wished after it, and what is under way for a large one.
+ * Shows one picture after the other. While a small one is on its way, only the newest other of these waits.
+ * A large one is given up for what is wished after it, and what is under way for a large one.
  */
 export class Screen {
   #show;

@@ -36,7 +36,12 @@ export function parseFragment(fragment) {
   if (!n) return { names, isMovie: false };
   const [verb, number] = names.slice(n);
   const isNumbered = verb === "frame" && /^\d{1,9}$/.test(number);
-  return { names: names.slice(0, n), isMovie: true, number: isNumbered ? Number(number) : 1, crop: parseCrop(query) };
+  return {
+    names: names.slice(0, n),
+    isMovie: true,
+    number: isNumbered ? Number(number) : 1,
+    crop: parseCrop(query),
+  };
 }
 
 function parseCrop(query) {

@@ -58,7 +58,8 @@ export class Selection {
     const frame = this.#parts.selection.querySelector(".frame");
     for (const [name, value] of Object.entries(part)) frame.setAttribute(name, value);
     const hole = `M${x} ${y}h${part.width}v${part.height}h${-part.width}z`;
-    this.#parts.selection.querySelector(".shade").setAttribute("d", `M0 0h${width}v${height}h${-width}z${hole}`);
+    const shade = this.#parts.selection.querySelector(".shade");
+    shade.setAttribute("d", `M0 0h${width}v${height}h${-width}z${hole}`);
     this.#parts.selection.classList.toggle("chosen", !isWhole);
     this.#parts.whole.disabled = isWhole;
   }

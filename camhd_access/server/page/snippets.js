@@ -28,8 +28,8 @@ export function writePython(movie, number, crop) {
 
 /** A line for a shell that saves the frame as PNG. */
 export function writeCurl(movie, number, crop) {
-  const name = nameOf(movie, number, crop, "png");
-  return `curl -o '${encodeName(name)}' '${location.origin}${movie.path}/frame/${number}.png${cropQuery(crop)}'`;
+  const name = encodeName(nameOf(movie, number, crop, "png"));
+  return `curl -o '${name}' '${location.origin}${movie.path}/frame/${number}.png${cropQuery(crop)}'`;
 }
 
 /** Links that save a frame in each format, and as it lies in the movie; they point nowhere yet. */

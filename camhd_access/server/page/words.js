@@ -19,7 +19,8 @@ export function count(number) {
 export function bytes(number) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, number)) / 3));
-  return `${(number / 1000 ** power).toLocaleString("en", { maximumFractionDigits: power ? 1 : 0 })} ${units[power]}`;
+  const value = number / 1000 ** power;
+  return `${value.toLocaleString("en", { maximumFractionDigits: power ? 1 : 0 })} ${units[power]}`;
 }
 
 /** Seconds as minutes, seconds and thousandths. */
