@@ -25,6 +25,7 @@ from benchmarks.harness import Budget, Case, Run, Sample, Way, timed
 from benchmarks.material import Material
 from benchmarks.servers import Origin
 from camhd_access import MovieReader
+from camhd_access.threads import n_cores
 
 __all__ = ["cases"]
 
@@ -142,7 +143,7 @@ def _making_on_all_cores(material: Material) -> Callable[[], AbstractContextMana
     @contextmanager
     def opened() -> Iterator[Run]:
         reader = MovieReader(material.short)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(n_cores()) as pool:
             yield timed(lambda: list(pool.map(lambda index: make(reader, index), range(96))), n=96)
 
     return opened
@@ -177,10 +178,13 @@ def _one_frame(material: Material, origin: Origin, scratch: Path, figure: Figure
 def _loading_ours(
     origin: Origin, scratch: Path, path: str, figure: Figure
 ) -> Callable[[], AbstractContextManager[Run]]:
+    def run() -> Sample:
+        with _serving(origin, scratch) as url:  # one that has made no picture yet
+            return Sample(_load(url + path, scratch, figure))
+
     @contextmanager
     def opened() -> Iterator[Run]:
-        with _serving(origin, scratch) as url:
-            yield lambda: Sample(_load(url + path, scratch, figure))
+        yield run
 
     return opened
 
