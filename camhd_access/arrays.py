@@ -336,7 +336,8 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
         about_field = {"long_name": "field of the frame: 0 is shown first, 1 second", "units": "1"}
         coordinates["field"] = ("time", stack.field.astype(np.int64), about_field)
     if stack.pixel_format.is_color:
-        coordinates["channel"] = ("channel", list(stack.pixel_format.channels))
+        # Objects, because strings of fixed length have no place in the specification of Zarr 3.
+        coordinates["channel"] = ("channel", np.array(list(stack.pixel_format.channels), object))
     return coordinates
 
 

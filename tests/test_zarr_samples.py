@@ -164,7 +164,6 @@ def test_into_a_bucket(movie_path, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*Consolidated metadata")
-@pytest.mark.filterwarnings("ignore:.*FixedLengthUTF32")
 @pytest.mark.parametrize("chunks", [None, 7])
 @pytest.mark.parametrize("options", [{}, {"pix_fmt": "gray10le"}, {"fields": True}], ids=str)
 def test_decoded_arrays_are_written_by_xarray_as_they_are(movie_path, tmp_path, options, chunks):
