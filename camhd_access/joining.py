@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -38,7 +37,16 @@ from camhd_access.reader import MovieReader
 from camhd_access.series import FrameSeries
 from camhd_access.stackarrays import DamageArray, StackArray
 
-__all__ = ["Part", "Unreadable", "check_paths", "join_parts", "name_some", "read_parts"]
+__all__ = [
+    "Part",
+    "Unreadable",
+    "check_paths",
+    "common_attributes",
+    "join_coordinates",
+    "join_parts",
+    "name_some",
+    "read_parts",
+]
 
 T = TypeVar("T")
 
@@ -194,7 +202,7 @@ def join_parts(
     _check_sizes(parts)
     ordered = sorted(parts, key=lambda part: part.times.min())
     series = FrameSeries.of(part.stack for part in ordered)
-    coordinates = _join_coordinates(ordered)
+    coordinates = join_coordinates([part.coordinates for part in ordered]) | {"movie": _name_frames(ordered)}
     times = coordinates["time"][1]
     if (times[1:] < times[:-1]).any():
         _warn_of_overlap(ordered)
@@ -207,18 +215,19 @@ def join_parts(
     data = StackArray.cut(series, complete_chunks(chunks, series), marks_damage=marks_damage)
     if marks_damage:
         coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
-    return xr.DataArray(
-        xr.Variable(dims_of(series), data, _common_attributes(ordered)), coords=coordinates, name="video"
-    )
+    attributes = common_attributes([part.attributes for part in ordered]) | {"title": _describe_days(ordered)}
+    return xr.DataArray(xr.Variable(dims_of(series), data, attributes), coords=coordinates, name="video")
 
 
 def _warn_of_overlap(ordered: Sequence[Part]) -> None:
-    """Tell which movies begin before the one before has ended."""
+    """Tell which movies begin before all that began earlier have ended."""
     lines = []
-    for before, after in pairwise(ordered):
-        seconds = float((before.times.max() - after.times.min()) / np.timedelta64(1, "s"))
+    last, *others = ordered
+    for part in others:
+        seconds = float((last.times.max() - part.times.min()) / np.timedelta64(1, "s"))
         if seconds >= 0:
-            lines.append(f"{after.title} begins {seconds:.3f} s before the last frame of {before.title}")
+            lines.append(f"{part.title} begins {seconds:.3f} s before the last frame of {last.title}")
+        last = max(last, part, key=lambda each: each.times.max())
     if lines:
         warnings.warn(
             f"movies overlap, and their frames are put in order of time: {name_some(lines)}", stacklevel=4
@@ -256,28 +265,38 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def _join_coordinates(parts: Sequence[Part]) -> dict[str, Any]:
-    """The coordinates of all, one after the other; those that are not on time as the first has them."""
-    joined: dict[str, Any] = {}
-    for name, (dim, values, *attributes) in parts[0].coordinates.items():
-        if dim == "time":
-            each: list[npt.NDArray[Any]] = [part.coordinates[name][1] for part in parts]
-            joined[name] = (dim, np.concatenate(each), *attributes)
-        else:
-            joined[name] = (dim, values, *attributes)
+def join_coordinates(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The coordinates of all arrays, along time one after the other; the rest as the first has them."""
+    return {
+        name: (
+            dim,
+            np.concatenate([part[name][1] for part in parts]) if dim == "time" else values,
+            *attributes,
+        )
+        for name, (dim, values, *attributes) in parts[0].items()
+    }
+
+
+def _name_frames(parts: Sequence[Part]) -> tuple[Any, ...]:
+    """The coordinate that tells which movie each frame is of."""
     # Objects, because a day's run has 2.6 million frames, and one name serves all of its movie.
     titles = np.array([part.title for part in parts], object)
     names = np.repeat(titles, [len(part.stack.frames) for part in parts])
-    return joined | {"movie": ("time", names, {"long_name": "base name of the movie"})}
+    return "time", names, {"long_name": "base name of the movie"}
 
 
-def _common_attributes(parts: Sequence[Part]) -> dict[str, Any]:
-    """The attributes that are true of all."""
-    common = {
+def common_attributes(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The attributes that all arrays have alike."""
+    first, *others = parts
+    return {
         name: value
-        for name, value in parts[0].attributes.items()
-        if all(name in other.attributes and other.attributes[name] == value for other in parts[1:])
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
     }
+
+
+def _describe_days(parts: Sequence[Part]) -> str:
+    """How many movies there are, and of which days."""
     days = " to ".join(dict.fromkeys(np.datetime_as_string(parts[i].times[i], "D") for i in (0, -1)))
     n_movies = len({part.title for part in parts})
-    return common | {"title": f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"}
+    return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

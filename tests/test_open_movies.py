@@ -168,6 +168,18 @@ def test_overlap_is_told_and_put_in_order(tmp_path, run):
     assert numbers(video[29:34]) == [429, 300, 430, 301, 431]  # frame 30 of the first is shown 1 ms later
 
 
+def test_movies_that_lie_within_another_are_all_told(tmp_path):
+    long, *short = (
+        write(tmp_path, f"CAMHDA301-20160710T00000{i}Z.mov", after=i, n_frames=n)
+        for i, n in enumerate((100, 3, 3))
+    )
+    with pytest.warns(UserWarning) as caught:
+        open_movies([*short, long], progress=False)
+    (told,) = caught
+    assert str(told.message).count("before the last frame of CAMHDA301-20160710T000000Z") == 2
+    assert told.filename == __file__
+
+
 def test_same_movie_twice(tmp_path, run):
     copy = tmp_path / run[0].rpartition("/")[2]
     shutil.copy(run[0], copy)

@@ -18,6 +18,7 @@ import xarray as xr
 
 from camhd_access.arrays import coordinates_of, dims_of, movie_attributes, pixel_attributes
 from camhd_access.frames import FrameStack
+from camhd_access.joining import common_attributes, join_coordinates
 from camhd_access.reader import MovieReader
 from camhd_access.zarr_store.codec import ProResCodec
 
@@ -75,7 +76,7 @@ def describe_movies(
     """
     codec = _common_codec(readers, stacks)
     first, n_pictures = stacks[0], sum(len(stack.frames) for stack in stacks)
-    attributes = _common([movie_attributes(reader) for reader in readers])
+    attributes = common_attributes([movie_attributes(reader) for reader in readers])
     coordinates = _coordinates(readers, stacks)
     others = [name for name, variable in coordinates.items() if variable.dims != (name,)]
     arrays = {
@@ -116,26 +117,12 @@ def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
     return codec
 
 
-def _common(attributes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all of them say alike."""
-    first, *others = attributes
-    return {
-        name: value
-        for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
-    }
-
-
 def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> dict[str, xr.Variable]:
     """The coordinates of all movies, one after the other."""
     if len(readers) > 1 and any(reader.start_time is None for reader in readers):
         raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
-    parts = [coordinates_of(*both) for both in zip(readers, stacks, strict=True)]
-    joined = {}
-    for name, (dim, data, *attributes) in parts[0].items():
-        values = np.concatenate([part[name][1] for part in parts]) if dim == "time" else np.asarray(data)
-        joined[name] = xr.Variable(dim, values, *attributes)
-    return joined
+    joined = join_coordinates([coordinates_of(*both) for both in zip(readers, stacks, strict=True)])
+    return {name: xr.Variable(*each) for name, each in joined.items()}
 
 
 def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, Any], list[bytes]]:
