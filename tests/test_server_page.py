@@ -257,6 +257,31 @@ def test_store_may_send_pictures(mirror, tmp_path):
     assert "img-src 'self' https://pictures.example;" in policy
 
 
+def test_pictures_from_a_store_on_another_host(make_visitor, mirror, reader, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    with (
+        serve_folder(store) as pictures,
+        running_server(
+            f"{mirror.url}files/",
+            cache_dir=tmp_path / "cache",
+            image_store=str(store),
+            image_store_url=pictures.url,
+        ) as client,
+    ):
+        make_visitor(client).frame(5)
+        assert pictures.n_requests == 0
+        visitor = make_visitor(client)
+        visitor.visit(f"{MOVIE}/frame/5")
+        visitor.page.wait_for_selector('.stage img[data-number="5"]')
+        assert pictures.n_requests == 1
+        client.get(f"{MOVIE}/frame/5.png")  # from now on it is stored
+        _, body = visitor.save("PNG")  # by the browser: scripts may not read it there
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(body))), reader.read(4)[0])
+        assert pictures.n_requests > 1
+        visitor.complaints.clear()
+
+
 def test_page_is_whole_and_its_own():
     for file in PAGE.iterdir():
         text = file.read_text()

@@ -54,9 +54,17 @@ export function pointDownloads(container, movie, number, crop) {
   }
 }
 
-/** Save a file; were it left to the browser, a problem would be saved as if it were the picture. */
+/**
+ * Save a file; were it left to the browser, a problem would be saved as if it were the picture. It is left to
+ * the browser where the file lies in an image store whose host does not allow scripts to read it.
+ */
 async function save({ href, download }) {
-  const url = URL.createObjectURL(await (await ask(href)).blob());
+  let url = href;
+  try {
+    url = URL.createObjectURL(await (await ask(href)).blob());
+  } catch (problem) {
+    if (problem.status) throw problem;
+  }
   make("a", { href: url, download }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
