@@ -173,7 +173,7 @@ def test_movies_that_lie_within_another_are_all_told(tmp_path):
         write(tmp_path, f"CAMHDA301-20160710T00000{i}Z.mov", after=i, n_frames=n)
         for i, n in enumerate((100, 3, 3))
     )
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="movies overlap") as caught:
         open_movies([*short, long], progress=False)
     (told,) = caught
     assert str(told.message).count("before the last frame of CAMHDA301-20160710T000000Z") == 2
