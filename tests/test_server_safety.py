@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,6 +98,27 @@ def test_pipelined_requests_are_answered_one_after_the_other(served_movie, movie
         ]
         connection.sendall("".join(lines).encode() + b"GET /healthz HTTP/1.0\r\n\r\n")
         assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == n
+
+
+def test_clients_that_stop_reading_are_cut_off(served_movie, movie_path, tmp_path, monkeypatch):
+    """Long before the time that the answer may take is over, and not while they read, however slowly."""
+    monkeypatch.setattr("camhd_access.server.application.STALL_SECONDS", 0.3)
+    with running_server(served_movie.url, cache_dir=tmp_path) as client, connect(client) as slow:
+        path = f"{client.at(movie_path.name)}/frame/1.bmp?width=4000&height=4000"
+        slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        n_read = 0
+        for _ in range(10):
+            time.sleep(0.1)
+            n_read += len(slow.recv(1 << 20))
+        time.sleep(2)
+        assert 1 << 20 < n_read + len(read_to_end(slow)) < 3 * 4000 * 4000
+
+
+@pytest.mark.parametrize("target", ["frame/1?width=" + "1" * 5000, "frame/" + "1" * 2000, "x" * 30000])
+def test_what_is_too_long_is_told(served_movie, movie_path, tmp_path, target):
+    with running_server(served_movie.url, cache_dir=tmp_path) as client:
+        answer = client.get(f"{movie_path.name}/{target}")
+        assert (answer.status, answer.json()["status"]) == (414, 414)
 
 
 def test_films_hold_up_no_frames(served_movie, movie_path, tmp_path):

@@ -40,15 +40,19 @@ SHUTDOWN_SECONDS = 60
 """That requests in flight may take to finish."""
 SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 64 << 10
 """That a client may take over an answer, and the slowest that is put up with beyond that."""
+STALL_SECONDS = 10.0
+"""That a client may take none of an answer, which waits in memory at the cost of others."""
 MAX_BYTES_SENT_AT_ONCE, SMALL_BYTES = 512 << 20, 64 << 10
 """That may wait in memory for clients to read them; smaller answers are sent whatever waits."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
+MAX_TARGET_CHARACTERS = 4096
+"""Of a path with its query."""
 LIMITS: dict[str, Any] = {
     "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
     "lingering_time": 2.0,  # seconds for a body, which nobody reads
     "auto_decompress": False,  # nor inflates: zeros pack a thousand to one
-    "max_line_size": 4096,  # bytes of a request's first line
+    "max_line_size": 32 << 10,  # bytes of a request's first line: whom we tell that it is too long
     "max_field_size": 4096,  # and of a header
     "max_headers": 64,
 }
@@ -157,7 +161,7 @@ def _count_held(response: web.StreamResponse) -> int:
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        split_path(request.raw_path.partition("?")[0])
+        _check_target(request.raw_path)
         async with asyncio.timeout(request.app[SERVICE].settings.request_seconds):
             is_preflight = request.method == "OPTIONS"
             return web.Response(status=204, headers=_PREFLIGHT) if is_preflight else await handler(request)
@@ -173,6 +177,13 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem_response(Problem(500, "The server failed; its log tells why."))
 
 
+def _check_target(target: str) -> None:
+    """Raise a `Problem` (400, 414) for a path with its query that no route takes."""
+    if len(target) > MAX_TARGET_CHARACTERS:
+        raise Problem(414, f"The path and its query are longer than {MAX_TARGET_CHARACTERS} characters.")
+    split_path(target.partition("?")[0])
+
+
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
     """Send and count the answer; close the connection of a client that is too slow to take it."""
     stages, n_bytes = request[STAGES], response.content_length or 0
@@ -180,6 +191,7 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
     if request.app[SERVICE].settings.public:
         response.headers["X-lazycache-public"] = "1"
     request.app[METRICS].count(request[ROUTE], response.status, stages["handler"], n_bytes)
+    watching = asyncio.create_task(_watch_client(request))
     try:
         async with asyncio.timeout(SEND_SECONDS + n_bytes / MIN_BYTES_PER_SECOND):
             await response.prepare(request)
@@ -188,12 +200,29 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
         logger.info("%s: the client has left", request.raw_path)
     except (CamhdError, Problem) as error:  # of a clip, of which a part was sent
         logger.info("%s: %s: %s", request.raw_path, type(error).__name__, error)
-        if request.transport is not None:
-            request.transport.abort()
+        _hang_up(request)
     except TimeoutError:
         logger.info("%s: the client was too slow", request.raw_path)
-        if request.transport is not None:
-            request.transport.abort()
+        _hang_up(request)
+    finally:
+        watching.cancel()
+
+
+async def _watch_client(request: web.Request) -> None:
+    """Hang up once the client takes nothing any more of what waits for it."""
+    n_taken = -1
+    while (transport := request.transport) is not None:
+        await asyncio.sleep(STALL_SECONDS)
+        n_waiting = transport.get_write_buffer_size()
+        n_before, n_taken = n_taken, request.writer.output_size - n_waiting
+        if n_waiting and n_taken == n_before:
+            logger.info("%s: the client takes no more", request.raw_path)
+            _hang_up(request)
+
+
+def _hang_up(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _tell_stages(stages: dict[str, float]) -> dict[str, str]:
