@@ -696,7 +696,8 @@ def test_picture_that_does_not_come_is_told(make_visitor, archive_path, origin, 
         expect(visitor.page.get_by_role("alert")).to_contain_text(
             "The mirror has no such file. (404 Not Found)"
         )
-        assert read_frame_number(visitor.pixels()) == N_FRAMES - 1  # what was there stays
+        assert read_frame_number(visitor.pixels()) == N_FRAMES - 1  # what was there stays, but pale
+        expect(visitor.page.locator(".stage img")).to_have_css("opacity", "0.25")
         n = len(visitor.complaints)
         visitor.page.get_by_role("button", name="Play").click()
         expect(visitor.page.get_by_role("button", name="Play")).to_be_visible()
