@@ -13,7 +13,7 @@ from camhd_access.cli import main
 from camhd_access.opening import movies_open
 from camhd_access.prores.header import parse_frame_header
 from camhd_access.ranges import ByteRange
-from camhd_access.rescue import recover_index, write_sidecar
+from camhd_access.rescue import read_sidecar, recover_index, write_sidecar
 from camhd_access.rescue.walk import walk_segment
 from camhd_access.source import open_source
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
@@ -36,7 +36,7 @@ def _new_process():
 def recover_bytes(data, segment_bytes=WHOLE):
     source = open_source("memory://rescue/movie.mov")
     source.filesystem.pipe_file(source.path, data)
-    return recover_index(source, progress=False, segment_bytes=segment_bytes)
+    return recover_index(source, segment_bytes=segment_bytes)
 
 
 def assert_same(found, offsets, sizes):
@@ -63,7 +63,7 @@ def cut_path(both):
 @pytest.mark.parametrize("segment_bytes", [1_000, 20_000, 100_000, WHOLE])
 def test_every_whole_frame_is_found(both, segment_bytes):
     whole = MovieReader(both[0]).index
-    found = recover_index(open_source(str(both[1])), progress=False, segment_bytes=segment_bytes)
+    found = recover_index(open_source(str(both[1])), segment_bytes=segment_bytes)
     assert_same(found, whole.offset[:-1], whole.size[:-1])
     assert found.index.interlaced == MovieReader(both[0]).interlaced
     assert found.cut == ByteRange(int(whole.offset[-1]), both[1].stat().st_size)
@@ -269,7 +269,7 @@ def test_beginning_of_a_frame_that_says_it_ends_where_the_sound_does(samples):
 def test_frames_of_apples_encoder(name):
     path = shared_data("quicktime", f"apple-prores-422{name}.mov")
     whole = MovieReader(path).index
-    found = recover_index(open_source(str(path)), progress=False, segment_bytes=50_000)
+    found = recover_index(open_source(str(path)), segment_bytes=50_000)
     assert_same(found, whole.offset, whole.size)
 
 
@@ -291,7 +291,7 @@ def served(large_path):
 
 
 def test_large_frames_cost_little(large_path, served):
-    found = recover_index(open_source(served.url + NAME, cache=False), progress=False)
+    found = recover_index(open_source(served.url + NAME, cache=False))
     assert found.index.n_frames == 42
     assert found.index.size.min() > 65_536
     # A request a frame, one more for each second field that was searched for, and those of the beginning.
@@ -300,14 +300,14 @@ def test_large_frames_cost_little(large_path, served):
 
 
 def test_small_frames_are_read_several_at_once(movie_path, served_movie):
-    found = recover_index(open_source(served_movie.url + movie_path.name, cache=False), progress=False)
+    found = recover_index(open_source(served_movie.url + movie_path.name, cache=False))
     assert found.index.n_frames == 40
     assert served_movie.n_requests <= 15
 
 
 def test_segments_over_a_network(large_path, served):
-    near = recover_index(open_source(str(large_path)), progress=False)
-    found = recover_index(open_source(served.url + NAME, cache=False), progress=False, segment_bytes=500_000)
+    near = recover_index(open_source(str(large_path)))
+    found = recover_index(open_source(served.url + NAME, cache=False), segment_bytes=500_000)
     assert_same(found, near.index.offset, near.index.size)
     assert found.cut == near.cut
 
@@ -397,6 +397,24 @@ def test_what_is_no_sidecar(cut_path, tmp_path, content):
         MovieReader(cut_path, recover=tmp_path / "odd.npz")
     with pytest.raises(FileNotFoundError):
         MovieReader(cut_path, recover=tmp_path / "missing.npz")
+
+
+def test_damaged_sidecars(cut_path, tmp_path):
+    whole = MovieReader(cut_path, recover=True).recovery
+    write_sidecar(tmp_path / "sidecar.npz", whole)
+    content = (tmp_path / "sidecar.npz").read_bytes()
+    n_refused = 0
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        (tmp_path / "sidecar.npz").write_bytes(damaged)
+        try:
+            found = read_sidecar(tmp_path / "sidecar.npz", file_size=whole.file_size)
+        except InvalidMovieError:
+            n_refused += 1
+        else:
+            assert_same(found, whole.index.offset, whole.index.size)
+    assert n_refused > len(content) / 6
 
 
 def test_reader_takes_its_index_along(cut_path):

@@ -55,17 +55,13 @@ class Recovery:
         )
 
 
-def recover_index(
-    source: ByteSource, *, progress: bool = True, segment_bytes: int = SEGMENT_BYTES
-) -> Recovery:
+def recover_index(source: ByteSource, *, segment_bytes: int = SEGMENT_BYTES) -> Recovery:
     """The index of the movie, by walking its frames.
 
     Parameters
     ----------
     source
         The file. A cache would keep thousands of small stretches: one without is better.
-    progress
-        Show a progress bar.
     segment_bytes
         Walked one after the other; segments are walked at the same time.
 
@@ -79,16 +75,14 @@ def recover_index(
     Notes
     -----
     Costs 1.2 requests a frame of CamHD and 20 kB, 16 requests at once: two minutes for 25,000 frames over a
-    link of 50 ms.
+    link of 50 ms. Shows a progress bar on terminals and in notebooks.
     """
     file_size = source.size
     first = _run(walk_first(file_size), source)
     if first is None:
         raise InvalidMovieError(NOTHING)
     segments = []
-    with tqdm(
-        desc="frames searched", total=file_size, unit="B", unit_scale=True, disable=not progress
-    ) as bar:
+    with tqdm(desc="frames searched", total=file_size, unit="B", unit_scale=True, disable=None) as bar:
         for segment in _walk_all(source, first, _cut(file_size, segment_bytes), file_size):
             segments.append(segment)
             bar.update((segment.next_offset or file_size) - bar.n)

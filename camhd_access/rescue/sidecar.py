@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import zipfile
+import zlib
 from contextlib import suppress
 from hashlib import blake2b
 from io import BytesIO
@@ -29,6 +30,10 @@ __all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
 
 FORMAT = 1
 """Changes when an older reader would misread a newer sidecar."""
+
+DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises that is no sidecar, or no longer; zipfile raises `RuntimeError` for what it does
+not know."""
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
     data = file.read(ByteRange(0, file.size))
     try:
         recovery, _ = _decode(data)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise InvalidMovieError(f"{urlpath} is no index written by `camhd recover`: {error}") from error
     if recovery.file_size != file_size:
         raise InvalidMovieError(
@@ -69,7 +74,7 @@ def load_recovery(source: ByteSource) -> Recovery | None:
         recovery, version = _decode(path.read_bytes()) if path else (None, None)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, *DAMAGE) as error:
         _logger.warning("%s cannot be read, the movie is walked again: %s", path, error)
         return None
     return recovery if version == source.version else None
@@ -133,7 +138,7 @@ def _decode(data: bytes) -> tuple[Recovery, str | None]:
         not len(offset)
         or (offset < 0).any()
         or (size <= 0).any()
-        or (offset + size).max() > about["file_size"]
+        or (offset > about["file_size"] - size).any()
     ):
         raise ValueError("frames outside the file")
     index = build_index(
