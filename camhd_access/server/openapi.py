@@ -6,6 +6,7 @@ from typing import Any
 from camhd_access._version import __version__
 from camhd_access.server.encoding import FORMATS
 from camhd_access.server.mirrors import Mirror
+from camhd_access.server.renditions import MAX_NUMBER
 from camhd_access.server.routes import MIRROR_ROUTES, ROUTES, Parameter, Route
 
 __all__ = ["describe_api"]
@@ -15,7 +16,9 @@ _PLACES = {
         "path", "Path on the mirror, which may hold slashes.", (("type", "string"), ("minLength", 1))
     ),
     "number": Parameter(
-        "number", "Number of the frame, from 1.", (("type", "integer"), ("minimum", 1), ("format", "int32"))
+        "number",
+        "Number of the frame, from 1.",
+        (("type", "integer"), ("minimum", 1), ("maximum", MAX_NUMBER)),
     ),
     "numbers": Parameter(
         "numbers",

@@ -18,6 +18,12 @@ from camhd_access.server.settings import ServerSettings
 
 __all__ = [
     "FILM_TYPES",
+    "MAX_COLUMNS",
+    "MAX_FPS",
+    "MAX_NUMBER",
+    "MAX_SECONDS",
+    "MAX_SIDE",
+    "MIN_SECONDS",
     "SIZE_HEADERS",
     "ClipRendition",
     "FilmRendition",
@@ -36,6 +42,7 @@ FILM_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 FRAME_PARAMETERS = ("width", "height", "crop", "reduce", "field", "pix_fmt", "quality")
 SIZE_HEADERS = {"width": "X-lazycache-output-width", "height": "X-lazycache-output-height"}
 MAX_DIGITS = 9
+MAX_NUMBER = 10**MAX_DIGITS - 1
 MAX_SIDE = 16384
 MAX_COLUMNS = 40
 MIN_SECONDS, MAX_SECONDS = 0.01, 86400.0
@@ -217,12 +224,11 @@ def parse_film(extension: str, query: MultiMapping[str]) -> FilmRendition:
     if (extension or "mp4") not in FILM_TYPES:
         raise Problem(400, f"Animations are {', '.join(FILM_TYPES)}, not {_quote(extension)}.")
     asked = _single(query, ("start", "stop", "step", "width", "fps"))
-    most = 10**MAX_DIGITS - 1
     return FilmRendition(
         format=extension or "mp4",
-        start=_parse_int(asked, "start", 1, most) or 1,
-        stop=_parse_int(asked, "stop", 1, most),
-        step=_parse_int(asked, "step", 1, most) or 1,
+        start=_parse_int(asked, "start", 1, MAX_NUMBER) or 1,
+        stop=_parse_int(asked, "stop", 1, MAX_NUMBER),
+        step=_parse_int(asked, "step", 1, MAX_NUMBER) or 1,
         width=_parse_int(asked, "width", 16, 1920) or 480,
         fps=_parse_float(asked, "fps", 1.0, MAX_FPS),
     )

@@ -7,7 +7,15 @@ counted; `openapi` writes the table down for programs.
 from dataclasses import dataclass
 
 from camhd_access.server.encoding import FORMATS
-from camhd_access.server.renditions import FILM_TYPES
+from camhd_access.server.renditions import (
+    FILM_TYPES,
+    MAX_COLUMNS,
+    MAX_FPS,
+    MAX_NUMBER,
+    MAX_SECONDS,
+    MAX_SIDE,
+    MIN_SECONDS,
+)
 
 __all__ = ["MIRROR_ROUTES", "ROUTES", "Parameter", "Route"]
 
@@ -40,9 +48,12 @@ class Route:
     """Of the query."""
 
 
-def _whole(name: str, text: str, minimum: int, maximum: int | None = None) -> Parameter:
-    bound = () if maximum is None else (("maximum", maximum),)
-    return Parameter(name, text, (("type", "integer"), ("minimum", minimum), *bound))
+def _whole(name: str, text: str, minimum: int, maximum: int) -> Parameter:
+    return Parameter(name, text, (("type", "integer"), ("minimum", minimum), ("maximum", maximum)))
+
+
+def _decimal(name: str, text: str, minimum: float, maximum: float) -> Parameter:
+    return Parameter(name, text, (("type", "number"), ("minimum", minimum), ("maximum", maximum)))
 
 
 def _one_of(name: str, text: str, *choices: object) -> Parameter:
@@ -51,12 +62,12 @@ def _one_of(name: str, text: str, *choices: object) -> Parameter:
 
 _QUALITY = _whole("quality", "Of JPEG and WebP.", 1, 100)
 _FRAME = (
-    _whole("width", "Columns of the picture; alone, it keeps the shape.", 1),
-    _whole("height", "Lines of the picture; alone, it keeps the shape.", 1),
+    _whole("width", "Columns of the picture; alone, it keeps the shape.", 1, MAX_SIDE),
+    _whole("height", "Lines of the picture; alone, it keeps the shape.", 1, MAX_SIDE),
     Parameter(
         "crop",
         "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
-        (("type", "string"), ("pattern", r"^\d{1,5}(,\d{1,5}){3}$")),
+        (("type", "string"), ("pattern", r"^[0-9]{1,5}(,[0-9]{1,5}){3}$")),
     ),
     _one_of("reduce", "8 for a preview of an eighth of width and height, ten times faster.", 1, 8),
     _one_of("field", "One field of an interlaced frame: 0 is shown first.", 0, 1),
@@ -90,7 +101,7 @@ MIRROR_ROUTES = (
         "{path}.mov/clip/{numbers}.mov",
         "Some frames as a QuickTime movie of their own, as they lie in the movie.",
         ("video/quicktime",),
-        (_whole("step", "From one frame's number to the next.", 1),),
+        (_whole("step", "From one frame's number to the next.", 1, MAX_NUMBER),),
     ),
     Route(
         "activity",
@@ -104,8 +115,8 @@ MIRROR_ROUTES = (
         "Thumbnails of the whole movie as one picture; .jpg, .png or .webp, JPEG without an extension.",
         ("image/jpeg", "image/png", "image/webp"),
         (
-            Parameter("every", "Seconds from one to the next.", (("type", "number"), ("minimum", 0.01))),
-            _whole("columns", "Thumbnails in a row.", 1, 40),
+            _decimal("every", "Seconds from one to the next.", MIN_SECONDS, MAX_SECONDS),
+            _whole("columns", "Thumbnails in a row.", 1, MAX_COLUMNS),
             _whole("width", "Columns of a thumbnail.", 16, 1920),
             _QUALITY,
         ),
@@ -116,11 +127,11 @@ MIRROR_ROUTES = (
         "Some frames as a film; .mp4, .gif or .webp, MP4 without an extension.",
         tuple(FILM_TYPES.values()),
         (
-            _whole("start", "Number of the first frame.", 1),
-            _whole("stop", "Number of the last frame.", 1),
-            _whole("step", "From one frame's number to the next.", 1),
+            _whole("start", "Number of the first frame.", 1, MAX_NUMBER),
+            _whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
+            _whole("step", "From one frame's number to the next.", 1, MAX_NUMBER),
             _whole("width", "Columns; the height follows.", 16, 1920),
-            Parameter("fps", "Frames a second.", (("type", "number"), ("minimum", 1), ("maximum", 60))),
+            _decimal("fps", "Frames a second.", 1, MAX_FPS),
         ),
     ),
 )
