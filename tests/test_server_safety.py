@@ -1,6 +1,8 @@
 """The server under attack: by clients that are slow, large or many, it is kept from nobody else."""
 
+import shlex
 import socket
+import subprocess
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -10,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from lazycache import Client, running_server
 from origin import honest, running_origin
-from running_server import serving
+from running_server import COMMAND, read_address, serving
 
 from camhd_access.server.application import LIMITS
 
@@ -178,3 +180,34 @@ def test_command_finishes_what_is_under_way(tmp_path, movie_path):
             assert answers[0].status == 200
             assert process.wait(30) == 0
             assert "Traceback" not in process.stderr.read()
+
+
+def test_crowds_do_not_fill_the_log(served_movie, movie_path, tmp_path):
+    """More connections than files may be open, and requests that are no HTTP: a line or two, no traceback."""
+    limit = f'ulimit -n 100; exec {shlex.join(COMMAND)} "$@"'
+    command = [
+        "bash",
+        "-c",
+        limit,
+        "camhd",
+        "--port",
+        "0",
+        "--mirror",
+        served_movie.url,
+        "--cache-dir",
+        tmp_path,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        client = Client(urlsplit(read_address(process)).port, served_movie.url)
+        with connect(client) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")  # no Host
+            assert read_to_end(stranger).startswith(b"HTTP/1.0 400 ")
+        with ExitStack() as crowd:
+            for _ in range(150):
+                crowd.enter_context(connect(client))
+            time.sleep(1)
+        assert client.get(f"{movie_path.name}/frame/7").status == 200
+        process.terminate()
+        said = process.stderr.read()
+        assert said.count("all file descriptors are taken") == 1
+        assert "Traceback" not in said

@@ -20,9 +20,11 @@ from camhd_access._version import __version__
 from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
 from camhd_access.server.clips import PIECE_BYTES
+from camhd_access.server.crowds import allow_crowds, shorten_log
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
 from camhd_access.server.openapi import describe_api
+from camhd_access.server.pages import add_page
 from camhd_access.server.problems import Problem, problem_response
 from camhd_access.server.renditions import SIZE_HEADERS
 from camhd_access.server.routes import ROUTES
@@ -102,11 +104,13 @@ def make_app(settings: ServerSettings) -> web.Application:
     app.router.add_get("/v1/{place:.*}", visit)
     app[SENDING] = Allowance(MAX_BYTES_SENT_AT_ONCE)
     app.cleanup_ctx.append(_serving(settings))
+    add_page(app, settings)
     return app
 
 
 def run_server(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight then finish, and new ones are not accepted."""
+    allow_crowds()
     web.run_app(
         make_app(settings),
         host=settings.bind,
@@ -122,6 +126,7 @@ def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncItera
     """The service while the application runs, on its event loop."""
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
+        shorten_log(asyncio.get_running_loop())
         service = app[SERVICE] = Service(settings)
         app[METRICS] = Metrics(
             mirrors=service.mirrors,
