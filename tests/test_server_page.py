@@ -10,7 +10,6 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.resources import files
 
-import lazycache
 import numpy as np
 import pytest
 from lazycache import DAY, MOVIE, running_server
@@ -18,8 +17,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from camhd_access import MovieReader, open_movie
-from camhd_access.server import make_app
-from camhd_access.server.pages import add_page, prefers_html
+from camhd_access.server.pages import prefers_html
 from camhd_access.synthetic import read_frame_number, serve_folder, write_archive
 
 CHROMIUM = "/usr/bin/chromium"
@@ -47,19 +45,6 @@ PIXELS = """() => {
   canvas.getContext("2d").drawImage(image, 0, 0);
   return canvas.toDataURL("image/png").split(",")[1];
 }"""
-
-
-def make_app_with_page(settings):
-    app = make_app(settings)
-    add_page(app, settings)
-    return app
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _page_is_served():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lazycache, "make_app", make_app_with_page)
-        yield
 
 
 @pytest.fixture(scope="module")
