@@ -231,8 +231,10 @@ class MovieReader:
         FrameIndexError
             The movie is shorter, or the time lies before its start.
         """
-        if not 0 <= seconds <= self.duration:
-            raise FrameIndexError(f"no frame at {seconds:g} s: the movie is {self.duration:.3f} s long")
+        # Which is not `duration` where the first frame is shown after the start, as in clips.
+        end = float(self.index.pts[-1] + self.index.duration[-1]) / self.index.timescale
+        if not 0 <= seconds <= end:
+            raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
     def stack(

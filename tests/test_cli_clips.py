@@ -66,7 +66,7 @@ def test_films_take_options(movie_path, tmp_path):
         (["--frames", "1:2:3:4"], 2, "START:STOP"),
         (["--frames", "x"], 2, "START:STOP"),
         (["--frames", "1.5:2"], 2, "START:STOP"),
-        (["--at", "77"], 1, "the movie is 1.335 s long"),
+        (["--at", "77"], 1, "the movie ends after 1.335 s"),
         (["--from", "77"], 2, "lasts 1.335 s"),
         (["--from", "1", "--to", "1"], 2, "no frame is shown"),
         (["--frames", "40"], 1, "no frame 40"),

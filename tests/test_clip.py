@@ -79,6 +79,8 @@ def test_samples_times_and_pixels_are_those_of_the_movie(movie_path, movie_by_li
     np.testing.assert_array_equal(clip.times(), reader.times()[indices])
     np.testing.assert_array_equal(clip.read(slice(None)), reader.read(indices))
     assert clip.index.duration[-1] == reader.index.duration[indices[-1]]
+    elapsed = clip.elapsed() / np.timedelta64(1, "s")
+    assert [clip.frame_at(seconds) for seconds in elapsed] == list(range(len(indices)))
 
 
 def test_ffmpeg_plays_every_frame_from_the_first_on_with_its_timecode(movie_path, tmp_path):
