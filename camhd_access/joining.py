@@ -198,6 +198,8 @@ def join_parts(
     UserWarning
         Movies overlap: some frames of one were shown between those of another.
     """
+    if chunks is None:
+        raise TypeError("chunks=None is for open_movie: an array of several movies always has dask chunks")
     _check_times(parts)
     _check_sizes(parts)
     ordered = sorted(parts, key=lambda part: part.times.min())

@@ -125,9 +125,14 @@ def to_nanoseconds(duration: Duration) -> np.timedelta64:
     ------
     TypeError
         It is neither a number nor a timedelta.
+    ValueError
+        It is no time at all, or too long (292 years).
     """
     if isinstance(duration, timedelta | np.timedelta64):
         return np.timedelta64(duration).astype("timedelta64[ns]")  # type: ignore[no-any-return]
     if isinstance(duration, int | float | np.number):
-        return np.timedelta64(round(float(duration) * 1e9), "ns")
+        try:
+            return np.timedelta64(round(float(duration) * 1e9), "ns")
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"{duration!r} s is no duration") from error
     raise TypeError(f"a number of seconds or a timedelta is wanted, not {duration!r:.80}")

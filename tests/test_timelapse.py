@@ -151,10 +151,13 @@ def test_at_takes_the_nearest_frame(paths, at, frame):
         ({"at": "30 s"}, TypeError, "seconds or a timedelta"),
         ({"at": -1}, ValueError, "before the start"),
         ({"at": np.timedelta64("NaT")}, ValueError, "before the start"),
+        ({"at": float("nan")}, ValueError, "nan s is no duration"),
+        ({"at": 1e30}, ValueError, "1e\\+30 s is no duration"),
         ({"frame": 0, "unreadable": "ignore"}, ValueError, '"raise" or "skip"'),
         ({"frame": 0, "errors": "skip"}, ValueError, 'errors is "raise" or "mask"'),
         ({"frame": 0, "reduce": 4}, ValueError, "reduce is 1 or 8"),
         ({"frame": 0, "chunks": {"lines": 3}}, ValueError, "chunks of 'lines'"),
+        ({"frame": 0, "chunks": None}, TypeError, "several movies always has dask chunks"),
     ],
 )
 def test_wrong_arguments(paths, options, error, message):
