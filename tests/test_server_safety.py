@@ -15,6 +15,7 @@ from origin import honest, running_origin
 from running_server import COMMAND, read_address, serving
 
 from camhd_access.server.application import LIMITS
+from camhd_access.synthetic import serve_folder, write_movie
 
 
 def connect(client):
@@ -121,6 +122,15 @@ def test_what_is_too_long_is_told(served_movie, movie_path, tmp_path, target):
     with running_server(served_movie.url, cache_dir=tmp_path) as client:
         answer = client.get(f"{movie_path.name}/{target}")
         assert (answer.status, answer.json()["status"]) == (414, 414)
+
+
+@pytest.mark.parametrize(
+    "made", ["frame/1.webp?width=16384&height=1", "sheet.webp?every=0.01&columns=40&width=1280"]
+)
+def test_pictures_longer_than_their_format_has_are_refused(tmp_path, made):
+    write_movie(tmp_path / "wide.mov", n_frames=20, width=1280, height=64)
+    with serve_folder(tmp_path) as mirror, running_server(mirror.url, cache_dir=tmp_path / "cache") as client:
+        assert client.get(f"wide.mov/{made}").status == 400
 
 
 def test_films_hold_up_no_frames(served_movie, movie_path, tmp_path):

@@ -43,7 +43,8 @@ FRAME_PARAMETERS = ("width", "height", "crop", "reduce", "field", "pix_fmt", "qu
 SIZE_HEADERS = {"width": "X-lazycache-output-width", "height": "X-lazycache-output-height"}
 MAX_DIGITS = 9
 MAX_NUMBER = 10**MAX_DIGITS - 1
-MAX_SIDE = 16384
+MAX_SIDE = 16383
+"""WebP has no more."""
 MAX_COLUMNS = 40
 MIN_SECONDS, MAX_SECONDS = 0.01, 86400.0
 MAX_FPS = 60.0
@@ -262,7 +263,9 @@ def refuse_parameters(query: MultiMapping[str]) -> None:
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise a `Problem` (400) for a picture of more pixels than are allowed."""
+    """Raise a `Problem` (400) for a picture of more pixels than are allowed, in all or in a row."""
+    if max(width, height) > MAX_SIDE:
+        raise Problem(400, f"{width}x{height} is more than {MAX_SIDE} pixels in a row or column.")
     if width * height > max_pixels:
         raise Problem(400, f"{width}x{height} is more than the {max_pixels} pixels that are allowed.")
 
