@@ -53,6 +53,12 @@ def test_wrong_settings_are_told_before_anything_starts(arguments, message):
     assert message in result.stderr
 
 
+def test_an_overlay_that_is_not_there_is_told_in_one_line():
+    result = run("--file-overlay", "/nowhere", "--port", "0")
+    assert result.exit_code == 1
+    assert result.stderr == "camhd: ValueError: file_overlay: there is no folder '/nowhere'\n"
+
+
 def test_an_image_store_whose_filesystem_is_missing_is_told_in_one_line():
     result = subprocess.run(
         [*COMMAND, "--port", "0", "--image-store", "nosuch://bucket"],

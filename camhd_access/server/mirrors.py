@@ -80,7 +80,15 @@ class Mirror:
 
 
 def open_mirrors(settings: ServerSettings) -> tuple[Mirror, ...]:
-    """The mirrors of these settings, not asked anything yet; a `ValueError` where one would hide another."""
+    """The mirrors of these settings, not asked anything yet.
+
+    Raises
+    ------
+    ValueError
+        One would hide another, or the overlay is not there.
+    """
+    if settings.file_overlay and not settings.file_overlay.is_dir():
+        raise ValueError(f"file_overlay: there is no folder {str(settings.file_overlay)!r}")
     mirrors = tuple(_open_mirror(url, settings) for url in settings.mirrors)
     for mirror in mirrors:
         if sum(mirror.mount == other.mount for other in mirrors) > 1:
