@@ -131,7 +131,7 @@ def test_catalog_keeps_what_it_found(folder, tmp_path, name):
     assert isinstance(kept, pd.DataFrame)
 
 
-@pytest.mark.parametrize("name", ["camhd.csv", "camhd", "parquet"])
+@pytest.mark.parametrize("name", ["camhd.csv", "camhd", "parquet", "camhd.parquet.gz", "camhd.jsonl.txt"])
 def test_a_catalogue_of_another_kind_is_refused_before_the_crawl(tmp_path, name):
     result = run("catalog", "-o", tmp_path / name, "http://127.0.0.1:9/")
     assert result.exit_code == 2

@@ -1,6 +1,5 @@
 """Commands about an archive: `ls`, `catalog`."""
 
-from pathlib import PurePath
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from camhd_access.cli.printing import print_json, shows_progress
 
 __all__ = ["catalog", "ls"]
 
-CATALOG_SUFFIXES = {".parquet", ".jsonl"}
+CATALOG_SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 
 
 @click.command
@@ -45,7 +44,7 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
 
 
 def _check_catalog_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not CATALOG_SUFFIXES & set(PurePath(value).suffixes):
+    if value is not None and not value.endswith(CATALOG_SUFFIXES):
         raise click.BadParameter(f"'{value}': the name ends in .parquet, .jsonl or .jsonl.gz")
     return value
 
