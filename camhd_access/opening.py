@@ -69,7 +69,7 @@ def _open(address: ByteSource, recover: Recover) -> OpenMovie:
     try:
         return _find_index(address, recover)
     except MissingMoovError as error:
-        hint = "recover=True finds its frames without, and so does `camhd recover`"
+        hint = "recover=True finds its frames without, and so does --recover on the command line"
         raise MissingMoovError(f"{address.path}: {error}; {hint}") from error
     except (InvalidMovieError, UnsupportedMovieError) as error:
         raise type(error)(f"{address.path}: {error}") from error

@@ -95,7 +95,7 @@ def test_movie_with_an_index_keeps_it(both):
 
 def test_without_recover_the_error_tells_of_it(cut_path):
     for _ in range(2):
-        with pytest.raises(MissingMoovError, match=r"recover=True .*camhd recover"):
+        with pytest.raises(MissingMoovError, match=r"recover=True .*--recover on the command line"):
             MovieReader(cut_path)
         MovieReader(cut_path, recover=True)
 
@@ -429,6 +429,26 @@ def test_command(cut_path, tmp_path):
     assert result.exit_code == 0, result.output
     assert "index rebuilt from 19 frame headers" in result.stdout
     assert MovieReader(cut_path, recover=tmp_path / "sidecar.npz").n_frames == 19
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("info",),
+        ("plan",),
+        ("frame", "--at", "0.5"),
+        ("sheet", "--every", "0.3"),
+        ("clip", "--frames", "3:9", "-o", "clip.mov"),
+    ],
+    ids=" ".join,
+)
+def test_commands_open_what_was_cut_off(cut_path, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(main, [*command, str(cut_path)])
+    assert refused.exit_code == 1
+    assert "--recover on the command line" in refused.stderr
+    recovered = CliRunner().invoke(main, [*command, "--recover", str(cut_path)])
+    assert recovered.exit_code == 0, recovered.stderr
 
 
 def test_command_of_a_whole_movie(movie_path):

@@ -7,7 +7,15 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, FRAME, NOT_NEGATIVE, PATH_OR_URL, POSITIVE
+from camhd_access.cli.options import (
+    AS_JSON,
+    AT_LEAST_ONE,
+    FRAME,
+    NOT_NEGATIVE,
+    PATH_OR_URL,
+    POSITIVE,
+    RECOVER,
+)
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.clip import write_clip
 from camhd_access.reader import FrameSelection, MovieReader
@@ -47,6 +55,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
 @click.option("--fps", type=POSITIVE, help="Frames a second of a film; as they were filmed, or 10 if apart.")
 @click.option("--width", type=AT_LEAST_ONE, help="Shrink wider pictures of a film, or images, to this.")
 @click.option("-o", "--output", type=PATH_OR_URL, required=True, help="File or URL to write.")
+@RECOVER
 @AS_JSON
 def clip(
     *,
@@ -59,6 +68,7 @@ def clip(
     fps: float | None,
     width: int | None,
     output: str,
+    recover: bool,
     as_json: bool,
 ) -> None:
     """Write some frames of the movie at URL as a file of their own.
@@ -76,7 +86,7 @@ def clip(
     has_times = begin is not None or end is not None
     if (frames is not None) + has_times + bool(at) != 1:
         raise click.UsageError("choose frames by --frames, by --from and --to, or by --at")
-    reader = MovieReader(url)
+    reader = MovieReader(url, recover=recover)
     chosen = _find_frames(reader, begin, end, at) if frames is None else reader.stack(frames).frames
     write_clip(reader, chosen, output, codec=codec, fps=fps, width=width, progress=shows_progress())
     if as_json:

@@ -8,7 +8,7 @@ import numpy as np
 
 from camhd_access import plotting  # noqa: F401 - registers the accessor
 from camhd_access.arrays import CODECS, open_movie
-from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, POSITIVE, REDUCE, Crop
+from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, POSITIVE, RECOVER, REDUCE, Crop
 from camhd_access.cli.printing import print_json
 from camhd_access.rangecache import RangeCacheFileSystem
 from camhd_access.reader import MovieReader
@@ -26,8 +26,9 @@ SOURCES = {
 @click.command
 @click.argument("url", type=PATH_OR_URL)
 @click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
+@RECOVER
 @AS_JSON
-def info(url: str, *, stats: bool, as_json: bool) -> None:
+def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
     """Print the facts of the movie at URL: what it is, when it began, how large its frames are.
 
     URL is anything that fsspec opens, a local path included. Costs two requests, for the index and for
@@ -38,7 +39,7 @@ def info(url: str, *, stats: bool, as_json: bool) -> None:
       camhd info https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13/CAMHDA301-20161113T000000Z.mov
       camhd info --json CAMHDA301-20161113T000000Z.mov | jq .n_frames
     """  # noqa: D301 - click looks for the backspace itself
-    facts = _read_facts(MovieReader(url))
+    facts = _read_facts(MovieReader(url, recover=recover))
     if as_json:
         print_json(facts)
     else:
@@ -123,9 +124,18 @@ def _print_stats(url: str) -> None:
 @REDUCE
 @click.option("--fields", is_flag=True, help="Single fields instead of frames, of an interlaced movie.")
 @click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
+@RECOVER
 @AS_JSON
 def plan(
-    url: str, every: int, crop: Crop | None, reduce: int, *, fields: bool, megabits: float, as_json: bool
+    *,
+    url: str,
+    every: int,
+    crop: Crop | None,
+    reduce: int,
+    fields: bool,
+    megabits: float,
+    recover: bool,
+    as_json: bool,
 ) -> None:
     """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone.
 
@@ -136,10 +146,11 @@ def plan(
       camhd plan --every 30 --megabits 1000 CAMHDA301-20161113T000000Z.mov
       camhd plan --crop 448,28,1024,1024 CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
-    size = MovieReader(url).shape[1:]
+    size = MovieReader(url, recover=recover).shape[1:]
     part = crop.slices(size, reduce=reduce, fields=fields) if crop else {}
-    movie = open_movie(url, frames=slice(None, None, every), reduce=reduce, fields=fields).isel(part)
-    estimate = movie.camhd.plan(megabits_per_second=megabits)
+    frames = slice(None, None, every)
+    movie = open_movie(url, frames=frames, reduce=reduce, fields=fields, recover=recover)
+    estimate = movie.isel(part).camhd.plan(megabits_per_second=megabits)
     if as_json:
         print_json(asdict(estimate))
     else:

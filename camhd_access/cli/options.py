@@ -17,6 +17,7 @@ __all__ = [
     "PATH_OR_URL",
     "PICTURE",
     "POSITIVE",
+    "RECOVER",
     "REDUCE",
     "Crop",
     "OutputFile",
@@ -141,10 +142,16 @@ REDUCE: Decorator = click.option(
     help="8: previews of an eighth of the lines and columns, ten times as fast.",
 )
 
+RECOVER: Decorator = click.option(
+    "--recover",
+    is_flag=True,
+    help="Find the frames of a recording that was cut off; looks up what was found before.",
+)
+
 AS_JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def check_moment(at: float | None, frame: int | None) -> None:
     """Raise a usage error unless a frame is named, and in one way."""
     if (at is None) == (frame is None):
-        raise click.UsageError("name the frame by --at or by --frame")
+        raise click.UsageError("name the frame by --at or by --frame, not both")

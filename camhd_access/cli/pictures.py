@@ -17,6 +17,7 @@ from camhd_access.cli.options import (
     PATH_OR_URL,
     PICTURE,
     POSITIVE,
+    RECOVER,
     REDUCE,
     Crop,
     check_moment,
@@ -45,6 +46,7 @@ DOTS_PER_INCH = 110
     help="gray: luma. gray16le: luma in 16 bits. gray10le: luma exactly as coded, black 64, white 940.",
 )
 @click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="File to write.")
+@RECOVER
 @AS_JSON
 def frame(
     *,
@@ -55,6 +57,7 @@ def frame(
     reduce: int,
     pix_fmt: str,
     output: Path,
+    recover: bool,
     as_json: bool,
 ) -> None:
     """Write one frame of the movie at URL, pixel by pixel, as PNG, TIFF or JPEG.
@@ -68,7 +71,7 @@ def frame(
     check_moment(at, frame)
     if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
         raise click.UsageError(f"JPEG has 8 bits a pixel, not those of {pix_fmt}: write PNG or TIFF")
-    reader = MovieReader(url)
+    reader = MovieReader(url, recover=recover)
     position = _find_frame(reader, at=at, frame=frame)
     part = crop.slices(reader.shape[1:], reduce=reduce) if crop else {}
     pixels = reader.read(position, y=part.get("y"), x=part.get("x"), pix_fmt=pix_fmt, reduce=reduce)[0]
@@ -96,15 +99,18 @@ def _find_frame(reader: MovieReader, *, at: float | None, frame: int | None) -> 
 @click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
 @CROP
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
+@RECOVER
 @AS_JSON
-def sheet(url: str, every: float, columns: int, crop: Crop | None, output: Path, *, as_json: bool) -> None:
+def sheet(
+    *, url: str, every: float, columns: int, crop: Crop | None, output: Path, recover: bool, as_json: bool
+) -> None:
     """Write thumbnails of the movie at URL, with their times, as one picture: PNG, TIFF or JPEG.
 
     \b
     Example:
       camhd sheet --every 10 --columns 8 -o sheet.png CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
-    movie = open_movie(url)
+    movie = open_movie(url, recover=recover)
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
     n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
     if as_json:

@@ -16,7 +16,8 @@ def recover(url: str, output: str | None) -> None:
     """Rebuild the index of the movie at URL, whose recording was cut off before it was written.
 
     Walks from frame to frame, which reads a thirtieth of the movie. The index is kept in the cache folder,
-    so that recover=True finds it there; with -o it goes into a small file that serves elsewhere too.
+    so that other commands find it there with --recover, and Python with recover=True; with -o it goes into a
+    small file that serves elsewhere too.
 
     \b
     Example:
