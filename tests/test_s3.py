@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import s3fs
 from bucket import running_s3
+from click.testing import CliRunner
 
 from camhd_access import MovieReader, open_archive, open_movie
+from camhd_access.cli import main
 
 FRAMES = [3, 4, 5, 30]
 
@@ -61,3 +63,16 @@ def test_catalog_of_a_bucket(s3, movie, movie_path):
 def test_a_movie_that_is_not_there(s3, movie):
     with pytest.raises(FileNotFoundError):
         open_movie(movie.replace("2016/", "2017/"), storage_options=s3.options)
+
+
+def test_missing_credentials_end_a_command_in_one_line(s3, movie, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    result = CliRunner().invoke(main, ["info", movie])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "redentials" in result.stderr

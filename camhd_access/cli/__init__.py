@@ -88,6 +88,12 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             _print_line("interrupted")
             sys.exit(INTERRUPTED)
+        except Exception as error:
+            kind = type(error)
+            if kind.__module__ in ("builtins", "click.exceptions"):
+                raise
+            _print_line(f"{kind.__module__}.{kind.__name__}: {error}")  # of a filesystem: no credentials, say
+            sys.exit(1)
 
 
 def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401 - where in the code it arose
