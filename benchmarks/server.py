@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from PIL import Image
 
@@ -179,7 +180,9 @@ def _loading_ours(
     origin: Origin, scratch: Path, path: str, figure: Figure
 ) -> Callable[[], AbstractContextManager[Run]]:
     def run() -> Sample:
-        with _serving(origin, scratch) as url:  # one that has made no picture yet
+        with _serving(origin, scratch) as url:  # one that has made one picture
+            with urlopen(url + path.format(frame=1, quality=1)) as answer:  # noqa: S310 - on loopback
+                assert answer.read()
             return Sample(_load(url + path, scratch, figure))
 
     @contextmanager
