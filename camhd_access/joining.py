@@ -133,7 +133,8 @@ def read_parts(
             faults.append(each)
         else:
             parts.append(each)
-    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not parts)
+    hint = " (unreadable='skip' leaves them out)" if unreadable == "raise" else ""
+    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not parts, hint=hint)
     return parts
 
 
@@ -169,7 +170,7 @@ def _read_all(
         pool.shutdown(wait=waits, cancel_futures=True)
 
 
-def _report(faults: list[Exception], *, n_movies: int, fatal: bool) -> None:
+def _report(faults: list[Exception], *, n_movies: int, fatal: bool, hint: str) -> None:
     """Raise, or warn of, what is wrong with some movies."""
     if not faults:
         return
@@ -178,8 +179,7 @@ def _report(faults: list[Exception], *, n_movies: int, fatal: bool) -> None:
         lines.append(f"and {len(faults) - MAX_NAMED} more")
     listed = "\n  ".join(lines)
     if fatal:
-        message = f"{len(faults)} of {n_movies} movies cannot be used (unreadable='skip' leaves them out):"
-        raise type(faults[0])(f"{message}\n  {listed}")
+        raise type(faults[0])(f"{len(faults)} of {n_movies} movies cannot be used{hint}:\n  {listed}")
     warnings.warn(f"{len(faults)} of {n_movies} movies are left out:\n  {listed}", stacklevel=4)
 
 

@@ -34,6 +34,7 @@ def open_timelapse(
     errors: Errors = "raise",
     unreadable: Unreadable = "raise",
     chunks: Literal["auto"] | int | Mapping[str, int] = "auto",
+    recover: bool = False,
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -49,7 +50,7 @@ def open_timelapse(
     at
         Instead of `frame`: how long after its start, in seconds or as a timedelta. The frame whose time is
         nearest is taken.
-    pix_fmt, reduce, errors, cache, storage_options
+    pix_fmt, reduce, errors, recover, cache, storage_options
         As for `open_movie`; `errors` is about damaged frames.
     unreadable
         "raise", or "skip" to leave out movies that are not there, not whole, not ProRes, or have no such
@@ -86,7 +87,7 @@ def open_timelapse(
     marks_damage = check_errors(errors) == "mask"
 
     def read_one(path: str, choice: Callable[[MovieReader], int]) -> Part:
-        reader = MovieReader(path, cache=cache, storage_options=storage_options)
+        reader = MovieReader(path, recover=recover, cache=cache, storage_options=storage_options)
         return Part.of(reader, reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce))
 
     parts = read_parts(paths, read_one, choices, unreadable=unreadable, progress=progress)

@@ -267,6 +267,22 @@ def test_trouble_may_be_left_out(faulty, tmp_path):
     assert read_numbers(target) == [102, 202]
 
 
+def test_what_was_cut_off_is_found_or_named(faulty, tmp_path):
+    only = faulty / "2016" / "11" / "12" / "CAMHDA301-20161112T060000Z.mov"
+    for path in faulty.rglob("*.mov"):
+        if path != only:
+            path.unlink()
+    target = tmp_path / "film.mp4"
+    options = ("timelapse", *DAYS, "--frame", "0", "--on-error", "skip", "-o", target, faulty)
+    refused = run(*options)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("camhd: MissingMoovError: 1 of 1 movies cannot be used: ")
+    assert "unreadable" not in refused.stderr
+    assert not target.exists()
+    assert run(*options, "--recover").exit_code == 0
+    assert target.exists()
+
+
 def test_no_picture_at_all_is_an_error(folder, faulty, tmp_path):
     none = run("timelapse", "--start", "2015", "--end", "2016", "--frame", "0", folder)
     assert none.exit_code == 1

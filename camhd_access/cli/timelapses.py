@@ -1,5 +1,6 @@
 """The command `timelapse`: one picture of each movie of an archive, as a film or a sheet."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from camhd_access.cli.options import (
     NOT_NEGATIVE,
     PATH_OR_URL,
     POSITIVE,
+    RECOVER,
     REDUCE,
     Crop,
     OutputFile,
@@ -59,6 +61,7 @@ SHEET_COLUMNS = 6
     show_default=True,
     help="A film (.mp4, .gif, .webp) or a sheet (.png).",
 )
+@RECOVER
 @AS_JSON
 def timelapse(
     *,
@@ -73,6 +76,7 @@ def timelapse(
     fps: float | None,
     columns: int | None,
     output: Path,
+    recover: bool,
     as_json: bool,
 ) -> None:
     """Write one picture of each movie below ROOT (by default OOI's server) as a film or a sheet.
@@ -91,7 +95,8 @@ def timelapse(
     urls = list(open_archive(root).catalog(start, end, progress=shows_progress())["url"])
     if not urls:
         raise ValueError(f"no movies below {root} from {start} to {end}")
-    pictures = _open(urls, skips=on_error == "skip", at=at, frame=frame, reduce=reduce)
+    skips = on_error == "skip"
+    pictures = _open(urls, skips=skips, at=at, frame=frame, reduce=reduce, recover=recover)
     if crop:
         size = pictures.sizes["y"] * reduce, pictures.sizes["x"] * reduce
         pictures = pictures.isel(crop.slices(size, reduce=reduce))
@@ -102,17 +107,17 @@ def timelapse(
     _report(pictures, output, n_movies=len(urls), as_json=as_json)
 
 
-def _open(urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int) -> xr.DataArray:
+def _open(
+    urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int, recover: bool
+) -> xr.DataArray:
     """The pictures, unread; where trouble is skipped, those that are whole."""
-    progress = shows_progress()
+    open_pictures = partial(
+        open_timelapse, urls, at=at, frame=frame, reduce=reduce, recover=recover, progress=shows_progress()
+    )
     if skips:
-        return _without_damage(
-            open_timelapse(
-                urls, at=at, frame=frame, reduce=reduce, errors="mask", unreadable="skip", progress=progress
-            )
-        )
+        return _without_damage(open_pictures(errors="mask", unreadable="skip"))
     try:
-        return open_timelapse(urls, at=at, frame=frame, reduce=reduce, progress=progress)
+        return open_pictures()
     except (CamhdError, FileNotFoundError) as error:
         hint = "--on-error skip"  # what Python calls unreadable='skip'
         raise type(error)(str(error).replace("unreadable='skip'", hint)) from error
