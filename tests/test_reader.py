@@ -20,6 +20,7 @@ from camhd_access import (
     MovieReader,
     RemoteFileChangedError,
     RemoteFileNotFoundError,
+    opening,
 )
 from camhd_access.pixels import PIXEL_FORMATS
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
@@ -55,6 +56,16 @@ def test_opening_is_one_request_and_a_frame_one_more(served_movie, movie_url, mo
     assert served_movie.n_requests == 2 - (cache and file_size <= TAIL_BYTES)
     if not cache:
         assert served_movie.n_bytes_sent == min(TAIL_BYTES, file_size) + expected
+
+
+def test_indexes_opened_last_stay_in_memory_up_to_a_number(movie_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_INDEXES_KEPT", 2)
+    for name in "abc":
+        (tmp_path / f"{name}.mov").write_bytes(movie_path.read_bytes())
+    with serve_folder(tmp_path) as server:
+        for name, n_requests in [("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4)]:
+            MovieReader(f"{server.url}{name}.mov", cache=False)
+            assert server.n_requests == n_requests
 
 
 def test_a_movie_of_full_length_costs_no_more(sparse_path):
