@@ -1,4 +1,5 @@
 import datetime as dt
+import warnings
 
 import numpy as np
 import pytest
@@ -81,6 +82,17 @@ def test_a_failed_listing_is_an_error(folder):
             archive.movies()
 
 
+@pytest.mark.parametrize("inner", ["", "2016/11", "2016/notes"])
+def test_a_root_of_no_archive_is_told(folder, inner):
+    wrong = open_archive(folder / inner if inner == "" else folder / ROOT / inner)
+    for find in (wrong.movies, wrong.catalog):
+        with pytest.warns(UserWarning, match="neither folders of years nor movies: an archive is") as caught:
+            assert len(find("2016")) == 0
+        assert len(caught) == 1
+    with warnings.catch_warnings(action="error"):
+        assert open_archive(folder / ROOT).movies("2030") == []  # of which there is nothing
+
+
 def test_url_of_a_name(folder, server, tmp_path):
     assert (
         open_archive().url("CAMHDA301-20161113T000000Z")
@@ -101,12 +113,14 @@ def test_url_of_a_name(folder, server, tmp_path):
         ("2017-08-20T00:00:00", NAMES[4]),  # the name tells the end
         ("2016-01-01T00:00", None),
         ("2017-08-20T00:15:00", None),
+        ("2019", None),
     ],
 )
 def test_url_of_a_time(folder, time, expected):
     archive = open_archive(str(folder / ROOT))
     if expected is None:
-        with pytest.raises(LookupError, match="nearest"):
+        others = "nor within a day of it" if time == "2019" else "the nearest is /.*20(15|17)"
+        with pytest.raises(LookupError, match=others):
             archive.url(time)
     else:
         assert names([archive.url(time)]) == [expected]

@@ -69,6 +69,15 @@ def test_nothing_to_list_is_no_error(folder):
     assert json.loads(run("ls", folder, "--end", "2015", "--json").stdout) == []
 
 
+@pytest.mark.filterwarnings("default:.*neither folders of years:UserWarning")
+def test_a_root_of_no_archive_is_told_in_one_line(folder):
+    for command in ("ls", "catalog"):
+        result = run(command, folder.parent)
+        assert result.exit_code == 0
+        assert result.stderr.startswith(f"camhd: {folder.parent} holds neither folders of years nor movies: ")
+        assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

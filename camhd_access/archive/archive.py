@@ -88,6 +88,11 @@ class Archive:
         ValueError
             `start` or `end` is no time, or they are in the wrong order.
 
+        Warns
+        -----
+        UserWarning
+            The root holds neither folders of years nor movies: it is not that of an archive.
+
         Notes
         -----
         Each movie once, known by its base name. One request for the root, and one for each year, month and
@@ -196,7 +201,8 @@ class Archive:
             if starts[path] <= time < starts[path] + length:
                 return self._urlpath(path)
         nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
-        raise LookupError(f"no movie was under way at {time}; the nearest within a day is {nearest}")
+        others = f"; the nearest is {nearest}" if nearest else ", nor within a day of it"
+        raise LookupError(f"no movie was under way at {time}{others}")
 
     def _is_dated(self) -> bool:
         """Whether movies lie in folders by day."""

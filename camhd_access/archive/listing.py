@@ -5,6 +5,7 @@ for. What is not there is an error: a listing that fails is never taken for an e
 """
 
 import re
+import warnings
 from collections import deque
 from collections.abc import Collection, Mapping
 from contextlib import closing
@@ -70,12 +71,18 @@ def list_movies(
     OSError
         A listing failed.
 
+    Warns
+    -----
+    UserWarning
+        The root holds neither folders of years nor movies: it is not that of an archive.
+
     Notes
     -----
     One request for the root, and one for each year, month and day that `period` touches. Files with other
     names than those of the camera are no movies of the archive.
     """
     listing = Listing()
+    is_archive = False
     queue = deque([(root, "")])
 
     async def ask(job: tuple[str, str]) -> list[dict[str, Any]]:
@@ -87,7 +94,9 @@ def list_movies(
     answers = ask_all(queue, ask, filesystem.loop, at_once=at_once)
     with tqdm(desc="folders listed", unit=" folders", disable=not progress) as bar, closing(answers):
         for (folder, date_text), future in answers:
-            for entry in future.result():
+            entries = future.result()
+            is_archive |= folder == root and any(map(_is_archives, entries))
+            for entry in entries:
                 if is_dated_folder(entry):
                     name = _last_part(entry)
                     inner = f"{date_text}-{name}" if date_text else name
@@ -99,20 +108,37 @@ def list_movies(
                     _add_movie(listing, entry, period)
             bar.total = bar.n + 1 + len(queue)
             bar.update()
+    if not listing.movies and not is_archive:
+        warnings.warn(
+            f"{root} holds neither folders of years nor movies: an archive is the folder that holds 2015, "
+            "2016, …, as …/06-CAMHDA301/ of OOI's server, or one of movies",
+            stacklevel=4,
+        )
     return listing
 
 
 def _add_movie(listing: Listing, entry: Mapping[str, Any], period: Period) -> None:
-    path = str(entry["name"])
-    name = find_movie_name(path) if path.endswith(".mov") else None
+    name = _find_name(entry)
     if name and period[0] <= name.time_from_name < period[1]:
         size = None if entry.get("size") is None else int(entry["size"])
-        listing.movies.setdefault(name.basename, ListedMovie(name, path, size))
+        listing.movies.setdefault(name.basename, ListedMovie(name, str(entry["name"]), size))
+
+
+def _find_name(entry: Mapping[str, Any]) -> MovieName | None:
+    path = str(entry["name"])
+    return find_movie_name(path) if path.endswith(".mov") else None
 
 
 def is_dated_folder(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of a listing is a folder named as a year, a month or a day."""
     return entry["type"] == "directory" and _DATED_FOLDER.fullmatch(_last_part(entry)) is not None
+
+
+def _is_archives(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a root is what archives hold there: a year or a movie."""
+    if is_dated_folder(entry):
+        return len(_last_part(entry)) == len("2016")
+    return _find_name(entry) is not None
 
 
 def _last_part(entry: Mapping[str, Any]) -> str:
