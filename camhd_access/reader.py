@@ -24,7 +24,7 @@ from camhd_access.rescue import Recovery
 from camhd_access.source import open_source
 from camhd_access.views import choose_view
 
-__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors"]
+__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors", "check_reader"]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
 """Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
@@ -379,6 +379,13 @@ def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int6
     indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
     indices[indices < 0] += n_frames
     return indices
+
+
+def check_reader(reader: MovieReader) -> MovieReader:
+    """`reader`, if it is one: neither the address of a movie, nor its array."""
+    if not isinstance(reader, MovieReader):
+        raise TypeError(f"a MovieReader is wanted, not {type(reader).__name__}: MovieReader(url)")
+    return reader
 
 
 def check_errors(errors: Errors) -> Errors:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, TypeAlias
@@ -18,7 +19,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-__all__ = ["Target", "open_target", "suffix_of"]
+__all__ = ["Target", "check_parquet", "open_target", "suffix_of"]
 
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 """A path, a URL of any filesystem of fsspec that writes, or a binary file that is open for writing."""
@@ -27,6 +28,12 @@ Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 def suffix_of(name: str | os.PathLike[str]) -> str:
     """How a path or URL ends, in small letters: ".mov"; empty where it has no suffix."""
     return Path(os.fsdecode(name)).suffix.lower()
+
+
+def check_parquet() -> None:
+    """Raise `ImportError`, before work is done, where Parquet can neither be written nor read."""
+    if find_spec("pyarrow") is None:
+        raise ImportError("Parquet needs one more package: pip install 'camhd_access[parquet]'")
 
 
 @contextmanager

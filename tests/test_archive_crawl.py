@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 
@@ -386,6 +387,17 @@ def test_real_servers(folder, webserver, web_root):
     if not target.exists():
         target.symlink_to(folder)
     check(open_archive(f"{webserver.url}/crawled/{ROOT}").catalog(index=True, progress=False))
+
+
+def test_a_catalogue_that_cannot_be_kept_is_refused_before_the_crawl(folder, tmp_path, monkeypatch):
+    with serve_folder(folder) as server:
+        archive = open_archive(server.url + ROOT)
+        with pytest.raises(ValueError, match=r"c\.csv': .* ends in \.parquet, \.jsonl or \.jsonl\.gz"):
+            archive.catalog(file=tmp_path / "c.csv")
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(ImportError, match=r"pip install 'camhd_access\[parquet\]'"):
+            archive.catalog(index=True, file=tmp_path / "c.parquet")
+        assert server.n_requests == 0
 
 
 def test_progress_is_shown_where_it_is_wanted(folder, capfd):

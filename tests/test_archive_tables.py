@@ -137,7 +137,7 @@ def test_other_files_are_refused(tmp_path, text, message):
         read_catalog(str(path))
 
 
-@pytest.mark.parametrize("name", ["c.jsonl", "c.json.gz", "c.parquet"])
+@pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz", "c.parquet"])
 def test_a_catalogue_survives_its_file(real, tmp_path, name):
     write_catalog(real, str(tmp_path / name))
     pd.testing.assert_frame_equal(read_catalog(str(tmp_path / name)), real, check_exact=True)

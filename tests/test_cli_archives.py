@@ -81,15 +81,16 @@ def test_a_root_of_no_archive_is_told_in_one_line(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--start", "soon"), "camhd: ValueError: start='soon' is no time; try '2016-11-13' or "),
-        (("--start", "2017", "--end", "2016"), "camhd: ValueError: end='2016' is before start='2017'"),
+        (("--start", "soon"), "Error: start='soon' is no time; try '2016-11-13' or "),
+        (("--start", "2017", "--end", "2016"), "Error: end='2016' is before start='2017'"),
     ],
     ids=" ".join,
 )
 def test_wrong_times_are_told(folder, arguments, message):
-    result = run("ls", folder, *arguments)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(message)
+    for command in (("ls",), ("catalog",), ("timelapse", "--frame", "0", "--start", "2016", "--end", "2016")):
+        result = run(*command, folder, *arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
 
 
 def test_progress_is_shown_to_a_terminal_alone(folder):
@@ -144,7 +145,7 @@ def test_catalog_keeps_what_it_found(folder, tmp_path, name):
 def test_a_catalogue_of_another_kind_is_refused_before_the_crawl(tmp_path, name):
     result = run("catalog", "-o", tmp_path / name, "http://127.0.0.1:9/")
     assert result.exit_code == 2
-    assert "the name ends in .parquet, .jsonl or .jsonl.gz" in result.stderr
+    assert "the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["camhd.parquet", "camhd.jsonl"])

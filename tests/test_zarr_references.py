@@ -1,6 +1,8 @@
 """References: files by which Zarr and fsspec alone, with the codec, read movies where they lie."""
 
 import json
+import sys
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -11,10 +13,10 @@ from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.reference import LazyReferenceMapper
 from zarr.core.sync import sync
 
-from camhd_access import FrameDecodeError, FrameIndexError, MovieReader, open_movie
+from camhd_access import FrameDecodeError, FrameIndexError, MovieReader, open_movie, write_clip
 from camhd_access.lazyhttp import LazyHTTPFileSystem
 from camhd_access.synthetic import write_movie
-from camhd_access.zarr_store import references, write_references
+from camhd_access.zarr_store import references, write_references, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +193,25 @@ def test_workers_of_a_cluster_read_them(movie_path, tmp_path, movie_by_libav):
     ):
         movie = open_json(tmp_path / "a.json").video
         assert np.array_equal(movie.max("time").compute(), movie_by_libav.luma().max(axis=0))
+
+
+@pytest.mark.parametrize("of", [str, Path, open_movie])
+def test_what_is_no_reader_is_told(movie_paths, tmp_path, of):
+    movie = of(movie_paths[0])
+    message = f"a MovieReader is wanted, not {type(movie).__name__}: MovieReader\\(url\\)"
+    for write in (
+        lambda: write_references(movie, tmp_path / "r.json"),
+        lambda: write_references([movie], tmp_path / "r.json"),
+        lambda: write_samples(movie, slice(2), tmp_path / "s.zarr"),
+        lambda: write_clip(movie, slice(2), tmp_path / "clip.mov"),
+        lambda: write_clip(movie, slice(2), tmp_path / "clip.gif"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parquet_needs_pyarrow(movie_paths, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'camhd_access\[parquet\]'"):
+        write_references(MovieReader(movie_paths[0]), tmp_path / "r.parquet")

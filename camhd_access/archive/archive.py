@@ -16,6 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.local import LocalFileSystem
 
+from camhd_access.archive.catalog import check_catalog_name
 from camhd_access.archive.crawl import Crawl
 from camhd_access.archive.listing import Listing, is_dated_folder, list_movies
 from camhd_access.archive.manners import MAX_AT_ONCE, MAX_PER_SECOND, Pace
@@ -152,7 +153,7 @@ class Archive:
             Show bars of what was asked so far.
         file
             Where the catalogue is kept: a path or URL of any kind that fsspec writes to, ending in `.parquet`
-            (needs pyarrow) or `.jsonl` (`.jsonl.gz`, …). What it holds is not asked again: days that were
+            (needs pyarrow), `.jsonl` or `.jsonl.gz`. What it holds is not asked again: days that were
             listed a week or longer after they had passed, and movies whose index is known. It is written
             every few hundred movies, and when a crawl ends in whatever way, so that the next one goes on from
             there. To begin anew, delete it. One crawl at a time may use it.
@@ -167,6 +168,8 @@ class Archive:
         OSError
             A listing failed, or the server stopped answering. What was found until then is in `file`. What is
             wrong with a single movie is told in its row, as its `quality` and the `reason` for it.
+        ValueError, ImportError
+            `start` or `end` is no time; `file` ends otherwise, or needs pyarrow. Nothing was asked.
 
         Notes
         -----
@@ -178,7 +181,7 @@ class Archive:
             parse_period(start, end),
             index=index,
             progress=progress,
-            file=None if file is None else os.fspath(file),
+            file=None if file is None else check_catalog_name(file),
         )
 
     def _list_movies(self, period: Period) -> Listing:

@@ -20,8 +20,9 @@ from camhd_access.archive.anomalies import describe_anomalies
 from camhd_access.archive.deployments import find_deployment
 from camhd_access.archive.known_catalogs import find_schema
 from camhd_access.archive.records import MovieRecord
+from camhd_access.targets import check_parquet
 
-__all__ = ["from_frame", "read_catalog", "to_frame", "write_catalog"]
+__all__ = ["check_catalog_name", "from_frame", "read_catalog", "to_frame", "write_catalog"]
 
 DTYPES = {
     "basename": "string",
@@ -110,6 +111,7 @@ def read_catalog(
 
 
 def _read_parquet(urlpath: str, data: bytes) -> pd.DataFrame:
+    check_parquet()
     try:
         table = pd.read_parquet(BytesIO(data))
     except ValueError as error:
@@ -125,7 +127,12 @@ def write_catalog(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a catalogue to a file: Parquet where it ends in `.parquet`, else JSON lines.
+    """Write a catalogue to a file: Parquet (`.parquet`) or JSON lines (`.jsonl`, `.jsonl.gz`).
+
+    Raises
+    ------
+    ValueError, ImportError
+        As `check_catalog_name`.
 
     Notes
     -----
@@ -133,7 +140,7 @@ def write_catalog(
     new one, whole.
     """
     table = catalog.reset_index()
-    urlpath = os.fspath(urlpath)
+    urlpath = check_catalog_name(urlpath)
     filesystem, path = fsspec.core.url_to_fs(urlpath, **(storage_options or {}))
     filesystem.makedirs(filesystem._parent(path), exist_ok=True)  # noqa: SLF001 - fsspec's own dirname
     unfinished = f"{path}.part"
@@ -144,6 +151,24 @@ def write_catalog(
         else:
             file.writelines(_iter_lines(table))
     filesystem.mv(unfinished, path)
+
+
+def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:
+    """The path or URL, if a catalogue can be written under such a name.
+
+    Raises
+    ------
+    ValueError
+        It ends otherwise than catalogues do.
+    ImportError
+        pyarrow is missing, which writes Parquet.
+    """
+    name = os.fspath(urlpath)
+    if _is_parquet(name):
+        check_parquet()
+    elif not name.endswith((".jsonl", ".jsonl.gz")):
+        raise ValueError(f"'{name}': the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz")
+    return name
 
 
 def _iter_lines(table: pd.DataFrame) -> Iterator[bytes]:

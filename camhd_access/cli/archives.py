@@ -8,12 +8,11 @@ import pandas as pd
 from dask.utils import format_bytes
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
-from camhd_access.cli.options import AS_JSON, PATH_OR_URL
+from camhd_access.archive.catalog import check_catalog_name
+from camhd_access.cli.options import AS_JSON, PATH_OR_URL, check_period
 from camhd_access.cli.printing import print_json, shows_progress
 
 __all__ = ["catalog", "ls"]
-
-CATALOG_SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 
 
 @click.command
@@ -29,6 +28,7 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
       camhd ls --start 2016-11-13 --end 2016-11-14
       camhd ls --json /data/camhd | jq -r '.[].basename'
     """  # noqa: D301 - click looks for the backspace itself
+    check_period(start, end)
     movies = open_archive(root).catalog(start, end, progress=shows_progress())
     if as_json:
         times = movies["time_from_name"].to_numpy()
@@ -44,9 +44,10 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
 
 
 def _check_catalog_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.endswith(CATALOG_SUFFIXES):
-        raise click.BadParameter(f"'{value}': the name ends in .parquet, .jsonl or .jsonl.gz")
-    return value
+    try:
+        return value and check_catalog_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command
@@ -75,6 +76,7 @@ def catalog(
       camhd catalog --start 2016-11-01 --end 2016-12-01
       camhd catalog --index -o camhd.parquet
     """  # noqa: D301 - click looks for the backspace itself
+    check_period(start, end)
     found = open_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
     summary = _sum_up(found) | {"path": output}
     if as_json:

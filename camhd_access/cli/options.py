@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from camhd_access.archive.moments import parse_period
+
 __all__ = [
     "AS_JSON",
     "AT_LEAST_ONE",
@@ -22,6 +24,7 @@ __all__ = [
     "Crop",
     "OutputFile",
     "check_moment",
+    "check_period",
 ]
 
 LARGEST = 1_000_000
@@ -155,3 +158,11 @@ def check_moment(at: float | None, frame: int | None) -> None:
     """Raise a usage error unless a frame is named, and in one way."""
     if (at is None) == (frame is None):
         raise click.UsageError("name the frame by --at or by --frame, not both")
+
+
+def check_period(start: str | None, end: str | None) -> None:
+    """Raise a usage error unless both are times, and the first is not later."""
+    try:
+        parse_period(start, end)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

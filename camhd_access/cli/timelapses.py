@@ -21,6 +21,7 @@ from camhd_access.cli.options import (
     Crop,
     OutputFile,
     check_moment,
+    check_period,
 )
 from camhd_access.cli.pictures import write_sheet
 from camhd_access.cli.printing import print_json, shows_progress
@@ -89,6 +90,7 @@ def timelapse(
       camhd timelapse --start 2016-11-13 --end 2016-11-14 --frame 7200 -o day.png /data/camhd
     """  # noqa: D301 - click looks for the backspace itself
     check_moment(at, frame)
+    check_period(start, end)
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
         raise click.UsageError("--fps is for films, --columns for sheets")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from camhd_access.clip.layout import ClipLayout, plan_clip
-from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.reader import FrameSelection, MovieReader, check_reader
 from camhd_access.targets import Target, open_target, suffix_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def write_clip(
         The movie has no such frame.
     FrameDecodeError
         A frame is damaged, and was to be decoded. In `.mov` it is copied as it is.
+    TypeError
+        `reader` is none.
     ValueError
         No frames; of a `.mov`, frames out of order, or `fps` or `width`; a name that ends otherwise, or that
         of the movie itself.
@@ -70,7 +72,7 @@ def write_clip(
     name; of images, those that were complete stay. Sound is left out.
     """
     name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
-    if name and Path(name).resolve() == Path(reader.urlpath).resolve():
+    if name and Path(name).resolve() == Path(check_reader(reader).urlpath).resolve():
         raise ValueError(f"{reader.urlpath} is the movie that the frames are of; give the clip another name")
     if name is None or suffix_of(name) in QUICKTIME_SUFFIXES:
         if fps is not None or width is not None:

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -18,10 +18,13 @@ import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
 
 from camhd_access.frames import FrameStack
-from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.reader import FrameSelection, MovieReader, check_reader
+from camhd_access.targets import check_parquet
 from camhd_access.zarr_store.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
 
 __all__ = ["write_references"]
+
+PARQUET_SUFFIXES = (".parquet", ".parq")
 
 RECORD_SIZE = 10_000
 """References in one Parquet file."""
@@ -57,6 +60,8 @@ def write_references(
     ------
     ValueError
         The movies do not fit together, or `target` is of neither kind.
+    ImportError
+        `target` is Parquet, and pyarrow is missing.
     FrameIndexError
         One of the movies has no such frame.
 
@@ -67,7 +72,12 @@ def write_references(
     hold.
     JSON takes 65 bytes a frame, Parquet 22.
     """
-    movies = [readers] if isinstance(readers, MovieReader) else list(readers)
+    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
+    if path.endswith(PARQUET_SUFFIXES):
+        check_parquet()
+    elif not path.endswith(".json"):
+        raise ValueError(f"references are written to ….json or ….parquet, not to {path}")
+    movies = [check_reader(each) for each in (readers if isinstance(readers, Iterable) else [readers])]
     if not movies:
         raise ValueError("there are no movies to refer to")
     stacks = [
@@ -76,15 +86,12 @@ def write_references(
     ]
     values = describe_movies(movies, stacks, dotted=True)
     samples = _find_samples(movies, stacks)
-    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
     if path.endswith(".json"):
         filesystem.pipe_file(path, _pack_json(values, samples, ndim=stacks[0].ndim))
-    elif path.endswith((".parquet", ".parq")):
+    else:
         for name, data in _pack_parquet(values, samples).items():
             filesystem.makedirs(f"{path}/{name}".rpartition("/")[0], exist_ok=True)
             filesystem.pipe_file(f"{path}/{name}", data)
-    else:
-        raise ValueError(f"references are written to ….json or ….parquet, not to {path}")
 
 
 def _find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from camhd_access.frames import FrameStack
-from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.reader import FrameSelection, MovieReader, check_reader
 from camhd_access.zarr_store.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
 
 __all__ = ["write_samples"]
@@ -80,7 +80,7 @@ def write_samples(
     time in memory. A tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec of this
     package.
     """
-    stack = reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    stack = check_reader(reader).stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     documents = describe_movies([reader], [stack])
     root = documents.pop(ROOT)
     store = _open_store(target, storage_options)
