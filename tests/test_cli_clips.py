@@ -71,13 +71,16 @@ def test_films_take_options(movie_path, tmp_path):
         (["--from", "1", "--to", "1"], 2, "no frame is shown"),
         (["--frames", "40"], 1, "no frame 40"),
         (["--frames", f"3,{10**25}"], 2, f"{10**25} is not in the range"),
-        (["--frames", "9:9"], 1, "one frame at least"),
-        (["--frames", "4", "--fps", "5"], 1, "for films"),
+        (["--frames", "9:9"], 1, "no frames are chosen: the movie has frames 0 to 39"),
+        (["--frames", "4", "--fps", "5"], 2, ".mov takes no fps"),
+        (["--frames", "4", "--codec", "h265", "--width", "100"], 2, ".mov takes no codec and no width"),
+        (["--frames", "4", "-o", "clip.avi"], 2, "clip.avi: the name of a clip ends in .mov, .qt, .mp4"),
+        (["--frames", "4", "-o", "x{frame}"], 2, "x{frame}: the name of a clip ends in .mov, .qt, .mp4"),
     ],
     ids=str,
 )
 def test_wrong_use(movie_path, tmp_path, options, exit_code, message):
-    result = run(*options, "-o", tmp_path / "clip.mov", movie_path)
+    result = run("-o", tmp_path / "clip.mov", *options, movie_path)
     assert result.exit_code == exit_code
     assert message in result.output
     assert not list(tmp_path.iterdir())

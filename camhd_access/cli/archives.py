@@ -9,7 +9,8 @@ from dask.utils import format_bytes
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
 from camhd_access.archive.catalog import check_catalog_name
-from camhd_access.cli.options import AS_JSON, PATH_OR_URL, check_period
+from camhd_access.archive.moments import parse_period
+from camhd_access.cli.options import AS_JSON, PATH_OR_URL, as_usage_error
 from camhd_access.cli.printing import print_json, shows_progress
 
 __all__ = ["catalog", "ls"]
@@ -28,7 +29,8 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
       camhd ls --start 2016-11-13 --end 2016-11-14
       camhd ls --json /data/camhd | jq -r '.[].basename'
     """  # noqa: D301 - click looks for the backspace itself
-    check_period(start, end)
+    with as_usage_error():
+        parse_period(start, end)
     movies = open_archive(root).catalog(start, end, progress=shows_progress())
     if as_json:
         times = movies["time_from_name"].to_numpy()
@@ -43,13 +45,6 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
             click.echo(url)
 
 
-def _check_catalog_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    try:
-        return value and check_catalog_name(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @click.command
 @click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
 @click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
@@ -59,7 +54,6 @@ def _check_catalog_name(_ctx: click.Context, _param: click.Parameter, value: str
     "-o",
     "--output",
     type=PATH_OR_URL,
-    callback=_check_catalog_name,
     help="Path or URL that keeps the catalogue: .parquet, .jsonl or .jsonl.gz.",
 )
 @AS_JSON
@@ -76,7 +70,10 @@ def catalog(
       camhd catalog --start 2016-11-01 --end 2016-12-01
       camhd catalog --index -o camhd.parquet
     """  # noqa: D301 - click looks for the backspace itself
-    check_period(start, end)
+    with as_usage_error():
+        parse_period(start, end)
+        if output:
+            check_catalog_name(output)
     found = open_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
     summary = _sum_up(found) | {"path": output}
     if as_json:

@@ -15,9 +15,11 @@ from camhd_access.cli.options import (
     PATH_OR_URL,
     POSITIVE,
     RECOVER,
+    as_usage_error,
 )
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.clip import write_clip
+from camhd_access.clip.writing import check_clip
 from camhd_access.reader import FrameSelection, MovieReader
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
 @click.option("--from", "begin", type=NOT_NEGATIVE, help="Frames shown at this second of the movie or later.")
 @click.option("--to", "end", type=NOT_NEGATIVE, help="Frames shown before this second of the movie.")
 @click.option("--at", type=NOT_NEGATIVE, multiple=True, help="The frame nearest to this second; may repeat.")
-@click.option(
-    "--codec", type=click.Choice(["h264", "h265"]), default="h264", show_default=True, help="Of MP4."
-)
+@click.option("--codec", type=click.Choice(["h264", "h265"]), help="Of MP4.  [default: h264]")
 @click.option("--fps", type=POSITIVE, help="Frames a second of a film; as they were filmed, or 10 if apart.")
 @click.option("--width", type=AT_LEAST_ONE, help="Shrink wider pictures of a film, or images, to this.")
 @click.option("-o", "--output", type=PATH_OR_URL, required=True, help="File or URL to write.")
@@ -64,7 +64,7 @@ def clip(
     begin: float | None,
     end: float | None,
     at: tuple[float, ...],
-    codec: "Codec",
+    codec: "Codec | None",
     fps: float | None,
     width: int | None,
     output: str,
@@ -86,6 +86,8 @@ def clip(
     has_times = begin is not None or end is not None
     if (frames is not None) + has_times + bool(at) != 1:
         raise click.UsageError("choose frames by --frames, by --from and --to, or by --at")
+    with as_usage_error():
+        check_clip(output, codec=codec, fps=fps, width=width)
     reader = MovieReader(url, recover=recover)
     chosen = _find_frames(reader, begin, end, at) if frames is None else reader.stack(frames).frames
     write_clip(reader, chosen, output, codec=codec, fps=fps, width=width, progress=shows_progress())

@@ -1,14 +1,13 @@
 """Kinds of values, and options, that several commands take."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-
-from camhd_access.archive.moments import parse_period
 
 __all__ = [
     "AS_JSON",
@@ -23,8 +22,8 @@ __all__ = [
     "REDUCE",
     "Crop",
     "OutputFile",
+    "as_usage_error",
     "check_moment",
-    "check_period",
 ]
 
 LARGEST = 1_000_000
@@ -160,9 +159,10 @@ def check_moment(at: float | None, frame: int | None) -> None:
         raise click.UsageError("name the frame by --at or by --frame, not both")
 
 
-def check_period(start: str | None, end: str | None) -> None:
-    """Raise a usage error unless both are times, and the first is not later."""
+@contextmanager
+def as_usage_error() -> Iterator[None]:
+    """Have a `ValueError` of what is checked within end as wrong options do."""
     try:
-        parse_period(start, end)
+        yield
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -8,6 +8,7 @@ import click
 import xarray as xr
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
+from camhd_access.archive.moments import parse_period
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -20,8 +21,8 @@ from camhd_access.cli.options import (
     REDUCE,
     Crop,
     OutputFile,
+    as_usage_error,
     check_moment,
-    check_period,
 )
 from camhd_access.cli.pictures import write_sheet
 from camhd_access.cli.printing import print_json, shows_progress
@@ -90,7 +91,8 @@ def timelapse(
       camhd timelapse --start 2016-11-13 --end 2016-11-14 --frame 7200 -o day.png /data/camhd
     """  # noqa: D301 - click looks for the backspace itself
     check_moment(at, frame)
-    check_period(start, end)
+    with as_usage_error():
+        parse_period(start, end)
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
         raise click.UsageError("--fps is for films, --columns for sheets")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from camhd_access.clip.layout import stack_frames
 from camhd_access.encode import Codec, choose_rate, choose_size, find_film_writer, resize
 from camhd_access.reader import FrameSelection, MovieReader
 from camhd_access.targets import open_target, suffix_of
@@ -45,7 +46,7 @@ def write_film(
 ) -> None:
     """Write a film: see `write_clip`."""
     write = find_film_writer(suffix_of(name), codec)
-    chosen = _choose(reader, frames)
+    chosen = stack_frames(reader, frames).frames
     rate = choose_rate(fps, own_fps=_own_fps(reader, chosen))
     _, lines, columns = reader.shape
     size = choose_size(columns, lines, width)
@@ -58,7 +59,7 @@ def write_images(
     reader: MovieReader, frames: FrameSelection, pattern: str, *, width: int | None, progress: bool
 ) -> None:
     """Write an image of each frame: see `write_clip`."""
-    chosen = _choose(reader, frames)
+    chosen = stack_frames(reader, frames).frames
     names = _name_images(pattern, chosen)
     _, lines, columns = reader.shape
     is_shrunk = width is not None and width < columns
@@ -67,13 +68,6 @@ def write_images(
     with closing(images), spreading(parallel=True) as submit:
         for name, image in zip(names, images, strict=True):
             submit(_write_image, image, size, name)
-
-
-def _choose(reader: MovieReader, frames: FrameSelection) -> NDArray[np.int64]:
-    chosen = reader.stack(frames).frames
-    if not len(chosen):
-        raise ValueError("no frames are chosen; a clip has one at least")
-    return chosen
 
 
 def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.clip.header import build_header
+from camhd_access.frames import FrameStack
 from camhd_access.ranges import ByteRange
 from camhd_access.reader import FrameSelection, MovieReader
 from camhd_access.source import ByteSource
 
-__all__ = ["ClipLayout", "plan_clip", "split_runs"]
+__all__ = ["ClipLayout", "plan_clip", "split_runs", "stack_frames"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +96,14 @@ def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
     yield from (ranges[a:b] for a, b in pairwise(edges) if a < b)
 
 
+def stack_frames(reader: MovieReader, frames: FrameSelection) -> FrameStack:
+    """The stack of some frames of a movie, of one at least."""
+    stack = reader.stack(frames)
+    if not len(stack.frames):
+        raise ValueError(f"no frames are chosen: the movie has frames 0 to {reader.n_frames - 1}")
+    return stack
+
+
 def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     """The clip of some frames of a movie.
 
@@ -119,9 +128,9 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     Costs one request of 4 bytes where the movie has timecode, and one for the first frame's header where its
     index was lost and found again; else none. The same frames of the same movie make the same bytes.
     """
-    stack = reader.stack(frames)
-    if not len(stack.frames) or (np.diff(stack.frames) <= 0).any():
-        raise ValueError("a clip has one frame at least, and its frames in the order of the movie, each once")
+    stack = stack_frames(reader, frames)
+    if (np.diff(stack.frames) <= 0).any():
+        raise ValueError("a clip has its frames in the order of the movie, each once")
     return ClipLayout(
         source=stack.source,
         frames=stack.frames,

@@ -13,9 +13,15 @@ from camhd_access.targets import Target, open_target, suffix_of
 if TYPE_CHECKING:
     from camhd_access.encode import Codec
 
-__all__ = ["write_clip"]
+__all__ = ["check_clip", "write_clip"]
 
-QUICKTIME_SUFFIXES = (".mov", ".qt")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((".mov", ".qt"), ()),
+    ".mp4": ("codec", "fps", "width"),
+    **dict.fromkeys((".gif", ".webp"), ("fps", "width")),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("width",)),
+}
+"""What can be chosen, by the end of the name."""
 
 
 def write_clip(
@@ -23,7 +29,7 @@ def write_clip(
     frames: FrameSelection,
     target: Target,
     *,
-    codec: "Codec" = "h264",
+    codec: "Codec | None" = None,
     fps: float | None = None,
     width: int | None = None,
     progress: bool = True,
@@ -40,7 +46,7 @@ def write_clip(
         `.mp4`, `.gif`, `.webp`: a film to look at. `.png`, `.tif`, `.jpg`: an image of each frame, where the
         name says how it is numbered, as in `frame_{frame:06d}.png`, by indices in the movie.
     codec
-        Of `.mp4`: "h264", which plays everywhere, or "h265", which takes half the bytes.
+        Of `.mp4`: "h264", or None, which plays everywhere; or "h265", which takes half the bytes.
     fps
         Frames a second of a film, in a GIF 50 at most; None for as fast as they were filmed, or for 10 where
         they lie apart.
@@ -58,8 +64,8 @@ def write_clip(
     TypeError
         `reader` is none.
     ValueError
-        No frames; of a `.mov`, frames out of order, or `fps` or `width`; a name that ends otherwise, or that
-        of the movie itself.
+        No frames; of a `.mov`, frames out of order; a name that ends otherwise, or that of the movie itself;
+        an option that what is written does not have.
     UnsupportedMovieError, InvalidMovieError
         See `plan_clip`.
     RemoteFileError
@@ -71,22 +77,38 @@ def write_clip(
     timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
     name; of images, those that were complete stay. Sound is left out.
     """
+    check_reader(reader)
+    suffix = check_clip(target, codec=codec, fps=fps, width=width)
     name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
-    if name and Path(name).resolve() == Path(check_reader(reader).urlpath).resolve():
+    if name and Path(name).resolve() == Path(reader.urlpath).resolve():
         raise ValueError(f"{reader.urlpath} is the movie that the frames are of; give the clip another name")
-    if name is None or suffix_of(name) in QUICKTIME_SUFFIXES:
-        if fps is not None or width is not None:
-            raise ValueError(
-                "a QuickTime clip keeps frames and times as they are: fps and width are for films"
-            )
+    if name is None or not OPTIONS[suffix]:
         _write_quicktime(plan_clip(reader, frames), target, progress=progress)
         return
     from camhd_access.clip import films  # noqa: PLC0415 - Pillow, when it is needed
 
-    if suffix_of(name) in films.IMAGE_OPTIONS:
+    if suffix in films.IMAGE_OPTIONS:
         films.write_images(reader, frames, name, width=width, progress=progress)
     else:
-        films.write_film(reader, frames, name, codec=codec, fps=fps, width=width, progress=progress)
+        films.write_film(reader, frames, name, codec=codec or "h264", fps=fps, width=width, progress=progress)
+
+
+def check_clip(target: Target, *, codec: str | None, fps: float | None, width: int | None) -> str:
+    """How the clip's name ends, ".mov" of a file that is open.
+
+    Raises
+    ------
+    ValueError
+        It ends otherwise than clips do, or such clips do not have one of the options.
+    """
+    suffix = suffix_of(target) if isinstance(target, str | os.PathLike) else ".mov"
+    if suffix not in OPTIONS:
+        raise ValueError(f"{target!s}: the name of a clip ends in {', '.join(OPTIONS)}")
+    given = {"codec": codec, "fps": fps, "width": width}
+    refused = [name for name, value in given.items() if value is not None and name not in OPTIONS[suffix]]
+    if refused:
+        raise ValueError(f"{suffix} takes no {' and no '.join(refused)}")
+    return suffix
 
 
 def _write_quicktime(clip: ClipLayout, target: Target, *, progress: bool) -> None:
