@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import scaling
 from long_archive import MOVIES, REGIONS, write_long_archive
@@ -35,6 +36,7 @@ def run_page(page, names):
     for block in sorted([*SNIPPET.finditer(text), *CHECK.finditer(text)], key=lambda match: match.start()):
         n_lines_before = text.count("\n", 0, block.start(1))
         exec(compile("\n" * n_lines_before + block[1], str(page), "exec"), names)  # noqa: S102 - our own pages
+    plt.close("all")  # xarray's plots stay open until somebody closes them
 
 
 def shows(url, frame):
