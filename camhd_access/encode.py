@@ -145,7 +145,7 @@ def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
         raise ValueError(f"films are coded by {' or '.join(WRITERS)}; not by {codec!r}")
     writers = WRITERS[codec]
     if suffix not in writers:
-        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}; not as {suffix or 'no kind'}")
+        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}; not as '{suffix}'")
     return writers[suffix]
 
 

@@ -29,6 +29,7 @@ LAYERS = [
     {"synthetic"},
     {"demo", "server"},
     {"cli"},
+    {"__main__"},
 ]
 """Modules of one set do not know each other, only those of the sets above."""
 

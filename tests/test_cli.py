@@ -4,6 +4,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -106,6 +107,12 @@ def test_exit_codes(movie_folder, movie, origin):
     assert program.returncode == 130
 
 
+@pytest.mark.parametrize("module", ["camhd_access", "camhd_access.cli"])
+def test_modules_run_as_the_command(module):
+    shown = subprocess.check_output([sys.executable, "-m", module, "--version"], text=True)
+    assert shown == run("--version").stdout
+
+
 def test_a_reader_that_has_enough_is_no_error(movie):
     with start("info", movie) as program:
         program.stdout.close()
@@ -151,6 +158,7 @@ def test_addresses_that_lead_nowhere_end_in_one_line(url, message):
     result = run("info", url)
     assert result.exit_code == 1
     assert result.stderr.startswith(message)
+    assert "ssl" not in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -250,7 +258,9 @@ def test_frame_writes_the_pixels(movie, tmp_path):
     assert np.array_equal(pixels, MovieReader(movie).read([3])[0])
     assert "frame 4 of 5" in run("frame", "--frame", "-1", "-o", tmp_path / "last.png", movie).stdout
     assert "no frame 5" in run("frame", "--frame", "5", "-o", tmp_path / "none.png", movie).stderr
-    assert "--at or by --frame" in run("frame", "-o", tmp_path / "none.png", movie).stderr
+    for choice in ((), ("--at", "0.1", "--frame", "3")):
+        refused = run("frame", *choice, "-o", tmp_path / "none.png", movie).stderr
+        assert "--at or by --frame, not both" in refused
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,7 @@ class Client:
                 broke_off = response is not None and not isinstance(error, TimeoutError)
                 kind = TruncatedResponseError if broke_off else RemoteFileError
                 told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
+                told = str(told).replace(" ssl:default", "")  # which is said of http as well
                 why = f"{type(error).__name__}: {told}" if budget.seconds > 0 else "took too long"
                 raise Fault(why, kind=kind, retry=True) from error
             finally:
