@@ -200,8 +200,7 @@ class FrameStack:
         if not out.size:
             return out
         is_single = len(self.frames) == 1
-        is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)  # a small window costs less than threads
-        n_slice_threads = min(n_cores(), MAX_SLICE_THREADS) if parallel and is_single and is_large else 1
+        n_slice_threads = self._n_slice_threads if parallel and is_single else 1
         # Closed at once where a read fails: whoever keeps the error keeps no bytes, and no more is fetched.
         with (
             closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures,
@@ -210,6 +209,26 @@ class FrameStack:
             while batch := tuple(islice(pictures, self.view.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
         return out
+
+    @property
+    def _n_slice_threads(self) -> int:
+        """Threads that one picture is worth: a small window costs less than they do."""
+        is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)
+        return min(n_cores(), MAX_SLICE_THREADS) if is_large else 1
+
+    def decode(self, sample: bytes, *, parallel: bool) -> Pixels:
+        """The first picture of the stack, of which the caller has fetched the `sample`; as `read` gives it.
+
+        Raises
+        ------
+        FrameDecodeError
+            It is damaged.
+        """
+        out = np.empty(self.shape, self.dtype)
+        coded = (0, partial(self._find_window, 0, memoryview(sample)))
+        self._decode([coded], self._n_slice_threads if parallel else 1, out, None)
+        picture: Pixels = out[0]
+        return picture
 
     def plan(self) -> tuple[int, int]:
         """Requests and bytes that reading will take; an estimate where parts of samples are read.

@@ -108,6 +108,18 @@ def test_reading_fills_what_it_is_given(stack, luma, frames, parallel):
     assert np.array_equal(out, luma[frames])
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_sample_that_was_fetched_by_others(movie_path, luma, parallel):
+    reader = MovieReader(movie_path)
+    (sample,) = reader.read_encoded([7])
+    stack = reader.stack([7], pix_fmt="gray10le")
+    assert np.array_equal(stack.decode(sample, parallel=parallel), luma[7])
+    part = stack.crop(slice(30, 90), slice(17, 300))
+    assert np.array_equal(part.decode(sample, parallel=parallel), luma[7, 30:90, 17:300])
+    with pytest.raises(FrameDecodeError, match=f"frame 7 of {movie_path}"):
+        stack.decode(sample[: len(sample) // 2], parallel=parallel)
+
+
 def test_into_a_part_of_an_array(stack, luma):
     whole = np.zeros((5, 192, 400), np.uint16)
     stack.select(slice(0, 5)).read(out=whole[:, :, 40:360])

@@ -12,17 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from camhd_access.decode import Field
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
-from camhd_access.frames import FrameStack, Pixels
-from camhd_access.prores import run_walk
 from camhd_access.ranges import ByteRange
 from camhd_access.reader import MovieReader
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
 from camhd_access.server.work import Flights, Workers
 
-__all__ = ["Movie", "Movies", "decode_sample"]
+__all__ = ["Movie", "Movies"]
 
 FRESH_SECONDS = 300.0
 MAX_MOVIES = 64
@@ -169,22 +166,3 @@ def _find_interlaced(reader: MovieReader) -> bool | None:
         raise
     except CamhdError:
         return None
-
-
-def decode_sample(stack: FrameStack, sample: bytes) -> Pixels:
-    """The first picture of `stack`, of which `sample` holds the bytes, decoded in the caller's thread.
-
-    Raises
-    ------
-    FrameDecodeError, UnsupportedCodecError
-        It is damaged.
-    """
-    field = _field_of(stack)
-    coded = run_walk(stack.view.walk(len(sample), stack.window, field), sample)
-    out = np.empty(stack.shape[1:], stack.dtype)
-    stack.view.decode([coded], columns=stack.window[1], fields=[field], n_threads=1, out=[out])
-    return out
-
-
-def _field_of(stack: FrameStack) -> Field:
-    return (0, 1)[stack.field[0]] if stack.view.fields else None

@@ -29,7 +29,7 @@ from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.listings import Listings
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Place, find_place, open_mirrors
-from camhd_access.server.movies import Movie, Movies, decode_sample
+from camhd_access.server.movies import Movie, Movies
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.renderings import Make, Rendering, Renderings
 from camhd_access.server.renditions import (
@@ -190,7 +190,10 @@ class Service:
             begin = time.perf_counter()
             sample = await movie.read_sample(index)
             fetch_seconds = time.perf_counter() - begin
-            return await self._workers.run(_make_picture, stack, sample, wanted, size, fetch_seconds)
+            is_alone = not self._workers.gate.n_running
+            return await self._workers.run(
+                _make_picture, stack, sample, wanted, size, fetch_seconds=fetch_seconds, is_alone=is_alone
+            )
 
         return await self._send(
             request,
@@ -371,11 +374,17 @@ def _select(movie: Movie, wanted: FrameRendition) -> FrameStack:
 
 
 def _make_picture(
-    stack: FrameStack, sample: bytes, wanted: FrameRendition, size: tuple[int, int], fetch_seconds: float
+    stack: FrameStack,
+    sample: bytes,
+    wanted: FrameRendition,
+    size: tuple[int, int],
+    *,
+    fetch_seconds: float,
+    is_alone: bool,
 ) -> Rendering:
-    """The picture of one frame, of which `sample` holds the bytes."""
+    """The picture of one frame, of which `sample` holds the bytes; one that is made alone has all cores."""
     begin = time.perf_counter()
-    pixels = decode_sample(stack, sample)
+    pixels = stack.decode(sample, parallel=is_alone)
     decoded = time.perf_counter()
     if size != pixels.shape[1::-1]:
         pixels = resize(pixels, size)
