@@ -75,7 +75,7 @@ def _frame(material: Material, origin: Origin, scratch: Path) -> Case:
             Way(
                 "camhd_access, bytes from the mirror", _asking(material, origin, scratch, is_known=False), 15
             ),
-            Way("lower bound: decode + encode", _making(material), 15),
+            Way("decode + encode, in one thread", _making(material), 15),
             Way("camhd_access, bytes from its cache", _asking(material, origin, scratch, is_known=True), 15),
         ],
         budget=Budget("≤ 1.2 x (decode + encode)", min_speed=1 / 1.2),
