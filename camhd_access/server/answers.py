@@ -14,7 +14,7 @@ from aiohttp import web
 from camhd_access.ranges import ByteRange
 from camhd_access.server.problems import Problem
 
-__all__ = ["SHORTLY", "answer_file", "answer_json", "answer_stream", "answer_unchanged"]
+__all__ = ["SHORTLY", "answer_file", "answer_json", "answer_kept", "answer_stream", "answer_unchanged"]
 
 FOREVER = "public, max-age=31536000, immutable"
 SHORTLY = "public, max-age=300"
@@ -48,8 +48,6 @@ def answer_stream(
     etag: str,
 ) -> web.Response:
     """As `answer_file`, of a body of `size` bytes of which `read` gives any part while it is sent."""
-    if _has(request, etag):
-        return web.Response(status=304, headers=_tell(etag, {}))
     status, part, told = _choose_part(request, etag, size)
     told["Content-Length"] = str(part.n_bytes)
     body = None if request.method == "HEAD" else read(part)
@@ -60,10 +58,15 @@ def answer_unchanged(
     request: web.Request, etag: str, content_type: str, headers: Mapping[str, str]
 ) -> web.Response | None:
     """The answer that needs no file: that the client has it (304), or the headers alone; else None."""
+    if (kept := answer_kept(request, etag, headers)) is not None:
+        return kept
     told = _tell(etag, headers)
-    if _has(request, etag):
-        return web.Response(status=304, headers=told)
     return web.Response(content_type=content_type, headers=told) if request.method == "HEAD" else None
+
+
+def answer_kept(request: web.Request, etag: str, headers: Mapping[str, str]) -> web.Response | None:
+    """The answer that the client has the file (304); None where it has not."""
+    return web.Response(status=304, headers=_tell(etag, headers)) if _has(request, etag) else None
 
 
 def answer_json(

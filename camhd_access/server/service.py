@@ -21,7 +21,14 @@ from camhd_access._version import __version__
 from camhd_access.clip import plan_clip
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.frames import FrameStack
-from camhd_access.server.answers import SHORTLY, answer_file, answer_json, answer_stream, answer_unchanged
+from camhd_access.server.answers import (
+    SHORTLY,
+    answer_file,
+    answer_json,
+    answer_kept,
+    answer_stream,
+    answer_unchanged,
+)
 from camhd_access.server.clips import CLIP_TYPE, iter_clip
 from camhd_access.server.encoding import resize
 from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
@@ -276,6 +283,9 @@ class Service:
         wanted = parse_clip(name, request.query)
         movie = await self._open(request, place)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
+        etag = f'"{_digest(movie, "clip", wanted.key)}"'
+        if (kept := answer_kept(request, etag, {})) is not None:
+            return kept
         chosen = slice(frames.start, frames.stop, frames.step)
         layout = await self._film_workers.run(plan_clip, movie.reader, chosen)
         return answer_stream(
@@ -283,7 +293,7 @@ class Service:
             layout.size,
             CLIP_TYPE,
             lambda part: iter_clip(movie, layout, part),
-            etag=f'"{_digest(movie, "clip", wanted.key)}"',
+            etag=etag,
         )
 
     async def _open(self, request: web.Request, place: Place) -> Movie:

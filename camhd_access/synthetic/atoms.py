@@ -1,7 +1,6 @@
 """The tracks of CamHD's recorder: what its sample descriptions and media headers say.
 
-The rest of `moov` is written by `quicktime.tracks`, whose names stand here too, so that a recording is made
-from one place.
+The rest of `moov` is written by `quicktime.tracks`.
 
 Source: QuickTime File Format (Apple, 2016), chapter "Media Data Atom Types".
 """
@@ -9,23 +8,15 @@ Source: QuickTime File Format (Apple, 2016), chapter "Media Data Atom Types".
 import struct
 
 from camhd_access.quicktime.tracks import (
-    FILE_TYPE,
     VIDEO_HEADER,
-    Track,
     TrackKind,
     build_atom,
     build_geometry,
-    build_mdat_header,
-    build_moov,
     build_video_entry,
 )
 
 __all__ = [
-    "FILE_TYPE",
     "WIDE",
-    "Track",
-    "build_mdat_header",
-    "build_moov",
     "sound_track_kind",
     "timecode_track_kind",
     "video_track_kind",
