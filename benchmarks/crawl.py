@@ -21,7 +21,7 @@ from fsspec.asyn import sync
 
 from benchmarks.servers import _proxied
 from camhd_access import open_archive, read_catalog
-from camhd_access.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from sparse_archive import ROOT, day_path, write_sparse

@@ -156,7 +156,7 @@ def fetching(url: str, frames: Any) -> Callable[[], Any]:
     @contextmanager
     def opened() -> Iterator[Run]:
         from camhd_access import MovieReader
-        from camhd_access.lazyhttp import LazyHTTPFileSystem
+        from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 
         reader = MovieReader(url, cache=False)
         stats = LazyHTTPFileSystem()  # fsspec gives the reader's own
@@ -185,7 +185,7 @@ def touching(path: str, frames: Any) -> Callable[[], Any]:
 
 
 def _row_bytes(sample: bytes, rows: slice) -> int:
-    from camhd_access.prores import run_walk, walk_frame
+    from camhd_access.formats.prores import run_walk, walk_frame
 
     frame = run_walk(walk_frame(len(sample)), sample)
     return sum(int(picture.slice_size[rows].sum()) for picture in frame.pictures)

@@ -67,7 +67,7 @@ def bare_pyav(path: str, frames: Sequence[int], pix_fmt: str) -> Callable[[], An
         from av.codec.context import Flags
 
         from camhd_access import MovieReader
-        from camhd_access.pixels import Planes, convert_planes, find_pixel_format
+        from camhd_access.decoding.pixels import Planes, convert_planes, find_pixel_format
 
         index = MovieReader(path).index
         pixel_format = find_pixel_format(pix_fmt)

@@ -82,7 +82,7 @@ def cache_cases(material: Material, origin: Origin) -> Iterator[Case]:
 
 
 def by_ours(url: str) -> float:
-    from camhd_access.lazyhttp import LazyHTTPFileSystem
+    from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 
     fs = LazyHTTPFileSystem()
     fs.cat_file(url, 0, 1)

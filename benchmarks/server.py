@@ -26,7 +26,7 @@ from benchmarks.harness import Budget, Case, Run, Sample, Way, timed
 from benchmarks.material import Material
 from benchmarks.servers import Origin
 from camhd_access import MovieReader
-from camhd_access.threads import n_cores
+from camhd_access.decoding.threads import n_cores
 
 __all__ = ["cases"]
 

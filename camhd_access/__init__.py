@@ -15,8 +15,8 @@ from camhd_access.archive import (
     read_regions,
     write_catalog,
 )
-from camhd_access.arrays import open_movie
-from camhd_access.clip import ClipLayout, plan_clip, write_clip
+from camhd_access.archive.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
+from camhd_access.arrays import open_movie, open_movies, open_timelapse
 from camhd_access.errors import (
     CamhdError,
     FrameDecodeError,
@@ -31,17 +31,15 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
-from camhd_access.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
-from camhd_access.movies import open_movies
-from camhd_access.plotting import CamhdAccessor, ReadEstimate
-from camhd_access.quicktime import MovieIndex
-from camhd_access.reader import MovieReader, ReadPlan
-from camhd_access.timelapse import open_timelapse
+from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.movie.reader import MovieReader, ReadPlan
+from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
+from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
 
 if TYPE_CHECKING:
-    from camhd_access.zarr_store import MovieStore as MovieStore
-    from camhd_access.zarr_store import write_references as write_references
-    from camhd_access.zarr_store import write_samples as write_samples
+    from camhd_access.arrays.zarr import MovieStore as MovieStore
+    from camhd_access.arrays.zarr import write_references as write_references
+    from camhd_access.arrays.zarr import write_samples as write_samples
 
 __all__ = [
     "OOI_ARCHIVE",
@@ -90,7 +88,7 @@ _OF_ZARR = ("MovieStore", "write_references", "write_samples")
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any module
     if name in _OF_ZARR:
-        from camhd_access import zarr_store  # noqa: PLC0415 - an optional extra
+        from camhd_access.arrays import zarr as zarr_store  # noqa: PLC0415 - an optional extra
 
         return getattr(zarr_store, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

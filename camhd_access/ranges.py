@@ -6,12 +6,19 @@ span is fetched. Two rules lead from one to the other: ranges whose gap is cheap
 merged, and nothing larger than the limit is asked in one request. No input or output happens here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
-__all__ = ["ByteRange", "Span", "plan_spans", "split_range"]
+__all__ = ["ByteData", "ByteRange", "Span", "Walk", "plan_spans", "run_walk", "split_range"]
+
+T = TypeVar("T")
+
+ByteData: TypeAlias = bytes | bytearray | memoryview
+
+Walk: TypeAlias = Generator[list[tuple[int, int]], list[ByteData], T]
+"""Yields half-open byte ranges of the sample, is sent their bytes in the same order, and returns a `T`."""
 
 
 class ByteRange(NamedTuple):
@@ -89,3 +96,15 @@ def split_range(wanted: ByteRange, *, max_request_bytes: int) -> list[ByteRange]
     n_pieces = max(1, -(-wanted.n_bytes // max_request_bytes))
     edges = [wanted.start + wanted.n_bytes * i // n_pieces for i in range(n_pieces + 1)]
     return [ByteRange(a, b) for a, b in pairwise(edges)]
+
+
+def run_walk(walk: Walk[T], data: ByteData) -> T:
+    """What `walk` returns when all of its questions are answered from one sample."""
+    view = memoryview(data)
+    try:
+        ranges = next(walk)
+        while True:
+            ranges = walk.send([view[start:stop] for start, stop in ranges])
+    except StopIteration as end:
+        result: T = end.value
+        return result

@@ -9,8 +9,8 @@ from oracle import read_by_libav
 from origin import running_origin
 from webservers import start_apache, start_nginx
 
-from camhd_access.lazyhttp import LazyHTTPFileSystem
-from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
 
 _numbers = count()

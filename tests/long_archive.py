@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sparse_archive import EPOCH, MEDIA_START, day_path
 
-from camhd_access.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
+from camhd_access.formats.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
 from camhd_access.synthetic.atoms import WIDE, video_track_kind
 from camhd_access.synthetic.encoder import encode_frame, open_encoder
 from camhd_access.synthetic.framenumber import draw_frame_number

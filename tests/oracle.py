@@ -10,10 +10,10 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from exact_colors import exact_rgb
 from prores_samples import Kind, decode, paint
-from test_pixels import exact_rgb
 
-from camhd_access.pixels import PIXEL_FORMATS, Planes
+from camhd_access.decoding.pixels import PIXEL_FORMATS, Planes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from fsspec.asyn import AsyncFileSystem
 
 from camhd_access.errors import RemoteFileChangedError
-from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.storage.rangecache import RangeCacheFileSystem
 
 
 def make_bytes(n_bytes, seed=0):

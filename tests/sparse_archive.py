@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from camhd_access.names import find_movie_name
-from camhd_access.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
+from camhd_access.formats.names import find_movie_name
+from camhd_access.formats.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
 from camhd_access.synthetic.atoms import WIDE, video_track_kind
 
 ROOT = "RS03ASHS/PN03B/06-CAMHDA301"

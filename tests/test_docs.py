@@ -18,7 +18,7 @@ from shared_data import shared_data
 from sparse_archive import ROOT
 
 import camhd_access
-from camhd_access.names import find_movie_name
+from camhd_access.formats.names import find_movie_name
 from camhd_access.synthetic import read_frame_number, serve_folder
 
 PROJECT = Path(__file__).parents[1]

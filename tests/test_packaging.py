@@ -10,9 +10,9 @@ import xarray as xr
 import yaml
 
 import camhd_access
-from camhd_access.arrays import CamhdBackendEntrypoint
-from camhd_access.lazyhttp import LazyHTTPFileSystem
-from camhd_access.rangecache import RangeCacheFileSystem
+from camhd_access.arrays.open_movie import CamhdBackendEntrypoint
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.rangecache import RangeCacheFileSystem
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

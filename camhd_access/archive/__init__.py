@@ -23,10 +23,10 @@ from camhd_access.archive.anomalies import Anomaly, known_anomalies
 from camhd_access.archive.archive import OOI_ARCHIVE, Archive, open_archive
 from camhd_access.archive.catalog import read_catalog, write_catalog
 from camhd_access.archive.deployments import DEPLOYMENTS, Deployment, find_deployment
-from camhd_access.archive.moments import Moment
 from camhd_access.archive.records import MovieRecord
 from camhd_access.archive.runs import find_runs
 from camhd_access.archive.scenes import find_scene_frames, read_regions
+from camhd_access.times import Moment
 
 __all__ = [
     "DEPLOYMENTS",

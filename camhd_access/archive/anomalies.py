@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from camhd_access.names import MovieName
+from camhd_access.formats.names import MovieName
 
 __all__ = ["ANOMALIES", "Anomaly", "Kind", "describe_anomalies", "known_anomalies"]
 

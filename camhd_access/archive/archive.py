@@ -19,11 +19,11 @@ from fsspec.implementations.local import LocalFileSystem
 from camhd_access.archive.catalog import check_catalog_name
 from camhd_access.archive.crawl import Crawl
 from camhd_access.archive.listing import Listing, is_dated_folder, list_movies
-from camhd_access.archive.manners import MAX_AT_ONCE, MAX_PER_SECOND, Pace
-from camhd_access.archive.moments import Moment, Period, parse_moment, parse_period
+from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, Pace
 from camhd_access.archive.records import NOMINAL_SECONDS
-from camhd_access.names import MovieName, find_movie_name
-from camhd_access.source import open_source
+from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.storage.source import open_source
+from camhd_access.times import Moment, Period, parse_moment, parse_period
 
 __all__ = ["OOI_ARCHIVE", "Archive", "open_archive"]
 

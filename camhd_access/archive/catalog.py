@@ -20,7 +20,7 @@ from camhd_access.archive.anomalies import describe_anomalies
 from camhd_access.archive.deployments import find_deployment
 from camhd_access.archive.known_catalogs import find_schema
 from camhd_access.archive.records import MovieRecord
-from camhd_access.targets import check_parquet
+from camhd_access.storage.output_files import check_parquet
 
 __all__ = ["check_catalog_name", "from_frame", "read_catalog", "to_frame", "write_catalog"]
 

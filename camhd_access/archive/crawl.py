@@ -25,12 +25,12 @@ from tqdm.auto import tqdm
 
 from camhd_access.archive.catalog import from_frame, read_catalog, to_frame, write_catalog
 from camhd_access.archive.listing import Listing, list_movies
-from camhd_access.archive.manners import Pace, ask_all
-from camhd_access.archive.moments import Period
 from camhd_access.archive.quality import judge_index
+from camhd_access.archive.rate_limit import Pace, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
-from camhd_access.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
+from camhd_access.formats.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
+from camhd_access.times import Period
 
 __all__ = ["Crawl"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from camhd_access.archive.moments import Moment, parse_moment
+from camhd_access.times import Moment, parse_moment
 
 __all__ = ["DEPLOYMENTS", "Deployment", "find_deployment"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from camhd_access.archive.anomalies import ANOMALIES
 from camhd_access.archive.quality import judge_frames
 from camhd_access.archive.records import MovieRecord, record_of_name
-from camhd_access.names import find_movie_name
+from camhd_access.formats.names import find_movie_name
 
 __all__ = ["KnownSchema", "find_schema"]
 

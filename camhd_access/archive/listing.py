@@ -16,9 +16,9 @@ import numpy as np
 from fsspec.asyn import AsyncFileSystem
 from tqdm.auto import tqdm
 
-from camhd_access.archive.manners import Pace, ask_all
-from camhd_access.archive.moments import Period
-from camhd_access.names import MovieName, find_movie_name
+from camhd_access.archive.rate_limit import Pace, ask_all
+from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.times import Period
 
 __all__ = ["ListedMovie", "Listing", "is_dated_folder", "list_movies"]
 

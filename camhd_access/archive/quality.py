@@ -1,7 +1,7 @@
 """Whether a movie is worth opening, as far as its index tells. Pure."""
 
 from camhd_access.archive.records import Quality
-from camhd_access.quicktime import MovieIndex
+from camhd_access.formats.quicktime import MovieIndex
 
 __all__ = ["judge_frames", "judge_index"]
 

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias, cast
 
 import numpy as np
 
-from camhd_access.names import MovieName, choose_start_time, find_movie_name
+from camhd_access.formats.names import MovieName, choose_start_time, find_movie_name
 
 __all__ = ["NOMINAL_SECONDS", "MovieRecord", "Quality", "record_of_name"]
 

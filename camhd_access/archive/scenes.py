@@ -18,8 +18,8 @@ import fsspec
 import numpy as np
 import pandas as pd
 
-from camhd_access.archive.moments import Moment, parse_period
-from camhd_access.names import find_movie_name
+from camhd_access.formats.names import find_movie_name
+from camhd_access.times import Moment, parse_period
 
 __all__ = ["find_scene_frames", "read_regions"]
 

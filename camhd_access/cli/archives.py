@@ -9,9 +9,9 @@ from dask.utils import format_bytes
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
 from camhd_access.archive.catalog import check_catalog_name
-from camhd_access.archive.moments import parse_period
 from camhd_access.cli.options import AS_JSON, PATH_OR_URL, as_usage_error
 from camhd_access.cli.printing import print_json, shows_progress
+from camhd_access.times import parse_period
 
 __all__ = ["catalog", "ls"]
 

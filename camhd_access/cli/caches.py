@@ -8,7 +8,7 @@ from dask.utils import format_bytes
 
 from camhd_access.cli.options import AS_JSON
 from camhd_access.cli.printing import print_json
-from camhd_access.rangecache import CacheFolder, parse_size
+from camhd_access.storage.rangecache import CacheFolder, parse_size
 
 __all__ = ["cache"]
 

@@ -18,12 +18,12 @@ from camhd_access.cli.options import (
     as_usage_error,
 )
 from camhd_access.cli.printing import print_json, shows_progress
-from camhd_access.clip import write_clip
-from camhd_access.clip.writing import check_clip
-from camhd_access.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.output.clip import write_clip
+from camhd_access.output.clip.writing import check_clip
 
 if TYPE_CHECKING:
-    from camhd_access.encode import Codec
+    from camhd_access.output.films import Codec
 
 __all__ = ["clip"]
 

@@ -6,8 +6,7 @@ import click
 import xarray as xr
 from PIL import Image
 
-from camhd_access import plotting  # noqa: F401 - registers the accessor
-from camhd_access.arrays import open_movie
+from camhd_access.arrays.open_movie import open_movie
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -23,9 +22,10 @@ from camhd_access.cli.options import (
     check_moment,
 )
 from camhd_access.cli.printing import print_json, shows_progress
-from camhd_access.clip.films import IMAGE_OPTIONS
-from camhd_access.reader import MovieReader
-from camhd_access.targets import open_target, suffix_of
+from camhd_access.movie.reader import MovieReader
+from camhd_access.output import accessor as plotting  # noqa: F401 - registers the accessor
+from camhd_access.output.clip.films import IMAGE_OPTIONS
+from camhd_access.storage.output_files import open_target, suffix_of
 
 __all__ = ["frame", "sheet", "write_sheet"]
 

@@ -3,8 +3,8 @@
 import click
 
 from camhd_access.cli.options import PATH_OR_URL
-from camhd_access.reader import MovieReader
-from camhd_access.rescue import write_sidecar
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.rescue import write_sidecar
 
 __all__ = ["recover"]
 

@@ -8,7 +8,7 @@ import click
 import xarray as xr
 
 from camhd_access.archive import OOI_ARCHIVE, open_archive
-from camhd_access.archive.moments import parse_period
+from camhd_access.arrays.open_movies import open_timelapse
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -27,7 +27,7 @@ from camhd_access.cli.options import (
 from camhd_access.cli.pictures import write_sheet
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.errors import CamhdError
-from camhd_access.timelapse import open_timelapse
+from camhd_access.times import parse_period
 
 __all__ = ["timelapse"]
 

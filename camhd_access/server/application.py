@@ -21,16 +21,16 @@ from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
 from camhd_access.server.clips import PIECE_BYTES
 from camhd_access.server.crowds import allow_crowds, shorten_log
+from camhd_access.server.limits import Allowance
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
 from camhd_access.server.openapi import describe_api
 from camhd_access.server.pages import add_page
+from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.renditions import SIZE_HEADERS
 from camhd_access.server.routes import ROUTES
 from camhd_access.server.service import ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
-from camhd_access.server.work import Allowance
 
 __all__ = ["LIMITS", "make_app", "run_server"]
 

@@ -6,7 +6,7 @@ short one, and any range of it costs just that range.
 
 from collections.abc import AsyncIterator
 
-from camhd_access.clip import ClipLayout, split_runs
+from camhd_access.output.clip import ClipLayout, split_runs
 from camhd_access.ranges import ByteRange, plan_spans
 from camhd_access.server.movies import Movie
 

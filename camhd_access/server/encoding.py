@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from camhd_access.frames import Pixels
+from camhd_access.movie.stack import Pixels
 from camhd_access.server.tiff import encode_tiff
 
 __all__ = ["FORMATS", "SMALL_PNG", "Format", "resize"]

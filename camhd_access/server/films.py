@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from camhd_access.encode import choose_rate, choose_size, find_film_writer, resize
-from camhd_access.reader import MovieReader
-from camhd_access.server.renderings import Rendering
-from camhd_access.server.renditions import FILM_TYPES, FilmRendition, SheetRendition
+from camhd_access.movie.reader import MovieReader
+from camhd_access.output.films import choose_rate, choose_size, find_film_writer, resize
+from camhd_access.server.made_files import Rendering
+from camhd_access.server.parameters import FILM_TYPES, FilmRendition, SheetRendition
 
 __all__ = ["choose_sheet_size", "make_film", "make_sheet"]
 

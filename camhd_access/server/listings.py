@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from camhd_access.errors import RemoteFileNotFoundError
+from camhd_access.server.limits import Flights
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Place
-from camhd_access.server.work import Flights
 
 __all__ = ["Folder", "Listings"]
 

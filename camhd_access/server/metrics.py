@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from camhd_access._version import __version__
 from camhd_access.server.imagestore import ImageStore
+from camhd_access.server.limits import Gate
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Mirror
-from camhd_access.server.work import Gate
 
 __all__ = ["Metrics"]
 

@@ -15,11 +15,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from fsspec.core import url_to_fs
 
-from camhd_access.rangecache import RangeCacheFileSystem
-from camhd_access.reader import MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.server.limits import Gate
 from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
-from camhd_access.server.work import Gate
+from camhd_access.storage.rangecache import RangeCacheFileSystem
 
 __all__ = ["Mirror", "Place", "find_place", "open_mirrors", "split_path"]
 

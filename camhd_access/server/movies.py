@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
+from camhd_access.movie.reader import MovieReader
 from camhd_access.ranges import ByteRange
-from camhd_access.reader import MovieReader
+from camhd_access.server.limits import Flights, Workers
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
-from camhd_access.server.work import Flights, Workers
 
 __all__ = ["Movie", "Movies"]
 

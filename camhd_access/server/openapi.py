@@ -6,7 +6,7 @@ from typing import Any
 from camhd_access._version import __version__
 from camhd_access.server.encoding import FORMATS
 from camhd_access.server.mirrors import Mirror
-from camhd_access.server.renditions import MAX_NUMBER
+from camhd_access.server.parameters import MAX_NUMBER
 from camhd_access.server.routes import MIRROR_ROUTES, ROUTES, Parameter, Route
 
 __all__ = ["describe_api"]

@@ -7,7 +7,7 @@ counted; `openapi` writes the table down for programs.
 from dataclasses import dataclass
 
 from camhd_access.server.encoding import FORMATS
-from camhd_access.server.renditions import (
+from camhd_access.server.parameters import (
     FILM_TYPES,
     MAX_COLUMNS,
     MAX_FPS,

@@ -18,9 +18,9 @@ from typing import Any
 from aiohttp import web
 
 from camhd_access._version import __version__
-from camhd_access.clip import plan_clip
 from camhd_access.errors import CamhdError, RemoteFileChangedError
-from camhd_access.frames import FrameStack
+from camhd_access.movie.stack import FrameStack
+from camhd_access.output.clip import plan_clip
 from camhd_access.server.answers import (
     SHORTLY,
     answer_file,
@@ -33,13 +33,13 @@ from camhd_access.server.clips import CLIP_TYPE, iter_clip
 from camhd_access.server.encoding import resize
 from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
 from camhd_access.server.imagestore import ImageStore
+from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
+from camhd_access.server.made_files import Make, Rendering, Renderings
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Place, find_place, open_mirrors
 from camhd_access.server.movies import Movie, Movies
-from camhd_access.server.problems import Problem, problem_of
-from camhd_access.server.renderings import Make, Rendering, Renderings
-from camhd_access.server.renditions import (
+from camhd_access.server.parameters import (
     FILM_TYPES,
     SIZE_HEADERS,
     FrameRendition,
@@ -51,8 +51,8 @@ from camhd_access.server.renditions import (
     parse_sheet,
     refuse_parameters,
 )
+from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.settings import ServerSettings
-from camhd_access.server.work import Gate, Workers
 
 __all__ = ["ROUTE", "STAGES", "Service"]
 

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from dask.utils import format_bytes
 
-from camhd_access.rangecache import default_cache_dir, default_max_bytes, parse_size
-from camhd_access.threads import n_cores
+from camhd_access.decoding.threads import n_cores
+from camhd_access.storage.rangecache import default_cache_dir, default_max_bytes, parse_size
 
 __all__ = [
     "OOI_MIRROR",

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from camhd_access.frames import Pixels
+from camhd_access.movie.stack import Pixels
 
 __all__ = ["encode_tiff"]
 

@@ -7,7 +7,7 @@ Source: QuickTime File Format (Apple, 2016), chapter "Media Data Atom Types".
 
 import struct
 
-from camhd_access.quicktime.tracks import (
+from camhd_access.formats.quicktime.tracks import (
     VIDEO_HEADER,
     TrackKind,
     build_atom,

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
+from camhd_access.formats.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
 from camhd_access.synthetic.atoms import WIDE, sound_track_kind, timecode_track_kind, video_track_kind
 from camhd_access.synthetic.encoder import encode_frame, iter_encoded, open_encoder
 from camhd_access.synthetic.scene import VentScene, black_picture

@@ -1,0 +1,218 @@
+"""The ancestors' lists of movies and of frames: files of go-multimov and of go-frameset.
+
+A *multimov* is a list of movies addressed as one: frame 100 of it may be frame 3 of its second movie. A
+*frameset* names selections of frames of a movie or of a multimov. Both are JSON, and count frames from 1;
+here, frames count from 0. What is read gives `open_movies` its movies, and `open_timelapse` its movies and
+frames.
+"""
+
+import json
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.errors import FrameIndexError
+from camhd_access.movie.reader import MovieReader
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.source import open_source
+
+__all__ = ["FrameSet", "MovieSequence", "read_frameset", "read_multimov"]
+
+
+@dataclass(frozen=True, slots=True)
+class MovieSequence:
+    """Movies whose frames are counted through, from the first of the first to the last of the last."""
+
+    movies: tuple[str, ...]
+    """Paths or URLs; the same may be there more than once."""
+    lengths: tuple[int, ...]
+    """Number of frames of each."""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames of all."""
+        return sum(self.lengths)
+
+    def locate(self, frames: int | Iterable[int]) -> tuple[list[str], list[int]]:
+        """The movie and the index therein of each of some frames: `movies, frame` of `open_timelapse`.
+
+        Raises
+        ------
+        FrameIndexError
+            There is no such frame; negative ones do not count from the end.
+        """
+        numbers = np.atleast_1d(np.array(frames if isinstance(frames, int) else list(frames), np.int64))
+        wrong = (numbers < 0) | (numbers >= self.n_frames)
+        if wrong.any():
+            raise FrameIndexError(f"no frame {numbers[wrong][0]}: there are frames 0 to {self.n_frames - 1}")
+        edges = np.cumsum([0, *self.lengths])
+        owners = np.searchsorted(edges, numbers, side="right") - 1
+        return [self.movies[owner] for owner in owners], (numbers - edges[owners]).tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSet:
+    """Named selections of frames."""
+
+    sequence: MovieSequence
+    """The movies of which they are; often a single one."""
+    chunks: Mapping[str, npt.NDArray[np.int64]]
+    """Frames of each selection by its name, counted from 0 through the sequence; in order of their first."""
+    descriptions: Mapping[str, str]
+    """What the file says of a selection, by its name; "" where nothing."""
+
+    def locate(self, name: str) -> tuple[list[str], list[int]]:
+        """Movie and index therein of each frame of a selection: `movies, frame` of `open_timelapse`."""
+        return self.sequence.locate(self.chunks[name])
+
+
+def read_multimov(
+    urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> MovieSequence:
+    """The movies that a file of go-multimov lists.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens. Where the file has no `BaseDir`, its movies lie beside it.
+    storage_options
+        For the constructor of the filesystem.
+
+    Raises
+    ------
+    ValueError
+        Not such a file, or one that contradicts itself.
+    """
+    path = os.fspath(urlpath)
+    with _naming(path):
+        return _parse_multimov(_read_json(path, storage_options), path)
+
+
+def read_frameset(
+    urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> FrameSet:
+    """The selections of frames that a file of go-frameset names.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens. A `Source` that is no URL and no absolute path counts from the file's
+        folder; environment variables in it are filled in.
+    storage_options
+        For the constructor of the filesystem.
+
+    Raises
+    ------
+    ValueError
+        Not such a file, or one that contradicts itself.
+    FrameIndexError
+        A selection has frames that the movies have not.
+    CamhdError
+        A single movie cannot be opened, which is done where the file does not tell its `NumFrames`.
+
+    Notes
+    -----
+    A selection without an end goes to the first frame of the next one, the last to the last frame.
+    """
+    path = os.fspath(urlpath)
+    content = _read_json(path, storage_options)
+    if not content.get("Source"):
+        raise ValueError(f"{path} is no frameset: it has no Source")
+    with _naming(path):
+        source = _resolve(os.path.expandvars(content["Source"]), _folder(path))
+        if source.endswith(".json"):
+            sequence = read_multimov(source, storage_options=storage_options)
+        else:
+            n_frames = (
+                content.get("NumFrames") or MovieReader(source, storage_options=storage_options).n_frames
+            )
+            sequence = MovieSequence((source,), (index(n_frames),))
+        listed = content.get("Chunks") or []
+        described = {chunk["Name"]: chunk for chunk in listed}
+        if len(described) != len(listed):
+            raise ValueError(f"{path}: two chunks have the same name")
+        chunks = _read_chunks(listed, sequence, path)
+        return FrameSet(sequence, chunks, {name: described[name].get("Description", "") for name in chunks})
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Tell of what is missing in a file, or of another kind than it should be."""
+    try:
+        yield
+    except (AttributeError, KeyError, OverflowError, TypeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is not as such files are: {what}") from error
+
+
+def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
+    """The movies in the order of the sequence; offsets must be what their lengths make."""
+    folder = _resolve(content.get("BaseDir") or "", _folder(path))
+    movies: list[str] = []
+    lengths: list[int] = []
+    for place in content.get("Sequence") or []:
+        movie = (content.get("Movies") or {}).get(str(place["Hash"]))
+        if movie is None:
+            raise ValueError(f"{path}: the sequence has a movie {place['Hash']!r}, which is not listed")
+        if place["FrameOffset"] != sum(lengths):
+            raise ValueError(
+                f"{path}: {movie['ShortName']} is said to follow {place['FrameOffset']} frames; there are "
+                f"{sum(lengths)} before it"
+            )
+        movies.append(_resolve(movie.get("Relapath") or movie["ShortName"], folder))
+        lengths.append(index(movie["NumFrames"]))
+    return MovieSequence(tuple(movies), tuple(lengths))
+
+
+def _read_chunks(
+    chunks: list[Mapping[str, Any]], sequence: MovieSequence, path: str
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Frames of each chunk from 0, in order of the first; `Start`, `End` and `Frames` count from 1."""
+    for chunk in chunks:
+        if bool(chunk.get("Frames")) == bool(chunk.get("Start")):
+            raise ValueError(f"{path}: chunk {chunk['Name']!r} must have either Frames or Start")
+    ordered = sorted(chunks, key=_first_frame)
+    following = [*map(_first_frame, ordered), sequence.n_frames + 1][1:]
+    found = {}
+    for chunk, limit in zip(ordered, following, strict=True):
+        numbers: Sequence[int] = range(_first_frame(chunk), chunk.get("End") or limit)
+        if chunk.get("Frames"):
+            numbers = sorted(map(index, chunk["Frames"]))
+        if numbers:
+            sequence.locate([numbers[0] - 1, numbers[-1] - 1])  # before room is made for those between
+        found[chunk["Name"]] = np.array(numbers, np.int64) - 1
+    return found
+
+
+def _first_frame(chunk: Mapping[str, Any]) -> int:
+    return index(chunk.get("Start") or min(chunk["Frames"]))
+
+
+def _read_json(path: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
+    source = open_source(path, cache=False, storage_options=storage_options)
+    try:
+        content = json.loads(source.read(ByteRange(0, source.size)))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} has no table of names and values")  # noqa: TRY004 - a file's content is a value
+    return content
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _resolve(path: str, folder: str) -> str:
+    """The path or URL, from `folder` if it is relative, without `.` and `..`."""
+    if "://" in path or path.startswith("/"):
+        return path
+    protocol, separator, rest = folder.rpartition("://")
+    return protocol + separator + posixpath.normpath(posixpath.join(rest, path))

@@ -1,0 +1,304 @@
+"""Arrays of several movies: their indexes read many at once, their frames put on one axis of time.
+
+Opening a movie is mostly waiting, so that many are opened at the same time. A movie that cannot be read is an
+error, unless it was said that such movies may be missing: then a warning names them. An error that is not a
+movie's own (of the network, of a server) is always raised.
+"""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from tqdm.auto import tqdm
+
+from camhd_access.arrays.attributes import (
+    ABOUT_DAMAGE,
+    coordinates_of,
+    dims_of,
+    movie_attributes,
+    pixel_attributes,
+)
+from camhd_access.arrays.dask_array import DamageArray, StackArray
+from camhd_access.arrays.open_movie import complete_chunks
+from camhd_access.errors import (
+    FrameDecodeError,
+    FrameIndexError,
+    InvalidMovieError,
+    UnsupportedMovieError,
+)
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.series import FrameSeries
+from camhd_access.movie.stack import FrameStack
+
+__all__ = [
+    "Part",
+    "Unreadable",
+    "check_paths",
+    "common_attributes",
+    "join_coordinates",
+    "join_parts",
+    "name_some",
+    "read_parts",
+]
+
+T = TypeVar("T")
+
+Unreadable: TypeAlias = Literal["raise", "skip"]
+"""What becomes of movies that cannot be read."""
+
+N_OPENED_AT_ONCE = 16
+"""As many as a host is asked at once."""
+
+MAX_NAMED = 20
+"""Movies that a message names before it says how many more there are."""
+
+FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
+"""Errors that are the movie's own. Any other is the server's or the network's, and the next movie's too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an array of several movies needs to know of one."""
+
+    stack: FrameStack
+    """Its frames, one at least."""
+    coordinates: dict[str, Any]
+    """Of an array of these frames alone."""
+    attributes: dict[str, Any]
+    """Of such an array."""
+
+    @classmethod
+    def of(cls, reader: MovieReader, stack: FrameStack) -> "Part":
+        """The part that some frames of a movie are."""
+        return cls(stack, coordinates_of(reader, stack), pixel_attributes(stack) | movie_attributes(reader))
+
+    @property
+    def title(self) -> str:
+        """Base name of the movie."""
+        return str(self.attributes["title"])
+
+    @property
+    def times(self) -> npt.NDArray[np.datetime64]:
+        """When the frames were shown, UTC."""
+        times: npt.NDArray[np.datetime64] = self.coordinates["time"][1]
+        return times
+
+
+def check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The paths or URLs of several movies.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A single one was given, or none.
+    """
+    if isinstance(movies, str | os.PathLike):
+        raise TypeError(f"movies is a list of paths or URLs, not one: [{os.fspath(movies)!r}]")
+    paths = [os.fspath(movie) for movie in movies]
+    if not paths:
+        raise ValueError("no movies: one at least is wanted")
+    return paths
+
+
+def read_parts(
+    paths: Sequence[str],
+    read_one: Callable[[str, T], Part],
+    choices: Iterable[T],
+    *,
+    unreadable: Unreadable = "raise",
+    progress: bool = True,
+) -> list[Part]:
+    """What `read_one` makes of each movie and the choice that belongs to it, 16 movies at once.
+
+    Raises
+    ------
+    InvalidMovieError, UnsupportedMovieError, FileNotFoundError, FrameDecodeError, FrameIndexError
+        A movie cannot be read; the message names all such movies. Not with `unreadable="skip"`, which warns.
+    RemoteFileError
+        The bytes could not be had.
+    """
+    if unreadable not in ("raise", "skip"):
+        raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
+    parts: list[Part] = []
+    faults: list[Exception] = []
+    for each in _read_all(read_one, paths, choices, progress=progress):
+        if isinstance(each, Exception):
+            faults.append(each)
+        else:
+            parts.append(each)
+    hint = " (unreadable='skip' leaves them out)" if unreadable == "raise" else ""
+    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not parts, hint=hint)
+    return parts
+
+
+def _read_all(
+    read_one: Callable[[str, T], Part],
+    paths: Sequence[str],
+    choices: Iterable[T],
+    *,
+    progress: bool,
+) -> Iterator[Part | Exception]:
+    """What each movie gives, in order: a part, or an error that is its own. Any other error is raised."""
+
+    def read(path: str, choice: T) -> Part | Exception:
+        try:
+            return read_one(path, choice)
+        except FAULTS as error:
+            return error if path in str(error) else type(error)(f"{path}: {error}")
+
+    pool = ThreadPoolExecutor(N_OPENED_AT_ONCE, thread_name_prefix="camhd-open")
+    waits = True
+    try:
+        yield from tqdm(
+            pool.map(read, paths, choices),
+            desc="indexes read",
+            total=len(paths),
+            unit=" movies",
+            disable=not progress,
+        )
+    except KeyboardInterrupt:
+        waits = False  # nor does the user, for a server that does not answer
+        raise
+    finally:
+        pool.shutdown(wait=waits, cancel_futures=True)
+
+
+def _report(faults: list[Exception], *, n_movies: int, fatal: bool, hint: str) -> None:
+    """Raise, or warn of, what is wrong with some movies."""
+    if not faults:
+        return
+    lines = [str(fault) for fault in faults[:MAX_NAMED]]
+    if len(faults) > MAX_NAMED:
+        lines.append(f"and {len(faults) - MAX_NAMED} more")
+    listed = "\n  ".join(lines)
+    if fatal:
+        raise type(faults[0])(f"{len(faults)} of {n_movies} movies cannot be used{hint}:\n  {listed}")
+    warnings.warn(f"{len(faults)} of {n_movies} movies are left out:\n  {listed}", stacklevel=4)
+
+
+def join_parts(
+    parts: Sequence[Part], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
+) -> xr.DataArray:
+    """The array of the frames of several movies, in order of time.
+
+    Raises
+    ------
+    ValueError
+        The movies differ in size, or one does not tell when it began.
+
+    Warns
+    -----
+    UserWarning
+        Movies overlap: some frames of one were shown between those of another.
+    """
+    if chunks is None:
+        raise TypeError("chunks=None is for open_movie: an array of several movies always has dask chunks")
+    _check_times(parts)
+    _check_sizes(parts)
+    ordered = sorted(parts, key=lambda part: part.times.min())
+    series = FrameSeries.of(part.stack for part in ordered)
+    coordinates = join_coordinates([part.coordinates for part in ordered]) | {"movie": _name_frames(ordered)}
+    times = coordinates["time"][1]
+    if (times[1:] < times[:-1]).any():
+        _warn_of_overlap(ordered)
+        order = np.argsort(times, kind="stable")
+        series = series.select(order)
+        coordinates = {
+            name: (dim, values[order] if dim == "time" else values, *attributes)
+            for name, (dim, values, *attributes) in coordinates.items()
+        }
+    data = StackArray.cut(series, complete_chunks(chunks, series), marks_damage=marks_damage)
+    if marks_damage:
+        coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
+    attributes = common_attributes([part.attributes for part in ordered]) | {"title": _describe_days(ordered)}
+    return xr.DataArray(xr.Variable(dims_of(series), data, attributes), coords=coordinates, name="video")
+
+
+def _warn_of_overlap(ordered: Sequence[Part]) -> None:
+    """Tell which movies begin before all that began earlier have ended."""
+    lines = []
+    last, *others = ordered
+    for part in others:
+        seconds = float((last.times.max() - part.times.min()) / np.timedelta64(1, "s"))
+        if seconds >= 0:
+            lines.append(f"{part.title} begins {seconds:.3f} s before the last frame of {last.title}")
+        last = max(last, part, key=lambda each: each.times.max())
+    if lines:
+        warnings.warn(
+            f"movies overlap, and their frames are put in order of time: {name_some(lines)}", stacklevel=4
+        )
+
+
+def _check_times(parts: Sequence[Part]) -> None:
+    untimed = [p.attributes["source"] for p in parts if p.attributes["time_source"] == "unknown"]
+    if untimed:
+        raise ValueError(f"nothing tells when these movies began: {name_some(untimed)}")
+
+
+def _check_sizes(parts: Sequence[Part]) -> None:
+    sizes = Counter(part.stack.view.frame_size for part in parts)
+    (usual, n_usual), *others = sizes.most_common()
+    if others:
+        odd = [
+            f"{p.title} ({_describe_size(p.stack.view.frame_size)})"
+            for p in parts
+            if p.stack.view.frame_size != usual
+        ]
+        raise ValueError(
+            f"the movies differ in size: {n_usual} of {_describe_size(usual)}, and {name_some(odd)}"
+        )
+
+
+def _describe_size(size: tuple[int, int]) -> str:
+    height, width = size
+    return f"{width}x{height}"
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The names as text; of many, the first."""
+    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def join_coordinates(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The coordinates of all arrays, along time one after the other; the rest as the first has them."""
+    return {
+        name: (
+            dim,
+            np.concatenate([part[name][1] for part in parts]) if dim == "time" else values,
+            *attributes,
+        )
+        for name, (dim, values, *attributes) in parts[0].items()
+    }
+
+
+def _name_frames(parts: Sequence[Part]) -> tuple[Any, ...]:
+    """The coordinate that tells which movie each frame is of."""
+    # Objects, because a day's run has 2.6 million frames, and one name serves all of its movie.
+    titles = np.array([part.title for part in parts], object)
+    names = np.repeat(titles, [len(part.stack.frames) for part in parts])
+    return "time", names, {"long_name": "base name of the movie"}
+
+
+def common_attributes(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The attributes that all arrays have alike."""
+    first, *others = parts
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }
+
+
+def _describe_days(parts: Sequence[Part]) -> str:
+    """How many movies there are, and of which days."""
+    days = " to ".join(dict.fromkeys(np.datetime_as_string(parts[i].times[i], "D") for i in (0, -1)))
+    n_movies = len({part.title for part in parts})
+    return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

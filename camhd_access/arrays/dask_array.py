@@ -1,0 +1,282 @@
+# mypy: disallow-untyped-calls=False
+"""Dask arrays of frames that are not read yet.
+
+Each task holds the part of the stack that it reads, a few hundred bytes. What is picked from an array before
+it is computed is picked from its stack, so that tasks fetch and decode that and no more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+from dask.blockwise import BlockwiseDep, blockwise
+from dask.highlevelgraph import HighLevelGraph
+
+from camhd_access._version import __version__
+from camhd_access.arrays.reductions import mean_over_time, sum_over_time
+from camhd_access.movie.series import Stack
+from camhd_access.movie.stack import (
+    AxisIndex,
+    Pixels,
+    expand_index,
+    shorten_index,
+    split_positions,
+    take_outer,
+)
+
+__all__ = ["DamageArray", "StackArray"]
+
+Marked: TypeAlias = tuple[Pixels, npt.NDArray[np.bool_]]
+"""Pixels, and which pictures are damaged."""
+
+
+class _TypeOfDaskArray(type):
+    """Of classes that pass for `dask.array.Array` where types are compared.
+
+    xarray computes dask arrays together only where all are of one type: without this, a Dataset of a movie
+    and of anything made from it could not be computed.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return other is da.Array or type(other) is _TypeOfDaskArray
+
+    def __hash__(cls) -> int:
+        return hash(da.Array)
+
+
+class StackArray(da.Array, metaclass=_TypeOfDaskArray):
+    """A dask array of unread frames. Indexing it by numbers, slices and lists reads nothing.
+
+    It shows some frames, lines, columns and channels of a stack, and indexing chooses among them. dask alone
+    would index what its tasks have decoded: for one frame, the dask chunk that holds it. Everything else that
+    is done to it gives plain dask arrays.
+    """
+
+    stack: Stack
+    parts: "_Parts"
+    """What each task reads."""
+    shown: tuple[npt.NDArray[np.int64], ...] | None
+    """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
+    array was written to."""
+    marks_damage: bool
+    """Damaged frames are 0, rather than an error."""
+
+    @classmethod
+    def cut(
+        cls,
+        stack: Stack,
+        chunks: Any,  # noqa: ANN401 - all that dask takes
+        shown: tuple[npt.NDArray[np.int64], ...] | None = None,
+        *,
+        marks_damage: bool = False,
+    ) -> "StackArray":
+        """The array of what is `shown` of `stack`, by default all; `chunks` as dask takes them.
+
+        With `marks_damage`, tasks put zeros where a frame is damaged, and `DamageArray` tells where they did.
+        """
+        shown = shown or tuple(map(np.arange, stack.shape))
+        shape = tuple(len(positions) for positions in shown if positions.ndim)
+        cuts = normalize_chunks(chunks, shape, dtype=stack.dtype) if shape else ()
+        parts = _Parts(stack, shown, cuts)
+        name = f"video-{stack.pixel_format.name}-{parts.token}"
+        axes = tuple(range(len(shape)))
+        if marks_damage:
+            name = f"unmarked-{name}"
+            graph = parts.marked_graph(name, _pixels_of)
+        else:
+            layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
+            graph = HighLevelGraph.from_collections(name, layer)
+        self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
+        self.stack, self.parts, self.shown = stack, parts, shown
+        self.marks_damage = marks_damage
+        return self
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
+        indices = index if isinstance(index, tuple) else (index,)
+        if self.shown is None or not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
+            return super().__getitem__(index)
+        upcoming = iter(expand_index(indices, self.ndim))
+        shown = tuple(
+            np.asarray(positions[next(upcoming)]) if positions.ndim else positions for positions in self.shown
+        )
+        if all(map(np.array_equal, shown, self.shown)):
+            return self
+        lengths = iter(self.chunksize)
+        kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
+        chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
+        return StackArray.cut(self.stack, chunks, shown, marks_damage=self.marks_damage)
+
+    def task_stacks(self) -> list[Stack]:
+        """What each task reads."""
+        return [self.parts[block].stack for block in np.ndindex(self.parts.numblocks)]
+
+    def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
+        super().__setitem__(index, value)
+        self.shown = None
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+        if func in {np.mean, np.sum} and args and args[0] is self:
+            return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's, not the method
+        return super().__array_function__(func, types, args, kwargs)
+
+    def mean(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Mean along axes; over time alone by `mean_over_time`."""
+        if dtype is None and out is None and self._is_time(axis):
+            return mean_over_time(self, keepdims=keepdims, split_every=split_every)
+        return super().mean(axis, dtype, keepdims, split_every, out)
+
+    def sum(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Sum along axes; over time alone by `sum_over_time`."""
+        if dtype is None and out is None and self._is_time(axis):
+            return sum_over_time(self, keepdims=keepdims, split_every=split_every)
+        return super().sum(axis, dtype, keepdims, split_every, out)
+
+    def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
+        """Whether it is the axis of time, and that alone."""
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        is_first = axes in {(0,), (-self.ndim,)}
+        return is_first and self.shown is not None and bool(self.shown[0].ndim) and bool(self.shape[0])
+
+    def copy(self) -> da.Array:
+        """Another array of the same, to be written to or not."""
+        if self.shown is None:
+            return super().copy()  # type: ignore[no-any-return]  # dask has no annotations here
+        return StackArray.cut(self.stack, self.chunks, self.shown, marks_damage=self.marks_damage)
+
+
+class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
+    """A dask array of booleans: which pictures of a `StackArray` that marks damage are damaged.
+
+    It is computed from the same tasks, so that both together cost what the pixels do. Indexing it chooses
+    among the pictures.
+    """
+
+    pictures: StackArray
+
+    @classmethod
+    def of(cls, pictures: StackArray) -> "DamageArray":
+        """The array along the time axis of `pictures`; of no axis where that is a single one."""
+        name = f"damage-{pictures.parts.token}"
+        n_time_axes = int(pictures.parts.has_time_axis)
+        graph = pictures.parts.marked_graph(name, _damage_of)
+        cuts = (*pictures.chunks[:n_time_axes], *((1,) * len(cut) for cut in pictures.chunks[n_time_axes:]))
+        marks = da.Array(graph, name, cuts, meta=np.empty((0,) * pictures.ndim, np.bool_))
+        damage = marks.any(axis=tuple(range(n_time_axes, pictures.ndim)))
+        self = cls(damage.dask, damage.name, damage.chunks, meta=np.empty((0,) * n_time_axes, np.bool_))
+        self.pictures = pictures
+        return self
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
+        indices = index if isinstance(index, tuple) else (index,)
+        if not self.ndim or self.pictures.shown is None or not all(map(_is_plain, indices)):
+            return super().__getitem__(index)
+        return DamageArray.of(self.pictures[expand_index(indices, 1)])
+
+
+def _is_plain(item: object) -> bool:
+    """Whether it is an index along one axis: no new axis, no mask of several, no dask array."""
+    if isinstance(item, list | np.ndarray):
+        return np.ndim(item) == 1
+    return isinstance(item, int | np.integer | slice | EllipsisType) and not isinstance(item, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one task reads."""
+
+    stack: Stack
+    """The frames, and the smallest window of them that holds what is wanted."""
+    index: tuple[AxisIndex, ...]
+    """What is wanted of that, one index an axis."""
+
+    def read(self) -> Pixels:
+        """The pixels, decoded in the thread of the task."""
+        return take_outer(self.stack.read(parallel=False), self.index)
+
+    def read_marked(self) -> Marked:
+        """The pixels, and which pictures are damaged."""
+        pixels, damaged = self.stack.read_marked(parallel=False)
+        return take_outer(pixels, self.index), damaged[self.index[0]]
+
+
+def _pixels_of(marked: Marked) -> Pixels:
+    return marked[0]
+
+
+def _damage_of(marked: Marked) -> npt.NDArray[np.bool_]:
+    """With as many axes as the pixels have."""
+    pixels, damaged = marked
+    return np.reshape(damaged, np.shape(damaged) + (1,) * (np.ndim(pixels) - np.ndim(damaged)))
+
+
+class _Parts(BlockwiseDep):
+    """The part of each dask chunk."""
+
+    produces_tasks = False
+
+    def __init__(
+        self,
+        stack: Stack,
+        shown: tuple[npt.NDArray[np.int64], ...],
+        cuts: tuple[tuple[int, ...], ...],
+    ) -> None:
+        self.numblocks = tuple(map(len, cuts))
+        self.token = tokenize(__version__, stack.select(shown[0]).identity, shown[1:], cuts)
+        self._stack = stack
+        self._is_kept = tuple(bool(positions.ndim) for positions in shown)
+        upcoming = iter(cuts)
+        time, y, x, *channel = (_cut_axis(p, next(upcoming)) if p.ndim else [p] for p in shown)
+        self._time = time
+        self._y, self._x = (list(map(split_positions, pieces)) for pieces in (y, x))
+        self._channel = [list(map(shorten_index, pieces)) for pieces in channel]
+
+    @property
+    def has_time_axis(self) -> bool:
+        """Whether several pictures may be shown, rather than a single one."""
+        return self._is_kept[0]
+
+    def marked_graph(self, name: str, take: Callable[[Marked], object]) -> HighLevelGraph:
+        """The graph of what `take` takes from what is read with `_Part.read_marked`, once for all takers."""
+        axes = tuple(range(len(self.numblocks)))
+        read = f"marked-{self.token}"
+        reading = blockwise(_Part.read_marked, read, axes, self, axes, numblocks={}, _data_producer=True)
+        taking = blockwise(take, name, axes, read, axes, numblocks={read: self.numblocks})
+        return HighLevelGraph({read: reading, name: taking}, {read: set(), name: {read}})
+
+    def __dask_tokenize__(self) -> str:
+        return self.token
+
+    def __getitem__(self, block: tuple[int, ...]) -> _Part:
+        numbers = iter(block)
+        n_time, n_y, n_x, *n_channel = (next(numbers) if is_kept else 0 for is_kept in self._is_kept)
+        time = self._time[n_time]
+        (rows, y), (columns, x) = self._y[n_y], self._x[n_x]
+        channel = [pieces[n] for pieces, n in zip(self._channel, n_channel, strict=True)]
+        stack = self._stack.select(time).crop(rows, columns)
+        return _Part(stack, (slice(None) if time.ndim else 0, y, x, *channel))
+
+
+def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> list[npt.NDArray[np.int64]]:
+    """Pieces of these lengths."""
+    return [positions[start:stop] for start, stop in pairwise(accumulate(lengths, initial=0))]

@@ -1,0 +1,276 @@
+"""Movies as xarray arrays: `open_movie`, and the engine `camhd`.
+
+The last and thinnest layer: a `FrameStack` becomes the lazy data of a `DataArray`, by dask (`StackArray`) or
+without, and the index becomes its coordinates.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import PurePath
+from threading import current_thread, main_thread
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.core import indexing
+
+from camhd_access.arrays.attributes import (
+    ABOUT_DAMAGE,
+    OF_PIXELS,
+    coordinates_of,
+    dims_of,
+    movie_attributes,
+    pixel_attributes,
+)
+from camhd_access.arrays.dask_array import DamageArray, StackArray
+from camhd_access.formats.names import find_movie_name
+from camhd_access.movie.index_cache import Recover
+from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
+from camhd_access.movie.series import Stack
+from camhd_access.movie.stack import AxisIndex, FrameStack, Index, Pixels, take_outer
+
+__all__ = ["CamhdBackendEntrypoint", "Chunks", "complete_chunks", "open_movie"]
+
+Chunks: TypeAlias = Literal["auto"] | int | Mapping[str, int] | None
+
+DASK_CHUNK_BYTES = 64 * 1024 * 1024
+"""A dask chunk holds the least number of frames that makes this. With one frame a chunk, a mean over time
+costs four times what the decoding does."""
+
+
+def open_movie(
+    urlpath: str | os.PathLike[str],
+    *,
+    frames: FrameSelection | None = None,
+    pix_fmt: str = "rgb24",
+    fields: bool = False,
+    reduce: int = 1,
+    errors: Errors = "raise",
+    chunks: Chunks = "auto",
+    recover: Recover = False,
+    cache: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.DataArray:
+    """A movie as a lazy array "video" of dimensions time, y, x and, where there is colour, channel.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
+    frames
+        Only these frames, by index: a slice or a sequence, whose numbers are rounded, so that
+        `np.linspace(0, 25_000, 100)` will do. They are chosen before the array is cut into chunks.
+    pix_fmt
+        `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, … and `gray10le`, which is luma as
+        coded: black is 64, white 940.
+    fields
+        The two fields of each frame of an interlaced movie instead of it: half the lines, twice as many a
+        second, in the order in which they are shown. Each is decoded alone. One small request tells whether
+        the movie is interlaced.
+    reduce
+        8 for previews of an eighth of the lines and columns (see `MovieReader.read`).
+    errors
+        "raise", or "mask" to let a long reduction go on: the pixels of a damaged frame are 0 then (where it
+        is cut into several dask chunks, those of the chunks in which the damage lies), and the boolean
+        coordinate `damaged` says so. It is as lazy as the pixels. With dask it comes from the same tasks, so
+        compute both together; without, it is decoded for itself. It tells of whole frames also where the
+        array was cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could
+        not be had are an error in any case.
+    chunks
+        "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
+        to length; None: no dask, but lazy all the same.
+    recover
+        True: make the index of a recording that was cut off, by walking its frames (see `MovieReader`). A
+        path or URL: of an index that `camhd recover` wrote.
+    cache
+        Keep fetched bytes on disk, for this and other processes.
+    storage_options
+        For the constructor of the filesystem.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
+        movie's start where nothing tells when that was), `frame` (index in the movie, from 0),
+        `encoded_size` (bytes of the sample) and `channel`; with `fields` also `field` (0 is shown first, 1
+        half a frame later).
+
+    Raises
+    ------
+    CamhdError
+        As `MovieReader` raises it.
+    FrameIndexError
+        The movie has none of that index.
+    ValueError
+        `fields` of a progressive movie, an unknown `pix_fmt`, `reduce` or `errors`.
+
+    Notes
+    -----
+    Costs one request where `moov` ends the file. Indexing by numbers, slices and lists, by `sel` and `isel`,
+    decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of one frame.
+    """
+    reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
+    chosen = slice(None) if frames is None else frames
+    stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    marks_damage = check_errors(errors) == "mask"
+    data: Any
+    damaged: Any = None
+    if chunks is None:
+        data = indexing.LazilyIndexedArray(_LazyStack(stack, marks_damage=marks_damage))
+        damaged = indexing.LazilyIndexedArray(_LazyDamage(stack))
+    else:
+        data = StackArray.cut(stack, complete_chunks(chunks, stack), marks_damage=marks_damage)
+        damaged = DamageArray.of(data) if marks_damage else None
+    movie = xr.DataArray(
+        xr.Variable(dims_of(stack), data, pixel_attributes(stack) | movie_attributes(reader)),
+        coords=coordinates_of(reader, stack),
+        name="video",
+    )
+    if marks_damage:
+        movie = movie.assign_coords(damaged=xr.Variable("time", damaged, ABOUT_DAMAGE))
+    movie.encoding = {"source": reader.urlpath}
+    return movie
+
+
+class CamhdBackendEntrypoint(BackendEntrypoint):
+    """`xarray.open_dataset(urlpath, engine="camhd")`: a movie as a Dataset with the variable "video"."""
+
+    description: ClassVar[str] = "Movies of the seafloor camera CamHD (ProRes in QuickTime), from any server"
+    open_dataset_parameters: ClassVar[tuple[str, ...]] = (
+        "filename_or_obj",
+        "drop_variables",
+        "frames",
+        "pix_fmt",
+        "fields",
+        "reduce",
+        "errors",
+        "recover",
+        "cache",
+        "storage_options",
+    )
+
+    def open_dataset(  # type: ignore[override]  # a backend names the options it has
+        self,
+        filename_or_obj: str | os.PathLike[str],
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        frames: FrameSelection | None = None,
+        pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+        errors: Errors = "raise",
+        recover: Recover = False,
+        cache: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> xr.Dataset:
+        """The movie, without dask; xarray adds it where `chunks` are asked for, whole frames by default."""
+        movie = open_movie(
+            filename_or_obj,
+            frames=frames,
+            pix_fmt=pix_fmt,
+            fields=fields,
+            reduce=reduce,
+            errors=errors,
+            chunks=None,
+            recover=recover,
+            cache=cache,
+            storage_options=storage_options,
+        )
+        n_at_once = _frames_per_chunk(movie.shape, movie.dtype)
+        movie.encoding["preferred_chunks"] = dict(zip(movie.dims, (n_at_once, *movie.shape[1:]), strict=True))
+        if errors == "mask":
+            movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
+        attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in OF_PIXELS}
+        dataset = movie.to_dataset()
+        dataset.attrs = {"Conventions": "CF-1.11, ACDD-1.3"} | attributes
+        dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
+        return dataset.drop_vars(dropped, errors="ignore")
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray asks of anything
+        """Whether it is a path or URL with the name of a CamHD movie."""
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        path = os.fspath(filename_or_obj)
+        name = find_movie_name(path) if isinstance(path, str) else None
+        return name is not None and PurePath(path.partition("?")[0]).suffix.lower() == ".mov"
+
+
+def _reads_in_parallel() -> bool:
+    """Direct reads come from the main thread and may use all cores; dask's tasks from one of many threads."""
+    return current_thread() is main_thread()
+
+
+class _LazyStack(BackendArray):
+    """A stack as xarray reads it without dask."""
+
+    def __init__(self, stack: FrameStack, *, marks_damage: bool = False) -> None:
+        self.shape = stack.shape
+        self.dtype = stack.dtype
+        self._stack = stack
+        self._marks_damage = marks_damage
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Pixels:
+        pixels: Pixels = indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+        return pixels
+
+    def _read(self, index: Index) -> Pixels:
+        parallel = _reads_in_parallel()
+        if not self._marks_damage:
+            return self._stack.read_part(index, parallel=parallel)
+        stack, inner = self._stack.narrow(index)
+        return take_outer(stack.read_marked(parallel=parallel)[0], inner)
+
+
+class _LazyDamage(BackendArray):
+    """Which pictures of a stack are damaged, as xarray asks without dask: they are decoded to know it."""
+
+    def __init__(self, stack: FrameStack) -> None:
+        self.shape = stack.shape[:1]
+        self.dtype = np.dtype(np.bool_)
+        self._stack = stack
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.bool_]:
+        damaged: npt.NDArray[np.bool_] = indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+        return damaged
+
+    def _read(self, index: tuple[AxisIndex]) -> npt.NDArray[np.bool_]:
+        positions = np.arange(self.shape[0])[index]
+        damaged = np.zeros(positions.size, np.bool_)
+        n_at_once = _frames_per_chunk(self._stack.shape, self._stack.dtype)
+        for start in range(0, positions.size, n_at_once):
+            part = slice(start, start + n_at_once)
+            stack = self._stack.select(positions.ravel()[part])
+            damaged[part] = stack.read_marked(parallel=_reads_in_parallel())[1]
+        return damaged.reshape(positions.shape)
+
+
+def complete_chunks(chunks: Chunks, stack: Stack) -> tuple[int, ...]:
+    """Length of the dask chunks along each dimension; -1 for all of it."""
+    lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, stack.dtype)}
+    if isinstance(chunks, Mapping):
+        unknown = chunks.keys() - lengths.keys()
+        if unknown:
+            raise ValueError(
+                f"chunks of {', '.join(map(repr, unknown))}; dimensions are {', '.join(lengths)}"
+            )
+        lengths |= chunks
+    elif isinstance(chunks, int | np.integer) and not isinstance(chunks, bool):
+        lengths["time"] = int(chunks)
+    elif chunks != "auto":
+        raise TypeError(f'chunks are "auto", a number of frames, a mapping, or None; not {chunks!r}')
+    for name, length in lengths.items():
+        if isinstance(length, int) and length < 1 and length != -1:
+            raise ValueError(f"chunks of {length} along {name!r}: they are 1 long at least, or -1 for all")
+    return tuple(lengths.values())
+
+
+def _frames_per_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    frame_bytes = prod(shape[1:]) * dtype.itemsize
+    return max(1, min(-(-DASK_CHUNK_BYTES // max(1, frame_bytes)), shape[0]))

@@ -1,0 +1,171 @@
+"""`ProResCodec`: the codec `prores` of Zarr.
+
+What comes in: the bytes of one sample, and what is wanted of its chunk. What goes out: the pixels, of only
+those slices that the wanted rows and columns touch. The chunk holds what one sample shows: one frame, or its
+two fields. Decoding runs in the threads of the package, beside the event loop that waits for the next bytes.
+A sample that is missing is an error, not a picture of fill values.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
+from zarr.abc.store import ByteGetter
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import Buffer, NDBuffer
+from zarr.registry import register_codec
+
+from camhd_access.decoding.decoders import View, choose_view
+from camhd_access.decoding.libav import Field
+from camhd_access.decoding.threads import decode_pool
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.movie.stack import AxisIndex, FrameStack, Pixels, split_positions
+from camhd_access.ranges import run_walk
+
+__all__ = ["ProResCodec"]
+
+
+@dataclass(frozen=True)
+class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
+    """Pixels of one ProRes sample. Decodes only: samples are stored as they are, never made from pixels."""
+
+    name: ClassVar[str] = "prores"
+    is_fixed_size = False
+
+    frame_size: tuple[int, int]
+    """Height and width of the frames."""
+    pix_fmt: str
+    """What the pixels are given in, by FFmpeg's name."""
+    color_matrix: int | None = None
+    """Number of the colour matrix for frames that state none (ITU-T H.273); None: by the frame's height."""
+    fields: bool = False
+    """The chunk holds the two fields of the frame, the one shown first first."""
+    reduce: int = 1
+    """8: the chunk holds a preview of the frame (see `MovieReader.read`)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frame_size", tuple(self.frame_size))
+        self.view  # noqa: B018 - refuses what it does not know
+
+    @classmethod
+    def of(cls, stack: FrameStack) -> Self:
+        """The codec whose chunks are the pictures of `stack`."""
+        view = stack.view
+        return cls(view.frame_size, view.pixel_format.name, view.track_matrix, view.fields, view.reduction)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The codec that an array's metadata describe."""
+        return cls(**data["configuration"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its description in an array's metadata."""
+        return {"name": self.name, "configuration": asdict(self) | {"frame_size": list(self.frame_size)}}
+
+    @property
+    def view(self) -> View:
+        """How a sample is shown."""
+        return choose_view(
+            self.frame_size,
+            pix_fmt=self.pix_fmt,
+            track_matrix=self.color_matrix,
+            fields=self.fields,
+            reduce=self.reduce,
+        )
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of the pixels of one sample: (picture, y, x[, channel])."""
+        view = self.view
+        return (view.n_per_frame, *view.pixel_format.shape(*view.size))
+
+    def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:  # noqa: ANN401, ARG002 - Zarr's
+        """Refuse an array whose chunks or values are not what the samples decode to."""
+        native, expected = dtype.to_native_dtype(), self.view.pixel_format.dtype
+        if (native.kind, native.itemsize) != (expected.kind, expected.itemsize):
+            raise ValueError(f"samples decode to {expected}, not to {native}")
+        if chunk_grid.chunk_shape != self.chunk_shape:
+            raise ValueError(f"samples decode to {self.chunk_shape}; chunks are {chunk_grid.chunk_shape}")
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
+        """Samples are of any size."""
+        raise NotImplementedError
+
+    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
+        raise NotImplementedError(
+            "pixels cannot be written as ProRes without loss: copy samples with write_samples, or write "
+            "decoded pixels with another codec (`drop_encoding()` in xarray)"
+        )
+
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        return await self._decode(chunk_data, (slice(None),) * len(chunk_spec.shape), chunk_spec, "sample")
+
+    async def _decode_partial_single(
+        self,
+        byte_getter: ByteGetter,
+        selection: Any,  # noqa: ANN401 - a tuple, one item an axis; Zarr's type allows for more
+        chunk_spec: ArraySpec,
+    ) -> NDBuffer:
+        sample = await byte_getter.get(chunk_spec.prototype)
+        if sample is None:
+            raise FrameDecodeError(f"{byte_getter}: there is no such sample")
+        return await self._decode(sample, selection, chunk_spec, str(byte_getter))
+
+    async def _decode(
+        self, sample: Buffer, selection: tuple[AxisIndex, ...], chunk_spec: ArraySpec, name: str
+    ) -> NDBuffer:
+        loop = asyncio.get_running_loop()
+        try:
+            pixels = await loop.run_in_executor(decode_pool(), self.decode_part, sample.to_bytes(), selection)
+        except (FrameDecodeError, UnsupportedCodecError) as error:
+            raise type(error)(f"{name}: {error}") from error
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(pixels)
+
+    def decode_part(self, sample: bytes, selection: tuple[AxisIndex, ...]) -> npt.NDArray[Any]:
+        """The pixels that `selection`, an index in numpy's sense, names of a sample's chunk.
+
+        Raises
+        ------
+        FrameDecodeError, UnsupportedCodecError
+            The sample is damaged, or of another kind than the array.
+        """
+        narrowed = [_narrow(*each) for each in zip(selection[:3], self.chunk_shape, strict=False)]
+        pictures, rows, columns = (stretch for stretch, _ in narrowed)
+        pixels = self._decode_window(sample, range(pictures.start, pictures.stop), rows, columns)
+        return np.asarray(pixels[(*(inner for _, inner in narrowed), *selection[3:])])
+
+    def _decode_window(self, sample: bytes, pictures: range, rows: slice, columns: slice) -> Pixels:
+        view = self.view
+        shape = view.pixel_format.shape(rows.stop - rows.start, columns.stop - columns.start)
+        out = np.empty((len(pictures), *shape), view.pixel_format.dtype)
+        fields = [self._field(picture) for picture in pictures]
+        window = rows, columns
+        view.decode(
+            [run_walk(view.walk(len(sample), window, field), sample) for field in fields],
+            columns=columns,
+            fields=fields,
+            n_threads=1,
+            out=list(out),
+        )
+        return out
+
+    def _field(self, picture: int) -> Field:
+        return (0, 1)[picture] if self.fields else None
+
+
+def _narrow(chosen: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
+    """The smallest stretch of an axis that `chosen` touches, and the same choice within that.
+
+    Arrays stay arrays: they pair with those of other axes.
+    """
+    if isinstance(chosen, np.ndarray):
+        start = int(chosen.min())
+        return slice(start, int(chosen.max()) + 1), chosen - start
+    return split_positions(np.arange(length)[chosen])
+
+
+register_codec(ProResCodec.name, ProResCodec)

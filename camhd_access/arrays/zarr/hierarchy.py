@@ -1,0 +1,189 @@
+"""What a movie's Zarr hierarchy holds beside its samples: documents, and the values of coordinates.
+
+What comes in: readers of movies, and the stacks of what is wanted of them. What goes out: keys and values,
+as bytes, of a group with the array `video` and its coordinates, as xarray reads them (Zarr core
+specification, version 3). Nothing is read or written here, and nothing runs in Zarr's event loop, so that a
+store may call it from anywhere.
+"""
+
+import gzip
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from camhd_access.arrays.attributes import coordinates_of, dims_of, movie_attributes, pixel_attributes
+from camhd_access.arrays.concat import common_attributes, join_coordinates
+from camhd_access.arrays.zarr.codec import ProResCodec
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.stack import FrameStack
+
+__all__ = ["ROOT", "VIDEO", "chunk_key", "describe_movies"]
+
+ROOT = "zarr.json"
+"""Key of the group's document, which holds those of its arrays too (consolidated metadata)."""
+
+VIDEO = "video"
+"""Name of the array whose chunks are samples."""
+
+TIME_UNITS = "nanoseconds since 1970-01-01"
+"""Of the stored times: exact, and the same for all movies."""
+
+MAX_VALUES_PER_CHUNK = 1 << 18
+"""Values of a coordinate that are stored together: 2 MiB, ten movies."""
+
+
+def chunk_key(name: str, position: int, ndim: int, *, dotted: bool = False) -> str:
+    """Key of the chunk at `position` along the first axis of an array that is not cut along the others.
+
+    Parameters
+    ----------
+    name
+        The array's.
+    position
+        Which chunk, from 0.
+    ndim
+        Axes of the array.
+    dotted
+        As references have it ("video/7.0.0"; the encoding "v2" of the specification), instead of
+        "video/c/7/0/0".
+    """
+    indices = (str(position), *["0"] * (ndim - 1))
+    return f"{name}/{'.'.join(indices)}" if dotted else f"{name}/c/{'/'.join(indices)}"
+
+
+def describe_movies(
+    readers: Sequence[MovieReader], stacks: Sequence[FrameStack], *, dotted: bool = False
+) -> dict[str, bytes]:
+    """All keys but those of the samples, with their values.
+
+    Parameters
+    ----------
+    readers, stacks
+        Of each movie, in the order in which they follow each other along time.
+    dotted
+        How keys of chunks are written (see `chunk_key`).
+
+    Raises
+    ------
+    ValueError
+        The movies do not fit together: another size, another kind of ProRes or another colour matrix, or it
+        is not known when one of them began.
+    """
+    codec = _common_codec(readers, stacks)
+    first, n_pictures = stacks[0], sum(len(stack.frames) for stack in stacks)
+    attributes = common_attributes([movie_attributes(reader) for reader in readers])
+    coordinates = _coordinates(readers, stacks)
+    others = [name for name, variable in coordinates.items() if variable.dims != (name,)]
+    arrays = {
+        VIDEO: _document(
+            (n_pictures, *first.shape[1:]),
+            codec.chunk_shape,
+            first.dtype.name,
+            codecs=[codec.to_dict()],
+            dims=dims_of(first),
+            attributes=pixel_attributes(first) | attributes | {"coordinates": " ".join(others)},
+            dotted=dotted,
+        )
+    }
+    values: dict[str, bytes] = {}
+    for name, variable in coordinates.items():
+        arrays[name], chunks = _store_variable(variable, dotted=dotted)
+        values |= {chunk_key(name, i, 1, dotted=dotted): chunk for i, chunk in enumerate(chunks)}
+    group = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"Conventions": "CF-1.11, ACDD-1.3"} | attributes,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
+    }
+    documents = {f"{name}/{ROOT}": array for name, array in arrays.items()} | {ROOT: group}
+    return values | {key: json.dumps(document).encode() for key, document in documents.items()}
+
+
+def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> ProResCodec:
+    kinds = {
+        (ProResCodec.of(stack), reader.index.codec) for reader, stack in zip(readers, stacks, strict=True)
+    }
+    if len(kinds) != 1:
+        raise ValueError(
+            "these are not movies of one kind: "
+            + "; ".join(sorted(f"{name} {codec.to_dict()['configuration']}" for codec, name in kinds))
+        )
+    ((codec, _),) = kinds
+    return codec
+
+
+def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> dict[str, xr.Variable]:
+    """The coordinates of all movies, one after the other."""
+    if len(readers) > 1 and any(reader.start_time is None for reader in readers):
+        raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
+    joined = join_coordinates([coordinates_of(*both) for both in zip(readers, stacks, strict=True)])
+    return {name: xr.Variable(*each) for name, each in joined.items()}
+
+
+def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, Any], list[bytes]]:
+    """Document and chunks of a coordinate, which has one axis."""
+    if variable.dtype.kind == "M":
+        variable.encoding = {"units": TIME_UNITS, "calendar": "proleptic_gregorian", "dtype": "int64"}
+    encoded = xr.conventions.encode_cf_variable(variable)
+    is_text = encoded.dtype.kind in "OUT"
+    length = max(1, min(encoded.size, MAX_VALUES_PER_CHUNK))
+    parts = [encoded.values[start : start + length] for start in range(0, encoded.size, length)]
+    document = _document(
+        encoded.shape,
+        (length,),
+        "string" if is_text else encoded.dtype.name,
+        codecs=[{"name": "vlen-utf8"}] if is_text else [_LITTLE_ENDIAN, _GZIP],
+        dims=tuple(map(str, encoded.dims)),
+        attributes=encoded.attrs,
+        dotted=dotted,
+    )
+    return document, [_pack_text(part) if is_text else _pack_numbers(part, length) for part in parts]
+
+
+_LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
+_GZIP = {"name": "gzip", "configuration": {"level": 5}}
+
+
+def _pack_numbers(values: npt.NDArray[Any], length: int) -> bytes:
+    """A chunk of numbers, filled up to its length."""
+    whole = np.zeros(length, values.dtype.newbyteorder("<"))
+    whole[: len(values)] = values
+    return gzip.compress(whole.tobytes(), compresslevel=5, mtime=0)
+
+
+def _pack_text(values: npt.NDArray[Any]) -> bytes:
+    """A chunk of strings: their number, then each with its length in bytes (`vlen-utf8`)."""
+    texts = [str(value).encode() for value in values]
+    return struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)
+
+
+def _document(
+    shape: tuple[int, ...],
+    chunk_shape: tuple[int, ...],
+    data_type: str,
+    *,
+    codecs: list[dict[str, Any]],
+    dims: tuple[str, ...],
+    attributes: Mapping[str, Any],
+    dotted: bool,
+) -> dict[str, Any]:
+    """The metadata document of one array."""
+    keys = ("v2", ".") if dotted else ("default", "/")
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": data_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk_shape)}},
+        "chunk_key_encoding": {"name": keys[0], "configuration": {"separator": keys[1]}},
+        "fill_value": "" if data_type == "string" else 0,
+        "codecs": codecs,
+        "attributes": dict(attributes),
+        "dimension_names": list(dims),
+        "storage_transformers": [],
+    }

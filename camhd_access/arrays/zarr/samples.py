@@ -1,0 +1,118 @@
+"""Samples copied into a Zarr store: frames kept without loss, at the size they have in the movie.
+
+What comes in: a reader and the frames to keep. What goes out: a hierarchy (see `hierarchy`) on any store,
+with the samples as they lie in the movie. They are written while the next ones are fetched, the group's own
+document last: what was cut off cannot be opened, and is never a movie with holes.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeAlias
+
+import fsspec
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.local import LocalFileSystem
+from tqdm.auto import tqdm
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore, StorePath
+
+from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
+from camhd_access.movie.reader import FrameSelection, MovieReader, check_reader
+from camhd_access.movie.stack import FrameStack
+
+__all__ = ["write_samples"]
+
+MAX_SAMPLES_AT_ONCE = 16
+"""Samples that are written at the same time: some 9 MB of 1080p."""
+
+Target: TypeAlias = str | os.PathLike[str] | Store
+
+
+def write_samples(
+    reader: MovieReader,
+    frames: FrameSelection,
+    target: Target,
+    *,
+    pix_fmt: str = "rgb24",
+    fields: bool = False,
+    reduce: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Copy the encoded samples of some frames into a new Zarr group, lossless.
+
+    Parameters
+    ----------
+    reader
+        The movie.
+    frames
+        Which ones, in which order.
+    target
+        A path, a URL that fsspec writes to, or a store of Zarr's.
+    pix_fmt, fields, reduce
+        What the samples are decoded to when they are read, as for `open_movie`.
+    overwrite
+        Delete what is there, all of it.
+    progress
+        Show a progress bar.
+    storage_options
+        For the filesystem of `target`.
+
+    Raises
+    ------
+    FrameIndexError
+        The movie has no such frame.
+    RemoteFileError
+        The bytes could not be had.
+    ValueError
+        An unknown format, or fields of a progressive movie.
+    FileExistsError
+        There is something already, and `overwrite` is not set.
+
+    Notes
+    -----
+    Fetches the samples as `MovieReader.read_encoded` does, once each, and decodes nothing; holds a few at a
+    time in memory. A tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec of this
+    package.
+    """
+    stack = check_reader(reader).stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    documents = describe_movies([reader], [stack])
+    root = documents.pop(ROOT)
+    store = _open_store(target, storage_options)
+    try:
+        place = sync(StorePath.open(store, "", mode="w" if overwrite else "w-"))
+    except FileExistsError as error:
+        raise FileExistsError(f"there is something in {target}; overwrite=True deletes it") from error
+    chosen = reader.stack(frames)
+    samples = _iter_samples(chosen, ndim=stack.ndim)
+    with tqdm(total=len(chosen.frames), desc="samples", unit=" samples", disable=not progress) as bar:
+        while batch := dict(islice(samples, MAX_SAMPLES_AT_ONCE)):
+            sync(_write(place, batch))
+            bar.update(len(batch))
+    sync(_write(place, documents))
+    sync(_write(place, {ROOT: root}))
+
+
+def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> Store:
+    if isinstance(target, Store):
+        return target
+    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
+    if isinstance(filesystem, LocalFileSystem):
+        return LocalStore(path)
+    # Not a filesystem of Zarr's event loop, whose connections nobody would close.
+    return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path)
+
+
+def _iter_samples(stack: FrameStack, *, ndim: int) -> Iterator[tuple[str, bytes]]:
+    for position, sample in stack.iter_samples():
+        yield chunk_key(VIDEO, position, ndim), bytes(sample)
+
+
+async def _write(place: StorePath, values: Mapping[str, bytes]) -> None:
+    buffer = default_buffer_prototype().buffer
+    await asyncio.gather(*((place / key).set(buffer.from_bytes(value)) for key, value in values.items()))

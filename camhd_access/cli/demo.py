@@ -1,0 +1,200 @@
+"""The main job, done once from end to end: `camhd demo`.
+
+A small archive is made on the spot and served on loopback, and from there on everything goes through HTTP, as
+it would with the real one: list it, open a movie lazily, slice a frame by its time, average frames with dask,
+draw a figure, and tell what that cost beside the size of the movies. With a URL it is done to any movie.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from camhd_access.archive import open_archive
+from camhd_access.arrays.open_movie import open_movie
+from camhd_access.cli.options import PICTURE
+from camhd_access.errors import CamhdError
+from camhd_access.movie.reader import MovieReader
+from camhd_access.output.pictures import describe_time, time_of
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem, TransferStats
+from camhd_access.synthetic import serve_folder, write_archive
+
+__all__ = ["demo", "run_demo"]
+
+N_FRAMES_AVERAGED = 24
+"""Frames of the time-mean at most, spread over the middle of the movie."""
+
+FRAMES_PER_MOVIE = 48
+"""Length of the synthetic movies."""
+
+MIDDLE = 0.42, 0.6
+"""Part of the movie that is averaged; the synthetic camera rests there, so only what drifts is blurred."""
+
+Print = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Costs:
+    """What each step of the job cost."""
+
+    rows: list[tuple[str, TransferStats, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        filesystem = LazyHTTPFileSystem()
+        before, begun = filesystem.stats, time.perf_counter()
+        yield
+        self.rows.append((name, filesystem.stats - before, time.perf_counter() - begun))
+
+    def table(self) -> str:
+        total = sum((stats for _, stats, _ in self.rows), TransferStats())
+        seconds = sum(seconds for _, _, seconds in self.rows)
+        lines = [f"{'step':<42} {'requests':>8} {'bytes':>12} {'seconds':>8}"]
+        lines += [
+            f"{name:<42} {stats.requests:>8} {stats.bytes:>12,} {elapsed:>8.2f}"
+            for name, stats, elapsed in [*self.rows, ("all", total, seconds)]
+        ]
+        return "\n".join(lines)
+
+
+def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
+    """Do the main job on the movie at `url`, or on a synthetic archive, and draw `output`.
+
+    Parameters
+    ----------
+    url
+        Any movie; None for one of an archive that is made on the spot, in a temporary folder.
+    output
+        PNG to write.
+    echo
+        Takes each line of the report.
+
+    Raises
+    ------
+    CamhdError
+        The movie cannot be read.
+    """
+    if url is not None:
+        costs = _Costs()
+        _study_movie(url, costs, output=output, echo=echo)
+        echo("\nWhat that cost:\n" + costs.table())
+        return
+    with tempfile.TemporaryDirectory(prefix="camhd-demo-") as folder:
+        echo("Making a small archive: vents, nine movies, 1920x1080 interlaced ProRes 422 …")
+        begun = time.perf_counter()
+        movies = write_archive(folder, n_frames=FRAMES_PER_MOVIE)
+        n_bytes = sum(Path(movie.path).stat().st_size for movie in movies)
+        echo(f"  {len(movies)} movies, {n_bytes / 1e6:.0f} MB, in {time.perf_counter() - begun:.1f} s")
+        with serve_folder(folder) as server:
+            _study_archive(f"{server.url}RS03ASHS/PN03B/06-CAMHDA301/", n_bytes, output=output, echo=echo)
+
+
+def _study_archive(root: str, n_bytes: int, *, output: Path, echo: Print) -> None:
+    costs = _Costs()
+    echo(f"Listing {root}")
+    with costs.step("list the archive"):
+        urls = open_archive(root).movies()
+    echo(f"\n{'movie':<31} {'begins (UTC)':<20} {'frames':>6} {'MB':>6} {'kB/frame':>9}")
+    with costs.step(f"open all {len(urls)} movies (their indexes)"):
+        for url in urls:
+            echo(_describe(url))
+    echo("\nNow one movie, from one of its frames to the mean of many:\n")
+    good = next(url for url in urls if "20161113T000000" in url)
+    _study_movie(good, costs, output=output, echo=echo)
+    fetched = sum(stats.bytes for _, stats, _ in costs.rows)
+    echo("\nWhat that cost:\n" + costs.table())
+    echo(f"The movies have {n_bytes:,} bytes; {fetched / n_bytes:.1%} of them were fetched.")
+
+
+def _describe(url: str) -> str:
+    """One line about a movie, or about why it cannot be read."""
+    name = url.rpartition("/")[2]
+    try:
+        reader = MovieReader(url, cache=False)
+    except CamhdError as error:
+        return f"{name:<31} {str(error).removeprefix(url + ': ')}"
+    begins = np.datetime_as_string(reader.start_time, "s") if reader.start_time is not None else "unknown"
+    per_frame = reader.index.size.mean() / 1e3
+    note = "  (dark: the camera was off)" if per_frame < 30 else ""
+    return (
+        f"{name:<31} {begins:<20} {reader.n_frames:>6} {reader.file_size / 1e6:>6.1f} {per_frame:>9.1f}{note}"
+    )
+
+
+def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
+    with costs.step("open one movie as a lazy array"):
+        movie = open_movie(url, cache=False)
+    echo(repr(movie))
+    middle = movie.time[movie.sizes["time"] // 2].values[()]
+    echo(f"\nmovie.sel(time=<{describe_time(middle)}>, method='nearest')")
+    with costs.step("slice one frame by its time"):
+        frame = movie.sel(time=middle, method="nearest").compute()
+    first, last = (int(movie.sizes["time"] * part) for part in MIDDLE)
+    frames = np.linspace(first, last, min(N_FRAMES_AVERAGED, last - first + 1))
+    echo(f"open_movie(url, frames=np.linspace({first}, {last}, {len(frames)})).mean('time')")
+    with costs.step(f"mean of {len(frames)} frames, with dask"):
+        mean = open_movie(url, frames=frames, cache=False).mean("time").compute()
+    with costs.step("draw the figure"):
+        _draw(movie, frame, mean, n_averaged=len(frames)).savefig(output, dpi=110)
+    echo(f"Figure: {output}")
+
+
+def _draw(movie: xr.DataArray, frame: xr.DataArray, mean: xr.DataArray, *, n_averaged: int) -> Figure:
+    """A frame, the mean of many, and the size of all encoded frames over time."""
+    figure = Figure(figsize=(13, 7.2), layout="constrained")
+    figure.suptitle(f"CamHD {movie.attrs['title']}", fontsize=14)
+    panels = figure.subplot_mosaic([["frame", "mean"], ["size", "size"]], height_ratios=[1.9, 1])
+    panels["frame"].imshow(frame.values)
+    panels["frame"].set_title(f"frame {int(frame.frame)}, {describe_time(time_of(frame))}", fontsize=11)
+    panels["mean"].imshow(mean.values.round().astype("u1"))
+    panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts fades", fontsize=11)
+    for name in ("frame", "mean"):
+        panels[name].set_xticks([])
+        panels[name].set_yticks([])
+    sizes = panels["size"]
+    seconds = (movie.time - movie.time[0]) / np.timedelta64(1, "s")
+    sizes.fill_between(seconds, movie.encoded_size / 1e3, color="#1f6f8b", alpha=0.25, linewidth=0)
+    sizes.plot(seconds, movie.encoded_size / 1e3, color="#1f6f8b", linewidth=1.3)
+    sizes.axvline(
+        float((frame.time - movie.time[0]) / np.timedelta64(1, "s")), color="#c8553d", linewidth=1.2
+    )
+    sizes.annotate(
+        "the frame above",
+        (float((frame.time - movie.time[0]) / np.timedelta64(1, "s")), 0.06),
+        xycoords=("data", "axes fraction"),
+        xytext=(6, 0),
+        textcoords="offset points",
+        color="#c8553d",
+    )
+    sizes.set(xlabel="seconds from the start of the movie", ylabel="encoded frame (kB)")
+    sizes.set_title("size of the encoded frames, from the index alone: dark scenes are small", fontsize=11)
+    sizes.set_ylim(bottom=0)
+    sizes.margins(x=0)
+    sizes.grid(alpha=0.3)
+    sizes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+@click.command
+@click.option("--url", help="Do it with this movie instead, say one of the real archive.")
+@click.option(
+    "-o", "--output", type=PICTURE, default="camhd-demo.png", show_default=True, help="File to write."
+)
+def demo(url: str | None, output: Path) -> None:
+    """Do the main job once: list, open lazily, slice, average with dask, draw, and tell what it cost.
+
+    Without --url a small archive is made in a temporary folder and served on loopback, so this needs no
+    network.
+
+    \b
+    Example:
+      camhd demo -o demo.png
+    """  # noqa: D301 - click looks for the backspace itself
+    run_demo(url, output=output, echo=click.echo)

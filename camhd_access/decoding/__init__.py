@@ -1,0 +1,1 @@
+"""From the compressed bytes of samples to numpy pixels."""

@@ -1,0 +1,210 @@
+"""Views: what is shown of a movie's frames, and how a sample becomes pixels.
+
+A view is chosen once, when a stack of frames is made (`choose_view`), and nobody else asks which it is.
+There are two: `FullView`, whole frames or single fields as they were filmed, by libav; and `Preview`, an
+eighth of that, from the DC coefficients by numpy. Both work in two steps. The first is a walk (see
+`prores.slices`) from a sample to what must be decoded for a window, and may be answered from parts of the
+sample. The second decodes that, of one sample or of several at once.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.libav import CodedWindow, Field, Window, check_size, decode_window, walk_window
+from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
+from camhd_access.formats.prores import decode_preview, parse_frame_header
+from camhd_access.ranges import Walk
+
+__all__ = ["FullView", "Preview", "View", "choose_view"]
+
+
+@dataclass(frozen=True, slots=True)
+class View(ABC):
+    """How the frames of a movie are shown."""
+
+    n_at_once: ClassVar[int] = 1
+    """Samples that are best decoded by one call."""
+    reduction: ClassVar[int] = 1
+    """Lines and columns of which one is made."""
+    shows_parts: ClassVar[bool] = False
+    """Whether a window takes fewer bytes than the picture."""
+
+    frame_size: tuple[int, int]
+    """Height and width of the frames."""
+    fields: bool
+    """Each field of a frame is a picture of its own; otherwise, each frame is."""
+    track_matrix: int | None
+    """Colour matrix that the movie's index states; None where it states none."""
+    pixel_format: PixelFormat
+    """What the pixels are given in."""
+
+    @property
+    def n_per_frame(self) -> int:
+        """Pictures that are shown of each frame."""
+        return 2 if self.fields else 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture. A last line that only one of two fields has is not shown."""
+        height, width = self.frame_size
+        return height // self.n_per_frame // self.reduction, width // self.reduction
+
+    @abstractmethod
+    def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
+        """Walk from a sample to what must be decoded for a window of the picture.
+
+        Raises
+        ------
+        FrameDecodeError, UnsupportedCodecError
+            The sample is damaged, or of another kind than the movie.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        coded: Sequence[CodedWindow],
+        *,
+        columns: slice,
+        fields: Sequence[Field],
+        n_threads: int,
+        out: Sequence[npt.NDArray[np.unsignedinteger]],
+    ) -> None:
+        """Fill each of `out` with the pixels of what a walk has found.
+
+        Parameters
+        ----------
+        columns
+            Those of the window.
+        fields
+            Which field of its frame each picture is.
+        n_threads
+            Threads that may share one picture.
+
+        Raises
+        ------
+        FrameDecodeError, UnsupportedCodecError
+            One of them is damaged; what `out` then holds has no meaning.
+        ValueError
+            They cannot be decoded at once; one by one they can.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FullView(View):
+    """Frames, or fields, as they were filmed: decoded by libav, of a window only the slices it touches."""
+
+    shows_parts = True
+
+    def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
+        """Walk to the slices that the window touches."""
+        in_color = self.pixel_format.is_color
+        return walk_window(sample_size, size=self.frame_size, window=window, field=field, in_color=in_color)
+
+    def decode(
+        self,
+        coded: Sequence[CodedWindow],
+        *,
+        columns: slice,
+        fields: Sequence[Field],  # noqa: ARG002 - the walk has left the other field behind
+        n_threads: int,
+        out: Sequence[npt.NDArray[np.unsignedinteger]],
+    ) -> None:
+        """Fill each of `out`, one after the other."""
+        for each, pixels in zip(coded, out, strict=True):
+            decode_window(
+                each,
+                columns=columns,
+                pixel_format=self.pixel_format,
+                track_matrix=self.track_matrix,
+                n_threads=n_threads,
+                out=pixels,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Preview(View):
+    """Means of 8x8 pixels, from the DC coefficients (see `prores.preview`): no libav, a tenth of the time.
+
+    Chroma has half as many blocks, each the mean of two columns of pixels. What is damaged behind the DC
+    coefficients of a slice is not seen, because it is not read.
+    """
+
+    n_at_once = 4
+    reduction = 8
+
+    def walk(
+        self,
+        sample_size: int,
+        window: Window,
+        field: Field,  # noqa: ARG002 - coefficients are sorted by field when they are read
+    ) -> Walk[CodedWindow]:
+        """Walk to the whole sample: the coefficients are spread over all slices."""
+        rows, columns = window
+        (sample,) = yield [(0, sample_size)]
+        header = parse_frame_header(sample)
+        check_size(header, self.frame_size)
+        return CodedWindow(sample, header, rows, columns, columns, is_crop=False)
+
+    def decode(
+        self,
+        coded: Sequence[CodedWindow],
+        *,
+        columns: slice,  # noqa: ARG002 - chroma is had for each column
+        fields: Sequence[Field],
+        n_threads: int,  # noqa: ARG002 - numpy uses one
+        out: Sequence[npt.NDArray[np.unsignedinteger]],
+    ) -> None:
+        """Fill all of `out` at once."""
+        planes = decode_preview(
+            [each.data for each in coded],
+            planes="yuv" if self.pixel_format.is_color else "luma",
+            fields=self.fields,
+        )
+        for position, (each, field, pixels) in enumerate(zip(coded, fields, out, strict=True)):
+            luma, *chroma = (plane[position] if field is None else plane[position, field] for plane in planes)
+            shown = [plane[each.rows, each.columns] for plane in (luma, *(_widen(c, luma) for c in chroma))]
+            matrix = choose_matrix(each.header.matrix, self.track_matrix, height=each.header.height)
+            convert_planes(
+                Planes(*shown) if chroma else Planes(*shown * 3), self.pixel_format, matrix=matrix, out=pixels
+            )
+
+
+def _widen(chroma: npt.NDArray[np.uint16], luma: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """Chroma for each column of `luma`; a last one whose chroma block is not whole has its neighbour's."""
+    if chroma.shape == luma.shape:
+        return chroma
+    columns = np.arange(luma.shape[1]) // 2
+    return chroma.take(columns, axis=1, mode="clip")
+
+
+def choose_view(
+    frame_size: tuple[int, int],
+    *,
+    pix_fmt: str,
+    track_matrix: int | None = None,
+    fields: bool = False,
+    reduce: int = 1,
+) -> View:
+    """The view that shows frames, or fields, in that pixel format, whole or reduced to an eighth.
+
+    Raises
+    ------
+    TypeError
+        A reduction that is no whole number.
+    ValueError
+        An unknown pixel format or reduction.
+    """
+    if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
+        raise TypeError(f"reduce is a whole number, 1 or 8, not {reduce!r:.80}")
+    kinds: dict[int, type[View]] = {kind.reduction: kind for kind in (FullView, Preview)}
+    if reduce not in kinds:
+        raise ValueError(
+            f"reduce is 1 or 8, not {reduce!r}: 8 is had from the DC coefficients alone; anything between "
+            "costs nearly as much as decoding the frame"
+        )
+    return kinds[reduce](frame_size, fields, track_matrix, find_pixel_format(pix_fmt))

@@ -1,0 +1,243 @@
+"""Pixel formats, and the exact arithmetic from coded Y'CbCr planes to them.
+
+What comes in: the planes of a decoded frame, 10-bit codes in video range (black 64, white 940, chroma
+64 … 960 around 512). What goes out: pixels in one of FFmpeg's formats, correctly rounded. Colour is computed
+here, in float32, and not by swscale: its fast paths are biased by nearly two codes of 255, its 16-bit output
+is low by 0.1 %, and it places the chroma samples of 4:2:2 between the luma samples, where ProRes has them on
+every even one (SMPTE RDD 36; ITU-R BT.709, section 3). A crop gives the same pixels as the crop of a whole
+frame as long as one chroma column to its right comes along (`CHROMA_MARGIN`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CHROMA_MARGIN",
+    "LUMA_WEIGHTS",
+    "PIXEL_FORMATS",
+    "PixelFormat",
+    "Planes",
+    "choose_matrix",
+    "convert_planes",
+    "find_pixel_format",
+]
+
+BLACK, WHITE, NEUTRAL, CHROMA_SPAN = 64, 940, 512, 896
+"""Video range at 10 bits (ITU-R BT.709, section 4)."""
+
+CHROMA_MARGIN = 2
+"""Luma columns to the right of a crop that its last colour pixels depend on."""
+
+ROWS_AT_ONCE = 128
+"""Rows converted by one call of numpy: few enough for the cache, enough for threads to run side by side."""
+
+LUMA_WEIGHTS = {
+    1: (0.2126, 0.0722),  # ITU-R BT.709
+    5: (0.299, 0.114),  # ITU-R BT.601, 625 lines
+    6: (0.299, 0.114),  # ITU-R BT.601, 525 lines
+    7: (0.212, 0.087),  # SMPTE 240M
+    9: (0.2627, 0.0593),  # ITU-R BT.2020
+}
+"""Weights of red and blue in luma, by the number of the matrix (ISO/IEC 23091-2, table 4)."""
+
+
+class Planes(NamedTuple):
+    """The planes of one decoded frame, or of a crop of one: uint16 codes of 10 bits.
+
+    Chroma that was not decoded has no columns.
+    """
+
+    y: npt.NDArray[np.uint16]
+    cb: npt.NDArray[np.uint16]
+    cr: npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """One of the pixel formats that a read can return."""
+
+    name: str
+    """FFmpeg's name."""
+    dtype: np.dtype[np.unsignedinteger]
+    """Type of one value, with its byte order."""
+    layout: Literal["rgb", "bgr", "gray", "code"]
+    """Order of the channels; "gray" is luma stretched to full range, "code" is luma as coded."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in order; none for the formats of one plane."""
+        return tuple({"rgb": "RGB", "bgr": "BGR"}.get(self.layout, ""))
+
+    @property
+    def is_color(self) -> bool:
+        """Whether the chroma planes are needed."""
+        return bool(self.channels)
+
+    @property
+    def full_scale(self) -> int:
+        """The value of white: 255, 65535, or 940 for luma as coded."""
+        return WHITE if self.layout == "code" else int(np.iinfo(self.dtype).max)
+
+    def shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of one picture: (height, width[, channel])."""
+        return (height, width, len(self.channels)) if self.is_color else (height, width)
+
+
+PIXEL_FORMATS = {
+    known.name: known
+    for known in (
+        PixelFormat("rgb24", np.dtype("u1"), "rgb"),
+        PixelFormat("bgr24", np.dtype("u1"), "bgr"),
+        PixelFormat("rgb48le", np.dtype("<u2"), "rgb"),
+        PixelFormat("rgb48be", np.dtype(">u2"), "rgb"),
+        PixelFormat("bgr48le", np.dtype("<u2"), "bgr"),
+        PixelFormat("bgr48be", np.dtype(">u2"), "bgr"),
+        PixelFormat("gray", np.dtype("u1"), "gray"),
+        PixelFormat("gray16le", np.dtype("<u2"), "gray"),
+        PixelFormat("gray16be", np.dtype(">u2"), "gray"),
+        PixelFormat("gray10le", np.dtype("<u2"), "code"),
+    )
+}
+
+
+def find_pixel_format(name: str) -> PixelFormat:
+    """The format of that name; a `ValueError` lists the known ones."""
+    if name not in PIXEL_FORMATS:
+        raise ValueError(f"unknown pix_fmt {name!r}; known are {', '.join(PIXEL_FORMATS)}")
+    return PIXEL_FORMATS[name]
+
+
+def choose_matrix(frame_matrix: int | None, track_matrix: int | None, *, height: int) -> int:
+    """Number of the matrix to convert with: the frame's, else the track's, else the custom of its height.
+
+    Parameters
+    ----------
+    frame_matrix
+        What the ProRes frame header says (SMPTE RDD 36, `matrix_coefficients`); 2 and 0 say nothing.
+    track_matrix
+        What the sample description's `colr` atom says.
+    height
+        Lines of the frame: from 720 on it is taken for BT.709, below for BT.601.
+    """
+    for stated in (frame_matrix, track_matrix):
+        if stated in LUMA_WEIGHTS:
+            return stated
+    return 1 if height >= 720 else 6
+
+
+def convert_planes(
+    planes: Planes,
+    pixel_format: PixelFormat,
+    *,
+    matrix: int,
+    first_column: int = 0,
+    out: npt.NDArray[np.unsignedinteger],
+) -> None:
+    """Fill `out` with the pixels of `planes`.
+
+    Parameters
+    ----------
+    planes
+        Luma of shape (height, width), or wider than `out` by margins that only lend their chroma; chroma at
+        half or at full width. Of formats without colour only luma is looked at. The first column must be an
+        even one of the frame where chroma has half width.
+    pixel_format
+        What `out` holds.
+    matrix
+        Number of the colour matrix, a key of `LUMA_WEIGHTS`; without meaning for luma.
+    first_column
+        Column of `planes` that is the first of `out`.
+    out
+        Array of shape `pixel_format.shape(height, width)`.
+
+    Notes
+    -----
+    R'G'B' = Y' + weights * chroma (ITU-R BT.709, section 3.3), chroma of odd columns being the mean of its
+    two neighbours, everything rounded half up and clipped to the full range, of which 0 is black and
+    `full_scale` is white.
+    """
+    height, width = out.shape[:2]
+    columns = slice(first_column, first_column + width)
+    luma = planes.y[:height, columns]
+    if pixel_format.layout == "code":
+        out[...] = luma
+    elif pixel_format.layout == "gray":
+        np.take(_gray_table(pixel_format), luma, out=out, mode="clip")
+    elif out.dtype.isnative and (fast := _find_fast()):
+        scales = _scales(matrix, pixel_format.full_scale)
+        order = (0, 1, 2) if pixel_format.layout == "rgb" else (2, 1, 0)
+        fast(*planes, *scales, np.float32(pixel_format.full_scale), first_column, order, out)
+    else:
+        ordered = out if pixel_format.layout == "rgb" else out[..., ::-1]
+        for start in range(0, height, ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            part = Planes(planes.y[rows], planes.cb[rows], planes.cr[rows])
+            _convert_rows(part, matrix, pixel_format.full_scale, columns, ordered[rows])
+
+
+def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
+    codes = np.arange(1024)
+    stretched = (codes - BLACK) * pixel_format.full_scale / (WHITE - BLACK)
+    return np.floor(stretched.clip(0, pixel_format.full_scale) + 0.5).astype(pixel_format.dtype)
+
+
+@cache
+def _find_fast() -> Callable[..., None] | None:
+    """The compiled arithmetic, where numba is installed (the extra `fast`)."""
+    if find_spec("numba") is None:
+        return None
+    from camhd_access.decoding.pixels_numba import convert  # noqa: PLC0415 - an optional extra
+
+    kernel: Callable[..., None] = convert
+    return kernel
+
+
+def _scales(
+    matrix: int, full_scale: int
+) -> tuple[tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]]:
+    """Factor and offset of luma; what red takes of Cr, green of Cr and of Cb, blue of Cb."""
+    red, blue = LUMA_WEIGHTS[matrix]
+    green = 1 - red - blue
+    per_code = full_scale / (WHITE - BLACK)
+    from_cb, from_cr = (2 * (1 - weight) * full_scale / CHROMA_SPAN for weight in (blue, red))
+    luma = per_code, 0.5 - BLACK * per_code  # truncation to integers then rounds half up
+    chroma = from_cr, -from_cr * red / green, -from_cb * blue / green, from_cb
+    factor, offset = map(np.float32, luma)
+    red_cr, green_cr, green_cb, blue_cb = map(np.float32, chroma)
+    return (factor, offset), (red_cr, green_cr, green_cb, blue_cb)
+
+
+def _convert_rows(
+    planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
+) -> None:
+    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = _scales(matrix, full_scale)
+    luma = planes.y.astype(np.float32)
+    luma *= per_code
+    luma += offset
+    cb = planes.cb.astype(np.float32)
+    cb -= NEUTRAL
+    cr = planes.cr.astype(np.float32)
+    cr -= NEUTRAL
+    for channel, chroma in enumerate((cr * red_cr, cr * green_cr + cb * green_cb, cb * blue_cb)):
+        pixels = _add_chroma(luma, chroma)[:, columns]
+        np.clip(pixels, 0, full_scale, out=pixels)
+        rgb[..., channel] = pixels
+
+
+def _add_chroma(luma: npt.NDArray[np.float32], chroma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if chroma.shape == luma.shape:
+        return luma + chroma
+    total = np.empty_like(luma)
+    np.add(luma[:, ::2], chroma, out=total[:, ::2])
+    between = chroma.copy()
+    between[:, :-1] += chroma[:, 1:]
+    between[:, :-1] *= np.float32(0.5)
+    n_odd = luma.shape[1] // 2
+    np.add(luma[:, 1::2], between[:, :n_odd], out=total[:, 1::2])
+    return total

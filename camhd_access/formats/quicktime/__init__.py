@@ -1,0 +1,28 @@
+"""QuickTime's `moov` atom → `MovieIndex`: where each frame lies in the file, and when it is shown.
+
+Pure: bytes come in, values go out. `walk` asks for the byte ranges that lead to `moov` and lets its caller
+fetch them, blocking or async; `moov` finds the video track in those bytes; `tables` turns the track's sample
+tables into arrays, `atoms` reads the atoms under all of them, and `index` is what comes out.
+
+Each reading function returns what the tables say, exactly, or raises an error of the tree. Where a movie
+contradicts itself nothing is repaired: a frame at the wrong place is worse than no frame.
+Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where it extends QTFF.
+"""
+
+from camhd_access.formats.quicktime.description import PRORES_CODECS
+from camhd_access.formats.quicktime.index import Edit, MovieIndex
+from camhd_access.formats.quicktime.moov import parse_moov
+from camhd_access.formats.quicktime.walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
+
+__all__ = [
+    "PRORES_CODECS",
+    "Answer",
+    "Edit",
+    "MovieIndex",
+    "Request",
+    "Tail",
+    "parse_moov",
+    "read_moov",
+    "read_moov_async",
+    "walk_moov",
+]

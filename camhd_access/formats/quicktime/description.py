@@ -1,0 +1,139 @@
+"""The sample description: which codec a track's samples are in, how large its pictures are, in which file.
+
+`stsd` holds one entry or more, `stsc` says which of them each chunk uses. A movie is read where all entries
+in use say the same; one that changes codec or picture size half-way is no single array of frames.
+
+Source: QTFF, "Video Media", sample descriptions and their extensions.
+"""
+
+from typing import NamedTuple
+
+from camhd_access.errors import UnsupportedCodecError, UnsupportedMovieError
+from camhd_access.formats.quicktime.atoms import Atom
+from camhd_access.formats.quicktime.tracks import UNSEEN, VIDEO_HEADER, TrackKind, build_atom
+
+__all__ = ["PRORES_CODECS", "VideoDescription", "parse_description", "parse_track_kind"]
+
+PRORES_CODECS = ("apco", "apcs", "apcn", "apch", "ap4h", "ap4x")
+"""ProRes 422 Proxy, LT, 422, HQ, 4444 and 4444 XQ, as sample descriptions name them."""
+
+_FIELDS_BYTES = 78  # of an entry's payload, before the atoms that extend it
+_TKHD_BYTES = 84  # at least
+_HEADERS = ("vmhd", "gmhd")
+_SELF_CONTAINED = 1  # flag of a data reference: the media is in this very file
+
+
+class VideoDescription(NamedTuple):
+    """What an entry of `stsd` says of the pictures."""
+
+    codec: str
+    width: int
+    height: int
+    color_matrix: int | None
+
+
+def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
+    """What the entries of `stsd` with these numbers (from 1) agree on.
+
+    Raises
+    ------
+    InvalidMovieError
+        There is no such entry, or it is damaged.
+    UnsupportedMovieError
+        The entries in use differ, or one refers to another file.
+    UnsupportedCodecError
+        The codec is not ProRes.
+    """
+    stsd = minf.need("stbl", "stsd")
+    entries = _listed(stsd)
+    found = set()
+    for number in numbers:
+        if not 1 <= number <= len(entries):
+            raise stsd.error(f"has {len(entries)} entries; stsc refers to entry {number}")
+        _check_own_file(minf, entries[number - 1])
+        found.add(_parse_entry(entries[number - 1]))
+    if len(found) > 1:
+        raise UnsupportedMovieError(f"the pictures change half-way: {sorted(found, key=repr)}")
+    return found.pop()
+
+
+def parse_track_kind(track: Atom, timescale: int, *, number: int = 1) -> TrackKind:
+    """What a new track takes over from `track` beside its tables; of `stsd`, the entry with this number.
+
+    Notes
+    -----
+    The entry then uses data reference 1: the file that it is in. Where the media header is missing, or `tkhd`
+    is no longer than its fields, which readers of frames do not need, what is usual is put in their place.
+    """
+    mdia = track.need("mdia")
+    minf = mdia.need("minf")
+    (handler,) = mdia.need("hdlr").unpack("4s", 8)
+    stsd = minf.need("stbl", "stsd")
+    entries = _listed(stsd)
+    if number > len(entries):
+        raise stsd.error(f"has {len(entries)} entries; entry {number} is in use")
+    entry = entries[number - 1]
+    return TrackKind(
+        handler=handler,
+        media_header=next((_copy(atom) for atom in minf.children() if atom.type in _HEADERS), VIDEO_HEADER),
+        sample_description=build_atom(
+            entry.type.encode("latin-1"), bytes(entry.payload[:6]), b"\0\1", bytes(entry.payload[8:])
+        ),
+        timescale=timescale,
+        geometry=_find_geometry(track) or UNSEEN,
+    )
+
+
+def _copy(atom: Atom) -> bytes:
+    return build_atom(atom.type.encode("latin-1"), bytes(atom.payload))
+
+
+def _find_geometry(track: Atom) -> bytes | None:
+    """The end of `tkhd`, in either version; None where there is none."""
+    tkhd = track.find("tkhd")
+    return bytes(tkhd.payload[-len(UNSEEN) :]) if tkhd and len(tkhd.payload) >= _TKHD_BYTES else None
+
+
+def _listed(atom: Atom) -> list[Atom]:
+    """The atoms of a counted list, as `stsd` and `dref` are."""
+    (count,) = atom.unpack("I", 4)
+    entries = atom.children(position=8)
+    if count != len(entries):
+        raise atom.error(f"announces {count} entries and holds {len(entries)}")
+    return entries
+
+
+def _parse_entry(entry: Atom) -> VideoDescription:
+    if entry.type not in PRORES_CODECS:
+        raise UnsupportedCodecError(f"the video is {entry.type!r}, not ProRes ({', '.join(PRORES_CODECS)})")
+    width, height = entry.unpack("HH", 24)
+    if not (width and height):
+        raise entry.error(f"a picture of {width} x {height} pixels")
+    entry.unpack(f"{_FIELDS_BYTES}x", 0)
+    return VideoDescription(entry.type, width, height, _find_color_matrix(entry))
+
+
+def _find_color_matrix(entry: Atom) -> int | None:
+    """The matrix number of `colr`, where it is of type `nclc` (QTFF) or `nclx` (ISO/IEC 14496-12)."""
+    for extension in entry.children(position=_FIELDS_BYTES):
+        if extension.type == "colr" and extension.unpack("4s", 0)[0] in (b"nclc", b"nclx"):
+            matrix: int = extension.unpack("H", 8)[0]
+            return matrix
+    return None
+
+
+def _check_own_file(minf: Atom, entry: Atom) -> None:
+    """Refuse an entry whose samples lie in another file (QTFF, "Data Reference Atoms")."""
+    dinf = minf.find("dinf")
+    if dinf is None:
+        return
+    dref = dinf.need("dref")
+    references = _listed(dref)
+    (number,) = entry.unpack("H", 6)
+    if not 1 <= number <= len(references):
+        raise dref.error(f"has {len(references)} entries; the sample description refers to entry {number}")
+    (flags,) = references[number - 1].unpack("I", 0)
+    if not flags & _SELF_CONTAINED:
+        raise UnsupportedMovieError(
+            "the movie's media lies in another file; open that one, or flatten the movie"
+        )

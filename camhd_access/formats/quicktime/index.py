@@ -1,0 +1,120 @@
+"""`MovieIndex`: one movie's frames as arrays, one item a frame.
+
+Made once a movie by `parse_moov`, held by readers, shipped to workers. Times are the media's own: the edit
+list moves nothing and drops nothing, it only tells which frames a player would not show.
+"""
+
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camhd_access.formats.quicktime.tracks import TrackKind
+
+__all__ = ["Edit", "MovieIndex"]
+
+_LAST_TICK = np.iinfo(np.int64).max
+
+
+class Edit(NamedTuple):
+    """One entry of an edit list: which stretch of the media is shown next."""
+
+    segment_duration_ticks: int
+    """How long, in ticks of the movie's time scale; 0: to the end of the media (ISO/IEC 14496-12, 8.6.6)."""
+    media_time_ticks: int
+    """From where, in ticks of the media's time scale; -1: nothing is shown for that long."""
+    rate: float
+    """Media time per movie time; 0: the frame at `media_time_ticks` stands still."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovieIndex:
+    """Where each frame of a movie lies and when it is shown.
+
+    Arrays are read-only, one item a frame, in the order of the file's sample table, which for ProRes is the
+    order of presentation. 33 bytes a frame.
+    """
+
+    offset: NDArray[np.int64]
+    """First byte of each sample in the file."""
+    size: NDArray[np.int64]
+    """Bytes of each sample."""
+    pts: NDArray[np.int64]
+    """Presentation time of each frame in ticks, from the start of the media, edit list not applied."""
+    duration: NDArray[np.int64]
+    """How long each frame is shown, in ticks."""
+    is_sync: NDArray[np.bool_]
+    """True where a frame decodes without others; all frames of a ProRes movie."""
+    timescale: int
+    """Ticks a second of `pts` and `duration`."""
+    codec: str
+    """Four characters that name the kind of ProRes, e.g. "apcn"."""
+    width: int
+    """Pixels a row, of the sample description."""
+    height: int
+    """Rows, both fields together."""
+    interlaced: bool | None = None
+    """True: a frame holds two fields. None: not known before the first frame was seen."""
+    creation_time: np.datetime64 | None = None
+    """When the recorder began the movie (`mvhd`), in whole seconds UTC; None where it does not say."""
+    color_matrix: int | None = None
+    """Matrix number of the sample description's `colr` (ITU-T H.273); None where it has none."""
+    edits: tuple[Edit, ...] = ()
+    """The track's edit list; empty: all is shown."""
+    movie_timescale: int = 1
+    """Ticks a second of the edits' durations."""
+    kind: TrackKind | None = None
+    """What a copy of some frames takes over from the video track; None where there was no index to take it
+    from."""
+    timecode_track: bytes = b""
+    """Payload of the `trak` of the timecode, not looked into (see `quicktime.timecode`); empty: none."""
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "size", "pts", "duration", "is_sync"):
+            dtype = np.bool_ if name == "is_sync" else np.int64
+            array: NDArray[Any] = np.ascontiguousarray(getattr(self, name), dtype).view()
+            if array.shape != (self.n_frames,):
+                raise ValueError(f"{name} has shape {array.shape}, offset has {self.n_frames} items")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, because numpy forgets on the way that an array is read-only.
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.offset)
+
+    @property
+    def total_seconds(self) -> float:
+        """From the start of the first frame to the end of the last."""
+        return float(self.pts[-1] + self.duration[-1] - self.pts[0]) / self.timescale
+
+    @property
+    def hidden(self) -> NDArray[np.bool_]:
+        """True for the frames that the edit list does not show, not even in part; computed at each call."""
+        if not self.edits:
+            return np.zeros(self.n_frames, np.bool_)
+        shown = [self._shown_ticks(edit) for edit in self.edits]
+        starts, stops = np.sort(np.array([s for s in shown if s], np.int64).reshape(-1, 2), axis=0).T
+        frame_stop = self.pts + np.maximum(self.duration, 1)
+        # Stretches that begin before a frame ends, less those that end before it begins, overlap it.
+        n_begun = np.searchsorted(starts, frame_stop, "left")
+        n_ended = np.searchsorted(stops, self.pts, "right")
+        return np.equal(n_begun, n_ended)
+
+    def _shown_ticks(self, edit: Edit) -> tuple[int, int] | None:
+        """Half-open stretch of media time that one edit shows; None where it shows none."""
+        start = edit.media_time_ticks
+        if start < 0:
+            return None
+        if not edit.segment_duration_ticks:
+            return start, _LAST_TICK
+        seconds = Fraction(edit.segment_duration_ticks, self.movie_timescale)
+        n_ticks = ceil(seconds * Fraction(edit.rate) * self.timescale)
+        return start, min(start + max(n_ticks, 1), _LAST_TICK)

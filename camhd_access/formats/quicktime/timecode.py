@@ -1,0 +1,135 @@
+"""The timecode track: which number each frame was given by the recorder's clock.
+
+A sample of it is the number of one frame, counted from midnight, and holds until the next sample; recorders
+write one for all of a movie. The track is kept unread by `MovieIndex` and looked into when frames are copied:
+a part of the movie starts at a later number, which `Timecode.between` tells.
+
+Source: QTFF, "Timecode Media"; SMPTE ST 12-1 for the numbers left out by drop-frame timecode.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camhd_access.errors import InvalidMovieError
+from camhd_access.formats.quicktime.atoms import Atom
+from camhd_access.formats.quicktime.description import parse_track_kind
+from camhd_access.formats.quicktime.index import Edit, MovieIndex
+from camhd_access.formats.quicktime.moov import parse_clock, parse_edits
+from camhd_access.formats.quicktime.tables import parse_sample_tables
+from camhd_access.formats.quicktime.tracks import TrackKind
+from camhd_access.ranges import ByteRange
+
+__all__ = ["SAMPLE_BYTES", "Timecode", "TimecodeStretch", "find_timecode", "movie_seconds"]
+
+SAMPLE_BYTES = 4
+
+_DROP_FRAME, _WRAPS_AT_MIDNIGHT = 1, 2  # flags of the sample description
+
+
+@dataclass(frozen=True, slots=True)
+class TimecodeStretch:
+    """The timecode of a part of a movie."""
+
+    places: list[ByteRange]
+    """Where its numbers lie in the file."""
+    sample_ticks: NDArray[np.int64]
+    """How long each number holds, in the track's time scale."""
+    n_frames_before: int
+    """Frames from the one that the first number belongs to until the stretch begins."""
+    n_numbers: int
+    """After this number less one comes 0."""
+
+    def renumber(self, samples: list[bytes]) -> bytes:
+        """The samples of the stretch, given those at `places`: the first one tells a later frame."""
+        first = (int.from_bytes(samples[0], "big") + self.n_frames_before) % self.n_numbers
+        return b"".join([first.to_bytes(SAMPLE_BYTES, "big"), *samples[1:]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timecode:
+    """A timecode track, its samples not read."""
+
+    kind: TrackKind
+    """What a copy takes over."""
+    start: NDArray[np.int64]
+    """When each sample begins to hold, from the start of the movie, in ticks of the track."""
+    offset: NDArray[np.int64]
+    """First byte of each sample in the file."""
+    frame_seconds: Fraction
+    """From one number to the next."""
+    n_numbers: int
+    """Of a day, where the count starts again at midnight; else all that fit."""
+
+    def between(self, start: Fraction, stop: Fraction) -> TimecodeStretch:
+        """The timecode from `start` to `stop`, seconds of the movie."""
+        timescale = self.kind.timescale
+        first_tick, last_tick = round(start * timescale), round(stop * timescale)
+        first = max(0, int(np.searchsorted(self.start, first_tick, "right")) - 1)
+        after = max(first + 1, int(np.searchsorted(self.start, last_tick)))
+        edges = np.array([first_tick, *self.start[first + 1 : after], last_tick])
+        begun = Fraction(first_tick - int(self.start[first]), timescale)
+        return TimecodeStretch(
+            places=[ByteRange(a, a + SAMPLE_BYTES) for a in self.offset[first:after].tolist()],
+            sample_ticks=np.diff(edges),
+            n_frames_before=round(begun / self.frame_seconds),
+            n_numbers=self.n_numbers,
+        )
+
+
+def find_timecode(index: MovieIndex) -> Timecode | None:
+    """The movie's timecode; None where it has none, or one of another form than 32-bit numbers (`tmcd`).
+
+    Raises
+    ------
+    InvalidMovieError
+        The track is damaged.
+    """
+    if not index.timecode_track:
+        return None
+    track = Atom("trak", memoryview(index.timecode_track), 0, 0)
+    mdia = track.need("mdia")
+    stbl = mdia.need("minf", "stbl")
+    _, timescale = parse_clock(mdia.need("mdhd"))
+    kind = parse_track_kind(track, timescale)
+    (entry,) = Atom("stsd", memoryview(kind.sample_description), 0, 0).children()
+    if entry.type != "tmcd":
+        return None
+    flags, ticks_per_second, frame_ticks, rate = entry.unpack("IIIB", 12)
+    tables = parse_sample_tables(stbl)
+    if not (ticks_per_second and frame_ticks and rate and (tables.size == SAMPLE_BYTES).all()):
+        raise InvalidMovieError("the timecode track tells no frame rate, or its samples are not numbers")
+    shift = _shown_from(parse_edits(track), index.movie_timescale, timescale)
+    return Timecode(
+        kind=kind,
+        start=tables.pts - round(shift * timescale),
+        offset=tables.offset,
+        frame_seconds=Fraction(frame_ticks, ticks_per_second),
+        n_numbers=_numbers_of_day(rate, drops=bool(flags & _DROP_FRAME))
+        if flags & _WRAPS_AT_MIDNIGHT
+        else 1 << 8 * SAMPLE_BYTES,
+    )
+
+
+def movie_seconds(index: MovieIndex, ticks: int) -> Fraction:
+    """When something of the video's media time is shown, from the start of the movie."""
+    shift = _shown_from(index.edits, index.movie_timescale, index.timescale)
+    return Fraction(ticks, index.timescale) - shift
+
+
+def _shown_from(edits: tuple[Edit, ...], movie_timescale: int, timescale: int) -> Fraction:
+    """The media time, in seconds, that the movie starts with, by the first edit that shows any."""
+    waiting = Fraction(0)
+    for edit in edits:
+        if edit.media_time_ticks >= 0:
+            return Fraction(edit.media_time_ticks, timescale) - waiting
+        waiting += Fraction(edit.segment_duration_ticks, movie_timescale)
+    return -waiting
+
+
+def _numbers_of_day(rate: int, *, drops: bool) -> int:
+    """Numbers given out in 24 hours; drop-frame leaves out two in 30 at each minute but every tenth."""
+    n_dropped = 9 * 2 * (rate // 30) if drops else 0
+    return 24 * 6 * (600 * rate - n_dropped)

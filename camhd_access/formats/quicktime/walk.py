@@ -1,0 +1,253 @@
+"""The walk to `moov`: which byte ranges of a file to read to have its index.
+
+A generator yields requests and is sent the answers, so that the same logic serves a blocking and an async
+caller. It asks for the end of the file first, where recorders put `moov`: found there, the walk is over after
+one request. Otherwise it starts at the beginning and jumps from atom to atom, over the media, until it meets
+`moov`: three requests in all where one atom of media lies before it or none, and one more for each further
+one.
+
+That a `moov` near the end is one, and not four letters in a picture, is seen from what follows: its first
+child, and atoms that from there fill the file exactly to its end. Any doubt costs requests, not correctness.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+
+from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
+from camhd_access.formats.quicktime.atoms import AtomHeader, parse_header
+from camhd_access.ranges import ByteRange
+
+__all__ = [
+    "MAX_MOOV_BYTES",
+    "MAX_REQUESTS",
+    "Answer",
+    "MoovBytes",
+    "Request",
+    "Tail",
+    "read_moov",
+    "read_moov_async",
+    "walk_moov",
+]
+
+MAX_MOOV_BYTES = 64 << 20
+"""Twelve million frames as CamHD writes them. Keeps what a lying size can cost below 200 MB."""
+MAX_REQUESTS = 16
+"""A movie whose `moov` lies behind more atoms of media than this is refused."""
+
+_TAIL_BYTES = 512 << 10
+_HEAD_BYTES = 64 << 10
+_WINDOW_BYTES = 1 << 20  # asked for behind an atom that was jumped over: the next header, likely a whole moov
+_LAST_GAP_BYTES = 32 << 20  # so near to the end all is asked for: likely one moov that fills it
+_MAX_ATOMS = 1024
+_FIRST_TYPES = {
+    *("ftyp", "wide", "mdat", "moov", "free", "skip", "junk", "pnot"),
+    *("PICT", "pict", "udta", "uuid", "meta", "prfl", "styp", "sidx", "moof"),
+}
+_MOOV_BEGINS = re.compile(rb"moov(?=(?:.{8})?.{4}(?:mvhd|cmov|rmra))", re.DOTALL)  # its first child follows
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """A request for the last bytes of a file: HTTP's suffix range."""
+
+    n_bytes: int
+    """How many. A shorter file is answered whole."""
+
+
+Request = Tail | ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The bytes that were asked for."""
+
+    data: bytes
+    start: int
+    """Where they lie in the file."""
+    file_size: int
+    """Length of the whole file in bytes."""
+
+    @property
+    def stop(self) -> int:
+        """One past the last byte."""
+        return self.start + len(self.data)
+
+
+MoovBytes = tuple[bytes, int, int]
+"""The `moov` atom whole, its offset in the file, and the file's size in bytes: what `parse_moov` takes."""
+
+Walk = Generator[Request, Answer, MoovBytes]
+Fetch = Generator[Request, Answer, bytes]
+
+
+def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Walk:
+    """Bytes, offset and file size of `moov`, by a generator that yields requests and is sent the answers.
+
+    Parameters
+    ----------
+    tail_bytes
+        Length of the first request.
+
+    Raises
+    ------
+    MissingMoovError
+        The file has media, but no index: the recording was not finished.
+    InvalidMovieError
+        Empty, cut off within `moov`, or not QuickTime at all.
+    UnsupportedMovieError
+        Fragmented, or media in too many pieces before `moov`.
+
+    Notes
+    -----
+    One request where `moov` lies within the tail. Otherwise at most three with one atom of media before
+    `moov` or none, one more for each further one, never more than `MAX_REQUESTS`.
+    """
+    tail = yield Tail(tail_bytes)
+    if not tail.file_size:
+        raise InvalidMovieError("empty file: 0 bytes")
+    if tail.stop != tail.file_size:
+        raise ValueError(
+            f"answer ends at byte {tail.stop} of {tail.file_size}; the end of the file was asked for"
+        )
+    known = _Known(tail)
+    place = _find_moov(tail) if tail.start else None
+    if place is None:
+        place = yield from _walk_atoms(known)
+    if place.n_bytes > MAX_MOOV_BYTES:
+        raise InvalidMovieError(
+            f"moov atom at byte {place.start}: {place.n_bytes} bytes; at most {MAX_MOOV_BYTES} are read"
+        )
+    moov = yield from known.read(place.start, place.stop)
+    return moov, place.start, tail.file_size
+
+
+def read_moov(read: Callable[[Request], Answer]) -> MoovBytes:
+    """Bytes, offset and file size of `moov`, by a blocking function that answers requests."""
+    walk = walk_moov()
+    request = next(walk)
+    while True:
+        answer = read(request)
+        try:
+            request = walk.send(answer)
+        except StopIteration as end:
+            found: MoovBytes = end.value
+            return found
+
+
+async def read_moov_async(read: Callable[[Request], Awaitable[Answer]]) -> MoovBytes:
+    """Bytes, offset and file size of `moov`, by a coroutine function that answers requests."""
+    walk = walk_moov()
+    request = next(walk)
+    while True:
+        answer = await read(request)
+        try:
+            request = walk.send(answer)
+        except StopIteration as end:
+            found: MoovBytes = end.value
+            return found
+
+
+class _Known:
+    """The parts of a file that were fetched so far."""
+
+    def __init__(self, tail: Answer) -> None:
+        self.file_size = tail.file_size
+        self.tail_start = tail.start
+        self._parts = [tail]
+
+    def read(self, start: int, stop: int, *, ahead_stop: int = 0) -> Fetch:
+        """The bytes `start` ≤ i < `stop`; what is missing is asked for, and more up to `ahead_stop`."""
+        pieces = []
+        while start < stop:
+            part = next((p for p in self._parts if p.start <= start < p.stop), None)
+            if part is None:
+                part = yield from self._fetch(start, max(stop, ahead_stop))
+            pieces.append(part.data[start - part.start : stop - part.start])
+            start = part.stop
+        return b"".join(pieces)
+
+    def _fetch(self, start: int, stop: int) -> Generator[Request, Answer, Answer]:
+        """The missing bytes from `start` on, as far as they are missing, by one request."""
+        if len(self._parts) == MAX_REQUESTS:
+            raise UnsupportedMovieError(
+                f"no moov found by {MAX_REQUESTS} requests; ffmpeg -c copy puts it in order"
+            )
+        stop = min([stop, *(part.start for part in self._parts if part.start > start)])
+        part = yield ByteRange(start, stop)
+        if (part.start, part.stop) != (start, stop):
+            raise ValueError(
+                f"answer has bytes {part.start} to {part.stop}; {start} to {stop} were asked for"
+            )
+        self._parts.append(part)
+        return part
+
+
+def _find_moov(tail: Answer) -> ByteRange | None:
+    """Where `moov` lies, if it begins in the tail and atoms fill the file from there to its end."""
+    visited: set[int] = set()
+    for letters in _MOOV_BEGINS.finditer(tail.data):
+        start = letters.start() - 4
+        header = parse_header(tail.data, start) if start >= 0 else None
+        if header and _fills(tail.data, start, visited):
+            return ByteRange(
+                tail.start + start, tail.start + (start + header.size if header.size else len(tail.data))
+            )
+    return None
+
+
+def _fills(data: bytes, position: int, visited: set[int]) -> bool:
+    """Whether atoms follow each other from `position` to the very end; each position is tried once only."""
+    while position < len(data):
+        header = parse_header(data, position)
+        if position in visited or header is None or not _is_plausible(header):
+            return False
+        visited.add(position)
+        position = position + header.size if header.size else len(data)
+    return position == len(data)
+
+
+def _is_plausible(header: AtomHeader) -> bool:
+    """Whether the type of an atom at the top of a file is one that people give."""
+    return header.type.isascii() and header.type.isprintable()
+
+
+def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
+    """Where `moov` lies, found by jumping from atom to atom from the beginning of the file."""
+    position, has_media = 0, False
+    for _ in range(_MAX_ATOMS):
+        data = yield from known.read(
+            position, min(position + 16, known.file_size), ahead_stop=_plan_ahead(known, position, has_media)
+        )
+        header = parse_header(data)
+        if not position and (header is None or header.type not in _FIRST_TYPES):
+            raise InvalidMovieError(f"not a QuickTime movie: the file begins with {data!r}")
+        if header is None or not _is_plausible(header):
+            break
+        place = ByteRange(position, position + header.size if header.size else known.file_size)
+        if header.type == "moof":
+            raise UnsupportedMovieError(
+                "the movie is fragmented (moof atom); `ffmpeg -c copy` makes it plain"
+            )
+        if header.type == "moov":
+            if place.stop > known.file_size:
+                raise InvalidMovieError(
+                    f"moov atom at byte {position}: {place.n_bytes} bytes, cut off by the end of the file"
+                    f" at byte {known.file_size}"
+                )
+            return place
+        has_media |= header.type == "mdat"
+        position = place.stop
+        if position >= known.file_size:
+            break
+    raise MissingMoovError(
+        f"no moov atom before byte {min(position, known.file_size)} of {known.file_size}:"
+        " the recording was not finished, or the file is not whole"
+    )
+
+
+def _plan_ahead(known: _Known, position: int, has_media: bool) -> int:
+    """Where to end a request for the header at `position`, so that what follows is had at once."""
+    if has_media and known.tail_start - position <= _LAST_GAP_BYTES:
+        return known.tail_start
+    return position + (_WINDOW_BYTES if position else _HEAD_BYTES)

@@ -1,0 +1,1 @@
+"""One movie, opened: its index, its frames, and recovery where the index is missing."""

@@ -1,0 +1,412 @@
+"""`MovieReader`: one movie, opened.
+
+Opening finds the index: one request, where `moov` ends the file. Everything after that is planned from the
+index: which bytes, in which requests, decoded how. A reader is cheap, thread-safe and picklable; pickled, it
+carries the address and the version of its movie, and opens it again when it is first used.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.decoders import choose_view
+from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileChangedError
+from camhd_access.formats.names import StartTime, choose_start_time, find_movie_name
+from camhd_access.formats.prores import FrameHeader, parse_frame_header
+from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.movie.index_cache import OpenMovie, Recover, movies_open
+from camhd_access.movie.rescue import Recovery
+from camhd_access.movie.stack import FrameStack, Pixels
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.source import open_source
+
+__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors", "check_reader"]
+
+FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
+"""Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
+
+Errors: TypeAlias = Literal["raise", "mask"]
+"""What becomes of a damaged frame."""
+
+FRAME_HEAD_BYTES = 512
+"""What is read of a frame to see its header (156 bytes in all known files)."""
+
+N_HEADS_TRIED = 4
+"""Frames whose headers are looked at, one after the other, where they are damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What a read would cost."""
+
+    n_requests: int
+    """Requests for byte ranges, from a filesystem that makes one a range."""
+    n_bytes: int
+    """Bytes fetched."""
+    n_frames: int
+    """Frames decoded."""
+
+
+class MovieReader:
+    """One movie: its index, and its frames as numpy arrays.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
+    recover
+        True: where the movie has no index, or a damaged one, make one of its frames' headers, which takes
+        minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the one that `camhd recover`
+        wrote there.
+    cache
+        Keep fetched bytes on disk, for this and other processes.
+    storage_options
+        For the constructor of the filesystem.
+
+    Raises
+    ------
+    InvalidMovieError
+        Not a movie, or a damaged one; `MissingMoovError` where the recording was cut off.
+    UnsupportedMovieError
+        Fragmented, its media in another file, or not ProRes.
+    RemoteFileError
+        The bytes could not be had.
+    OSError
+        As another filesystem than http(s) raises it, a `FileNotFoundError` for instance.
+    ValueError, ImportError
+        A protocol that fsspec does not know, or whose filesystem is not installed.
+
+    Notes
+    -----
+    Opening costs one request for the file's last 512 KiB where `moov` lies there, three at most in other
+    common layouts, and none while this process has the movie open already. Safe to use from many threads.
+    Pickles as address and version; the copy opens the movie when it is first used.
+    """
+
+    def __init__(
+        self,
+        urlpath: str | os.PathLike[str],
+        *,
+        recover: Recover = False,
+        cache: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.urlpath = os.fsdecode(urlpath)
+        source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
+        self._movie: OpenMovie | None = movies_open.open(source, recover=recover)
+        self._source = self._movie.source
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = self._movie if self._movie and self._movie.recovery else None  # nobody walks a movie twice
+        return {"urlpath": self.urlpath, "_source": self._source, "_movie": kept}
+
+    def __repr__(self) -> str:
+        if self._movie is None:
+            return f"<MovieReader {self.urlpath}: not opened in this process yet>"
+        n, height, width = self.shape
+        start = "unknown" if self.start_time is None else np.datetime_as_string(self.start_time, "s")
+        return (
+            f"<MovieReader {self.urlpath}: {n} frames of {width}x{height} ({self.index.codec}), "
+            f"{self.duration:.3f} s from {start}, {self.file_size:,} bytes>"
+        )
+
+    @property
+    def index(self) -> MovieIndex:
+        """Where each sample lies and when it is shown."""
+        return self._opened.index
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """How the index was made of the frames' headers; None where it is the movie's own."""
+        return self._opened.recovery
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file."""
+        return self._opened.file_size
+
+    @property
+    def _opened(self) -> OpenMovie:
+        """What opening the movie found; a reader that was pickled opens it when it is first used."""
+        if self._movie is None:
+            movie = movies_open.open(replace(self._source, version=None))
+            if movie.source != self._source:
+                raise RemoteFileChangedError(
+                    f"{self.urlpath} was replaced since it was opened elsewhere; open it again"
+                )
+            self._movie = movie
+        return self._movie
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.index.n_frames
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, lines and columns."""
+        return self.n_frames, self.index.height, self.index.width
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the first frame to the end of the last."""
+        return self.index.total_seconds
+
+    @property
+    def start(self) -> StartTime:
+        """When the movie began, and how that is known."""
+        return choose_start_time(
+            find_movie_name(self.urlpath), self.index.creation_time, duration_seconds=self.duration
+        )
+
+    @property
+    def start_time(self) -> np.datetime64 | None:
+        """When the movie began, UTC, in nanoseconds; None where neither its name nor its header tells it."""
+        return self.start.time
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether a frame holds two fields; the first call reads the header of the first frame.
+
+        Raises
+        ------
+        FrameDecodeError
+            That frame is damaged, and so are the three after it.
+        """
+        if self.index.interlaced is None:
+            index = replace(self.index, interlaced=self._read_header().interlaced)
+            self._movie = replace(self._opened, index=index)
+        return bool(self.index.interlaced)
+
+    def _read_header(self) -> FrameHeader:
+        """The header of the first frame that has one."""
+        fault = FrameDecodeError("they are empty")
+        for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
+            start, size = int(self.index.offset[frame]), int(self.index.size[frame])
+            head = self._source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
+            try:
+                return parse_frame_header(head)
+            except FrameDecodeError as error:
+                fault = error
+        raise FrameDecodeError(f"{self.urlpath}: its first frames are damaged: {fault}") from fault
+
+    def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
+        """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
+
+        Parameters
+        ----------
+        fields
+            Both fields of each frame; the second is shown when half of the frame's time is over.
+
+        Raises
+        ------
+        ValueError
+            Nothing tells when the movie began.
+        """
+        if self.start_time is None:
+            raise ValueError(f"{self.urlpath} does not tell when it began")
+        return self.start_time + self.elapsed(fields=fields)
+
+    def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
+        """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
+        pts, timescale = self.index.pts, self.index.timescale
+        if fields:
+            pts = np.stack((2 * pts, 2 * pts + self.index.duration), axis=1).ravel()
+            timescale *= 2
+        # Whole seconds apart, so that ticks of a long movie do not overflow, and nothing is rounded twice.
+        seconds, ticks = np.divmod(pts, timescale)
+        nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
+        elapsed: npt.NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
+        return elapsed
+
+    def frame_at(self, seconds: float) -> int:
+        """Index of the frame whose time is nearest to so many seconds from the start of the movie.
+
+        Raises
+        ------
+        FrameIndexError
+            The movie is shorter, or the time lies before its start.
+        """
+        # Which is not `duration` where the first frame is shown after the start, as in clips.
+        end = float(self.index.pts[-1] + self.index.duration[-1]) / self.index.timescale
+        if not 0 <= seconds <= end:
+            raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
+        return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
+
+    def stack(
+        self,
+        frames: FrameSelection = slice(None),
+        *,
+        pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+    ) -> FrameStack:
+        """The stack of some frames, to be read later: what arrays are made of.
+
+        Parameters
+        ----------
+        frames
+            Which ones, in which order.
+        pix_fmt, fields, reduce
+            As for `read`.
+
+        Raises
+        ------
+        FrameIndexError
+            The movie has no such frame.
+        ValueError
+            An unknown format or reduction, or fields of a progressive movie.
+        """
+        view = choose_view(
+            (self.index.height, self.index.width),
+            pix_fmt=pix_fmt,
+            track_matrix=self.index.color_matrix,
+            fields=fields,
+            reduce=reduce,
+        )
+        if fields and not self.interlaced:
+            raise ValueError(f"{self.urlpath} is progressive: its frames have no fields; read them whole")
+        n = view.n_per_frame
+        chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
+        return FrameStack(
+            source=self._source,
+            frames=chosen,
+            field=(np.arange(len(chosen)) % n).astype(np.int8),
+            sample_offset=self.index.offset[chosen],
+            sample_size=self.index.size[chosen],
+            view=view,
+            window=(slice(0, view.size[0]), slice(0, view.size[1])),
+        )
+
+    def read(
+        self,
+        frames: FrameSelection,
+        *,
+        y: slice | None = None,
+        x: slice | None = None,
+        pix_fmt: str = "rgb24",
+        fields: bool = False,
+        reduce: int = 1,
+        errors: Errors = "raise",
+        out: Pixels | None = None,
+    ) -> Pixels:
+        """Pixels of some frames: an array of shape (frame, y, x[, channel]).
+
+        Parameters
+        ----------
+        frames
+            Which ones, in which order: a number, a slice, or a sequence of numbers.
+        y, x
+            Lines and columns of the pictures that are shown, without step; None for all.
+        pix_fmt
+            `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, …, which stretch black to 0 and
+            white to full scale, and `gray10le`, which is luma as coded: black is 64, white 940.
+        fields
+            The two fields of each frame instead of it, each of half the lines, the one shown first first. A
+            last line that only one of them has is left out.
+        reduce
+            8 for previews: the means of 8x8 pixels, to within one code value of 10 bits. Chroma is as coarse
+            again across. Of a frame of two fields, the mean of two lines of the preview is exact, and what
+            sets them apart an estimate from the lines around them. What does not fill a block is left out.
+        errors
+            "raise", or "mask" to go on after a damaged frame: a `numpy.ma.MaskedArray` is returned in which
+            damaged frames are masked, with zeros behind the mask. Bytes that could not be had always raise.
+        out
+            Array to fill and return.
+
+        Raises
+        ------
+        FrameIndexError
+            The movie has no such frame.
+        FrameDecodeError
+            A frame is damaged.
+        RemoteFileError
+            The bytes could not be had; `RemoteFileChangedError` where the file was replaced.
+        ValueError
+            `fields` of a progressive movie; an empty window; an unknown `pix_fmt` or `reduce`.
+
+        Notes
+        -----
+        One request for each stretch of neighbouring frames, several under way at once; decodes on all cores.
+        Over a network, `y` decides what is fetched of each frame where that is less than about half of it.
+        A preview takes the bytes of whole frames, and a tenth of the time; damage in the fine structure of
+        a frame does not show in it, and is not noticed.
+        """
+        check_errors(errors)
+        stack = _crop(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
+        if errors == "raise":
+            return stack.read(out=out)
+        pixels, damaged = stack.read_marked(out=out)
+        mask = np.zeros(pixels.shape, np.bool_)
+        mask[damaged] = True
+        return np.ma.MaskedArray(pixels, mask)
+
+    def read_encoded(self, frames: FrameSelection) -> list[bytes]:
+        """The samples of some frames as they lie in the file."""
+        stack = self.stack(frames)
+        samples = dict(stack.iter_samples())
+        return [bytes(samples[position]) for position in range(len(stack.frames))]
+
+    def plan(self, frames: FrameSelection, *, y: slice | None = None, x: slice | None = None) -> ReadPlan:
+        """What reading these frames would cost. Asks for nothing.
+
+        Notes
+        -----
+        Exact for whole frames, as they lie in the file. Where `y` asks for a part of each frame, and the file
+        is far away, requests and bytes are what is expected: from the share of the rows until a crop of the
+        movie was read by this process, then from where the rows lay in the frame read last.
+        """
+        stack = _crop(self.stack(frames), y, x)
+        n_requests, n_bytes = stack.plan()
+        return ReadPlan(n_requests, n_bytes, len(stack.frames))
+
+
+def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
+    """The frames' indices, none of them negative."""
+    if isinstance(frames, slice):
+        return np.arange(*frames.indices(n_frames), dtype=np.int64)
+    numbers = np.atleast_1d(np.asarray(frames))
+    if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
+        raise TypeError(f"frames are numbers, a sequence of numbers, or a slice; not {frames!r:.80}")
+    chosen = np.rint(numbers)
+    wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
+    if wrong.any():
+        raise FrameIndexError(f"no frame {numbers[wrong][0]}: the movie has frames 0 to {n_frames - 1}")
+    indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
+    indices[indices < 0] += n_frames
+    return indices
+
+
+def check_reader(reader: MovieReader) -> MovieReader:
+    """`reader`, if it is one: neither the address of a movie, nor its array."""
+    if not isinstance(reader, MovieReader):
+        raise TypeError(f"a MovieReader is wanted, not {type(reader).__name__}: MovieReader(url)")
+    return reader
+
+
+def check_errors(errors: Errors) -> Errors:
+    """`errors`, if it is something that can become of damaged frames."""
+    if errors not in ("raise", "mask"):
+        raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+    return errors
+
+
+def _crop(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
+    """The stack of these lines and columns; None stands for all."""
+    _, height, width, *_ = stack.shape
+    return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
+
+
+def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
+    if wanted is None:
+        return slice(0, length)
+    if not isinstance(wanted, slice) or wanted.step not in (None, 1):
+        raise TypeError(f"{name} is a slice without step, such as slice(0, 64); not {wanted!r}")
+    start, stop, _ = wanted.indices(length)
+    if start >= stop:
+        raise ValueError(f"{name}={wanted.start}:{wanted.stop} holds nothing: {name} goes from 0 to {length}")
+    return slice(start, stop)

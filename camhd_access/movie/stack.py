@@ -1,0 +1,387 @@
+"""`FrameStack`: some frames of one movie, not read yet.
+
+A stack knows where its samples lie and what is wanted of their pixels, and nothing else of the movie; the
+part that one task needs is a few hundred bytes. It has a shape and a dtype like an array, and can be narrowed
+to some of its frames, rows and columns without reading. What comes in: an index. What goes out: the pixels,
+having fetched and decoded only the frames, and within them only the slices, that the index touches. How a
+sample becomes pixels is its view's business; which bytes are fetched is decided here: whole samples,
+neighbours together, or parts of them where that costs less (see `partial`).
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from math import prod
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.decoders import View, choose_view
+from camhd_access.decoding.libav import CodedWindow, Field
+from camhd_access.decoding.pixels import PixelFormat
+from camhd_access.decoding.threads import n_cores, spreading
+from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
+from camhd_access.formats.prores import walk_frame
+from camhd_access.movie.sample_layout import Layout, LayoutMemory, flat_layout, walk_parts
+from camhd_access.ranges import ByteRange, Span, Walk, run_walk
+from camhd_access.storage.source import ByteSource
+
+__all__ = ["AxisIndex", "FrameStack", "Index", "Pixels"]
+
+Pixels: TypeAlias = npt.NDArray[np.unsignedinteger]
+AxisIndex: TypeAlias = int | np.integer[Any] | slice | npt.NDArray[Any]
+"""Index along one axis: a number, which drops the axis, a slice, or an array of numbers."""
+Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ...]
+"""As numpy takes it; see `FrameStack.__getitem__`."""
+
+MAX_SLICE_THREADS = 8
+"""Threads that share one frame, where one is all that is read."""
+
+Coded: TypeAlias = tuple[int, Callable[[], CodedWindow]]
+"""Position in the stack, and what gives (or fails to give) what must be decoded for it."""
+
+_layouts = LayoutMemory()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameStack:
+    """Pictures of a movie as an array of shape (picture, y, x[, channel]) that is read when it is indexed."""
+
+    source: ByteSource
+    """The movie's bytes."""
+    frames: npt.NDArray[np.int64]
+    """Index in the movie of the frame that each picture is of; may repeat, in any order."""
+    field: npt.NDArray[np.int8]
+    """Which field of its frame each picture is: 0 the one shown first, 1 the other; 0 for whole frames."""
+    sample_offset: npt.NDArray[np.int64]
+    """First byte of each sample in the file."""
+    sample_size: npt.NDArray[np.int64]
+    """Bytes of each sample."""
+    view: View
+    """How a frame is shown."""
+    window: tuple[slice, slice]
+    """Rows and columns of its pictures that the stack shows; both bounds given, no step."""
+
+    @property
+    def pixel_format(self) -> PixelFormat:
+        """What the pixels are given in."""
+        return self.view.pixel_format
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
+        height, width = (extent.stop - extent.start for extent in self.window)
+        return (len(self.frames), *self.pixel_format.shape(height, width))
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Type of one value."""
+        return self.pixel_format.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: 3, or 4 with colour."""
+        return len(self.shape)
+
+    @property
+    def byte_ranges(self) -> list[ByteRange]:
+        """Where the samples lie in the file."""
+        stops = self.sample_offset + self.sample_size
+        return [ByteRange(*both) for both in zip(self.sample_offset.tolist(), stops.tolist(), strict=True)]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells its pixels from those of any other stack; small, where the pixels are not."""
+        return self.source.path, self.source.version, self.frames, self.field, self.view, self.window
+
+    def select(self, positions: AxisIndex) -> "FrameStack":
+        """The stack of some of these pictures; `positions` count within this stack."""
+        chosen = np.atleast_1d(np.arange(len(self.frames))[positions])
+        return replace(
+            self,
+            frames=self.frames[chosen],
+            field=self.field[chosen],
+            sample_offset=self.sample_offset[chosen],
+            sample_size=self.sample_size[chosen],
+        )
+
+    def crop(self, rows: slice, columns: slice) -> "FrameStack":
+        """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
+        y, x = self.window
+        return replace(
+            self,
+            window=(
+                slice(y.start + rows.start, y.start + rows.stop),
+                slice(x.start + columns.start, x.start + columns.stop),
+            ),
+        )
+
+    def reduced(self) -> "FrameStack":
+        """The same pictures as previews, an eighth as high and wide; what the window touches, whole."""
+        view = choose_view(
+            self.view.frame_size,
+            pix_fmt=self.pixel_format.name,
+            track_matrix=self.view.track_matrix,
+            fields=self.view.fields,
+            reduce=8,
+        )
+        step = view.reduction // self.view.reduction
+        y, x = (
+            slice(extent.start // step, min(-(-extent.stop // step), length))
+            for extent, length in zip(self.window, view.size, strict=True)
+        )
+        return replace(self, view=view, window=(y, x))
+
+    def __getitem__(self, index: Index) -> Pixels:
+        """The pixels that `index` names, decoded in the caller's thread, as suits one task among many.
+
+        Indexing is outer: an array of numbers on one axis does not pair with one on another.
+        """
+        return self.read_part(index, parallel=False)
+
+    def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
+        """The pixels that `index` names; the smallest rectangle that it touches is what is decoded."""
+        stack, inner = self.narrow(index)
+        return take_outer(stack.read(parallel=parallel), inner)
+
+    def narrow(self, index: Index) -> tuple["FrameStack", tuple[AxisIndex, ...]]:
+        """The smallest stack that `index` touches, and the index of the same pixels within that."""
+        positions, y, x, *channel = expand_index(index, self.ndim)
+        rows, inner_y = split_positions(np.arange(self.shape[1])[y])
+        columns, inner_x = split_positions(np.arange(self.shape[2])[x])
+        inner_time = 0 if isinstance(positions, int | np.integer) else slice(None)
+        return self.select(positions).crop(rows, columns), (inner_time, inner_y, inner_x, *channel)
+
+    def read(self, *, parallel: bool = True, out: Pixels | None = None) -> Pixels:
+        """All pixels of the stack: an array of its shape and dtype.
+
+        Parameters
+        ----------
+        parallel
+            Decode with all cores, rather than in the caller's thread.
+        out
+            Array to fill and return; made where None.
+
+        Raises
+        ------
+        FrameDecodeError
+            A frame is damaged; the message names movie and frame.
+        RemoteFileError
+            The bytes could not be had.
+        ValueError
+            `out` has another shape or dtype.
+        """
+        return self._read(parallel=parallel, out=out, damaged=None)
+
+    def read_marked(
+        self, *, parallel: bool = True, out: Pixels | None = None
+    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """All pixels of the stack, 0 in damaged frames; and for each picture, whether it is damaged.
+
+        Raises
+        ------
+        RemoteFileError, ValueError
+            As `read`.
+        """
+        damaged = np.zeros(len(self.frames), np.bool_)
+        return self._read(parallel=parallel, out=out, damaged=damaged), damaged
+
+    def _read(self, *, parallel: bool, out: Pixels | None, damaged: npt.NDArray[np.bool_] | None) -> Pixels:
+        if out is None:
+            out = np.empty(self.shape, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out is a numpy array, not {type(out).__name__}")
+        elif (out.shape, out.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"out is {out.dtype}{out.shape}; what is read is {self.dtype}{self.shape}")
+        if not out.size:
+            return out
+        is_single = len(self.frames) == 1
+        n_slice_threads = self._n_slice_threads if parallel and is_single else 1
+        # Closed at once where a read fails: whoever keeps the error keeps no bytes, and no more is fetched.
+        with (
+            closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures,
+            spreading(parallel=parallel and not is_single) as submit,
+        ):
+            while batch := tuple(islice(pictures, self.view.n_at_once)):
+                submit(self._decode, batch, n_slice_threads, out, damaged)
+        return out
+
+    @property
+    def _n_slice_threads(self) -> int:
+        """Threads that one picture is worth: a small window costs less than they do."""
+        is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)
+        return min(n_cores(), MAX_SLICE_THREADS) if is_large else 1
+
+    def decode(self, sample: bytes, *, parallel: bool) -> Pixels:
+        """The first picture of the stack, of which the caller has fetched the `sample`; as `read` gives it.
+
+        Raises
+        ------
+        FrameDecodeError
+            It is damaged.
+        """
+        out = np.empty(self.shape, self.dtype)
+        coded = (0, partial(self._find_window, 0, memoryview(sample)))
+        self._decode([coded], self._n_slice_threads if parallel else 1, out, None)
+        picture: Pixels = out[0]
+        return picture
+
+    def plan(self) -> tuple[int, int]:
+        """Requests and bytes that reading will take; an estimate where parts of samples are read.
+
+        Notes
+        -----
+        Of parts it takes each sample for one of mean size, laid out like the one read last of this movie; of
+        a movie of which none was read, in which each row takes as many bytes as any other, and the margins
+        are wide (see `partial`).
+        """
+        return self._plan_parts() or _count(self.source.plan(self.byte_ranges))
+
+    def _plan_parts(self) -> tuple[int, int] | None:
+        """Requests and bytes expected where parts of samples are read; None where whole ones cost less.
+
+        Notes
+        -----
+        Parts must save a request's worth of each sample, as some will take one more than expected.
+        """
+        n = len(self.frames)
+        if not (n and self.source.is_far and self.view.shows_parts):
+            return None
+        mean_size = int(self.sample_size.mean())
+        ranges = self._layout.expect(mean_size, self.window[0], self._field(0))
+        spans = self.source.plan(ranges, n_times=n)
+        n_requests, n_bytes = (n * count for count in _count(spans))
+        whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges)))
+        is_cheaper = self.source.estimate_cost(n_requests + n, n_bytes) < whole_cost
+        return (n_requests, n_bytes) if is_cheaper else None
+
+    def iter_samples(self) -> Iterator[tuple[int, memoryview]]:
+        """Position in the stack and bytes of every sample, as they come: empty ones, then by offset."""
+        ranges = self.byte_ranges
+        yield from (
+            (position, memoryview(b"")) for position, wanted in enumerate(ranges) if not wanted.n_bytes
+        )
+        for span, data in self.source.fetch(ranges):
+            view = memoryview(data)
+            for position in span.members:
+                start, stop = ranges[position]
+                yield position, view[start - span.start : stop - span.start]
+
+    def _iter_whole(self) -> Generator[Coded, None, None]:
+        for position, sample in self.iter_samples():
+            yield position, partial(self._find_window, position, sample)
+
+    def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
+        coded = run_walk(self.view.walk(len(sample), self.window, self._field(position)), sample)
+        if self.source.is_far and _layouts.recall(self.source) is None:
+            _layouts.learn(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
+        return coded
+
+    def _iter_parts(self) -> Generator[Coded, None, None]:
+        walks = ((int(self.sample_offset[i]), self._walk_parts(i)) for i in range(len(self.frames)))
+        for position, future in enumerate(self.source.answer(walks, n_walks=len(self.frames))):
+            yield position, future.result
+
+    def _walk_parts(self, position: int) -> Walk[CodedWindow]:
+        size, field = int(self.sample_size[position]), self._field(position)
+        walk = self.view.walk(size, self.window, field)
+        coded, layout = yield from walk_parts(
+            walk, size, layout=self._layout, lines=self.window[0], field=field
+        )
+        _layouts.learn(self.source, layout)
+        return coded
+
+    @property
+    def _layout(self) -> Layout:
+        """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
+        return _layouts.recall(self.source) or flat_layout(self.view.frame_size[0], n_pictures=2)
+
+    def _field(self, position: int) -> Field:
+        return (0, 1)[self.field[position]] if self.view.fields else None
+
+    def _decode(
+        self,
+        batch: Sequence[Coded],
+        n_threads: int,
+        out: Pixels,
+        damaged: npt.NDArray[np.bool_] | None,
+    ) -> None:
+        """Decode some pictures at once; where one is damaged, each alone, to learn which."""
+        try:
+            self.view.decode(
+                [find_window() for _, find_window in batch],
+                columns=self.window[1],
+                fields=[self._field(position) for position, _ in batch],
+                n_threads=n_threads,
+                out=[out[position] for position, _ in batch],
+            )
+        except (FrameDecodeError, UnsupportedCodecError, ValueError) as error:
+            if len(batch) > 1:
+                for each in batch:
+                    self._decode([each], n_threads, out, damaged)
+                return
+            if not isinstance(error, CamhdError):
+                raise
+            position = batch[0][0]
+            if damaged is None:
+                raise self._name(error, position) from error
+            out[position] = 0
+            damaged[position] = True
+
+    def _name(self, error: CamhdError, position: int) -> CamhdError:
+        """The same error, with movie and frame in its message."""
+        start = self.sample_offset[position]
+        return type(error)(
+            f"frame {self.frames[position]} of {self.source.path} "
+            f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}"
+        )
+
+
+def _count(spans: Sequence[Span]) -> tuple[int, int]:
+    """Requests and bytes."""
+    return len(spans), sum(span.n_bytes for span in spans)
+
+
+def take_outer(pixels: Pixels, indices: Sequence[AxisIndex]) -> Pixels:
+    """The pixels that one index an axis names, each on its own."""
+    for axis, index in reversed(list(enumerate(indices))):
+        pixels = pixels[(slice(None),) * axis + (index,)]
+    return pixels
+
+
+def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
+    """One index an axis: what `...` and missing ones stand for, written out."""
+    indices = index if isinstance(index, tuple) else (index,)
+    position = next((i for i, item in enumerate(indices) if item is Ellipsis), len(indices))
+    before: Any = indices[:position]
+    after: Any = indices[position + 1 :]
+    n_missing = ndim - len(before) - len(after)
+    if n_missing < 0:
+        raise IndexError(f"too many indices: {ndim - n_missing} for {ndim} axes")
+    return (*before, *[slice(None)] * n_missing, *after)
+
+
+def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]:
+    """The smallest stretch of an axis that holds `positions`, and the index of them within that stretch."""
+    if not positions.size:
+        return slice(0, 0), slice(0, 0)
+    start, stop = int(positions.min()), int(positions.max()) + 1
+    return slice(start, stop), shorten_index(positions - start)
+
+
+def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
+    """The shortest index that means `positions`: a number for one without an axis, a slice for even steps."""
+    if not positions.ndim:
+        return int(positions)
+    if not positions.size:
+        return slice(0, 0)
+    steps = np.diff(positions)
+    step = int(steps[0]) if steps.size else 1
+    if not step or (steps != step).any():
+        return positions
+    stop = int(positions[-1]) + step
+    return slice(int(positions[0]), stop if stop >= 0 else None, step)

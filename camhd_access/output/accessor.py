@@ -1,0 +1,251 @@
+"""The accessor `.camhd` of xarray's arrays: what one does with movies in a notebook.
+
+This module only names what there is, and tells what reading would cost; drawing, encoding and widgets have
+modules of their own, which are imported when they are used, because matplotlib takes longer to import than a
+movie to open.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from camhd_access.decoding.threads import n_cores
+from camhd_access.movie.reader import ReadPlan
+from camhd_access.movie.series import Stack
+from camhd_access.output.pictures import check_frames, unread
+from camhd_access.times import Duration
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from camhd_access.output.films import Animation
+
+__all__ = ["CamhdAccessor", "ReadEstimate"]
+
+SECONDS_PER_MEGAPIXEL = {1: 0.010, 8: 0.064}
+"""What a core takes to decode to `rgb24`, by reduction, for each million pixels of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEstimate(ReadPlan):
+    """What computing an array would cost."""
+
+    seconds: float
+    """About how long it takes."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_frames:,} frames: {self.n_requests:,} requests, {self.n_bytes / 1e6:,.1f} MB, "
+            f"about {max(self.seconds, 0.1):,.1f} s"
+        )
+
+
+@xr.register_dataarray_accessor("camhd")
+class CamhdAccessor:
+    """What one does with movies and their frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def plan(self, *, megabits_per_second: float = 100) -> ReadEstimate:
+        """What computing this array would cost: requests, bytes, frames and seconds. Asks for nothing.
+
+        Parameters
+        ----------
+        megabits_per_second
+            How fast the link is.
+
+        Raises
+        ------
+        ValueError
+            The array is not what `open_movie` or `open_timelapse` returned (with dask), nor a part of it.
+
+        Notes
+        -----
+        Exact in requests and bytes for whole frames that are not in the cache; where rows of a distant movie
+        are fetched, an estimate (see `MovieReader.plan`). The seconds are the greater of two: the bytes over
+        the link, and the decoding on the cores of this machine.
+        """
+        data = unread(self._array)
+        if data is None:
+            raise ValueError(
+                "what this array costs is not known: plan() is for what open_movie and open_timelapse return "
+                "(with dask) and for parts of that, before anything is computed from it"
+            )
+        stacks = data.task_stacks()
+        costs = [stack.plan() for stack in stacks]
+        n_bytes = sum(n_bytes for _, n_bytes in costs)
+        return ReadEstimate(
+            n_requests=sum(n_requests for n_requests, _ in costs),
+            n_bytes=n_bytes,
+            n_frames=sum(stack.shape[0] for stack in stacks),
+            seconds=max(
+                8e-6 * n_bytes / megabits_per_second, sum(map(_decoding_seconds, stacks)) / n_cores()
+            ),
+        )
+
+    def imshow(self, *, ax: "Axes | None" = None, **options: Any) -> "Figure | SubFigure":  # noqa: ANN401
+        """A figure of the frame, with movie, frame and time in its title.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; a new figure where None.
+        options
+            For matplotlib's `imshow`: `vmin`, `vmax`, `cmap`, …
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            It shows itself in a notebook.
+
+        Raises
+        ------
+        ValueError
+            There is more than one frame.
+
+        Notes
+        -----
+        Axes are in pixels of the whole frame where the array still knows them: draw a crop before you load
+        it. Luma as read runs from black to white; what was computed from it, from its least value to its
+        greatest.
+        """
+        check_frames(self._array)
+        if "time" in self._array.dims:
+            if self._array.sizes["time"] != 1:
+                raise ValueError(
+                    f"{self._array.sizes['time']} frames: choose one, as in movie[0].camhd.imshow(), "
+                    "or see them all with contact_sheet()"
+                )
+            return self._array.isel(time=0).camhd.imshow(ax=ax, **options)  # type: ignore[no-any-return]
+        from camhd_access.output.figures import draw_frame  # noqa: PLC0415 - matplotlib, when it is needed
+
+        return draw_frame(self._array, ax, **options)
+
+    def contact_sheet(
+        self, *, step: Duration | None = 30, columns: int = 6, progress: bool = False
+    ) -> "Figure":
+        """A figure of thumbnails, one every `step`, with their times; of a timelapse, one of each movie.
+
+        Parameters
+        ----------
+        step
+            Seconds, or a timedelta, from one to the next; None for every frame of the array.
+        columns
+            Thumbnails in a row.
+        progress
+            Show a progress bar.
+
+        Notes
+        -----
+        Thumbnails of what can still be read are previews (see `open_movie`): they take the bytes of whole
+        frames, but a tenth of the time.
+        """
+        movie = self._movie()
+        from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - matplotlib, when it is needed
+
+        step = None if "movie" in movie.coords else step
+        return draw_contact_sheet(movie, step, columns, progress=progress)
+
+    def activity(self, *, ax: "Axes | None" = None) -> "Figure | SubFigure":
+        """A figure of the size of the encoded frames over time: how much there is to see, unseen.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; a new figure where None.
+
+        Notes
+        -----
+        Reads nothing: sizes stand in the movie's index. Lines mark where the size changes from one frame to
+        the next by 15 % or more: lights go on or off, or the picture is cut. Where it is too small for any
+        picture (30 kB at 1920x1080), the background is dark.
+        """
+        movie = self._movie()
+        from camhd_access.output.figures import draw_activity  # noqa: PLC0415 - matplotlib, when it is needed
+
+        return draw_activity(movie, ax)
+
+    def animate(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        fps: float | None = None,
+        width: int | None = 960,
+        caption: bool = True,
+        vmin: float | None = None,
+        vmax: float | None = None,
+        progress: bool = True,
+    ) -> "Animation":
+        """The frames as a film, which plays in a notebook, or in a file.
+
+        Parameters
+        ----------
+        path
+            File to write: `.mp4` (H.264), `.gif` or `.webp`. None keeps a film of H.264 in memory.
+        fps
+            Frames a second; None for as fast as they were filmed, or for 10 where they lie apart.
+        width
+            Wider pictures are shrunk to so many pixels; None for as wide as they are.
+        caption
+            Write the time of each frame into its lower left corner.
+        vmin, vmax
+            Values of black and white, where they are not those of the pixel format.
+        progress
+            Show a progress bar.
+
+        Raises
+        ------
+        ValueError
+            The file's name ends otherwise.
+
+        Notes
+        -----
+        A few frames are in memory at a time; a file appears under its name when it is complete.
+        """
+        movie = self._movie()
+        from camhd_access.output.films import animate  # noqa: PLC0415 - Pillow and libav, when they are needed
+
+        return animate(
+            movie, path, fps=fps, width=width, caption=caption, vmin=vmin, vmax=vmax, progress=progress
+        )
+
+    def viewer(self, *others: xr.DataArray, width: int = 960) -> Any:  # noqa: ANN401 - ipywidgets is optional
+        """A widget to look through the frames: sliders for frame and crop, a button to play.
+
+        Parameters
+        ----------
+        others
+            More movies, or timelapses: a slider chooses among them.
+        width
+            Wider pictures are shrunk to so many pixels.
+
+        Raises
+        ------
+        ImportError
+            ipywidgets is not installed; it comes with `pip install 'camhd_access[notebook]'`.
+
+        Notes
+        -----
+        Reads one frame at a time, the shown part of it only.
+        """
+        movies = [self._movie(), *(other.camhd._movie() for other in others)]  # noqa: SLF001 - of this class
+        from camhd_access.output.viewer import make_viewer  # noqa: PLC0415 - ipywidgets are optional
+
+        return make_viewer(movies, width)
+
+    def _movie(self) -> xr.DataArray:
+        """The array, if it is one of frames along time."""
+        check_frames(self._array)
+        if not self._array.sizes.get("time"):
+            raise ValueError("this takes frames along time: movie[100:200], not movie[100]")
+        return self._array
+
+
+def _decoding_seconds(stack: Stack) -> float:
+    """What one core takes."""
+    n, height, width, *_ = stack.shape
+    return n * height * width / 1e6 * SECONDS_PER_MEGAPIXEL[stack.view.reduction]

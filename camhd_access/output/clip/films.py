@@ -1,0 +1,103 @@
+"""Frames that are decoded and coded again, to be looked at: films, or an image of each.
+
+Films are written by `encode`, images by Pillow, several at once. A few frames are in memory at a time. What
+is written has 8 bits a colour and no time; those who measure take the `.mov`, or arrays.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm
+
+from camhd_access.decoding.threads import n_cores, spreading
+from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.output.clip.layout import stack_frames
+from camhd_access.output.films import Codec, choose_rate, choose_size, find_film_writer, resize
+from camhd_access.storage.output_files import open_target, suffix_of
+
+__all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
+
+IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG", "compress_level": 1},  # noise does not get smaller by trying harder
+    ".jpg": {"format": "JPEG", "quality": 92},
+    ".jpeg": {"format": "JPEG", "quality": 92},
+    ".tif": {"format": "TIFF"},
+    ".tiff": {"format": "TIFF"},
+}
+"""What Pillow is told, by the end of the name."""
+
+N_FRAMES_AT_ONCE = min(2 * n_cores(), 32)
+"""Read together, so that all cores decode; 200 MB at most of 1080p."""
+
+
+def write_film(
+    reader: MovieReader,
+    frames: FrameSelection,
+    name: str,
+    *,
+    codec: Codec,
+    fps: float | None,
+    width: int | None,
+    progress: bool,
+) -> None:
+    """Write a film: see `write_clip`."""
+    write = find_film_writer(suffix_of(name), codec)
+    chosen = stack_frames(reader, frames).frames
+    rate = choose_rate(fps, own_fps=_own_fps(reader, chosen))
+    _, lines, columns = reader.shape
+    size = choose_size(columns, lines, width)
+    images = (resize(image, size) for image in _iter_images(reader, chosen, progress=progress))
+    with open_target(name, seekable=True) as file:
+        write(file, images, rate, size)
+
+
+def write_images(
+    reader: MovieReader, frames: FrameSelection, pattern: str, *, width: int | None, progress: bool
+) -> None:
+    """Write an image of each frame: see `write_clip`."""
+    chosen = stack_frames(reader, frames).frames
+    names = _name_images(pattern, chosen)
+    _, lines, columns = reader.shape
+    is_shrunk = width is not None and width < columns
+    size = choose_size(columns, lines, width) if is_shrunk else (columns, lines)
+    images = _iter_images(reader, chosen, progress=progress)
+    with closing(images), spreading(parallel=True) as submit:
+        for name, image in zip(names, images, strict=True):
+            submit(_write_image, image, size, name)
+
+
+def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:
+    """Frames a second, by the median of the steps in time; None for one frame."""
+    steps = np.abs(np.diff(reader.index.pts[frames]))
+    return reader.index.timescale / max(float(np.median(steps)), 1) if steps.size else None
+
+
+def _iter_images(
+    reader: MovieReader, frames: NDArray[np.int64], *, progress: bool
+) -> Generator[Image.Image, None, None]:
+    with tqdm(total=len(frames), desc="frames", unit=" frames", disable=not progress) as bar:
+        for start in range(0, len(frames), N_FRAMES_AT_ONCE):
+            for picture in reader.read(frames[start : start + N_FRAMES_AT_ONCE]):
+                yield Image.fromarray(picture)
+                bar.update()
+
+
+def _name_images(pattern: str, frames: NDArray[np.int64]) -> list[str]:
+    try:
+        names = [pattern.format(frame=frame) for frame in frames.tolist()]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{pattern!r} is no name with a number, such as frame_{{frame:06d}}.png") from error
+    if len(set(names)) < len(set(frames.tolist())):
+        raise ValueError(
+            f"{pattern!r} names several frames alike; number them, as in frame_{{frame:06d}}.png"
+        )
+    return names
+
+
+def _write_image(image: Image.Image, size: tuple[int, int], name: str) -> None:
+    with open_target(name, seekable=True) as file:
+        resize(image, size).save(file, **IMAGE_OPTIONS[suffix_of(name)])

@@ -1,0 +1,151 @@
+"""The header of a clip: all that stands before its first sample.
+
+Times are kept. A clip begins in whole seconds UTC (`mvhd`), its first frame so many ticks later (`ctts`) as
+the movie's own clock says; a frame is shown until the next one that is kept, the last one for as long as it
+was. An edit list lets players begin with the first frame at once. The timecode track, where there is one,
+starts at the number of the first frame. How pictures are to be shown (`stsd` with `colr`, `fiel`, `pasp`;
+the end of `tkhd`) is copied. Sound is left out.
+
+Source: QTFF, "Movie Atoms"; ISO/IEC 14496-12, 8.6.1.3, for `ctts` with an edit list that takes it back.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.formats.quicktime.timecode import SAMPLE_BYTES, find_timecode, movie_seconds
+from camhd_access.formats.quicktime.tracks import (
+    FILE_TYPE,
+    VIDEO_HEADER,
+    Track,
+    TrackKind,
+    build_atom,
+    build_geometry,
+    build_mdat_header,
+    build_moov,
+    build_video_entry,
+)
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.stack import FrameStack
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.source import ByteSource
+
+__all__ = ["build_header"]
+
+N_FRAMES_IN_CHUNK = 6
+"""As in the camera's own movies."""
+
+_EPOCH = np.datetime64("1904-01-01T00:00:00", "ns")
+
+
+def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
+    """The bytes before the samples of `stack`, which are frames of `reader` in the order of the movie.
+
+    Notes
+    -----
+    Reads 4 bytes of the movie where it has timecode; and the header of its first frame where its index was
+    lost and found again.
+    """
+    creation_time, start_ticks = _choose_start(reader, stack)
+    tracks, numbers = [_plan_video(reader, stack, start_ticks)], b""
+    timecode = _read_timecode(reader, stack)
+    if timecode:
+        track, numbers = timecode
+        tracks = [_moved(tracks[0], len(numbers)), track]
+    n_bytes = len(numbers) + int(stack.sample_size.sum())
+    before = len(FILE_TYPE) + len(build_moov(tracks, creation_time)) + len(build_mdat_header(n_bytes))
+    moov = build_moov([_moved(track, before) for track in tracks], creation_time)
+    return FILE_TYPE + moov + build_mdat_header(n_bytes) + numbers
+
+
+def _moved(track: Track, n_bytes: int) -> Track:
+    """The same track, its chunks so many bytes farther back."""
+    return replace(track, chunk_offsets=track.chunk_offsets + n_bytes)
+
+
+def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
+    """Whole seconds since 1904 (0: not known), and the ticks after them when the first frame is shown."""
+    index = reader.index
+    first_pts = int(index.pts[stack.frames[0]])
+    if reader.start_time is None:
+        return 0, first_pts
+    since_epoch = int((reader.start_time - _EPOCH) // np.timedelta64(1, "ns"))
+    ticks = round(Fraction(since_epoch * index.timescale, 1_000_000_000)) + first_pts
+    creation_time, start_ticks = divmod(ticks, index.timescale)
+    if not 0 <= creation_time < 1 << 32:
+        year = np.datetime_as_string(reader.start_time, "Y")
+        raise UnsupportedMovieError(f"{reader.urlpath} began in {year}; clips tell times from 1904 to 2040")
+    return creation_time, start_ticks
+
+
+def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Track:
+    """The video track, its chunks counted from the first sample."""
+    index, sizes = reader.index, stack.sample_size
+    ticks = np.diff(index.pts[stack.frames], append=_stop_ticks(index, stack))
+    if (ticks < 0).any():
+        raise UnsupportedMovieError(
+            f"{reader.urlpath}: its frames are not shown in the order they are stored in"
+        )
+    first_of_chunk = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
+    return Track(
+        kind=index.kind or _usual_kind(reader),
+        sample_ticks=ticks,
+        sample_sizes=sizes,
+        samples_per_chunk=np.diff(first_of_chunk, append=len(sizes)),
+        chunk_offsets=(np.cumsum(sizes) - sizes)[first_of_chunk],
+        start_ticks=start_ticks,
+    )
+
+
+def _stop_ticks(index: MovieIndex, stack: FrameStack) -> int:
+    """When the last frame was no longer shown."""
+    last = stack.frames[-1]
+    return int(index.pts[last] + index.duration[last])
+
+
+def _usual_kind(reader: MovieReader) -> TrackKind:
+    """What a movie whose index was lost is taken for; its colours stand in the headers of its frames."""
+    index = reader.index
+    entry = build_video_entry(
+        index.codec.encode(),
+        b"Apple ProRes",
+        index.width,
+        index.height,
+        build_atom(b"fiel", bytes([2, 1]) if reader.interlaced else bytes([1, 0])),
+    )
+    return TrackKind(b"vide", VIDEO_HEADER, entry, index.timescale, build_geometry(index.width, index.height))
+
+
+def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes] | None:
+    """The timecode track of the clip, at its first byte of media, and its samples."""
+    index = reader.index
+    timecode = find_timecode(index)
+    if timecode is None:
+        return None
+    stretch = timecode.between(
+        movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
+    )
+    if max(place.stop for place in stretch.places) > reader.file_size:
+        raise InvalidMovieError(f"{reader.urlpath}: its timecode lies behind the end of the file")
+    numbers = stretch.renumber(_read(stack.source, stretch.places))
+    track = Track(
+        kind=timecode.kind,
+        sample_ticks=stretch.sample_ticks,
+        sample_sizes=SAMPLE_BYTES,
+        samples_per_chunk=np.array([len(stretch.places)]),
+        chunk_offsets=np.array([0]),
+    )
+    return track, numbers
+
+
+def _read(source: ByteSource, places: list[ByteRange]) -> list[bytes]:
+    """The bytes of each place."""
+    parts = [b""] * len(places)
+    for span, data in source.fetch(places):
+        for position in span.members:
+            start, stop = places[position]
+            parts[position] = data[start - span.start : stop - span.start]
+    return parts

@@ -1,0 +1,140 @@
+"""`ClipLayout`: the bytes of a clip, not written yet.
+
+A clip is a QuickTime movie of some frames of another one: a header made from the index, and behind it the
+samples as they are. All sizes are known before a sample is read. So `moov` comes first, the length is known
+at once, and any range of the clip can be given without making the rest of it: a web server may serve a clip
+by ranges that exists nowhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.stack import FrameStack
+from camhd_access.output.clip.header import build_header
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.source import ByteSource
+
+__all__ = ["ClipLayout", "plan_clip", "split_runs", "stack_frames"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipLayout:
+    """Where each byte of a clip comes from."""
+
+    source: ByteSource
+    """The movie that the frames are from."""
+    frames: NDArray[np.int64]
+    """Index in that movie of each frame of the clip."""
+    header: bytes
+    """All bytes of the clip before the first sample."""
+    sample_offset: NDArray[np.int64]
+    """First byte of each sample in the movie."""
+    sample_size: NDArray[np.int64]
+    """Bytes of each sample."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the clip."""
+        return len(self.header) + int(self.sample_size.sum())
+
+    def pieces(self, start: int, stop: int) -> tuple[bytes, list[ByteRange]]:
+        """What the bytes `start` ≤ i < `stop` of the clip are made of.
+
+        Returns
+        -------
+        bytes
+            The part of the header.
+        list of ByteRange
+            The ranges of the movie that follow it.
+        """
+        sample_start = len(self.header) + np.cumsum(self.sample_size) - self.sample_size
+        low = (start - sample_start).clip(0)
+        high = np.minimum(stop - sample_start, self.sample_size)
+        wanted = low < high
+        starts, stops = ((self.sample_offset + edge)[wanted].tolist() for edge in (low, high))
+        return self.header[start:stop], [ByteRange(*both) for both in zip(starts, stops, strict=True)]
+
+    def iter_bytes(self, start: int = 0, stop: int | None = None) -> Iterator[bytes | memoryview]:
+        """The bytes `start` ≤ i < `stop` of the clip in pieces of at most one sample; to the end where None.
+
+        Raises
+        ------
+        RemoteFileError
+            The movie's bytes could not be had; `RemoteFileChangedError` where it was replaced.
+
+        Notes
+        -----
+        One request for each stretch of neighbouring frames; the next ones are under way meanwhile. Memory
+        does not depend on the length.
+        """
+        stop = self.size if stop is None else min(stop, self.size)
+        if not 0 <= start <= stop:
+            raise ValueError(f"no bytes {start} to {stop}: the clip has {self.size}")
+        head, ranges = self.pieces(start, stop)
+        if head:
+            yield head
+        for run in split_runs(ranges):
+            for span, data in self.source.fetch(run):
+                for position in span.members:
+                    wanted = run[position]
+                    yield memoryview(data)[wanted.start - span.start : wanted.stop - span.start]
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes `start` ≤ i < `stop` of the clip; to the end where None."""
+        return b"".join(self.iter_bytes(start, stop))
+
+
+def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
+    """The same ranges in runs that ascend in the movie, as which `ByteSource.fetch` keeps their order."""
+    starts = np.array([wanted.start for wanted in ranges])
+    edges = [0, *(np.flatnonzero(np.diff(starts) < 0) + 1).tolist(), len(ranges)]
+    yield from (ranges[a:b] for a, b in pairwise(edges) if a < b)
+
+
+def stack_frames(reader: MovieReader, frames: FrameSelection) -> FrameStack:
+    """The stack of some frames of a movie, of one at least."""
+    stack = reader.stack(frames)
+    if not len(stack.frames):
+        raise ValueError(f"no frames are chosen: the movie has frames 0 to {reader.n_frames - 1}")
+    return stack
+
+
+def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
+    """The clip of some frames of a movie.
+
+    Parameters
+    ----------
+    frames
+        Which ones, in the order of the movie, each once; with steps, if you like.
+
+    Raises
+    ------
+    FrameIndexError
+        The movie has no such frame.
+    ValueError
+        No frames, or not in the order of the movie.
+    UnsupportedMovieError
+        The clip would last longer than its header can say (39 hours at 30,000 ticks a second).
+    InvalidMovieError
+        The movie's timecode is damaged.
+
+    Notes
+    -----
+    Costs one request of 4 bytes where the movie has timecode, and one for the first frame's header where its
+    index was lost and found again; else none. The same frames of the same movie make the same bytes.
+    """
+    stack = stack_frames(reader, frames)
+    if (np.diff(stack.frames) <= 0).any():
+        raise ValueError("a clip has its frames in the order of the movie, each once")
+    return ClipLayout(
+        source=stack.source,
+        frames=stack.frames,
+        header=build_header(reader, stack),
+        sample_offset=stack.sample_offset,
+        sample_size=stack.sample_size,
+    )

@@ -1,0 +1,121 @@
+"""`write_clip`: frames to a file of the kind that its name tells."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from camhd_access.movie.reader import FrameSelection, MovieReader, check_reader
+from camhd_access.output.clip.layout import ClipLayout, plan_clip
+from camhd_access.storage.output_files import Target, open_target, suffix_of
+
+if TYPE_CHECKING:
+    from camhd_access.output.films import Codec
+
+__all__ = ["check_clip", "write_clip"]
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((".mov", ".qt"), ()),
+    ".mp4": ("codec", "fps", "width"),
+    **dict.fromkeys((".gif", ".webp"), ("fps", "width")),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("width",)),
+}
+"""What can be chosen, by the end of the name."""
+
+
+def write_clip(
+    reader: MovieReader,
+    frames: FrameSelection,
+    target: Target,
+    *,
+    codec: "Codec | None" = None,
+    fps: float | None = None,
+    width: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write some frames of a movie as a file of their own.
+
+    Parameters
+    ----------
+    frames
+        Which ones: a number, a slice, or a sequence of numbers.
+    target
+        A path, a URL that fsspec can write to, or a binary file. The name decides what is written. `.mov`: a
+        QuickTime movie of the very samples, nothing coded again, times and timecode kept; so with a file.
+        `.mp4`, `.gif`, `.webp`: a film to look at. `.png`, `.tif`, `.jpg`: an image of each frame, where the
+        name says how it is numbered, as in `frame_{frame:06d}.png`, by indices in the movie.
+    codec
+        Of `.mp4`: "h264", or None, which plays everywhere; or "h265", which takes half the bytes.
+    fps
+        Frames a second of a film, in a GIF 50 at most; None for as fast as they were filmed, or for 10 where
+        they lie apart.
+    width
+        Wider pictures of a film, or images, are shrunk to so many pixels; None for as wide as they are.
+    progress
+        Show a progress bar.
+
+    Raises
+    ------
+    FrameIndexError
+        The movie has no such frame.
+    FrameDecodeError
+        A frame is damaged, and was to be decoded. In `.mov` it is copied as it is.
+    TypeError
+        `reader` is none.
+    ValueError
+        No frames; of a `.mov`, frames out of order; a name that ends otherwise, or that of the movie itself;
+        an option that what is written does not have.
+    UnsupportedMovieError, InvalidMovieError
+        See `plan_clip`.
+    RemoteFileError
+        The bytes could not be had.
+
+    Notes
+    -----
+    A `.mov` costs the bytes of its frames, one request for each stretch of neighbours, and 4 bytes of
+    timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
+    name; of images, those that were complete stay. Sound is left out.
+    """
+    check_reader(reader)
+    suffix = check_clip(target, codec=codec, fps=fps, width=width)
+    name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
+    if name and Path(name).resolve() == Path(reader.urlpath).resolve():
+        raise ValueError(f"{reader.urlpath} is the movie that the frames are of; give the clip another name")
+    if name is None or not OPTIONS[suffix]:
+        _write_quicktime(plan_clip(reader, frames), target, progress=progress)
+        return
+    from camhd_access.output.clip import films  # noqa: PLC0415 - Pillow, when it is needed
+
+    if suffix in films.IMAGE_OPTIONS:
+        films.write_images(reader, frames, name, width=width, progress=progress)
+    else:
+        films.write_film(reader, frames, name, codec=codec or "h264", fps=fps, width=width, progress=progress)
+
+
+def check_clip(target: Target, *, codec: str | None, fps: float | None, width: int | None) -> str:
+    """How the clip's name ends, ".mov" of a file that is open.
+
+    Raises
+    ------
+    ValueError
+        It ends otherwise than clips do, or such clips do not have one of the options.
+    """
+    suffix = suffix_of(target) if isinstance(target, str | os.PathLike) else ".mov"
+    if suffix not in OPTIONS:
+        raise ValueError(f"{target!s}: the name of a clip ends in {', '.join(OPTIONS)}")
+    given = {"codec": codec, "fps": fps, "width": width}
+    refused = [name for name, value in given.items() if value is not None and name not in OPTIONS[suffix]]
+    if refused:
+        raise ValueError(f"{suffix} takes no {' and no '.join(refused)}")
+    return suffix
+
+
+def _write_quicktime(clip: ClipLayout, target: Target, *, progress: bool) -> None:
+    with (
+        open_target(target) as file,
+        tqdm(total=clip.size, desc="clip", unit="B", unit_scale=True, disable=not progress) as bar,
+    ):
+        for part in clip.iter_bytes():
+            file.write(part)
+            bar.update(len(part))

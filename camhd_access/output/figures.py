@@ -1,0 +1,291 @@
+"""Figures of frames and movies, by matplotlib: a frame, a contact sheet, a movie's activity.
+
+Figures are made without pyplot, so that none stays in memory when it is done with, and show themselves in a
+notebook. What they say of a frame comes from its coordinates (see `pictures`).
+"""
+
+from io import BytesIO
+from math import ceil
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure, SubFigure
+from tqdm.auto import tqdm
+
+from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
+from camhd_access.output.pictures import (
+    describe_frame,
+    describe_time,
+    iter_frames,
+    movie_of,
+    preview_of,
+    time_of,
+    to_picture,
+    unread,
+    value_range,
+)
+from camhd_access.times import Duration, to_nanoseconds
+
+__all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
+
+INK, ACCENT, GREY = "#1f6f8b", "#c8553d", "#5b6770"
+
+WIDTH_INCHES = 9.0
+
+THUMBNAIL_INCHES, LABEL_INCHES, GAP_INCHES = 2.1, 0.34, 0.08
+HEADER_INCHES, MARGIN_INCHES, MIN_SHEET_INCHES = 0.62, 0.12, 4.8
+
+MAX_POINTS = 2_000
+"""Frames drawn one by one; more are drawn as mean and range of neighbours."""
+
+JUMP, N_MEDIANS = 0.15, 8
+"""A sudden change: by so much of the size, and by so many times the usual change of this movie."""
+
+Values: TypeAlias = npt.NDArray[Any]
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows although pyplot knows nothing of it."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
+# ---- a frame
+
+
+def draw_frame(frame: xr.DataArray, ax: Axes | None, **options: Any) -> Figure | SubFigure:  # noqa: ANN401
+    """The figure with one frame: see `CamhdAccessor.imshow`."""
+    extent = _extent(frame)
+    in_color = "channel" in frame.dims
+    ax = _axes_for(extent, bar_inches=0 if in_color else 1) if ax is None else ax
+    if in_color:
+        values: npt.NDArray[Any] = to_picture(frame, options.pop("vmin", None), options.pop("vmax", None))
+    else:
+        values = frame.transpose("y", "x").values
+        options = {"cmap": "gray"} | _limits(frame) | options
+    image = ax.imshow(values, **{"extent": extent, "aspect": "equal"} | options)
+    if not in_color:
+        bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.015, 0, 0.02, 1)))
+        bar.set_label(_describe_values(frame))
+    ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    ax.set_title(describe_frame(frame), fontsize=11)
+    return ax.figure
+
+
+def _axes_for(extent: tuple[float, float, float, float], bar_inches: float) -> Axes:
+    left, right, bottom, top = extent
+    height = min((WIDTH_INCHES - bar_inches) * abs((bottom - top) / (right - left)), WIDTH_INCHES)
+    figure = NotebookFigure(figsize=(WIDTH_INCHES, height + 0.65), dpi=110, layout="constrained")
+    return figure.add_subplot()
+
+
+def _limits(frame: xr.DataArray) -> dict[str, float]:
+    """Black and white of values as they were read; what was computed from them has a range of its own."""
+    if frame.dtype.kind != "u":
+        return {}
+    low, high = value_range(frame)
+    return {"vmin": low, "vmax": high}
+
+
+def _extent(frame: xr.DataArray) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top edge, in pixels of the whole frame where the array knows them."""
+    left, right = _edges(_positions(frame, "x"))
+    top, bottom = _edges(_positions(frame, "y"))
+    return left, right, bottom, top
+
+
+def _positions(frame: xr.DataArray, dim: str) -> npt.NDArray[Any]:
+    """Where the centres of the pixels lie."""
+    if dim in frame.coords:
+        return np.asarray(frame[dim].values)
+    scale = 2 if dim == "y" and "field" in frame.coords else 1
+    positions = np.arange(frame.sizes[dim])
+    if (data := unread(frame)) is not None and data.shown is not None:
+        positions = data.shown[1 if dim == "y" else 2]
+        scale *= data.stack.view.reduction
+    return (positions + 0.5) * scale - 0.5
+
+
+def _edges(centres: npt.NDArray[Any]) -> tuple[float, float]:
+    """From half a step before the first to half a step after the last."""
+    n = len(centres)
+    half = float(centres[-1] - centres[0]) / (n - 1) / 2 if n > 1 else 0.5
+    return float(centres[0]) - half, float(centres[-1]) + half
+
+
+def _describe_values(array: xr.DataArray) -> str:
+    """What the values are, with their unit."""
+    name = str(array.attrs.get("long_name", array.name or "value"))
+    if "pix_fmt" not in array.attrs:
+        return f"{name} ({array.attrs['units']})" if "units" in array.attrs else name
+    n_bits = ceil(np.log2(array.attrs["valid_range"][1]))
+    if array.dtype.kind != "u":
+        return f"{name} ({n_bits}-bit code values)"
+    black, white = (round(value) for value in value_range(array))
+    return f"{name} ({n_bits}-bit code values: black {black}, white {white})"
+
+
+# ---- a contact sheet
+
+
+def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int, *, progress: bool) -> Figure:
+    """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
+    chosen = movie.isel(time=_every(movie, step))
+    previews = iter_frames(preview_of(chosen))
+    n_frames = chosen.sizes["time"]
+    frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
+    left, right, bottom, top = _extent(movie.isel(time=0))
+    thumbnail = THUMBNAIL_INCHES * abs((bottom - top) / (right - left))
+    columns = max(1, min(columns, len(frames)))
+    rows = ceil(len(frames) / columns)
+    width = max(columns * (THUMBNAIL_INCHES + GAP_INCHES) - GAP_INCHES + 2 * MARGIN_INCHES, MIN_SHEET_INCHES)
+    height = HEADER_INCHES + rows * (thumbnail + LABEL_INCHES)
+    figure = NotebookFigure(figsize=(width, height), dpi=110)
+
+    def write(inches_down: float, text: str, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
+        figure.text(MARGIN_INCHES / width, 1 - inches_down / height, text, va="top", **style)
+
+    write(0.12, movie_of(movie), fontsize=12, weight="bold")
+    write(0.36, _describe_span(chosen), fontsize=8.5, color=GREY)
+    for number, frame in enumerate(frames):
+        row, column = divmod(number, columns)
+        x = MARGIN_INCHES + column * (THUMBNAIL_INCHES + GAP_INCHES)
+        y = height - HEADER_INCHES - row * (thumbnail + LABEL_INCHES) - thumbnail
+        ax = figure.add_axes((x / width, y / height, THUMBNAIL_INCHES / width, thumbnail / height))
+        ax.imshow(to_picture(frame), cmap="gray", vmin=0, vmax=255, aspect="auto")
+        ax.set_axis_off()
+        ax.set_title(_label(frame, movie), fontsize=7.5, loc="left", y=0, pad=-10, color=GREY)
+    return figure
+
+
+def _every(movie: xr.DataArray, step: Duration | None) -> npt.NDArray[np.int64] | slice:
+    """Positions of the frames nearest to the start and to each further step; all without a step."""
+    if step is None:
+        return slice(None)
+    length = to_nanoseconds(step)
+    if not length > np.timedelta64(0):
+        raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
+    elapsed = movie["time"].values - movie["time"].values.min()
+    order = np.argsort(elapsed)
+    halfway = elapsed[order[:-1]] + np.diff(elapsed[order]) / 2
+    rounding = np.timedelta64(1, "ms")
+    wanted = np.arange(np.timedelta64(0, "ns"), elapsed.max() + rounding, length)
+    return np.unique(order[np.searchsorted(halfway, wanted)])
+
+
+def _describe_span(movie: xr.DataArray) -> str:
+    """From when to when, and how many frames."""
+    times = movie["time"].values
+    unit: Literal["s", "ms"] = "s" if times[-1] - times[0] > np.timedelta64(1, "m") else "ms"
+    first, last = (describe_time(time, unit) for time in (times[0], times[-1]))
+    return f"{first} to {last}  ·  {movie.sizes['time']} frames".replace(" UTC to", " to")
+
+
+def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
+    """When, in UTC; of a movie also how long after its start, of a timelapse the day."""
+    time = time_of(frame)
+    if "movie" in movie.coords:
+        return describe_time(time, "m")
+    seconds = float((time - movie["time"].values[0]) / np.timedelta64(1, "s"))
+    minutes, rest = divmod(round(seconds, 1), 60)
+    since = f"+{minutes:.0f}:{rest:04.1f}"
+    clock = describe_time(time, "s").partition(" ")[2] if isinstance(time, np.datetime64) else ""
+    return "   ".join(filter(None, (since, clock, f"frame {int(frame['frame'])}")))
+
+
+# ---- activity
+
+
+def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
+    """The figure of encoded sizes over time: see `CamhdAccessor.activity`."""
+    if ax is None:
+        ax = NotebookFigure(figsize=(WIDTH_INCHES, 3.2), dpi=110, layout="constrained").add_subplot()
+    time, kilobytes = movie["time"].values, movie["encoded_size"].values / 1e3
+    if time.dtype.kind == "m":
+        time = time / np.timedelta64(1, "s")
+    blank = kilobytes * 1e3 < _blank_bytes(movie)
+    if "movie" in movie.coords:
+        _draw_movies(ax, time, kilobytes, blank)
+    else:
+        _draw_frames(ax, time, kilobytes)
+        _shade_blank(ax, time, blank)
+        _mark_jumps(ax, time, kilobytes, blank)
+    _dress(ax, movie)
+    return ax.figure
+
+
+def _blank_bytes(movie: xr.DataArray) -> float:
+    """A frame of fewer bytes shows nothing."""
+    data = unread(movie)
+    height, width = (movie.sizes["y"], movie.sizes["x"]) if data is None else data.stack.view.frame_size
+    share = height * width / (1920 * 1080)
+    return HEADER_BYTES + (BLANK_BYTES_PER_FRAME - HEADER_BYTES) * share
+
+
+def _draw_movies(ax: Axes, time: Values, kilobytes: Values, blank: Values) -> None:
+    """A dot for each movie; nothing is known of the time in between."""
+    ax.plot(time[~blank], kilobytes[~blank], "o", color=INK, markersize=4)
+    if blank.any():
+        ax.plot(time[blank], kilobytes[blank], "x", color=ACCENT, markersize=6, label="no picture")
+
+
+def _draw_frames(ax: Axes, time: Values, kilobytes: Values) -> None:
+    """A line; of a long movie the mean of neighbours, and their range."""
+    n_together = ceil(len(time) / MAX_POINTS)
+    starts = np.arange(0, len(time), n_together)
+    lowest, highest = np.minimum.reduceat(kilobytes, starts), np.maximum.reduceat(kilobytes, starts)
+    mean = np.add.reduceat(kilobytes, starts) / np.diff([*starts, len(time)])
+    ax.fill_between(time[starts], 0, lowest, color=INK, alpha=0.18, linewidth=0)
+    if n_together > 1:
+        ax.fill_between(time[starts], lowest, highest, color=INK, alpha=0.35, linewidth=0)
+    ax.plot(time[starts], mean, color=INK, linewidth=1.2)
+    ax.margins(x=0)
+
+
+def _shade_blank(ax: Axes, time: Values, blank: Values) -> None:
+    edges = np.flatnonzero(np.diff([False, *blank, False]))
+    for number, (start, stop) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
+        end = time[min(stop, len(time) - 1)]
+        label = "_" if number else "no picture"  # one entry of the legend for all
+        ax.axvspan(time[start], end, color="#222222", alpha=0.2, linewidth=0, label=label)
+
+
+def _mark_jumps(ax: Axes, time: Values, kilobytes: Values, blank: Values) -> None:
+    """Lines where the size changes at once: lights go on or off, or the picture is another."""
+    for number, position in enumerate(_find_jumps(kilobytes, blank)):
+        label = "_" if number else "sudden change (lights, a cut)"
+        ax.axvline(time[position], color=ACCENT, linewidth=1, label=label)
+
+
+def _find_jumps(kilobytes: Values, blank: Values) -> Values:
+    """Positions of the first frame of each sudden change; what goes on within blank stretches is noise."""
+    change = np.abs(np.diff(np.log(kilobytes.clip(1e-3))))
+    is_jump = (change > JUMP) & (change > N_MEDIANS * np.median(change)) & ~(blank[1:] & blank[:-1])
+    return 1 + np.flatnonzero(is_jump & ~np.concatenate(([False], is_jump))[: len(is_jump)])
+
+
+def _dress(ax: Axes, movie: xr.DataArray) -> None:
+    """Title, labels, grid, legend."""
+    if movie["time"].dtype.kind == "M":
+        locator = AutoDateLocator()
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        ax.set_xlabel("time (UTC)")
+    else:
+        ax.set_xlabel("time from the start of the movie (s)")
+    ax.set_ylabel("encoded frame (kB)")
+    has_legend = bool(ax.get_legend_handles_labels()[0])
+    title = f"{movie_of(movie)}  ·  size of the encoded frames"
+    ax.set_title(title, fontsize=11, loc="left", pad=22 if has_legend else 6)  # points
+    ax.set_ylim(bottom=0)
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    if has_legend:
+        ax.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.99), ncols=2)

@@ -1,0 +1,150 @@
+"""What is shown of an array of frames: 8-bit pictures, and the words beside them.
+
+The arrays of `open_movie` and `open_timelapse` say in their attributes and coordinates what their values mean
+and what each frame is; nothing here depends on how they were made, so what was computed from them, or loaded,
+is shown as well. Where an array can still be read again, thumbnails come from previews.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from camhd_access.arrays.dask_array import StackArray
+from camhd_access.decoding.threads import n_cores
+
+__all__ = [
+    "Picture",
+    "check_frames",
+    "describe_frame",
+    "describe_time",
+    "iter_frames",
+    "movie_of",
+    "preview_of",
+    "sample_rate",
+    "time_of",
+    "to_picture",
+    "unread",
+    "value_range",
+]
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+"""Shape (y, x, 3), or (y, x) for shades of gray."""
+
+MIN_PREVIEW_WIDTH = 120
+"""Narrower previews are no sight: 1080p has 240."""
+
+N_FRAMES_IN_TASK = 4
+"""Previews that a task reads: few, so that all cores work."""
+
+MAX_FRAMES_AT_ONCE = 64
+"""Frames computed at once, however many a task reads."""
+
+CODED_BLACK, CODED_WHITE = 64, 940
+"""Of luma as coded (ITU-R BT.709, section 4)."""
+
+
+def check_frames(array: xr.DataArray) -> None:
+    """Raise a `ValueError` unless the array has pictures, one or several."""
+    dims = [dim for dim in array.dims if dim != "channel"]
+    if dims not in (["y", "x"], ["time", "y", "x"]):
+        raise ValueError(f"frames have the dimensions time, y, x and channel; this array has {array.dims}")
+
+
+def to_picture(frame: xr.DataArray, vmin: float | None = None, vmax: float | None = None) -> Picture:
+    """The frame as it is shown: R'G'B', or shades of gray from black at `vmin` to white at `vmax`."""
+    if "channel" in frame.dims:
+        order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)
+        frame = frame.transpose("y", "x", "channel").sel(channel=order)
+    low, high = value_range(frame)
+    low, high = low if vmin is None else vmin, high if vmax is None else vmax
+    values = frame.values
+    if values.dtype == np.uint8 and (low, high) == (0, 255):
+        return values
+    scaled = (values.astype(np.float32) - low) * (255 / (high - low))
+    picture: Picture = np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
+    return picture
+
+
+def value_range(array: xr.DataArray) -> tuple[float, float]:
+    """The values of black and white; where nothing tells them, all bits, and of fractions 0 to 1."""
+    if array.attrs.get("pix_fmt") == "gray10le":
+        return CODED_BLACK, CODED_WHITE
+    if "valid_range" in array.attrs:
+        low, high = array.attrs["valid_range"]
+        return float(low), float(high)
+    return 0, float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else 1
+
+
+def describe_time(time: np.datetime64 | np.timedelta64, unit: Literal["m", "s", "ms"] = "ms") -> str:
+    """When a frame is shown: in UTC, or from the start of a movie that does not tell when that was."""
+    if isinstance(time, np.timedelta64):
+        return f"{time / np.timedelta64(1, 's'):.3f} s from its start"
+    return str(np.datetime_as_string(time, unit)).replace("T", " ") + " UTC"
+
+
+def time_of(frame: xr.DataArray) -> np.datetime64 | np.timedelta64:
+    """When the frame is shown."""
+    return cast("np.datetime64 | np.timedelta64", frame["time"].values[()])
+
+
+def movie_of(array: xr.DataArray) -> str:
+    """Name of the movie that all of the array is from; else what it is called."""
+    names = set(np.ravel(array["movie"].values)) if "movie" in array.coords else set[str]()
+    return str(names.pop()) if len(names) == 1 else str(array.attrs.get("title", array.name or ""))
+
+
+def describe_frame(frame: xr.DataArray) -> str:
+    """Movie, frame and time of one frame, as far as they are known."""
+    known = [name for name in ("frame", "field") if name in frame.coords and not frame[name].dims]
+    words = [movie_of(frame), *(f"{name} {int(frame[name])}" for name in known)]
+    if "time" in frame.coords and not frame["time"].dims:
+        words.append(describe_time(time_of(frame)))
+    return "  ·  ".join(filter(None, words))
+
+
+def sample_rate(array: xr.DataArray) -> float | None:
+    """Pictures a second, by the median of the steps in time; None for one picture."""
+    if array.sizes["time"] < 2:
+        return None
+    steps = np.diff(array["time"].values) / np.timedelta64(1, "s")
+    return 1 / max(float(np.median(np.abs(steps))), 1e-3)
+
+
+def unread(array: xr.DataArray) -> StackArray | None:
+    """The frames behind the array, where it still is what was opened or a part of that; else None."""
+    data = None if array.chunks is None else array.data
+    return data if isinstance(data, StackArray) and data.shown is not None else None
+
+
+def preview_of(array: xr.DataArray) -> xr.DataArray:
+    """The same pictures an eighth as large, where they can be read so; else the array as it is."""
+    data = unread(array)
+    if data is None or data.shown is None or data.stack.shape[2] // 8 < MIN_PREVIEW_WIDTH:
+        return array
+    time, y, x, *channel = data.shown
+    if any(positions.ndim and (np.diff(positions) < 0).any() for positions in (y, x)):
+        return array
+    stack = data.stack.reduced()
+    rows, columns = (
+        np.unique(np.minimum(positions // 8, length - 1)) if positions.ndim else positions
+        for positions, length in zip((y, x), stack.shape[1:3], strict=True)
+    )
+    lengths = [{"time": N_FRAMES_IN_TASK}.get(str(dim), -1) for dim in array.dims]
+    small = StackArray.cut(stack, lengths, (time, rows, columns, *channel), marks_damage=data.marks_damage)
+    kept = {
+        name: coordinate.variable
+        for name, coordinate in array.coords.items()
+        if name != "damaged" and not {"y", "x"} & set(coordinate.dims)
+    }
+    return xr.DataArray(small, dims=array.dims, coords=kept, attrs=array.attrs, name=array.name)
+
+
+def iter_frames(array: xr.DataArray) -> Iterator[xr.DataArray]:
+    """The frames one after the other, in memory; as many are computed at once as keep all cores at work."""
+    in_task = 1 if array.chunks is None else max(array.chunks[array.get_axis_num("time")], default=1)
+    n_at_once = min(in_task * n_cores(), MAX_FRAMES_AT_ONCE)
+    for start in range(0, array.sizes["time"], n_at_once):
+        yield from array.isel(time=slice(start, start + n_at_once)).compute()

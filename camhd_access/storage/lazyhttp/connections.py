@@ -1,0 +1,185 @@
+"""The pooled connections of one event loop: a bounded number at work per host, everything counted.
+
+aiohttp's sessions belong to one event loop of one process; connections that a forked child inherits still
+belong to its parent. So there is one `Connections` per process and loop, made on first use and closed when
+its owner is dropped or the process ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+import weakref
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from camhd_access._version import __version__
+from camhd_access.storage.lazyhttp.connector import Connector
+
+__all__ = ["Connections", "TransferStats"]
+
+_READ_BUFFER_BYTES = 1 << 20
+_MEMORY = 0.5 ** (1 / 64)  # half of what is known of a link is of the last 64 requests
+
+REST_SECONDS = 1.0
+"""After a pause of a retransmission time-out a server begins slowly again (RFC 5681, section 4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStats:
+    """What was transferred so far; the difference of two snapshots is what happened in between."""
+
+    requests: int = 0
+    """HTTP requests sent, those for redirects and retries included."""
+    bytes: int = 0
+    """Bytes of bodies received."""
+    retries: int = 0
+    """Tries after the first ones."""
+    seconds: float = 0.0
+    """Time of all requests added up (several at once count several times), waiting for a slot left out."""
+
+    def __add__(self, other: "TransferStats") -> "TransferStats":
+        return TransferStats(
+            self.requests + other.requests,
+            self.bytes + other.bytes,
+            self.retries + other.retries,
+            self.seconds + other.seconds,
+        )
+
+    def __sub__(self, other: "TransferStats") -> "TransferStats":
+        return TransferStats(
+            self.requests - other.requests,
+            self.bytes - other.bytes,
+            self.retries - other.retries,
+            self.seconds - other.seconds,
+        )
+
+
+class _Link:
+    """What the bytes of one host's answers take, beside the round trip that any request takes."""
+
+    def __init__(self) -> None:
+        self._n_bytes = self._seconds = 0.0
+        self._last = -REST_SECONDS
+
+    def has_rested(self) -> bool:
+        """Whether nothing has come for so long that the server's windows are small again."""
+        return time.monotonic() - self._last >= REST_SECONDS
+
+    def touch(self) -> None:
+        """Note that something has just come."""
+        self._last = time.monotonic()
+
+    def weigh(self, n_bytes: int, seconds: float) -> None:
+        """Count an answer that took `seconds` longer than a round trip; what came long before fades."""
+        self._n_bytes = _MEMORY * self._n_bytes + n_bytes
+        self._seconds = _MEMORY * self._seconds + max(0.0, seconds)
+
+    def bytes_in(self, seconds: float) -> float:
+        """Bytes that one request would bring in so much time, while others are under way as they are now."""
+        return seconds * self._n_bytes / self._seconds if self._seconds else 0.0
+
+
+class Connections:
+    """Session, slots and counters of the running event loop.
+
+    Parameters
+    ----------
+    max_concurrency
+        Requests at once to one host (scheme, name and port).
+    connect_timeout_seconds, stall_timeout_seconds
+        Longest wait for a connection, and for the next byte of an answer.
+    long_link_seconds
+        Round trip from which a host is distant.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_concurrency: int,
+        connect_timeout_seconds: float,
+        stall_timeout_seconds: float,
+        long_link_seconds: float,
+    ) -> None:
+        self._connector = Connector(keepalive_limit=max_concurrency, long_link_seconds=long_link_seconds)
+        self.session = aiohttp.ClientSession(
+            connector=self._connector,
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=connect_timeout_seconds, sock_read=stall_timeout_seconds
+            ),
+            headers={"User-Agent": f"camhd_access/{__version__}", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER_BYTES,
+        )
+        # aiohttp would send a request that got no answer once more by itself: uncounted, and without a pause.
+        self.session._retry_connection = False  # noqa: SLF001
+        self.requests = self.bytes = self.retries = 0
+        self.seconds = 0.0
+        self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(max_concurrency)
+        )
+        self._links: defaultdict[URL, _Link] = defaultdict(_Link)
+        self._n_fetching: defaultdict[URL, int] = defaultdict(int)
+
+    def slot(self, url: URL) -> asyncio.Semaphore:
+        """The right to send one request to the host of `url`; held for that request only, never nested."""
+        return self._slots[url.origin()]
+
+    @contextmanager
+    def fetching(self, url: URL) -> Iterator[bool]:
+        """A block that fetches one range; tells whether it is better fetched in parts.
+
+        That is so if it is the only one, the host is distant, and its connections have rested, so that they
+        all start slowly again. One that has just brought something is faster than several that have not.
+        """
+        origin = url.origin()
+        is_alone = not self._n_fetching[origin]
+        self._n_fetching[origin] += 1
+        try:
+            yield is_alone and self._connector.is_long(origin) and self._links[origin].has_rested()
+        finally:
+            self._n_fetching[origin] -= 1
+
+    def receive(self, url: URL, n_bytes: int) -> None:
+        """Count bytes of a body that have just come."""
+        self.bytes += n_bytes
+        self._links[url.origin()].touch()
+
+    def weigh(self, url: URL, n_bytes: int, seconds: float) -> None:
+        """Learn from an answer of `n_bytes` that occupied one of the host's slots for so long."""
+        origin = url.origin()
+        self._links[origin].weigh(n_bytes, seconds - self._connector.round_trip_seconds.get(origin, 0.0))
+
+    def request_worth_bytes(self, url: URL) -> float:
+        """Bytes that a slot of the host could bring in the round trip that a further request occupies it."""
+        origin = url.origin()
+        return self._links[origin].bytes_in(self._connector.round_trip_seconds.get(origin, 0.0))
+
+    @property
+    def stats(self) -> TransferStats:
+        """Snapshot of the counters."""
+        return TransferStats(self.requests, self.bytes, self.retries, self.seconds)
+
+    def close_with(self, owner: object) -> None:
+        """Close the session when `owner` is dropped, at the latest when the process ends."""
+        weakref.finalize(owner, _close, self.session, asyncio.get_running_loop(), os.getpid())
+
+
+def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+    if pid != os.getpid():
+        session.detach()
+        return
+    if not loop.is_running() or session.closed:
+        return
+    closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+    with contextlib.suppress(RuntimeError):  # no loop runs in this thread: it can wait
+        if asyncio.get_running_loop() is loop:
+            return
+    with contextlib.suppress(TimeoutError):
+        closing.result(timeout=1)

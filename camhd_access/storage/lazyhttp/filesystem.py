@@ -1,0 +1,408 @@
+"""fsspec's contract over HTTP: positions, listings and files on top of the checked requests of `client`.
+
+A range is clipped as Python clips a slice, split where it is longer than one request may be, and merged with
+its neighbours where several are asked. All requests of one call agree on one version of the file. What an
+answer tells about a file is remembered, so that its size costs no further request.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Literal, cast
+
+from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.spec import AbstractBufferedFile
+from fsspec.utils import stringify_path
+
+from camhd_access.errors import RangeNotSupportedError, RemoteFileError, RemoteFileNotFoundError
+from camhd_access.ranges import ByteRange, Span, plan_spans
+from camhd_access.storage.lazyhttp.answers import Version, clip_range, readable_url
+from camhd_access.storage.lazyhttp.client import Client, Settings, parse_url
+from camhd_access.storage.lazyhttp.connections import TransferStats
+from camhd_access.storage.lazyhttp.listings import parse_listing
+from camhd_access.storage.lazyhttp.tasks import blocking, gather
+
+__all__ = ["LazyHTTPFile", "LazyHTTPFileSystem"]
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no annotations
+    """Read-only file system over HTTP(S) that never fetches more than was asked, and checks all it gets.
+
+    Paths are URLs, `http(s)://…` or `lazyhttp(s)://…`. Instances pickle, and work from any thread, from
+    forked and from spawned processes. With `asynchronous=True` (a loop of your own) end with
+    `await fs.aclose()`.
+
+    Parameters
+    ----------
+    headers
+        Sent with each request, such as `Authorization`; never to another host that a redirect leads to.
+    max_concurrency
+        Requests at once to one host, of all calls together.
+    max_gap_bytes
+        `cat_ranges` fetches two ranges as one where no more unwanted bytes than this lie between them.
+    max_request_bytes
+        Longer ranges are split, and the parts fetched at once.
+    tries
+        Tries of one request, the first included.
+    connect_timeout_seconds, stall_timeout_seconds
+        Longest wait for a connection, and for the next bytes of an answer.
+    deadline_seconds, min_bytes_per_second
+        All tries of one request together end after `deadline_seconds` plus the time that its bytes take at
+        this rate, pauses included; waiting for one of the `max_concurrency` slots is not.
+    backoff_seconds
+        Longest pause before the second try; it doubles with each further one.
+    long_link_seconds
+        Round trip, as Linux measured it when connecting, from which connections are opened ahead and a range
+        that is fetched alone comes in parts over four of them.
+    redirects
+        "any", or "same-host" to refuse those that lead elsewhere. At most five are followed, and never one
+        from https to http.
+    """
+
+    protocol = ("lazyhttp", "lazyhttps")
+    checks_validator = True
+    """Tells callers that `cat_file` and `cat_ranges` understand `validator`."""
+
+    def __init__(
+        self,
+        *,
+        headers: dict[str, str] | None = None,
+        max_concurrency: int = 16,
+        max_gap_bytes: int = 64 << 10,
+        max_request_bytes: int = 8 << 20,
+        tries: int = 5,
+        connect_timeout_seconds: float = 8.0,
+        stall_timeout_seconds: float = 8.0,
+        deadline_seconds: float = 18.0,
+        min_bytes_per_second: int = 64 << 10,
+        backoff_seconds: float = 0.2,
+        long_link_seconds: float = 0.01,
+        redirects: Literal["any", "same-host"] = "any",
+        asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size)
+        self.max_gap_bytes = max_gap_bytes
+        self.max_request_bytes = max_request_bytes
+        self._client = Client(
+            Settings(
+                headers=headers or {},
+                max_concurrency=max_concurrency,
+                max_request_bytes=max_request_bytes,
+                tries=tries,
+                connect_timeout_seconds=connect_timeout_seconds,
+                stall_timeout_seconds=stall_timeout_seconds,
+                deadline_seconds=deadline_seconds,
+                min_bytes_per_second=min_bytes_per_second,
+                backoff_seconds=backoff_seconds,
+                long_link_seconds=long_link_seconds,
+                redirects=redirects,
+            )
+        )
+        self._hosts_without_suffix: set[str] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that blocking calls use; a forked child gets its own."""
+        if self._pid != os.getpid():
+            self._pid: int = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+        return cast("asyncio.AbstractEventLoop", self._loop)
+
+    @property
+    def stats(self) -> TransferStats:
+        """What was transferred so far, in this process; subtract two to see what a job cost."""
+        return self._client.stats
+
+    def request_worth_bytes(self, path: str) -> float:
+        """Bytes that come in the time that one more request costs, as far as was seen; 0 before that.
+
+        The round trip times the highest rate seen so far, over `max_concurrency`. Whoever plans ranges reads
+        through gaps that are smaller.
+        """
+        return self._client.request_worth_bytes(self._strip_protocol(path))
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; they open again when needed."""
+        await self._client.aclose()
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - as in fsspec, a path or a list of them
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return stringify_path(path).removeprefix("lazy").rstrip("/")
+
+    def unstrip_protocol(self, name: str) -> str:
+        """The URL `name` with the protocol of this file system, for chaining."""
+        return f"lazy{self._strip_protocol(name)}"
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what is known of `path`, or of all files."""
+        if path is None:
+            self._client.facts.clear()
+        else:
+            self._client.facts.pop(self._strip_protocol(path), None)
+        super().invalidate_cache(path)
+
+    async def _info(self, path: str) -> dict[str, Any]:
+        """What is known of a file or folder: `name`, `size`, `type`, `etag`, `last_modified`, `validator`.
+
+        Notes
+        -----
+        No request where an earlier answer told it. Otherwise one `HEAD`, and a `GET` of one byte where the
+        server refuses that or tells no length. `validator` is a short string that identifies this version:
+        ETag and size, else Last-Modified and size, else size.
+        """
+        url = self._strip_protocol(path)
+        facts = await self._client.facts_of(url)
+        return {
+            "name": url,
+            "size": None if facts.is_directory else facts.size,
+            "type": "directory" if facts.is_directory else "file",
+            "etag": facts.etag,
+            "last_modified": facts.last_modified,
+            "validator": facts.validator,
+        }
+
+    async def _ls(
+        self,
+        path: str,
+        detail: bool = True,
+        prefix: str | None = None,  # noqa: ARG002 - fsspec's glob passes it
+    ) -> list[Any]:
+        """Entries of a directory listing, or the file itself; sizes only where the listing is exact.
+
+        Raises
+        ------
+        RemoteFileError
+            The listing could not be had, or the page is none.
+        """
+        url = self._strip_protocol(path)
+        try:
+            folder = self._client.version(f"{url}/", None)
+            page = await self._client.fetch_page(f"{url}/", folder, content_type="text/html")
+        except RemoteFileNotFoundError:
+            entries = [await self._info(url)]
+        else:
+            if page is None:
+                raise RemoteFileError(f"{readable_url(url)}: too long for a directory listing")
+            text = page.body.decode(errors="replace")
+            listed = await asyncio.to_thread(parse_listing, text, page.url)  # seconds where it is very long
+            entries = [
+                {"name": f"{url}/{each.name}", "size": each.size, "type": each.type} for each in listed
+            ]
+        return entries if detail else [entry["name"] for entry in entries]
+
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
+    ) -> bytes:
+        """The bytes `start` ≤ i < `end` of a file, as a slice: clipped to its size, negative from its end.
+
+        Parameters
+        ----------
+        validator
+            The version (see `info`) that the bytes must be of; by default the one that is there now.
+
+        Raises
+        ------
+        RemoteFileNotFoundError, RemoteFileChangedError, TruncatedResponseError, RemoteFileError
+            No such file; not this version of it; bodies that broke off at every try; anything else.
+        RangeNotSupportedError
+            The server answers with the whole file. It was not read.
+
+        Notes
+        -----
+        One request for up to `max_request_bytes`, also for the last n bytes (`start=-n`). A server that
+        refuses such a range is remembered, and its files are asked for their size first.
+        """
+        url = self._strip_protocol(path)
+        version = self._client.version(url, validator)
+        if start is None and end is None:
+            return await self._read_whole(url, version)
+        if start is not None and start < 0 and end is None:
+            suffix = await self._read_suffix(url, -start, version)
+            if suffix is not None:
+                return suffix
+        (wanted,) = await self._absolute(url, [(start, end)], version)
+        return await self._read_range(url, wanted, version)
+
+    async def _cat_ranges(  # noqa: PLR0917 - as in fsspec
+        self,
+        paths: list[str],
+        starts: Sequence[int | None] | int | None,
+        ends: Sequence[int | None] | int | None,
+        max_gap: int | None = None,
+        batch_size: int | None = None,  # noqa: ARG002 - `max_concurrency` bounds what is under way
+        on_error: Literal["return", "raise"] = "return",
+        *,
+        validator: str | None = None,
+    ) -> list[Any]:
+        """The bytes of many ranges, in the order asked; near ones of a file are fetched as one.
+
+        Parameters
+        ----------
+        max_gap
+            As `max_gap_bytes`, for this call.
+        on_error
+            "return" puts the error in the place of each range that failed; "raise" raises the first.
+        validator
+            As for `cat_file`. The ranges of one file are of one version of it in any case.
+        """
+        n = len(paths)
+        starts = starts if isinstance(starts, Sequence) else [starts] * n
+        ends = ends if isinstance(ends, Sequence) else [ends] * n
+        if not len(starts) == len(ends) == n:
+            raise ValueError(f"{n} paths, but {len(starts)} starts and {len(ends)} ends")
+        max_gap_bytes = self.max_gap_bytes if max_gap is None else max_gap
+        members: dict[str, list[int]] = {}
+        for i, path in enumerate(paths):
+            members.setdefault(self._strip_protocol(path), []).append(i)
+        results: list[Any] = [b""] * n
+
+        async def read_file(url: str, positions: list[int]) -> None:
+            version = self._client.version(url, validator)
+            bounds = [(starts[i], ends[i]) for i in positions]
+            with _errors_into(results, positions, on_error):
+                wanted = await self._absolute(url, bounds, version)
+                spans = plan_spans(wanted, max_gap_bytes=max_gap_bytes, max_span_bytes=self.max_request_bytes)
+                await gather(read_span(url, span, wanted, positions, version) for span in spans)
+
+        async def read_span(
+            url: str, span: Span, wanted: list[ByteRange], positions: list[int], version: Version
+        ) -> None:
+            with _errors_into(results, [positions[k] for k in span.members], on_error):
+                data = await self._read_range(url, ByteRange(span.start, span.stop), version)
+                for k in span.members:
+                    results[positions[k]] = data[wanted[k].start - span.start : wanted[k].stop - span.start]
+
+        await gather(read_file(url, positions) for url, positions in members.items())
+        return results
+
+    async def _read_whole(self, url: str, version: Version) -> bytes:
+        """All of a file: in one answer where it is short, in ranges where it is long."""
+        if version.size is None:
+            page = await self._client.fetch_page(url, version)
+            if page is not None:
+                return page.body
+        return await self._read_range(url, ByteRange(0, await self._size_of(url, version)), version)
+
+    async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes | None:
+        """The last `n_bytes` of a file by one request, or None where that needs another form of range."""
+        host = str(parse_url(url).origin())
+        too_long = n_bytes > self.max_request_bytes
+        if too_long or version.size is not None or host in self._hosts_without_suffix:
+            return None
+        try:
+            return b"".join(await self._client.fetch(url, ByteRange(-n_bytes, 0), version))
+        except RangeNotSupportedError:
+            self._hosts_without_suffix.add(host)
+            return None
+
+    async def _read_range(self, url: str, wanted: ByteRange, version: Version) -> bytes:
+        """The bytes of `wanted` that the file has, by as many requests as they need."""
+        head: list[bytes] = []
+        if wanted.n_bytes > 0 and version.size is None:  # the first answer tells the size and the version
+            first = ByteRange(wanted.start, min(wanted.stop, wanted.start + self.max_request_bytes))
+            head = await self._client.fetch(url, first, version)
+            wanted = ByteRange(first.stop, wanted.stop)
+        if version.size is not None:
+            wanted = clip_range(wanted, version.size)
+        if wanted.n_bytes <= 0:
+            return b"".join(head)
+        return b"".join(chain(head, await self._client.fetch_parts(url, wanted, version)))
+
+    async def _absolute(
+        self, url: str, bounds: list[tuple[int | None, int | None]], version: Version
+    ) -> list[ByteRange]:
+        """Slices of a file as ranges; its size is asked only where one of them needs it."""
+        needs_size = any(start is None or start < 0 or end is None or end < 0 for start, end in bounds)
+        size = await self._size_of(url, version) if needs_size else sys.maxsize
+        slices = (slice(*each).indices(size) for each in bounds)
+        return [ByteRange(start, max(start, stop)) for start, stop, _ in slices]
+
+    async def _size_of(self, url: str, version: Version) -> int:
+        """Length in bytes of the version of the file that this call is about."""
+        if version.size is None:
+            version.check(await self._client.facts_of(url))
+        if version.size is None:
+            raise RemoteFileError(f"{readable_url(url)}: the server does not tell how long the file is")
+        return version.size
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        *,
+        cache_type: str = "readahead",
+        size: int | None = None,
+        validator: str | None = None,
+    ) -> "LazyHTTPFile":
+        """A seekable file object over one version of a remote file; blocks of 1 MiB by default."""
+        if mode != "rb":
+            raise NotImplementedError("remote files can be read only")
+        if size is None or validator is None:
+            info = self.info(path)
+            size, validator = info["size"], info["validator"]
+        if size is None:
+            raise RemoteFileError(f"{readable_url(path)}: of unknown length, use cat_file")
+        return LazyHTTPFile(
+            self,
+            path,
+            mode,
+            block_size or LazyHTTPFile.DEFAULT_BLOCK_SIZE,
+            autocommit,
+            cache_type,
+            cache_options,
+            size,
+            validator=validator,
+        )
+
+    async def _walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], None] = _raise_unless_missing,
+        **kwargs: Any,  # noqa: ANN401 - for `_ls`
+    ) -> AsyncIterator[Any]:
+        # fsspec's default omits what cannot be listed: `find` and `glob` would call a dead server empty.
+        async for step in super()._walk(path, maxdepth, topdown, on_error, **kwargs):
+            yield step
+
+    cat_file = blocking(_cat_file)
+    cat_ranges = blocking(_cat_ranges)
+    info = blocking(_info)
+    ls = blocking(_ls)
+
+
+class LazyHTTPFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
+    """A file object for readers that want one; what it reads is of the version that was opened."""
+
+    DEFAULT_BLOCK_SIZE = 1 << 20
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return cast("bytes", self.fs.cat_file(self.path, start, end, **self.kwargs))
+
+
+@contextlib.contextmanager
+def _errors_into(results: list[Any], positions: Iterable[int], on_error: str) -> Iterator[None]:
+    """Put an error of the block into the places of the ranges that it concerns."""
+    try:
+        yield
+    except RemoteFileError as error:
+        if on_error == "raise":
+            raise
+        for i in positions:
+            results[i] = error

@@ -1,0 +1,317 @@
+"""`RangeCacheFileSystem`: fsspec's contract over `Knowledge` of files and a `RangeLoader` of their bytes."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.utils import stringify_path
+
+from camhd_access.errors import RemoteFileChangedError, RemoteFileError
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
+from camhd_access.storage.rangecache.overlay import read_copy
+from camhd_access.storage.rangecache.settings import parse_size
+from camhd_access.storage.rangecache.versions import Knowledge
+
+__all__ = ["RangeCacheFileSystem"]
+
+
+class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
+    """An fsspec filesystem that keeps on disk what is read through it: `lazy::https://host/movie.mov`.
+
+    Read-only. One instance may be used by threads, and by processes that were forked or that it was sent to.
+
+    Parameters
+    ----------
+    target_protocol, target_options
+        The filesystem behind, as fsspec's URL chains give them. `http` and `https` mean `LazyHTTPFileSystem`.
+    fs
+        The filesystem behind as an instance, instead.
+    fo
+        URL chains pass it; not used.
+    cache_dir
+        The folder to keep bytes in; by default `default_cache_dir()`.
+    max_bytes
+        The quota, in bytes or as text with a unit ("20 GiB"); by default `default_max_bytes()`.
+    offline
+        Answer from the folder alone; what it does not hold is a `RemoteFileError`.
+    revalidate
+        Seconds for which a file that was checked counts as unchanged in later sessions. 0: each session
+        asks once for each file. None: never asks about a file that is known.
+    overlay, overlay_flatten
+        A folder of local copies to read in place of remote files (see `find_local_copy`).
+
+    Notes
+    -----
+    A *session* is the life of an instance: what it learnt of a file is true until `invalidate_cache`, or
+    until the filesystem behind says that the file has changed. Files that have neither ETag nor time of
+    change are read, but not kept.
+    """
+
+    protocol = "lazy"
+    checks_validator = True
+    """Tells callers that `cat_file` and `cat_ranges` understand `validator`."""
+    _strip_tokenize_options = ("fo",)
+
+    def __init__(
+        self,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        fs: AbstractFileSystem | None = None,
+        *,
+        fo: str | None = None,  # noqa: ARG002 - see above
+        cache_dir: str | os.PathLike[str] | None = None,
+        max_bytes: int | str | None = None,
+        offline: bool = False,
+        revalidate: float | None = 0.0,
+        overlay: str | os.PathLike[str] | None = None,
+        overlay_flatten: bool = False,
+        asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(asynchronous=asynchronous, loop=loop)
+        if (fs is None) == (target_protocol is None):
+            raise ValueError("a cache needs a filesystem behind it: give either fs or target_protocol")
+        self.fs = fs or _make_target(
+            str(target_protocol), target_options or {}, asynchronous=asynchronous, loop=loop
+        )
+        self._trusts_target = getattr(self.fs, "checks_validator", False)
+        if not self.fs.async_impl:
+            self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
+        self.folder = CacheFolder(cache_dir, None if max_bytes is None else parse_size(max_bytes))
+        self.offline = offline
+        self._pid = os.getpid()
+        self._loader = RangeLoader(self.folder, self._fetch)
+        self._knowledge = Knowledge(
+            lambda: self.fs,
+            self.folder,
+            self._loader,
+            offline=offline,
+            revalidate=None if revalidate is None else float(revalidate),
+            overlay=None if overlay is None else Path(overlay).expanduser().absolute(),
+            overlay_flatten=overlay_flatten,
+        )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of blocking calls; a forked child gets its own, and its own filesystem behind."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+            self._loader.forget_flights()
+            self._knowledge.forget_lessons()
+            self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
+        return self._loop
+
+    def request_worth_bytes(self, path: str) -> float:
+        """As the filesystem behind tells it; 0 where it does not."""
+        worth = getattr(self.fs, "request_worth_bytes", None)
+        return float(worth(path)) if worth else 0.0
+
+    @property
+    def stats(self) -> CacheStats:
+        """What was read so far, in this process."""
+        return self._loader.stats
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - one path or many, as fsspec has it
+        if isinstance(path, list):
+            return [cls._strip_protocol(p) for p in path]
+        return stringify_path(path).removeprefix("lazy::").removeprefix("lazy://")
+
+    def _behind(self, path: str) -> str:
+        """The path as the filesystem behind knows it."""
+        return str(self.fs._strip_protocol(self._strip_protocol(path)))  # noqa: SLF001
+
+    def unstrip_protocol(self, name: str) -> str:
+        """The URL chain that leads to `name`."""
+        return f"lazy::{self._knowledge.url(self._behind(name))}"
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Ask about `path` (or all files) again when it is next used; what is kept of this version stays."""
+        self._knowledge.forget(None if path is None else self._behind(path))
+        self.fs.invalidate_cache(path)
+
+    async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
+        """What the filesystem behind lists; not kept."""
+        if self.offline:
+            raise RemoteFileError(f"{path}: listings are not kept, and offline was asked for")
+        entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
+        return entries
+
+    async def _walk(self, path: str, *args: object, **kwargs: object) -> AsyncIterator[Any]:
+        # The filesystem behind knows what to do about a folder that cannot be listed.
+        async for step in self.fs._walk(self._behind(path), *args, **kwargs):  # noqa: SLF001
+            yield step
+
+    async def _info(self, path: str) -> dict[str, Any]:
+        """What the filesystem behind says of a file, and `validator`: what tells this version from others.
+
+        Notes
+        -----
+        Costs one request for each file and session; none where another session asked within the last
+        `revalidate` seconds, and none offline.
+        """
+        return await self._knowledge.describe(self._behind(path))
+
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
+    ) -> bytes:
+        """The bytes `start` ≤ i < `end` of a file, clipped to its size; numbers below 0 count from its end.
+
+        Parameters
+        ----------
+        validator
+            The version (see `info`) that the bytes must be of; by default the one that this session knows.
+
+        Raises
+        ------
+        RemoteFileChangedError
+            The file is of another version now.
+
+        Notes
+        -----
+        The last bytes of a file of which nothing is known cost one request, and describe the file as well.
+        """
+        path = self._behind(path)
+        if start is not None and start < 0 and end is None and validator is None:
+            tail = await self._knowledge.read_tail(path, -start)
+            if tail is not None:
+                return tail
+        (answer,) = await self._read_one_file(path, [(start, end)], validator, None)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _cat_ranges(  # noqa: PLR0917 - fsspec's signature
+        self,
+        paths: list[str],
+        starts: Sequence[int | None] | int | None,
+        ends: Sequence[int | None] | int | None,
+        max_gap: int | None = None,
+        batch_size: int | None = None,  # noqa: ARG002 - how many at once is for the filesystem behind to say
+        on_error: str = "return",
+        *,
+        validator: str | None = None,
+    ) -> list[Any]:
+        """The bytes of many ranges, in the order asked; all that is missing of a file is fetched by one call.
+
+        Parameters
+        ----------
+        max_gap
+            For the filesystem behind: merge ranges with no more bytes than this between them.
+        on_error
+            "return" puts the error in the place of each range that failed; "raise" raises the first.
+        validator
+            As for `cat_file`.
+        """
+        starts = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
+        ends = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
+        if not len(starts) == len(ends) == len(paths):
+            raise ValueError(f"{len(paths)} paths, but {len(starts)} starts and {len(ends)} ends")
+        members: dict[str, list[int]] = {}
+        for i, path in enumerate(paths):
+            members.setdefault(self._behind(path), []).append(i)
+        answers: list[Any] = [b""] * len(paths)
+        files = await asyncio.gather(
+            *(
+                self._read_one_file(path, [(starts[i], ends[i]) for i in positions], validator, max_gap)
+                for path, positions in members.items()
+            ),
+            return_exceptions=on_error == "return",
+        )
+        for positions, file_answers in zip(members.values(), files, strict=True):
+            for k, i in enumerate(positions):
+                answers[i] = file_answers if isinstance(file_answers, BaseException) else file_answers[k]
+        if on_error != "return" and (errors := [a for a in answers if isinstance(a, Exception)]):
+            raise errors[0]
+        return answers
+
+    async def _read_one_file(
+        self,
+        path: str,
+        bounds: list[tuple[int | None, int | None]],
+        validator: str | None,
+        max_gap: int | None,
+    ) -> list[Answer]:
+        info = await self._knowledge.describe_version(path, validator)
+        ranges = [_clip(path, start, end, info["size"]) for start, end in bounds]
+        if "local_copy" in info:
+            return await asyncio.to_thread(read_copy, info, ranges)
+        version = self._knowledge.version(path, info)
+        answers = await self._loader.load(version, ranges, max_gap=max_gap)
+        if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
+            self.invalidate_cache(path)
+            await asyncio.to_thread(self.folder.forget, version)
+        return answers
+
+    async def _fetch(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> list[Answer]:
+        """Bytes from the filesystem behind, which is told the version if it can check it."""
+        if self.offline:
+            error = RemoteFileError(
+                f"{version.url}: not all of it is in the cache, and offline was asked for"
+            )
+            return [error] * len(ranges)
+        options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
+        starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
+        answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
+            [self._behind(version.url)] * len(ranges), starts, stops, on_error="return", **options
+        )
+        return answers
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        *,
+        cache_type: str = "readahead",
+    ) -> "RangeCacheFile":
+        """A seekable file object over one version of a file; blocks of 1 MiB by default."""
+        if mode != "rb":
+            raise NotImplementedError("files are read through this cache, not written")
+        info = self.info(path)
+        block_size = block_size or RangeCacheFile.DEFAULT_BLOCK_SIZE
+        options = {"size": info["size"], "validator": info["validator"]}
+        return RangeCacheFile(self, path, mode, block_size, autocommit, cache_type, cache_options, **options)
+
+
+class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
+    """A file object for readers that want one; what it reads is of the version that was opened."""
+
+    DEFAULT_BLOCK_SIZE = 1 << 20
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        data: bytes = self.fs.cat_file(self.path, start, end, **self.kwargs)
+        return data
+
+
+def _make_target(
+    protocol: str, options: dict[str, Any], *, asynchronous: bool, loop: asyncio.AbstractEventLoop | None
+) -> AbstractFileSystem:
+    cls = LazyHTTPFileSystem if protocol in ("http", "https") else fsspec.get_filesystem_class(protocol)
+    if cls.async_impl:
+        options = {"asynchronous": asynchronous, "loop": loop} | options
+    return cls(**options)
+
+
+def _clip(path: str, start: int | None, end: int | None, size: int | None) -> ByteRange:
+    if size is None:
+        if end is None or min(start or 0, end) < 0:
+            raise RemoteFileError(f"{path}: the size of the file is not known, so its end cannot be found")
+        return ByteRange(start or 0, max(start or 0, end))
+    first, stop, _ = slice(start, end).indices(size)
+    return ByteRange(first, max(first, stop))

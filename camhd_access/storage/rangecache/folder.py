@@ -1,0 +1,337 @@
+"""The cache's folder: what is known of remote files, their blocks, and the care of both.
+
+::
+
+    <cache_dir>/ranges-1/
+        locks                              empty; its byte locks say who is fetching what (locks.py)
+        usage                              bytes kept (quota.py)
+        tmp/                               blocks being written
+        <hash of URL>/info                 what was learnt of the file, and when; with a checksum
+        <hash of URL>/<hash of version>/<region>/<start>-<stop>-<crc32>    blocks (blocks.py)
+
+What a reader calls (`read`, `write`, `load_info`, …) never raises for trouble with the disk: it logs one
+line a kind of trouble and process, and answers as if nothing were kept. What a person calls (`info`,
+`clear`, `verify`, `prune`) does raise.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from camhd_access.ranges import ByteRange
+from camhd_access.storage.rangecache.blocks import (
+    BLOCK_BYTES,
+    USED_ONCE,
+    Block,
+    Piece,
+    is_sound,
+    read_pieces,
+)
+from camhd_access.storage.rangecache.locks import FetchLocks
+from camhd_access.storage.rangecache.quota import DESCRIPTION, Quota, disk_bytes, walk
+from camhd_access.storage.rangecache.settings import default_cache_dir, default_max_bytes
+
+__all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyReport"]
+
+_logger = logging.getLogger("camhd_access.storage.rangecache")
+_warned: set[tuple[Path, str]] = set()
+_DESCRIPTION_MODE = 0o644
+
+
+class FileVersion(NamedTuple):
+    """One version of one remote file; its blocks never change."""
+
+    url: str
+    """Address with its protocol."""
+    validator: str | None
+    """What tells this version from others: ETag, else time of change, and size."""
+    is_kept: bool = True
+    """Whether there is enough to tell versions apart, so that bytes may be kept."""
+
+
+class Remembered(NamedTuple):
+    """What was once learnt of a remote file."""
+
+    info: dict[str, Any]
+    """As `RangeCacheFileSystem.info` gives it."""
+    checked: float
+    """When the remote side last confirmed it, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """What a cache folder holds."""
+
+    path: Path
+    """The folder."""
+    max_bytes: int
+    """The quota."""
+    n_bytes: int
+    """Bytes on disk, what is known of the files included."""
+    n_files: int
+    """Remote files of which something is kept."""
+    n_blocks: int
+    """Stretches of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a check of all blocks found."""
+
+    n_blocks: int
+    """Blocks whose checksum is right."""
+    n_damaged: int
+    """Damaged blocks and descriptions, and files that are neither, all deleted now."""
+
+
+class CacheFolder:
+    """A folder of blocks, shared by all processes of the machine.
+
+    Parameters
+    ----------
+    path
+        The folder, made when the first block is written. Only its child `ranges-1` is ever touched.
+    max_bytes
+        The quota, in bytes on disk. Directories are not counted.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int | None = None) -> None:
+        self.path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
+        self.max_bytes = default_max_bytes() if max_bytes is None else max_bytes
+        self._root = self.path / "ranges-1"
+        self._quota = Quota(self._root, self.max_bytes)
+
+    # What readers call
+
+    def read(self, version: FileVersion, ranges: Sequence[ByteRange]) -> list[Piece]:
+        """What is kept of `ranges` (in order, none overlapping another): pieces of the same kind, checked."""
+        damaged: list[Path] = []
+        pieces: list[Piece] = []
+        if not version.is_kept:
+            return pieces
+        with self._tolerance():
+            for wanted in ranges:
+                pieces += read_pieces(self._version_folder(version), wanted, damaged)
+        for path in damaged:
+            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
+            with suppress(OSError):
+                self._delete(path)
+        return pieces
+
+    def write(self, version: FileVersion, pieces: Sequence[Piece]) -> None:
+        """Keep `pieces`."""
+        if not version.is_kept:
+            return
+        with self._tolerance():
+            for piece in pieces:
+                for offset in range(0, len(piece.data), BLOCK_BYTES):
+                    part = piece.data[offset : offset + BLOCK_BYTES]
+                    block = Block.of(piece.start + offset, part)
+                    self._write_file(self._version_folder(version) / block.path, part, USED_ONCE)
+
+    def claim(
+        self, version: FileVersion, ranges: list[ByteRange]
+    ) -> tuple[list[ByteRange], FetchLocks | None]:
+        """Those of `ranges` that nobody else is fetching, and what keeps them ours until it is closed.
+
+        All of them, and None, where the folder knows no locks, or will not keep the bytes for others.
+        """
+        if not version.is_kept:
+            return ranges, None
+        with self._tolerance():
+            self._root.mkdir(parents=True, exist_ok=True)
+            locks = FetchLocks(self._root / "locks")
+            try:
+                return locks.take(version.url, ranges), locks
+            except OSError:
+                locks.close()
+                raise
+        return ranges, None
+
+    def load_info(self, url: str) -> Remembered | None:
+        """What is remembered of a remote file."""
+        with self._tolerance(), suppress(FileNotFoundError):
+            content = (self._url_folder(url) / DESCRIPTION).read_bytes()
+            if (remembered := _parse_info(content)) is not None:
+                return remembered
+            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
+        return None
+
+    def save_info(self, url: str, info: dict[str, Any]) -> None:
+        """Remember `info` as true now, and drop the blocks of other versions."""
+        text = json.dumps({"info": info, "checked": time.time()}, default=str).encode()
+        with self._tolerance():
+            self._write_file(
+                self._url_folder(url) / DESCRIPTION, _checksum(text) + b" " + text, _DESCRIPTION_MODE
+            )
+        current = self._version_folder(FileVersion(url, info["validator"]))
+        with self._tolerance(), suppress(FileNotFoundError):
+            for folder in self._url_folder(url).iterdir():
+                if folder.is_dir() and folder != current:
+                    self._drop(folder)
+
+    def forget(self, version: FileVersion) -> None:
+        """Drop what is kept of a version that is no more."""
+        remembered = self.load_info(version.url)
+        with self._tolerance(), suppress(FileNotFoundError):
+            if remembered is not None and remembered.info["validator"] == version.validator:
+                self._delete(self._url_folder(version.url) / DESCRIPTION)
+        with self._tolerance():
+            self._drop(self._version_folder(version))
+
+    # What people call
+
+    def info(self) -> CacheInfo:
+        """What the folder holds now. Walks it."""
+        n_bytes = n_blocks = 0
+        files = set()
+        for entry in self._quota.entries():
+            n_bytes += entry.n_bytes
+            n_blocks += entry.path.name != DESCRIPTION
+            files.add(entry.path.relative_to(self._root).parts[0])
+        return CacheInfo(self.path, self.max_bytes, n_bytes, len(files), n_blocks)
+
+    def clear(self) -> None:
+        """Let go everything. Readers go on, from the network."""
+        self.prune(0)
+
+    def prune(self, max_bytes: int | None = None) -> None:
+        """Let go what was not used for longest, until `max_bytes` (the quota by default) or less are kept."""
+        if self._root.exists():
+            self._quota.shrink(self.max_bytes if max_bytes is None else max_bytes)
+
+    def verify(self) -> VerifyReport:
+        """Read all blocks and delete those that are damaged. Does not count as using them."""
+        n_blocks = n_damaged = 0
+        for entry in self._quota.entries():
+            with suppress(FileNotFoundError):
+                if _is_sound(entry.path):
+                    n_blocks += entry.path.name != DESCRIPTION
+                else:
+                    self._delete(entry.path)
+                    n_damaged += 1
+        return VerifyReport(n_blocks, n_damaged)
+
+    # Files
+
+    def _url_folder(self, url: str) -> Path:
+        return self._root / _hash(url)
+
+    def _version_folder(self, version: FileVersion) -> Path:
+        return self._url_folder(version.url) / _hash(str(version.validator))
+
+    def _write_file(self, path: Path, data: bytes | memoryview, mode: int) -> None:
+        n_bytes = disk_bytes(len(data))
+        if n_bytes > self.max_bytes:
+            return
+        self._quota.scratch.mkdir(parents=True, exist_ok=True)
+        surplus = _size_on_disk(path)  # of the file that is replaced, as a rule none
+        self._quota.reserve(n_bytes)
+        try:
+            self._place(path, data, mode)
+        except BaseException:
+            surplus = n_bytes
+            raise
+        finally:
+            if surplus:
+                self._quota.give_back(surplus)
+
+    def _place(self, path: Path, data: bytes | memoryview, mode: int) -> None:
+        scratch, fd = self._open_scratch(mode)
+        try:
+            written = 0
+            while written < len(data):  # a disk that is nearly full takes a part
+                written += os.write(fd, data[written:])
+            now = time.time_ns()  # finer than the clock by which the kernel notes it
+            os.utime(fd, ns=(now, now))
+            _move(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+
+    def _open_scratch(self, mode: int) -> tuple[Path, int]:
+        """A new file, and its descriptor with the lock that says that its writer lives."""
+        while True:
+            path = self._quota.scratch / secrets.token_hex(8)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            with suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_nlink:
+                    return path, fd
+            os.close(fd)  # taken for a dead writer's before it was locked
+
+    def _delete(self, path: Path) -> None:
+        n_bytes = _size_on_disk(path)
+        path.unlink()
+        self._quota.give_back(n_bytes)
+
+    def _drop(self, folder: Path) -> None:
+        for entry in walk(folder):
+            with suppress(FileNotFoundError):
+                self._delete(entry.path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _tolerance(self) -> Iterator[None]:
+        """A context in which trouble with the disk is logged, and what it was done for left undone."""
+        try:
+            yield
+        except OSError as error:
+            _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _size_on_disk(path: Path) -> int:
+    try:
+        return disk_bytes(path.stat().st_size)
+    except FileNotFoundError:
+        return 0
+
+
+def _is_sound(path: Path) -> bool:
+    if path.name == DESCRIPTION:
+        return _parse_info(path.read_bytes()) is not None
+    block = Block.parse(path.name)
+    return block is not None and is_sound(path, block)
+
+
+def _parse_info(content: bytes) -> Remembered | None:
+    checksum, _, text = content.partition(b" ")
+    return Remembered(**json.loads(text)) if checksum == _checksum(text) else None
+
+
+def _checksum(text: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(text)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, into a folder that may not exist yet, or no longer."""
+    for _ in range(3):
+        with suppress(FileNotFoundError):
+            source.rename(target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+
+
+def _warn_once(path: Path, kind: str, message: str) -> None:
+    """Log the first trouble of each kind with each folder, in this process."""
+    if (path, kind) not in _warned:
+        _warned.add((path, kind))
+        _logger.warning("the cache folder %s %s", path, message)

@@ -1,0 +1,203 @@
+"""Ranges of one file version, from wherever they are: another task, the folder, the filesystem behind.
+
+What is asked goes through three sieves. Ranges that another task of this process is already reading are
+waited for. Of the others, what the folder holds is taken from there. What is still missing is claimed, so
+that no other process fetches it at the same time, looked for once more, fetched by one call, and kept.
+Nobody waits for a claim while holding one, so nothing can lock up. Work on the disk is done in threads,
+never on the event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
+from camhd_access.ranges import ByteRange, plan_spans
+from camhd_access.storage.rangecache.blocks import Piece, missing_ranges, overlapping
+from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
+
+__all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
+
+Answer = bytes | Exception
+"""What became of a range."""
+
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
+_PATIENCE_SECONDS = 30.0  # who holds a claim for longer is stopped, or on a very slow link
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What a filesystem has done since it was made."""
+
+    hits: int = 0
+    """Ranges read without a byte from the filesystem behind. Callers who wait for one read count once."""
+    misses: int = 0
+    """Ranges read that needed it."""
+    requests: int = 0
+    """Ranges and descriptions asked of the filesystem behind."""
+    bytes_from_cache: int = 0
+    """Bytes taken from the folder."""
+    bytes_fetched: int = 0
+    """Bytes that came from the filesystem behind."""
+
+
+class Failure(NamedTuple):
+    """A range that could not be had."""
+
+    start: int
+    """First byte."""
+    stop: int
+    """One past the last byte."""
+    error: Exception
+    """Why."""
+
+
+class Fetch(Protocol):
+    """Gets ranges from the filesystem behind; an exception takes the place of what could not be had."""
+
+    def __call__(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> Awaitable[list[Answer]]:
+        """The answers, in the order of `ranges`."""
+
+
+class RangeLoader:
+    """Reads ranges, each once, however many ask at the same time.
+
+    Parameters
+    ----------
+    folder
+        Where blocks are kept.
+    fetch
+        Brings what is not there.
+    """
+
+    def __init__(self, folder: CacheFolder, fetch: Fetch) -> None:
+        self.stats = CacheStats()
+        self._folder = folder
+        self._fetch = fetch
+        self._flights: dict[tuple[FileVersion, ByteRange], asyncio.Task[dict[ByteRange, Answer]]] = {}
+
+    def count(self, **added: int) -> None:
+        """Add to the counters. On the event loop only, where there is no other thread."""
+        self.stats = replace(self.stats, **{name: getattr(self.stats, name) + n for name, n in added.items()})
+
+    def forget_flights(self) -> None:
+        """Forget what is under way: after a fork, those tasks live in the parent."""
+        self._flights = {}
+
+    async def load(
+        self, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
+    ) -> list[Answer]:
+        """The bytes of each of `ranges`, or why they could not be had."""
+        grounded = [r for r in dict.fromkeys(ranges) if (version, r) not in self._flights]
+        if grounded:
+            # A task of its own: others may come to wait for it, and the first to ask may be cancelled.
+            task = asyncio.create_task(self._load(version, grounded, max_gap))
+            for wanted in grounded:
+                self._flights[version, wanted] = task
+            task.add_done_callback(lambda _: self._land(version, grounded))
+        tasks = [self._flights[version, wanted] for wanted in ranges]
+        return [(await asyncio.shield(task))[wanted] for task, wanted in zip(tasks, ranges, strict=True)]
+
+    def _land(self, version: FileVersion, ranges: list[ByteRange]) -> None:
+        for wanted in ranges:
+            self._flights.pop((version, wanted), None)
+
+    async def _load(
+        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+    ) -> dict[ByteRange, Answer]:
+        # Ranges that share bytes (a gap of -1 or less) become one, so that no byte is asked for twice.
+        spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
+        wanted = [ByteRange(span.start, span.stop) for span in spans]
+        pieces = await self._read(version, wanted)
+        gaps = [gap for span in wanted for gap in missing_ranges(span, pieces)]
+        brought, failures = await self._bring(version, gaps, max_gap)
+        pieces = sorted(pieces + brought, key=lambda piece: piece.start)
+        n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
+        self.count(hits=len(ranges) - n_misses, misses=n_misses)
+        return {r: _answer(r, pieces, failures) for r in ranges}
+
+    async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
+        pieces = await asyncio.to_thread(self._folder.read, version, ranges)
+        self.count(bytes_from_cache=sum(len(piece.data) for piece in pieces))
+        return pieces
+
+    async def _bring(
+        self, version: FileVersion, gaps: list[ByteRange], max_gap: int | None
+    ) -> tuple[list[Piece], list[Failure]]:
+        pieces: list[Piece] = []
+        failures: list[Failure] = []
+        async with aclosing(claim(self._folder, version, gaps)) as batches:
+            async for batch in batches:
+                # Whoever held the claim before may have brought it.
+                pieces += (found := await self._read(version, batch))
+                holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
+                if holes:
+                    answers = await self._fetch(version, holes, max_gap)
+                    fetched, failed = _sort(version, holes, answers)
+                    self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
+                    await asyncio.to_thread(self._folder.write, version, fetched)
+                    pieces += fetched
+                    failures += failed
+        return pieces, failures
+
+
+async def claim(
+    folder: CacheFolder, version: FileVersion, ranges: list[ByteRange]
+) -> AsyncGenerator[list[ByteRange]]:
+    """Yield `ranges` in batches, as they become ours to fetch; ours only until the next batch is asked for.
+
+    Notes
+    -----
+    A range is yielded without a claim where the folder knows none, and where somebody else holds it for
+    longer than any fetch takes.
+    """
+    pending = ranges
+    pause_seconds = _SHORTEST_PAUSE_SECONDS
+    patience_ends = time.monotonic() + _PATIENCE_SECONDS
+    while pending:
+        batch, locks = await asyncio.to_thread(folder.claim, version, pending)
+        if time.monotonic() > patience_ends:
+            batch = pending
+        try:
+            if batch:
+                yield batch
+        finally:
+            if locks is not None:
+                await asyncio.to_thread(locks.close)
+        pending = [r for r in pending if r not in batch]
+        if pending:
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(1.5 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+
+def _sort(
+    version: FileVersion, ranges: list[ByteRange], answers: list[Answer]
+) -> tuple[list[Piece], list[Failure]]:
+    """Answers that hold what was asked for, and those that do not."""
+    pieces = []
+    failures = []
+    for wanted, answer in zip(ranges, answers, strict=True):
+        if isinstance(answer, Exception):
+            failures.append(Failure(*wanted, answer))
+        elif len(answer) != wanted.n_bytes:
+            kind = TruncatedResponseError if len(answer) < wanted.n_bytes else RemoteFileError
+            what = f"{wanted.n_bytes} bytes from {wanted.start} on were asked for, {len(answer)} came"
+            failures.append(Failure(*wanted, kind(f"{version.url}: {what}")))
+        else:
+            pieces.append(Piece(wanted.start, memoryview(answer)))
+    return pieces, failures
+
+
+def _answer(wanted: ByteRange, pieces: list[Piece], failures: list[Failure]) -> Answer:
+    """The bytes of `wanted`, from pieces in order that do not overlap."""
+    if failed := overlapping(failures, wanted):
+        return failed[0].error
+    parts = overlapping(pieces, wanted)
+    if len(parts) == 1 and isinstance(whole := parts[0].data.obj, bytes) and len(whole) == wanted.n_bytes:
+        return whole  # one block, all of it: no copy
+    return b"".join(part.data[max(0, wanted.start - part.start) : wanted.stop - part.start] for part in parts)

@@ -1,0 +1,174 @@
+"""What a session knows of files: which version each of them is of, and how long it is.
+
+It is learnt once for each file and session: from the answer that brings the file's end, if that is what is
+asked first; or from what an earlier session remembered, once a request has confirmed it. From then on bytes
+are named by version, and need no request to be trusted.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from fsspec.spec import AbstractFileSystem
+
+from camhd_access.errors import RemoteFileChangedError, RemoteFileError
+from camhd_access.storage.rangecache.blocks import Piece
+from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.storage.rangecache.loader import RangeLoader, claim
+from camhd_access.storage.rangecache.locks import WHOLE_FILE
+from camhd_access.storage.rangecache.overlay import describe_copy, find_local_copy
+
+__all__ = ["Knowledge"]
+
+Lesson = tuple[dict[str, Any], bytes | None]
+
+
+class Knowledge:
+    """Descriptions of files as `RangeCacheFileSystem.info` gives them, each learnt once.
+
+    Parameters
+    ----------
+    target
+        Gives the filesystem behind (after a fork, another one).
+    folder, loader
+        Where descriptions and bytes are kept, and who counts requests.
+    offline, revalidate, overlay, overlay_flatten
+        As for `RangeCacheFileSystem`.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[], AbstractFileSystem],
+        folder: CacheFolder,
+        loader: RangeLoader,
+        *,
+        offline: bool,
+        revalidate: float | None,
+        overlay: Path | None,
+        overlay_flatten: bool,
+    ) -> None:
+        self._target = target
+        self._folder = folder
+        self._loader = loader
+        self._offline = offline
+        self._revalidate = revalidate
+        self._overlay = overlay
+        self._overlay_flatten = overlay_flatten
+        self._infos: dict[str, dict[str, Any]] = {}
+        self._lessons: dict[tuple[str, int], asyncio.Task[Lesson]] = {}
+
+    def url(self, path: str) -> str:
+        """The address of a file, with its protocol."""
+        return path if "://" in path else str(self._target().unstrip_protocol(path))
+
+    def version(self, path: str, info: dict[str, Any]) -> FileVersion:
+        """The version that `info` describes."""
+        return FileVersion(self.url(path), info["validator"], is_kept=_version_mark(info) is not None)
+
+    def forget(self, path: str | None) -> None:
+        """Learn again what `path` is (or all files are) when it is next asked."""
+        if path is None:
+            self._infos.clear()
+        else:
+            self._infos.pop(path, None)
+
+    def forget_lessons(self) -> None:
+        """Forget what is under way: after a fork, those tasks live in the parent."""
+        self._lessons = {}
+
+    async def describe(self, path: str) -> dict[str, Any]:
+        """What `path` is."""
+        return self._infos.get(path) or (await self._learn_once(path, 0))[0]
+
+    async def describe_version(self, path: str, validator: str | None) -> dict[str, Any]:
+        """What `path` is, once it is sure to be of the version that was asked for.
+
+        Raises
+        ------
+        RemoteFileChangedError
+            It is of another.
+        """
+        if path not in self._infos and validator is not None:
+            stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+            if stored is not None and stored.info["validator"] == validator:
+                self._note(path, stored.info)  # the caller's word for it that it is true
+        info = await self.describe(path)
+        if validator not in (None, info["validator"]):
+            raise RemoteFileChangedError(
+                f"{path}: the file was replaced while it was in use (it was {validator}, now it is "
+                f"{info['validator']}). Open it again to read the new one."
+            )
+        return info
+
+    async def read_tail(self, path: str, n_bytes: int) -> bytes | None:
+        """The last bytes of a file of which nothing is known, or None if it is known now without them."""
+        return None if path in self._infos else (await self._learn_once(path, n_bytes))[1]
+
+    async def _learn_once(self, path: str, tail_bytes: int) -> Lesson:
+        """What `_learn` gives, learnt once for all who ask at the same time."""
+        task = self._lessons.get((path, tail_bytes))
+        if task is None:
+            task = asyncio.create_task(self._learn(path, tail_bytes))
+            self._lessons[path, tail_bytes] = task
+            task.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
+        return await asyncio.shield(task)
+
+    async def _learn(self, path: str, tail_bytes: int) -> Lesson:
+        """What `path` is, and its last bytes if they are what was asked for to find out."""
+        if self._overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
+            return self._note(path, copy), None
+        stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+        if stored is not None and self._is_trusted(stored.checked):
+            return self._note(path, stored.info), None
+        if self._offline:
+            where = f"the cache folder {self._folder.path}"
+            raise RemoteFileError(f"{path}: not in {where}, and offline was asked for")
+        self._target().invalidate_cache(path)  # it may have known the file for longer than this session
+        if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
+            return await self._learn_from_tail(path, tail_bytes)
+        self._loader.count(requests=1)
+        return await self._remember(path, await self._target()._info(path)), None  # noqa: SLF001
+
+    async def _learn_from_tail(self, path: str, tail_bytes: int) -> Lesson:
+        asked = time.time()
+        anything = FileVersion(self.url(path), None)
+        async with aclosing(claim(self._folder, anything, [WHOLE_FILE])) as claims:
+            await anext(claims)
+            stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+            if stored is not None and stored.checked >= asked:  # another process was just taught
+                return self._note(path, stored.info), None
+            data: bytes = await self._target()._cat_file(path, start=-tail_bytes)  # noqa: SLF001
+            info = await self._remember(path, await self._target()._info(path))  # noqa: SLF001 - costs nothing now
+            self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
+            if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
+                tail = Piece(info["size"] - len(data), memoryview(data))
+                await asyncio.to_thread(self._folder.write, self.version(path, info), [tail])
+            return info, data
+
+    def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+        self._infos[path] = info
+        return info
+
+    def _is_trusted(self, checked: float) -> bool:
+        # A time in the future comes from a clock that was set back since.
+        return self._offline or self._revalidate is None or 0 <= time.time() - checked < self._revalidate
+
+    async def _remember(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+        mark = _version_mark(info)
+        info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
+        if mark:
+            await asyncio.to_thread(self._folder.save_info, self.url(path), info)
+        return self._note(path, info)
+
+    def _describe_copy(self, path: str) -> dict[str, Any] | None:
+        copy = find_local_copy(Path(str(self._overlay)), self.url(path), flatten=self._overlay_flatten)
+        return None if copy is None else describe_copy(path, copy)
+
+
+def _version_mark(info: dict[str, Any]) -> str | None:
+    """What tells versions of a file apart besides its size, by the names that filesystems have for it."""
+    keys = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
+    return next((str(info[key]) for key in keys if info.get(key) is not None), None)

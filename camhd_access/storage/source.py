@@ -1,0 +1,266 @@
+"""The bytes of one version of one file, through whatever filesystem has them.
+
+Above this module nobody knows whether a movie lies on a web server, in a bucket, in memory or on disk. What
+comes in: byte ranges. What goes out: their bytes, fetched ahead of the one who uses them, so that the network
+is busy while frames are decoded. The version of the file is pinned when it is opened: bytes of another one
+are never returned.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
+from camhd_access.ranges import ByteData, ByteRange, Span, Walk, plan_spans
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.rangecache import RangeCacheFileSystem
+
+__all__ = ["ByteSource", "open_source"]
+
+Job = TypeVar("Job")
+T = TypeVar("T")
+
+MIN_GAP_BYTES, MAX_GAP_BYTES = 64 * 1024, 1024 * 1024
+"""Unwanted bytes that are read rather than asked around, at least and at most: what a request is worth."""
+
+MAX_SPAN_BYTES = 4 * 1024 * 1024
+"""Neighbouring frames are fetched together up to this size: some six frames of 1080p."""
+
+MAX_BYTES_AHEAD = 48 * 1024 * 1024
+"""Once so much is under way or waiting for its reader, no more is asked for."""
+
+MAX_WALKS_AHEAD = 16
+"""Samples of which parts are under way or waiting for their reader."""
+
+MANY_REQUESTS = 16
+"""So many go out at once (lazyhttp's `max_concurrency`): up to there one more costs no time."""
+
+_FOLDER = "it is a folder, not a movie: open one of the files in it"
+
+N_FILE_THREADS = 2
+"""Reads at once from a filesystem that blocks, such as a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteSource:
+    """One file of a filesystem, and the version of it that is read. Pickles, and is small."""
+
+    filesystem: fsspec.AbstractFileSystem
+    """Where the file lies."""
+    path: str
+    """Its path there, or its URL."""
+    version: str | None = None
+    """What tells this version of the file from others; None while it is not known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; costs no request once anything of the file was read."""
+        info = self.filesystem.info(self.path)
+        if info["type"] == "directory":
+            raise InvalidMovieError(_FOLDER)
+        if info["size"] is None:
+            raise RemoteFileError(f"{self.path}: the server does not tell how long the file is")
+        return int(info["size"])
+
+    def pinned(self) -> "ByteSource":
+        """The same file, held to the version that it has now."""
+        return replace(self, version=self._current_version())
+
+    def read_tail(self, n_bytes: int) -> bytes:
+        """The last `n_bytes` of the file, or all of a shorter one, by one request."""
+        try:
+            data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+        except IsADirectoryError as error:
+            raise InvalidMovieError(_FOLDER) from error
+        return data
+
+    def read(self, wanted: ByteRange) -> bytes:
+        """The bytes of one range."""
+        self._check_version()
+        data: bytes = self.filesystem.cat_file(
+            self.path, start=wanted.start, end=wanted.stop, **self._options
+        )
+        return data
+
+    def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
+        """The spans in which these ranges are fetched, as one of `n_times` such sets."""
+        gap = self.request_worth_bytes(n_times * len(ranges))
+        return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
+
+    def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
+        """The spans that cover `ranges`, in file order, with their bytes; the next ones are then under way.
+
+        Raises
+        ------
+        RemoteFileError
+            As the filesystem raises it; no more is fetched then.
+        """
+        spans = self.plan(ranges)
+        if len(spans) == 1:
+            yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
+            return
+        self._check_version()
+        with self._submitting() as submit:
+            for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
+                yield span, future.result()
+
+    def request_worth_bytes(self, n_requests: int) -> int:
+        """Bytes that are read rather than spend one more request than so many.
+
+        More over a link that is long and fast, where requests have to wait for each other.
+        """
+        if n_requests <= MANY_REQUESTS:
+            return MIN_GAP_BYTES
+        worth = getattr(self.filesystem, "request_worth_bytes", None)
+        return min(MAX_GAP_BYTES, max(MIN_GAP_BYTES, int(worth(self.path)) if worth else 0))
+
+    def estimate_cost(self, n_requests: int, n_bytes: int) -> int:
+        """What fetching costs, in bytes: a request is worth what is read rather than asked around."""
+        return n_requests * self.request_worth_bytes(n_requests) + n_bytes
+
+    @property
+    def is_far(self) -> bool:
+        """Whether parts of a sample are worth asking for: not from a disk, nor from memory."""
+        return bool(self.filesystem.async_impl)
+
+    def answer(self, walks: Iterable[tuple[int, Walk[T]]], *, n_walks: int) -> Iterator[Future[T]]:
+        """What each walk returns, in their order, once it is there; the next ones are then under way.
+
+        Parameters
+        ----------
+        walks
+            Where the sample starts in the file, and a walk (see `prores.slices`) through it. They are taken
+            from the iterable as their turn comes.
+        n_walks
+            How many there are.
+
+        Notes
+        -----
+        Only for files that are `is_far`. A result is an error where the walk or the filesystem raised one.
+        """
+
+        def start(placed: tuple[int, Walk[T]]) -> Future[T]:
+            return asyncio.run_coroutine_threadsafe(self._answer(*placed, n_walks), self.filesystem.loop)
+
+        for _, future in _run_ahead(walks, start, cost=_one, limit=MAX_WALKS_AHEAD):
+            wait([future])
+            yield future
+
+    async def _answer(self, offset: int, walk: Walk[T], n_walks: int) -> T:
+        try:
+            ranges = next(walk)
+            while True:
+                placed = [ByteRange(offset + a, offset + b) for a, b in ranges]
+                ranges = walk.send(await self._read_ranges(placed, n_walks))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _read_ranges(self, ranges: Sequence[ByteRange], n_walks: int) -> list[ByteData]:
+        """The bytes of ranges that are near each other, by as few requests as `plan` makes of them."""
+        spans = self.plan(ranges, n_times=n_walks)
+        starts, stops = [span.start for span in spans], [span.stop for span in spans]
+        answers = await self.filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
+            [self.path] * len(spans), starts, stops, on_error="return", **self._options
+        )
+        parts: list[ByteData] = [b""] * len(ranges)
+        for span, data in zip(spans, answers, strict=True):
+            if isinstance(data, BaseException):
+                raise data
+            for k in span.members:
+                parts[k] = memoryview(data)[ranges[k].start - span.start : ranges[k].stop - span.start]
+        return parts
+
+    @contextmanager
+    def _submitting(self) -> Iterator[Callable[[Span], Future[bytes]]]:
+        """A function that starts fetching a span: on fsspec's event loop, or in threads."""
+        fs, path, options = self.filesystem, self.path, self._options
+        if fs.async_impl:
+            yield lambda span: asyncio.run_coroutine_threadsafe(
+                fs._cat_file(path, start=span.start, end=span.stop, **options),  # noqa: SLF001 - fsspec's async interface
+                fs.loop,
+            )
+        else:
+            with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
+                yield lambda span: pool.submit(fs.cat_file, path, start=span.start, end=span.stop)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"validator": self.version} if self.version and self._checks_itself else {}
+
+    @property
+    def _checks_itself(self) -> bool:
+        """Whether the filesystem compares the version with each answer."""
+        return getattr(self.filesystem, "checks_validator", False)
+
+    def _current_version(self) -> str:
+        info = self.filesystem.info(self.path)
+        facts = ("size", "ino", "mtime", "created", "LastModified", "ETag", "etag")
+        return info.get("validator") or "|".join(str(info.get(fact)) for fact in facts)
+
+    def _check_version(self) -> None:
+        """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
+        if self.version and not self.filesystem.async_impl and self.version != self._current_version():
+            raise RemoteFileChangedError(f"{self.path} was replaced since it was opened; open it again")
+
+
+def _n_bytes(span: Span) -> int:
+    return span.n_bytes
+
+
+def _one(_: object) -> int:
+    return 1
+
+
+def _run_ahead(
+    jobs: Iterable[Job], start: Callable[[Job], Future[T]], *, cost: Callable[[Job], int], limit: int
+) -> Iterator[tuple[Job, Future[T]]]:
+    """Each job with its future, in order; more are then under way, together of no more than `limit` cost."""
+    under_way: deque[tuple[Job, Future[T]]] = deque()
+    total_cost = 0
+    try:
+        for job in jobs:
+            while under_way and total_cost + cost(job) > limit:
+                yield under_way[0]
+                total_cost -= cost(under_way.popleft()[0])
+            under_way.append((job, start(job)))
+            total_cost += cost(job)
+        while under_way:
+            yield under_way[0]
+            under_way.popleft()
+    finally:
+        for _, future in under_way:
+            future.cancel()
+
+
+def open_source(
+    urlpath: str, *, cache: bool = True, storage_options: Mapping[str, Any] | None = None
+) -> ByteSource:
+    """The file at `urlpath`, not yet looked at.
+
+    Parameters
+    ----------
+    urlpath
+        Anything that fsspec opens. `http(s)://` goes through `LazyHTTPFileSystem`.
+    cache
+        Keep what is fetched on disk (`RangeCacheFileSystem`), unless the file is there already.
+    storage_options
+        For the filesystem's constructor.
+    """
+    options = dict(storage_options or {})
+    if urlpath.lower().startswith(("http://", "https://")):
+        filesystem, path = LazyHTTPFileSystem(**options), urlpath
+    else:
+        filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
+    is_near = isinstance(filesystem, LocalFileSystem | MemoryFileSystem | RangeCacheFileSystem)
+    if cache and not is_near:
+        filesystem = RangeCacheFileSystem(fs=filesystem)
+    return ByteSource(filesystem, path)

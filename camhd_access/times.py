@@ -1,0 +1,89 @@
+"""Times as callers give them: in any of the usual types, UTC unless they say otherwise."""
+
+from datetime import date, datetime, timedelta
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Duration", "Moment", "Period", "parse_moment", "parse_period", "to_nanoseconds"]
+
+Moment: TypeAlias = str | date | datetime | np.datetime64
+"""A time in UTC; as text in ISO 8601."""
+
+Duration: TypeAlias = float | timedelta | np.timedelta64
+"""Numbers are seconds."""
+
+Period: TypeAlias = tuple[np.datetime64, np.datetime64]
+"""Half-open stretch of time, in whole seconds, UTC."""
+
+ALL_TIMES = (np.datetime64("0001-01-01", "s"), np.datetime64("9999-01-01", "s"))
+
+
+def parse_moment(moment: Moment, name: str) -> np.datetime64:
+    """The time in whole seconds, UTC.
+
+    Parameters
+    ----------
+    name
+        What the caller calls it, for errors.
+
+    Raises
+    ------
+    TypeError
+        It is of no type that times have.
+    ValueError
+        It is no time.
+    """
+    if not isinstance(moment, str | date | np.datetime64):
+        raise TypeError(f"{name} is a time, as text or as a datetime, not {moment!r:.80}")
+    try:
+        stamp = pd.Timestamp(moment)
+        utc = stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
+    except ValueError as error:
+        raise ValueError(_describe(name, moment)) from error
+    seconds: np.datetime64 = utc.to_datetime64().astype("datetime64[s]")
+    if np.isnat(seconds):
+        raise ValueError(_describe(name, moment))
+    return seconds
+
+
+def _describe(name: str, moment: Moment) -> str:
+    return f"{name}={str(moment)!r:.80} is no time; try '2016-11-13' or '2016-11-13T00:04' (UTC)"
+
+
+def parse_period(start: Moment | None, end: Moment | None) -> Period:
+    """From `start` to before `end`; None for no bound.
+
+    Raises
+    ------
+    ValueError
+        It ends before it starts.
+    """
+    period = (
+        ALL_TIMES[0] if start is None else parse_moment(start, "start"),
+        ALL_TIMES[1] if end is None else parse_moment(end, "end"),
+    )
+    if period[1] < period[0]:
+        raise ValueError(f"end={str(end)!r} is before start={str(start)!r}")
+    return period
+
+
+def to_nanoseconds(duration: Duration) -> np.timedelta64:
+    """The duration in nanoseconds.
+
+    Raises
+    ------
+    TypeError
+        It is neither a number nor a timedelta.
+    ValueError
+        It is no time at all, or too long (292 years).
+    """
+    if isinstance(duration, timedelta | np.timedelta64):
+        return np.timedelta64(duration).astype("timedelta64[ns]")  # type: ignore[no-any-return]
+    if isinstance(duration, int | float | np.number):
+        try:
+            return np.timedelta64(round(float(duration) * 1e9), "ns")
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"{duration!r} s is no duration") from error
+    raise TypeError(f"a number of seconds or a timedelta is wanted, not {duration!r:.80}")

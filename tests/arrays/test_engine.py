@@ -1,0 +1,118 @@
+import pickle
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from camhd_access import FrameIndexError, MissingMoovError, open_movie
+from camhd_access.arrays.open_movie import CamhdBackendEntrypoint
+from camhd_access.synthetic import serve_folder, write_movie
+
+
+@pytest.fixture
+def luma(movie_by_libav):
+    return movie_by_libav.luma()
+
+
+def test_it_is_installed():
+    engine = xr.backends.list_engines()["camhd"]
+    assert isinstance(engine, CamhdBackendEntrypoint)
+    assert "CamHD" in engine.description
+
+
+@pytest.mark.parametrize("chunks", [None, {}, "auto"], ids=str)
+def test_a_dataset_is_the_array_of_open_movie(movie_path, luma, chunks):
+    with xr.open_dataset(movie_path, engine="camhd", chunks=chunks, pix_fmt="gray10le") as dataset:
+        assert list(dataset) == ["video"]
+        assert (dataset.video.chunks is None) == (chunks is None)
+        expected = open_movie(movie_path, pix_fmt="gray10le")
+        assert np.array_equal(dataset.video, luma)
+        for name in ("time", "frame", "encoded_size"):
+            assert np.array_equal(dataset[name], expected[name])
+            assert dataset[name].attrs == expected[name].attrs
+        assert dataset.attrs.pop("Conventions") == "CF-1.11, ACDD-1.3"
+        assert dataset.video.attrs | dataset.attrs == expected.attrs
+        assert dataset.encoding["source"] == str(movie_path)
+
+
+def test_options_are_those_of_open_movie(movie_path, luma):
+    with xr.open_dataset(
+        movie_path, engine="camhd", pix_fmt="gray10le", frames=[5, 1], drop_variables="encoded_size"
+    ) as dataset:
+        assert np.array_equal(dataset.video, luma[[5, 1]])
+        assert "encoded_size" not in dataset.variables
+        assert dataset.frame.values.tolist() == [5, 1]
+
+
+def test_colour_has_channels(movie_path):
+    with xr.open_dataset(movie_path, engine="camhd") as dataset:
+        assert dataset.video.dims == ("time", "y", "x", "channel")
+        assert dataset.channel.values.tolist() == ["R", "G", "B"]
+        assert np.array_equal(dataset.video[3, 7:9], open_movie(movie_path)[3, 7:9])
+
+
+def test_chunks_are_those_of_open_movie(sparse_path):
+    with xr.open_dataset(sparse_path, engine="camhd", chunks={}) as dataset:
+        assert dataset.video.chunks == open_movie(sparse_path).chunks
+
+
+@pytest.mark.parametrize("chunks", [None, {}], ids=str)
+def test_it_is_lazy(served_movie, movie_url, luma, chunks):
+    with xr.open_dataset(movie_url, engine="camhd", chunks=chunks, pix_fmt="gray10le") as dataset:
+        repr(dataset), dataset._repr_html_()
+        picked = dataset.video.sel(time="2016-11-13T00:00:03.3", method="nearest")[:64, :64]
+        assert served_movie.n_requests == 1
+        assert np.array_equal(picked, luma[9, :64, :64])
+
+
+@pytest.mark.parametrize("chunks", [None, {}], ids=str)
+def test_a_frame_of_a_long_movie_is_all_that_is_fetched(sparse_path, chunks):
+    with serve_folder(sparse_path.parent) as server:
+        url = server.url + sparse_path.name
+        with xr.open_dataset(url, engine="camhd", chunks=chunks, pix_fmt="gray10le") as dataset:
+            picked = dataset.video[7200, ::8, ::8]
+            before = server.n_bytes_sent
+            assert picked.shape == (135, 240)
+            picked.compute()
+            # The cache behind fetches whole blocks of 64 KiB.
+            assert server.n_bytes_sent - before <= dataset.encoded_size[7200] + 128 * 1024
+
+
+def test_in_chunks_the_index_is_in_the_graph_but_once(sparse_path):
+    with xr.open_dataset(sparse_path, engine="camhd", chunks={}) as dataset:
+        sizes = sorted(len(pickle.dumps(task)) for task in dict(dataset.video.data.__dask_graph__()).values())
+    assert len(sizes) >= 2273
+    assert sizes[-2] < 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("CAMHDA301-20161113T000000Z.mov", True),
+        ("https://host/a/CAMHDA301-20180101T001500.mov?key=1", True),
+        ("CAMHDA301-20161113T000000Z.mp4", False),
+        ("holiday.mov", False),
+        ("a.nc", False),
+        (b"CAMHDA301-20161113T000000Z.mov", False),
+        (3, False),
+    ],
+)
+def test_movies_of_the_camera_are_known_by_name(name, is_one):
+    assert CamhdBackendEntrypoint().guess_can_open(name) == is_one
+
+
+def test_movies_of_the_camera_need_no_engine(movie_path):
+    with xr.open_dataset(movie_path) as dataset:
+        assert dataset.sizes["time"] == 40
+
+
+def test_errors_are_those_of_open_movie(movie_path, tmp_path):
+    write_movie(tmp_path / "a.mov", n_frames=2, width=256, height=64, layout="no-moov")
+    with pytest.raises(MissingMoovError, match=r"a\.mov"):
+        xr.open_dataset(tmp_path / "a.mov", engine="camhd")
+    with pytest.raises(FrameIndexError):
+        xr.open_dataset(movie_path, engine="camhd", frames=[99])
+    with pytest.raises(ValueError, match="unknown pix_fmt"):
+        xr.open_dataset(movie_path, engine="camhd", pix_fmt="rgb")
+    with pytest.raises(TypeError, match="pixfmt"):
+        xr.open_dataset(movie_path, engine="camhd", pixfmt="gray")
