@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from camhd_access.archive.catalog import check_catalog_name
 from camhd_access.archive.crawl import Crawl
 from camhd_access.archive.listing import Listing, is_dated_folder, list_movies
-from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, Pace
+from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLimiter
 from camhd_access.archive.records import NOMINAL_SECONDS
 from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.storage.source import open_source
@@ -217,8 +217,8 @@ class Archive:
     def _async_filesystem(self) -> AsyncFileSystem:
         return self.filesystem if self.filesystem.async_impl else AsyncFileSystemWrapper(self.filesystem)
 
-    def _pace(self) -> Pace:
-        return Pace(self.per_second if self.filesystem.async_impl else float("inf"))
+    def _pace(self) -> RateLimiter:
+        return RateLimiter(self.per_second if self.filesystem.async_impl else float("inf"))
 
     def _urlpath(self, path: str) -> str:
         """What opens the file at `path` of the filesystem."""

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from camhd_access.archive.catalog import from_frame, read_catalog, to_frame, write_catalog
 from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.quality import judge_index
-from camhd_access.archive.rate_limit import Pace, ask_all
+from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
 from camhd_access.formats.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
@@ -54,7 +54,7 @@ class Crawl:
     """Its folder there."""
     urlpath: Callable[[str], str]
     """What opens the file at a path of the filesystem."""
-    pace: Pace
+    pace: RateLimiter
     """When requests begin."""
     at_once: int
     """Requests under way at the same time."""

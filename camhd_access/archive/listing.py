@@ -16,7 +16,7 @@ import numpy as np
 from fsspec.asyn import AsyncFileSystem
 from tqdm.auto import tqdm
 
-from camhd_access.archive.rate_limit import Pace, ask_all
+from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.times import Period
 
@@ -52,7 +52,7 @@ def list_movies(
     root: str,
     period: Period,
     *,
-    pace: Pace,
+    pace: RateLimiter,
     at_once: int,
     known_days: Collection[str] = (),
     progress: bool = False,

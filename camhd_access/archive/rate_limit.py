@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
-__all__ = ["MAX_AT_ONCE", "MAX_PER_SECOND", "Pace", "ask_all"]
+__all__ = ["MAX_AT_ONCE", "MAX_PER_SECOND", "RateLimiter", "ask_all"]
 
 MAX_AT_ONCE = 8
 """Requests under way at the same time: what a browser allows itself, and a bit more."""
@@ -23,7 +23,7 @@ Job = TypeVar("Job")
 T = TypeVar("T")
 
 
-class Pace:
+class RateLimiter:
     """Turns at equal distances: who asks for one is told how long to wait for it.
 
     Parameters

@@ -60,7 +60,7 @@ def dims_of(stack: Stack) -> tuple[str, ...]:
 def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
     """Coordinates of a movie's array: when its frames are shown, which they are, and how large."""
     time: npt.NDArray[Any]
-    fields = stack.view.fields
+    fields = stack.decoder.fields
     if reader.start_time is None:
         time = reader.elapsed(fields=fields)
         about_time = {"long_name": "time since the start of the movie, which is not known", "axis": "T"}
@@ -68,7 +68,7 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
         time = reader.times(fields=fields)
         about_time = {"standard_name": "time", "long_name": "time when the frame is shown, UTC", "axis": "T"}
     coordinates: dict[str, Any] = {
-        "time": ("time", time[stack.frames * stack.view.n_per_frame + stack.field], about_time),
+        "time": ("time", time[stack.frames * stack.decoder.n_per_frame + stack.field], about_time),
         "frame": (
             "time",
             stack.frames,
@@ -104,15 +104,19 @@ def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
         if coded
         else f"full: black 0, white {pixel_format.full_scale}",
     }
-    if stack.view.reduction > 1:
+    if stack.decoder.reduction > 1:
         attributes["cell_methods"] = (
-            f"y: x: mean (of {stack.view.reduction} by {stack.view.reduction} pixels)"
+            f"y: x: mean (of {stack.decoder.reduction} by {stack.decoder.reduction} pixels)"
         )
     if pixel_format.is_color:
-        stated = choose_matrix(None, stack.view.track_matrix, height=stack.view.frame_size[0])
+        stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (
             f"that of each ProRes frame header; where it has none {MATRIX_NAMES[stated]}, "
-            + ("by the movie's index" if stated == stack.view.track_matrix else "by the height of the frame")
+            + (
+                "by the movie's index"
+                if stated == stack.decoder.track_matrix
+                else "by the height of the frame"
+            )
         )
     return attributes
 

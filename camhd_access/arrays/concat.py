@@ -38,14 +38,14 @@ from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
 
 __all__ = [
-    "Part",
+    "MovieFrames",
     "Unreadable",
     "check_paths",
     "common_attributes",
-    "join_coordinates",
-    "join_parts",
+    "concat_coordinates",
+    "concat_movies",
     "name_some",
-    "read_parts",
+    "read_movies",
 ]
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieErro
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MovieFrames:
     """What an array of several movies needs to know of one."""
 
     stack: FrameStack
@@ -75,8 +75,8 @@ class Part:
     """Of such an array."""
 
     @classmethod
-    def of(cls, reader: MovieReader, stack: FrameStack) -> "Part":
-        """The part that some frames of a movie are."""
+    def of(cls, reader: MovieReader, stack: FrameStack) -> "MovieFrames":
+        """The movie that some frames of a movie are."""
         return cls(stack, coordinates_of(reader, stack), pixel_attributes(stack) | movie_attributes(reader))
 
     @property
@@ -107,14 +107,14 @@ def check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
     return paths
 
 
-def read_parts(
+def read_movies(
     paths: Sequence[str],
-    read_one: Callable[[str, T], Part],
+    read_one: Callable[[str, T], MovieFrames],
     choices: Iterable[T],
     *,
     unreadable: Unreadable = "raise",
     progress: bool = True,
-) -> list[Part]:
+) -> list[MovieFrames]:
     """What `read_one` makes of each movie and the choice that belongs to it, 16 movies at once.
 
     Raises
@@ -126,28 +126,28 @@ def read_parts(
     """
     if unreadable not in ("raise", "skip"):
         raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
-    parts: list[Part] = []
+    movies: list[MovieFrames] = []
     faults: list[Exception] = []
     for each in _read_all(read_one, paths, choices, progress=progress):
         if isinstance(each, Exception):
             faults.append(each)
         else:
-            parts.append(each)
+            movies.append(each)
     hint = " (unreadable='skip' leaves them out)" if unreadable == "raise" else ""
-    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not parts, hint=hint)
-    return parts
+    _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not movies, hint=hint)
+    return movies
 
 
 def _read_all(
-    read_one: Callable[[str, T], Part],
+    read_one: Callable[[str, T], MovieFrames],
     paths: Sequence[str],
     choices: Iterable[T],
     *,
     progress: bool,
-) -> Iterator[Part | Exception]:
-    """What each movie gives, in order: a part, or an error that is its own. Any other error is raised."""
+) -> Iterator[MovieFrames | Exception]:
+    """What each movie gives, in order: a movie, or an error that is its own. Any other error is raised."""
 
-    def read(path: str, choice: T) -> Part | Exception:
+    def read(path: str, choice: T) -> MovieFrames | Exception:
         try:
             return read_one(path, choice)
         except FAULTS as error:
@@ -183,8 +183,8 @@ def _report(faults: list[Exception], *, n_movies: int, fatal: bool, hint: str) -
     warnings.warn(f"{len(faults)} of {n_movies} movies are left out:\n  {listed}", stacklevel=4)
 
 
-def join_parts(
-    parts: Sequence[Part], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
+def concat_movies(
+    movies: Sequence[MovieFrames], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
 ) -> xr.DataArray:
     """The array of the frames of several movies, in order of time.
 
@@ -200,11 +200,12 @@ def join_parts(
     """
     if chunks is None:
         raise TypeError("chunks=None is for open_movie: an array of several movies always has dask chunks")
-    _check_times(parts)
-    _check_sizes(parts)
-    ordered = sorted(parts, key=lambda part: part.times.min())
-    series = FrameSeries.of(part.stack for part in ordered)
-    coordinates = join_coordinates([part.coordinates for part in ordered]) | {"movie": _name_frames(ordered)}
+    _check_times(movies)
+    _check_sizes(movies)
+    ordered = sorted(movies, key=lambda movie: movie.times.min())
+    series = FrameSeries.of(movie.stack for movie in ordered)
+    coordinates = concat_coordinates([movie.coordinates for movie in ordered])
+    coordinates["movie"] = _name_frames(ordered)
     times = coordinates["time"][1]
     if (times[1:] < times[:-1]).any():
         _warn_of_overlap(ordered)
@@ -217,39 +218,41 @@ def join_parts(
     data = StackArray.cut(series, complete_chunks(chunks, series), marks_damage=marks_damage)
     if marks_damage:
         coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
-    attributes = common_attributes([part.attributes for part in ordered]) | {"title": _describe_days(ordered)}
+    attributes = common_attributes([movie.attributes for movie in ordered]) | {
+        "title": _describe_days(ordered)
+    }
     return xr.DataArray(xr.Variable(dims_of(series), data, attributes), coords=coordinates, name="video")
 
 
-def _warn_of_overlap(ordered: Sequence[Part]) -> None:
+def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
     """Tell which movies begin before all that began earlier have ended."""
     lines = []
     last, *others = ordered
-    for part in others:
-        seconds = float((last.times.max() - part.times.min()) / np.timedelta64(1, "s"))
+    for movie in others:
+        seconds = float((last.times.max() - movie.times.min()) / np.timedelta64(1, "s"))
         if seconds >= 0:
-            lines.append(f"{part.title} begins {seconds:.3f} s before the last frame of {last.title}")
-        last = max(last, part, key=lambda each: each.times.max())
+            lines.append(f"{movie.title} begins {seconds:.3f} s before the last frame of {last.title}")
+        last = max(last, movie, key=lambda each: each.times.max())
     if lines:
         warnings.warn(
             f"movies overlap, and their frames are put in order of time: {name_some(lines)}", stacklevel=4
         )
 
 
-def _check_times(parts: Sequence[Part]) -> None:
-    untimed = [p.attributes["source"] for p in parts if p.attributes["time_source"] == "unknown"]
+def _check_times(movies: Sequence[MovieFrames]) -> None:
+    untimed = [p.attributes["source"] for p in movies if p.attributes["time_source"] == "unknown"]
     if untimed:
         raise ValueError(f"nothing tells when these movies began: {name_some(untimed)}")
 
 
-def _check_sizes(parts: Sequence[Part]) -> None:
-    sizes = Counter(part.stack.view.frame_size for part in parts)
+def _check_sizes(movies: Sequence[MovieFrames]) -> None:
+    sizes = Counter(movie.stack.decoder.frame_size for movie in movies)
     (usual, n_usual), *others = sizes.most_common()
     if others:
         odd = [
-            f"{p.title} ({_describe_size(p.stack.view.frame_size)})"
-            for p in parts
-            if p.stack.view.frame_size != usual
+            f"{p.title} ({_describe_size(p.stack.decoder.frame_size)})"
+            for p in movies
+            if p.stack.decoder.frame_size != usual
         ]
         raise ValueError(
             f"the movies differ in size: {n_usual} of {_describe_size(usual)}, and {name_some(odd)}"
@@ -267,29 +270,29 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def join_coordinates(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def concat_coordinates(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The coordinates of all arrays, along time one after the other; the rest as the first has them."""
     return {
         name: (
             dim,
-            np.concatenate([part[name][1] for part in parts]) if dim == "time" else values,
+            np.concatenate([movie[name][1] for movie in movies]) if dim == "time" else values,
             *attributes,
         )
-        for name, (dim, values, *attributes) in parts[0].items()
+        for name, (dim, values, *attributes) in movies[0].items()
     }
 
 
-def _name_frames(parts: Sequence[Part]) -> tuple[Any, ...]:
+def _name_frames(movies: Sequence[MovieFrames]) -> tuple[Any, ...]:
     """The coordinate that tells which movie each frame is of."""
     # Objects, because a day's run has 2.6 million frames, and one name serves all of its movie.
-    titles = np.array([part.title for part in parts], object)
-    names = np.repeat(titles, [len(part.stack.frames) for part in parts])
+    titles = np.array([movie.title for movie in movies], object)
+    names = np.repeat(titles, [len(movie.stack.frames) for movie in movies])
     return "time", names, {"long_name": "base name of the movie"}
 
 
-def common_attributes(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The attributes that all arrays have alike."""
-    first, *others = parts
+    first, *others = movies
     return {
         name: value
         for name, value in first.items()
@@ -297,8 +300,8 @@ def common_attributes(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _describe_days(parts: Sequence[Part]) -> str:
+def _describe_days(movies: Sequence[MovieFrames]) -> str:
     """How many movies there are, and of which days."""
-    days = " to ".join(dict.fromkeys(np.datetime_as_string(parts[i].times[i], "D") for i in (0, -1)))
-    n_movies = len({part.title for part in parts})
+    days = " to ".join(dict.fromkeys(np.datetime_as_string(movies[i].times[i], "D") for i in (0, -1)))
+    n_movies = len({movie.title for movie in movies})
     return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

@@ -60,7 +60,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     """
 
     stack: Stack
-    parts: "_Parts"
+    tasks: "_TaskStacks"
     """What each task reads."""
     shown: tuple[npt.NDArray[np.int64], ...] | None
     """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
@@ -84,7 +84,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         shown = shown or tuple(map(np.arange, stack.shape))
         shape = tuple(len(positions) for positions in shown if positions.ndim)
         cuts = normalize_chunks(chunks, shape, dtype=stack.dtype) if shape else ()
-        parts = _Parts(stack, shown, cuts)
+        parts = _TaskStacks(stack, shown, cuts)
         name = f"video-{stack.pixel_format.name}-{parts.token}"
         axes = tuple(range(len(shape)))
         if marks_damage:
@@ -94,7 +94,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
             layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
             graph = HighLevelGraph.from_collections(name, layer)
         self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
-        self.stack, self.parts, self.shown = stack, parts, shown
+        self.stack, self.tasks, self.shown = stack, parts, shown
         self.marks_damage = marks_damage
         return self
 
@@ -115,7 +115,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
 
     def task_stacks(self) -> list[Stack]:
         """What each task reads."""
-        return [self.parts[block].stack for block in np.ndindex(self.parts.numblocks)]
+        return [self.tasks[block].stack for block in np.ndindex(self.tasks.numblocks)]
 
     def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
         super().__setitem__(index, value)
@@ -177,9 +177,9 @@ class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
     @classmethod
     def of(cls, pictures: StackArray) -> "DamageArray":
         """The array along the time axis of `pictures`; of no axis where that is a single one."""
-        name = f"damage-{pictures.parts.token}"
-        n_time_axes = int(pictures.parts.has_time_axis)
-        graph = pictures.parts.marked_graph(name, _damage_of)
+        name = f"damage-{pictures.tasks.token}"
+        n_time_axes = int(pictures.tasks.has_time_axis)
+        graph = pictures.tasks.marked_graph(name, _damage_of)
         cuts = (*pictures.chunks[:n_time_axes], *((1,) * len(cut) for cut in pictures.chunks[n_time_axes:]))
         marks = da.Array(graph, name, cuts, meta=np.empty((0,) * pictures.ndim, np.bool_))
         damage = marks.any(axis=tuple(range(n_time_axes, pictures.ndim)))
@@ -230,7 +230,7 @@ def _damage_of(marked: Marked) -> npt.NDArray[np.bool_]:
     return np.reshape(damaged, np.shape(damaged) + (1,) * (np.ndim(pixels) - np.ndim(damaged)))
 
 
-class _Parts(BlockwiseDep):
+class _TaskStacks(BlockwiseDep):
     """The part of each dask chunk."""
 
     produces_tasks = False

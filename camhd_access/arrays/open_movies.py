@@ -15,7 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from camhd_access.arrays.concat import Part, Unreadable, check_paths, join_parts, name_some, read_parts
+from camhd_access.arrays.concat import (
+    MovieFrames,
+    Unreadable,
+    check_paths,
+    concat_movies,
+    name_some,
+    read_movies,
+)
 from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
 from camhd_access.times import Duration, to_nanoseconds
 
@@ -90,19 +97,19 @@ def open_movies(
     marks_damage = check_errors(errors) == "mask"
     chosen = slice(None) if frames is None else frames
 
-    def read_one(path: str, frames: FrameSelection) -> Part:
+    def read_one(path: str, frames: FrameSelection) -> MovieFrames:
         reader = MovieReader(path, recover=recover, cache=cache, storage_options=storage_options)
-        return Part.of(reader, reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce))
+        return MovieFrames.of(reader, reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce))
 
-    parts = read_parts(paths, read_one, repeat(chosen), unreadable=unreadable, progress=progress)
+    parts = read_movies(paths, read_one, repeat(chosen), unreadable=unreadable, progress=progress)
     filled = [part for part in parts if len(part.stack.frames)]
     if not filled:
         raise ValueError(f"frames={frames!r:.80} chooses no frame of any of the movies")
     _check_repetition(filled)
-    return join_parts(filled, chunks, marks_damage=marks_damage)
+    return concat_movies(filled, chunks, marks_damage=marks_damage)
 
 
-def _check_repetition(parts: list[Part]) -> None:
+def _check_repetition(parts: list[MovieFrames]) -> None:
     """Refuse a movie that is there twice, be it from different servers."""
     counts = Counter((part.title, part.times.min()) for part in parts)
     twice = [title for (title, _), n in counts.items() if n > 1]
@@ -172,14 +179,14 @@ def open_timelapse(
     choices = _choices(frame, at, len(paths))
     marks_damage = check_errors(errors) == "mask"
 
-    def read_one(path: str, choice: Callable[[MovieReader], int]) -> Part:
+    def read_one(path: str, choice: Callable[[MovieReader], int]) -> MovieFrames:
         reader = MovieReader(path, recover=recover, cache=cache, storage_options=storage_options)
-        return Part.of(reader, reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce))
+        return MovieFrames.of(reader, reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce))
 
-    parts = read_parts(paths, read_one, choices, unreadable=unreadable, progress=progress)
+    parts = read_movies(paths, read_one, choices, unreadable=unreadable, progress=progress)
     chunks = {} if chunks == "auto" else chunks
     lengths = {"time": MOVIES_PER_TASK} | dict(chunks) if isinstance(chunks, Mapping) else chunks
-    return join_parts(parts, lengths, marks_damage=marks_damage)
+    return concat_movies(parts, lengths, marks_damage=marks_damage)
 
 
 def _choices(

@@ -1,10 +1,10 @@
-"""Views: what is shown of a movie's frames, and how a sample becomes pixels.
+"""Decoders: how the samples of a movie become the pixels that are shown.
 
-A view is chosen once, when a stack of frames is made (`choose_view`), and nobody else asks which it is.
-There are two: `FullView`, whole frames or single fields as they were filmed, by libav; and `Preview`, an
-eighth of that, from the DC coefficients by numpy. Both work in two steps. The first is a walk (see
-`prores.slices`) from a sample to what must be decoded for a window, and may be answered from parts of the
-sample. The second decodes that, of one sample or of several at once.
+A decoder is chosen once, when a stack of frames is made (`choose_decoder`), and nobody else asks which it is.
+There are two: `FrameDecoder`, whole frames or single fields as they were filmed, by libav; and
+`PreviewDecoder`, an eighth of that, from the DC coefficients by numpy. Both work in two steps. The first is a
+walk (see `formats.prores.slices`) from a sample to what must be decoded for a window, and may be answered
+from some byte ranges of the sample. The second decodes that, of one sample or of several at once.
 """
 
 from abc import ABC, abstractmethod
@@ -20,11 +20,11 @@ from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, con
 from camhd_access.formats.prores import decode_preview, parse_frame_header
 from camhd_access.ranges import Walk
 
-__all__ = ["FullView", "Preview", "View", "choose_view"]
+__all__ = ["Decoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
 
 
 @dataclass(frozen=True, slots=True)
-class View(ABC):
+class Decoder(ABC):
     """How the frames of a movie are shown."""
 
     n_at_once: ClassVar[int] = 1
@@ -95,7 +95,7 @@ class View(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class FullView(View):
+class FrameDecoder(Decoder):
     """Frames, or fields, as they were filmed: decoded by libav, of a window only the slices it touches."""
 
     shows_parts = True
@@ -127,7 +127,7 @@ class FullView(View):
 
 
 @dataclass(frozen=True, slots=True)
-class Preview(View):
+class PreviewDecoder(Decoder):
     """Means of 8x8 pixels, from the DC coefficients (see `prores.preview`): no libav, a tenth of the time.
 
     Chroma has half as many blocks, each the mean of two columns of pixels. What is damaged behind the DC
@@ -182,15 +182,15 @@ def _widen(chroma: npt.NDArray[np.uint16], luma: npt.NDArray[np.uint16]) -> npt.
     return chroma.take(columns, axis=1, mode="clip")
 
 
-def choose_view(
+def choose_decoder(
     frame_size: tuple[int, int],
     *,
     pix_fmt: str,
     track_matrix: int | None = None,
     fields: bool = False,
     reduce: int = 1,
-) -> View:
-    """The view that shows frames, or fields, in that pixel format, whole or reduced to an eighth.
+) -> Decoder:
+    """The decoder that shows frames, or fields, in that pixel format, whole or reduced to an eighth.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def choose_view(
     """
     if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
         raise TypeError(f"reduce is a whole number, 1 or 8, not {reduce!r:.80}")
-    kinds: dict[int, type[View]] = {kind.reduction: kind for kind in (FullView, Preview)}
+    kinds: dict[int, type[Decoder]] = {kind.reduction: kind for kind in (FrameDecoder, PreviewDecoder)}
     if reduce not in kinds:
         raise ValueError(
             f"reduce is 1 or 8, not {reduce!r}: 8 is had from the DC coefficients alone; anything between "

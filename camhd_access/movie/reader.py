@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.decoders import choose_view
+from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileChangedError
 from camhd_access.formats.names import StartTime, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
@@ -261,7 +261,7 @@ class MovieReader:
         ValueError
             An unknown format or reduction, or fields of a progressive movie.
         """
-        view = choose_view(
+        decoder = choose_decoder(
             (self.index.height, self.index.width),
             pix_fmt=pix_fmt,
             track_matrix=self.index.color_matrix,
@@ -270,7 +270,7 @@ class MovieReader:
         )
         if fields and not self.interlaced:
             raise ValueError(f"{self.urlpath} is progressive: its frames have no fields; read them whole")
-        n = view.n_per_frame
+        n = decoder.n_per_frame
         chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
         return FrameStack(
             source=self._source,
@@ -278,8 +278,8 @@ class MovieReader:
             field=(np.arange(len(chosen)) % n).astype(np.int8),
             sample_offset=self.index.offset[chosen],
             sample_size=self.index.size[chosen],
-            view=view,
-            window=(slice(0, view.size[0]), slice(0, view.size[1])),
+            decoder=decoder,
+            window=(slice(0, decoder.size[0]), slice(0, decoder.size[1])),
         )
 
     def read(

@@ -1,10 +1,10 @@
-"""Parts of a sample: which bytes to ask for, when only some of its slices are wanted.
+"""SamplePieces of a sample: which bytes to ask for, when only some of its slices are wanted.
 
 A walk (see `prores.slices`) from a sample to a crop needs the tables before it knows where the slices lie:
 two rounds of questions, three when interlaced. Samples of one movie resemble each other, so where the rows
 of slices lay in one of them (`Layout`) tells within some hundred bytes where they lie in the next, and one
 round is enough: tables and expected rows together. Where the expectation fails, what is missing is asked in
-one more. Nothing is fetched here: `walk_parts` is a walk itself, whose questions somebody else answers.
+one more. Nothing is fetched here: `walk_pieces` is a walk itself, whose questions somebody else answers.
 """
 
 import threading
@@ -22,7 +22,7 @@ from camhd_access.formats.prores import Frame, walk_frame
 from camhd_access.formats.prores.slices import HEAD_BYTES
 from camhd_access.ranges import ByteData, ByteRange, Walk
 
-__all__ = ["Layout", "LayoutMemory", "Parts", "flat_layout", "walk_parts"]
+__all__ = ["Layout", "LayoutMemory", "SamplePieces", "flat_layout", "walk_pieces"]
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def flat_layout(height: int, *, n_pictures: int) -> Layout:
     return Layout(tuple(pictures), row_margin=1 / 16, start_margin=1 / 64)
 
 
-class Parts:
+class SamplePieces:
     """The bytes of one sample, as far as they are there."""
 
     def __init__(self, sample_size: int) -> None:
@@ -142,7 +142,7 @@ class Parts:
             return result
 
 
-def walk_parts(
+def walk_pieces(
     walk: Walk[T], sample_size: int, *, layout: Layout, lines: slice, field: Field
 ) -> Walk[tuple[T, Layout]]:
     """What `walk` returns, and what to expect of the next sample, in as few rounds as can be.
@@ -163,7 +163,7 @@ def walk_parts(
     One round where all comes as expected, two where rows lie elsewhere. Of an interlaced frame that is
     not as expected, the second field is expected to be like the first.
     """
-    parts = Parts(sample_size)
+    parts = SamplePieces(sample_size)
     yield from parts.load(layout.expect(sample_size, lines, field))
     frame = yield from parts.answer(walk_frame(sample_size, n_pictures=1))
     seen = Layout.of(frame)

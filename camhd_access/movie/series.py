@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.decoders import View
+from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.movie.stack import AxisIndex, FrameStack, Pixels
 
@@ -27,7 +27,7 @@ N_READ_AT_ONCE = 8
 class FrameSeries:
     """Pictures of several movies as an array of shape (picture, y, x[, channel]) that is not read yet."""
 
-    none: FrameStack
+    empty: FrameStack
     """No picture at all, of the size and format of every other."""
     stacks: tuple[FrameStack, ...]
     """One after the other, none of them empty."""
@@ -35,41 +35,41 @@ class FrameSeries:
     """Position of the first picture of each stack, and one past the last picture of all."""
 
     @classmethod
-    def of(cls, stacks: Iterable[FrameStack], *, none: FrameStack | None = None) -> "FrameSeries":
+    def of(cls, stacks: Iterable[FrameStack], *, empty: FrameStack | None = None) -> "FrameSeries":
         """The pictures of these stacks, all of one size and format: that of `none`, if there may be none."""
         stacks = tuple(stacks)
         edges = np.cumsum([0, *(len(stack.frames) for stack in stacks)])
-        return cls(none or stacks[0].select(slice(0)), stacks, edges)
+        return cls(empty or stacks[0].select(slice(0)), stacks, edges)
 
     @property
     def pixel_format(self) -> PixelFormat:
         """What the pixels are given in."""
-        return self.none.pixel_format
+        return self.empty.pixel_format
 
     @property
-    def view(self) -> View:
+    def decoder(self) -> Decoder:
         """How a frame is shown; what the movies' own indexes say of colour may differ."""
-        return self.none.view
+        return self.empty.decoder
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
-        return (int(self.edges[-1]), *self.none.shape[1:])
+        return (int(self.edges[-1]), *self.empty.shape[1:])
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """Type of one value."""
-        return self.none.dtype
+        return self.empty.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes: 3, or 4 with colour."""
-        return self.none.ndim
+        return self.empty.ndim
 
     @property
     def identity(self) -> tuple[object, ...]:
         """What tells its pixels from those of any other series."""
-        return tuple(stack.identity for stack in (self.none, *self.stacks))
+        return tuple(stack.identity for stack in (self.empty, *self.stacks))
 
     def select(self, positions: AxisIndex) -> "FrameSeries":
         """The series of some of these pictures; `positions` count within this series."""
@@ -79,17 +79,17 @@ class FrameSeries:
             *(np.split(each, np.flatnonzero(np.diff(owner)) + 1) for each in (owner, chosen)), strict=True
         )
         stacks = [self.stacks[of[0]].select(run - self.edges[of[0]]) for of, run in runs if of.size]
-        return FrameSeries.of(stacks, none=self.none)
+        return FrameSeries.of(stacks, empty=self.empty)
 
     def crop(self, rows: slice, columns: slice) -> "FrameSeries":
         """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
         return FrameSeries.of(
-            (s.crop(rows, columns) for s in self.stacks), none=self.none.crop(rows, columns)
+            (s.crop(rows, columns) for s in self.stacks), empty=self.empty.crop(rows, columns)
         )
 
     def reduced(self) -> "FrameSeries":
         """The same pictures as previews, an eighth as high and wide."""
-        return FrameSeries.of((stack.reduced() for stack in self.stacks), none=self.none.reduced())
+        return FrameSeries.of((stack.reduced() for stack in self.stacks), empty=self.empty.reduced())
 
     def plan(self) -> tuple[int, int]:
         """Requests and bytes that reading will take; an estimate where parts of samples are read."""

@@ -4,7 +4,7 @@ A stack knows where its samples lie and what is wanted of their pixels, and noth
 part that one task needs is a few hundred bytes. It has a shape and a dtype like an array, and can be narrowed
 to some of its frames, rows and columns without reading. What comes in: an index. What goes out: the pixels,
 having fetched and decoded only the frames, and within them only the slices, that the index touches. How a
-sample becomes pixels is its view's business; which bytes are fetched is decided here: whole samples,
+sample becomes pixels is its decoder's business; which bytes are fetched is decided here: whole samples,
 neighbours together, or parts of them where that costs less (see `partial`).
 """
 
@@ -20,13 +20,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.decoders import View, choose_view
+from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.libav import CodedWindow, Field
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import walk_frame
-from camhd_access.movie.sample_layout import Layout, LayoutMemory, flat_layout, walk_parts
+from camhd_access.movie.sample_layout import Layout, LayoutMemory, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
 
@@ -61,7 +61,7 @@ class FrameStack:
     """First byte of each sample in the file."""
     sample_size: npt.NDArray[np.int64]
     """Bytes of each sample."""
-    view: View
+    decoder: Decoder
     """How a frame is shown."""
     window: tuple[slice, slice]
     """Rows and columns of its pictures that the stack shows; both bounds given, no step."""
@@ -69,7 +69,7 @@ class FrameStack:
     @property
     def pixel_format(self) -> PixelFormat:
         """What the pixels are given in."""
-        return self.view.pixel_format
+        return self.decoder.pixel_format
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ class FrameStack:
     @property
     def identity(self) -> tuple[object, ...]:
         """What tells its pixels from those of any other stack; small, where the pixels are not."""
-        return self.source.path, self.source.version, self.frames, self.field, self.view, self.window
+        return self.source.path, self.source.version, self.frames, self.field, self.decoder, self.window
 
     def select(self, positions: AxisIndex) -> "FrameStack":
         """The stack of some of these pictures; `positions` count within this stack."""
@@ -122,19 +122,19 @@ class FrameStack:
 
     def reduced(self) -> "FrameStack":
         """The same pictures as previews, an eighth as high and wide; what the window touches, whole."""
-        view = choose_view(
-            self.view.frame_size,
+        decoder = choose_decoder(
+            self.decoder.frame_size,
             pix_fmt=self.pixel_format.name,
-            track_matrix=self.view.track_matrix,
-            fields=self.view.fields,
+            track_matrix=self.decoder.track_matrix,
+            fields=self.decoder.fields,
             reduce=8,
         )
-        step = view.reduction // self.view.reduction
+        step = decoder.reduction // self.decoder.reduction
         y, x = (
             slice(extent.start // step, min(-(-extent.stop // step), length))
-            for extent, length in zip(self.window, view.size, strict=True)
+            for extent, length in zip(self.window, decoder.size, strict=True)
         )
-        return replace(self, view=view, window=(y, x))
+        return replace(self, decoder=decoder, window=(y, x))
 
     def __getitem__(self, index: Index) -> Pixels:
         """The pixels that `index` names, decoded in the caller's thread, as suits one task among many.
@@ -206,14 +206,14 @@ class FrameStack:
             closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures,
             spreading(parallel=parallel and not is_single) as submit,
         ):
-            while batch := tuple(islice(pictures, self.view.n_at_once)):
+            while batch := tuple(islice(pictures, self.decoder.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
         return out
 
     @property
     def _n_slice_threads(self) -> int:
         """Threads that one picture is worth: a small window costs less than they do."""
-        is_large = 4 * prod(self.shape[1:3]) >= prod(self.view.size)
+        is_large = 4 * prod(self.shape[1:3]) >= prod(self.decoder.size)
         return min(n_cores(), MAX_SLICE_THREADS) if is_large else 1
 
     def decode(self, sample: bytes, *, parallel: bool) -> Pixels:
@@ -246,10 +246,10 @@ class FrameStack:
 
         Notes
         -----
-        Parts must save a request's worth of each sample, as some will take one more than expected.
+        SamplePieces must save a request's worth of each sample, as some will take one more than expected.
         """
         n = len(self.frames)
-        if not (n and self.source.is_far and self.view.shows_parts):
+        if not (n and self.source.is_far and self.decoder.shows_parts):
             return None
         mean_size = int(self.sample_size.mean())
         ranges = self._layout.expect(mean_size, self.window[0], self._field(0))
@@ -276,7 +276,7 @@ class FrameStack:
             yield position, partial(self._find_window, position, sample)
 
     def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
-        coded = run_walk(self.view.walk(len(sample), self.window, self._field(position)), sample)
+        coded = run_walk(self.decoder.walk(len(sample), self.window, self._field(position)), sample)
         if self.source.is_far and _layouts.recall(self.source) is None:
             _layouts.learn(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
         return coded
@@ -288,8 +288,8 @@ class FrameStack:
 
     def _walk_parts(self, position: int) -> Walk[CodedWindow]:
         size, field = int(self.sample_size[position]), self._field(position)
-        walk = self.view.walk(size, self.window, field)
-        coded, layout = yield from walk_parts(
+        walk = self.decoder.walk(size, self.window, field)
+        coded, layout = yield from walk_pieces(
             walk, size, layout=self._layout, lines=self.window[0], field=field
         )
         _layouts.learn(self.source, layout)
@@ -298,10 +298,10 @@ class FrameStack:
     @property
     def _layout(self) -> Layout:
         """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
-        return _layouts.recall(self.source) or flat_layout(self.view.frame_size[0], n_pictures=2)
+        return _layouts.recall(self.source) or flat_layout(self.decoder.frame_size[0], n_pictures=2)
 
     def _field(self, position: int) -> Field:
-        return (0, 1)[self.field[position]] if self.view.fields else None
+        return (0, 1)[self.field[position]] if self.decoder.fields else None
 
     def _decode(
         self,
@@ -312,7 +312,7 @@ class FrameStack:
     ) -> None:
         """Decode some pictures at once; where one is damaged, each alone, to learn which."""
         try:
-            self.view.decode(
+            self.decoder.decode(
                 [find_window() for _, find_window in batch],
                 columns=self.window[1],
                 fields=[self._field(position) for position, _ in batch],

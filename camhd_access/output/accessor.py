@@ -248,4 +248,4 @@ class CamhdAccessor:
 def _decoding_seconds(stack: Stack) -> float:
     """What one core takes."""
     n, height, width, *_ = stack.shape
-    return n * height * width / 1e6 * SECONDS_PER_MEGAPIXEL[stack.view.reduction]
+    return n * height * width / 1e6 * SECONDS_PER_MEGAPIXEL[stack.decoder.reduction]

@@ -24,7 +24,7 @@ from camhd_access.output.pictures import (
     movie_of,
     preview_of,
     time_of,
-    to_picture,
+    to_image,
     unread,
     value_range,
 )
@@ -66,7 +66,7 @@ def draw_frame(frame: xr.DataArray, ax: Axes | None, **options: Any) -> Figure |
     in_color = "channel" in frame.dims
     ax = _axes_for(extent, bar_inches=0 if in_color else 1) if ax is None else ax
     if in_color:
-        values: npt.NDArray[Any] = to_picture(frame, options.pop("vmin", None), options.pop("vmax", None))
+        values: npt.NDArray[Any] = to_image(frame, options.pop("vmin", None), options.pop("vmax", None))
     else:
         values = frame.transpose("y", "x").values
         options = {"cmap": "gray"} | _limits(frame) | options
@@ -109,7 +109,7 @@ def _positions(frame: xr.DataArray, dim: str) -> npt.NDArray[Any]:
     positions = np.arange(frame.sizes[dim])
     if (data := unread(frame)) is not None and data.shown is not None:
         positions = data.shown[1 if dim == "y" else 2]
-        scale *= data.stack.view.reduction
+        scale *= data.stack.decoder.reduction
     return (positions + 0.5) * scale - 0.5
 
 
@@ -159,7 +159,7 @@ def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int,
         x = MARGIN_INCHES + column * (THUMBNAIL_INCHES + GAP_INCHES)
         y = height - HEADER_INCHES - row * (thumbnail + LABEL_INCHES) - thumbnail
         ax = figure.add_axes((x / width, y / height, THUMBNAIL_INCHES / width, thumbnail / height))
-        ax.imshow(to_picture(frame), cmap="gray", vmin=0, vmax=255, aspect="auto")
+        ax.imshow(to_image(frame), cmap="gray", vmin=0, vmax=255, aspect="auto")
         ax.set_axis_off()
         ax.set_title(_label(frame, movie), fontsize=7.5, loc="left", y=0, pad=-10, color=GREY)
     return figure
@@ -224,7 +224,7 @@ def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
 def _blank_bytes(movie: xr.DataArray) -> float:
     """A frame of fewer bytes shows nothing."""
     data = unread(movie)
-    height, width = (movie.sizes["y"], movie.sizes["x"]) if data is None else data.stack.view.frame_size
+    height, width = (movie.sizes["y"], movie.sizes["x"]) if data is None else data.stack.decoder.frame_size
     share = height * width / (1920 * 1080)
     return HEADER_BYTES + (BLANK_BYTES_PER_FRAME - HEADER_BYTES) * share
 

@@ -23,7 +23,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
-from camhd_access.output.pictures import describe_time, iter_frames, sample_rate, time_of, to_picture
+from camhd_access.output.pictures import describe_time, iter_frames, sample_rate, time_of, to_image
 from camhd_access.storage.output_files import open_target
 
 __all__ = [
@@ -175,7 +175,7 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _image_of(
     frame: xr.DataArray, size: tuple[int, int], *, caption: bool, vmin: float | None, vmax: float | None
 ) -> Image.Image:
-    image = resize(Image.fromarray(to_picture(frame, vmin, vmax)).convert("RGB"), size)
+    image = resize(Image.fromarray(to_image(frame, vmin, vmax)).convert("RGB"), size)
     if caption and "time" in frame.coords:
         _write_caption(image, describe_time(time_of(frame), "s"))
     return image

@@ -16,7 +16,7 @@ from camhd_access.arrays.dask_array import StackArray
 from camhd_access.decoding.threads import n_cores
 
 __all__ = [
-    "Picture",
+    "Image",
     "check_frames",
     "describe_frame",
     "describe_time",
@@ -25,12 +25,12 @@ __all__ = [
     "preview_of",
     "sample_rate",
     "time_of",
-    "to_picture",
+    "to_image",
     "unread",
     "value_range",
 ]
 
-Picture: TypeAlias = npt.NDArray[np.uint8]
+Image: TypeAlias = npt.NDArray[np.uint8]
 """Shape (y, x, 3), or (y, x) for shades of gray."""
 
 MIN_PREVIEW_WIDTH = 120
@@ -53,7 +53,7 @@ def check_frames(array: xr.DataArray) -> None:
         raise ValueError(f"frames have the dimensions time, y, x and channel; this array has {array.dims}")
 
 
-def to_picture(frame: xr.DataArray, vmin: float | None = None, vmax: float | None = None) -> Picture:
+def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None = None) -> Image:
     """The frame as it is shown: R'G'B', or shades of gray from black at `vmin` to white at `vmax`."""
     if "channel" in frame.dims:
         order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)
@@ -64,7 +64,7 @@ def to_picture(frame: xr.DataArray, vmin: float | None = None, vmax: float | Non
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
     scaled = (values.astype(np.float32) - low) * (255 / (high - low))
-    picture: Picture = np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
+    picture: Image = np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
     return picture
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from PIL import Image
 
 from camhd_access.errors import CamhdError
-from camhd_access.output.pictures import describe_frame, movie_of, to_picture
+from camhd_access.output.pictures import describe_frame, movie_of, to_image
 
 try:
     import ipywidgets
@@ -77,7 +77,7 @@ class _Viewer:
 
     def _encode(self, frame: xr.DataArray) -> bytes:
         """JPEG of the frame, no wider than wanted."""
-        image = Image.fromarray(to_picture(frame))
+        image = Image.fromarray(to_image(frame))
         if image.width > self._width:
             size = self._width, max(1, round(image.height * self._width / image.width))
             image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)

@@ -21,7 +21,7 @@ from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
 from camhd_access.server.clips import PIECE_BYTES
 from camhd_access.server.crowds import allow_crowds, shorten_log
-from camhd_access.server.limits import Allowance
+from camhd_access.server.limits import ByteBudget
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
 from camhd_access.server.openapi import describe_api
@@ -61,7 +61,7 @@ LIMITS: dict[str, Any] = {
 """What a connection is allowed."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
-SENDING: web.AppKey[Allowance] = web.AppKey("camhd_sending", Allowance)
+SENDING: web.AppKey[ByteBudget] = web.AppKey("camhd_sending", ByteBudget)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
 
 _TIMINGS = ("handler", "metadata", "extraction", "encode")
@@ -102,7 +102,7 @@ def make_app(settings: ServerSettings) -> web.Application:
         for path in {route.path, route.path.rstrip("/") or "/"}:
             app.router.add_get(path, handlers[route.name])
     app.router.add_get("/v1/{place:.*}", visit)
-    app[SENDING] = Allowance(MAX_BYTES_SENT_AT_ONCE)
+    app[SENDING] = ByteBudget(MAX_BYTES_SENT_AT_ONCE)
     app.cleanup_ctx.append(_serving(settings))
     add_page(app, settings)
     return app

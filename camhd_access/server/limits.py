@@ -1,9 +1,9 @@
 """Work that is bounded: so much at once, so much waiting, and the same work once for all who ask for it.
 
 Four parts, each of its own use. A `Gate` lets so many through and turns away whom it cannot seat; it stands
-before each mirror. `Workers` are threads behind a gate, for what needs a processor. `Flights` let callers
-who want the same thing share one piece of work, which no single one of them can cancel. An `Allowance` bounds
-the memory of what is being sent.
+before each mirror. `Workers` are threads behind a gate, for what needs a processor. `SingleFlight` lets
+callers who want the same thing share one piece of work, which no single one of them can cancel. A
+`ByteBudget` bounds the memory of what is being sent.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from camhd_access.server.problems import Problem
 
-__all__ = ["Allowance", "Flights", "Gate", "Workers"]
+__all__ = ["ByteBudget", "Gate", "SingleFlight", "Workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Gate:
         self._free.release()
 
 
-class Allowance:
+class ByteBudget:
     """Bytes that may be held at the same time, whoever holds them."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -113,7 +113,7 @@ async def _finish(job: Awaitable[T]) -> T:
         raise
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Work under way, by what it is for; who asks for the same joins it."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from camhd_access.errors import RemoteFileNotFoundError
-from camhd_access.server.limits import Flights
+from camhd_access.server.limits import SingleFlight
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Place
 
@@ -41,7 +41,7 @@ class Listings:
 
     def __init__(self) -> None:
         self.memory: Memory[Folder] = Memory(MAX_FOLDERS)
-        self.flights: Flights[Folder] = Flights()
+        self.flights: SingleFlight[Folder] = SingleFlight()
 
     async def read(self, place: Place) -> Folder:
         """The folder at a place, no older than five minutes.

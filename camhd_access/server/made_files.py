@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from camhd_access.server.imagestore import ImageStore
-from camhd_access.server.limits import Flights
+from camhd_access.server.limits import SingleFlight
 from camhd_access.server.memory import Memory
 
 __all__ = ["Rendering", "Renderings"]
@@ -38,7 +38,7 @@ class Renderings:
 
     def __init__(self, store: ImageStore | None) -> None:
         self.memory: Memory[Rendering] = Memory(MAX_BYTES)
-        self.flights: Flights[Rendering] = Flights()
+        self.flights: SingleFlight[Rendering] = SingleFlight()
         self.store = store
 
     def find_public_url(self, key: str) -> str | None:

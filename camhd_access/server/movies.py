@@ -15,7 +15,7 @@ import numpy as np
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
 from camhd_access.movie.reader import MovieReader
 from camhd_access.ranges import ByteRange
-from camhd_access.server.limits import Flights, Workers
+from camhd_access.server.limits import SingleFlight, Workers
 from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
 
@@ -103,8 +103,8 @@ class Movies:
 
     def __init__(self, mirrors: Sequence[Mirror], max_waiting: int) -> None:
         self.memory: Memory[Movie] = Memory(MAX_MOVIES)
-        self.flights: Flights[Movie] = Flights()
-        self.questions: Flights[bool | None] = Flights()
+        self.flights: SingleFlight[Movie] = SingleFlight()
+        self.questions: SingleFlight[bool | None] = SingleFlight()
         self._openers = {mirror.url: Workers(MAX_REQUESTS_AT_ONCE, max_waiting, "open") for mirror in mirrors}
 
     async def open(self, place: Place) -> Movie:

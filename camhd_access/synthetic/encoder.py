@@ -18,9 +18,9 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-__all__ = ["Picture", "encode_frame", "iter_encoded", "open_encoder"]
+__all__ = ["Planes", "encode_frame", "iter_encoded", "open_encoder"]
 
-Picture = tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]
+Planes = tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]
 """Planes Y (h, w), Cb and Cr (h, w / 2) of 10-bit code values."""
 
 _BT709 = 1  # ISO/IEC 23091-2, matrix coefficients
@@ -38,7 +38,7 @@ def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecCont
     return encoder
 
 
-def encode_frame(encoder: VideoCodecContext, picture: Picture) -> bytes:
+def encode_frame(encoder: VideoCodecContext, picture: Planes) -> bytes:
     """The sample of one picture."""
     frame = av.VideoFrame(encoder.width, encoder.height, "yuv422p10le")
     frame.colorspace = _BT709
@@ -50,7 +50,7 @@ def encode_frame(encoder: VideoCodecContext, picture: Picture) -> bytes:
 
 
 def iter_encoded(
-    draw: Callable[[int], Picture],
+    draw: Callable[[int], Planes],
     frames: Iterable[int],
     open_own_encoder: Callable[[], VideoCodecContext],
     *,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from camhd_access.formats.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
 from camhd_access.synthetic.atoms import WIDE, sound_track_kind, timecode_track_kind, video_track_kind
 from camhd_access.synthetic.encoder import encode_frame, iter_encoded, open_encoder
-from camhd_access.synthetic.scene import VentScene, black_picture
+from camhd_access.synthetic.scene import VentScene, black_planes
 
 __all__ = ["write_movie", "write_sparse_movie"]
 
@@ -145,7 +145,7 @@ def write_movie(
         raise ValueError(f"a movie has at least 1 frame, not {n_frames}")
     recording = _Recording(n_frames, width, height, interlaced, start_time, audio, timecode)
     if blank:
-        black = encode_frame(open_encoder(width, height, interlaced=interlaced), black_picture(width, height))
+        black = encode_frame(open_encoder(width, height, interlaced=interlaced), black_planes(width, height))
         samples: Iterator[bytes] = (black for _ in range(n_frames))
     else:
         scene = scene or VentScene(width, height, interlaced=interlaced)

@@ -17,18 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.synthetic.encoder import Picture
+from camhd_access.synthetic.encoder import Planes
 from camhd_access.synthetic.framenumber import draw_frame_number
 from camhd_access.synthetic.world import build_flakes, build_plume, build_world, sample_world
 
-__all__ = ["VentScene", "black_picture"]
+__all__ = ["VentScene", "black_planes"]
 
 _WORLD_SCALE = 1.7  # world lines for each line of the picture
 _SEED = 0  # another seed is another vent; this one was chosen for its looks
 _BLACK, _NEUTRAL, _TEXTURE_MAX = 64, 512, 219
 
 
-def black_picture(width: int, height: int) -> Picture:
+def black_planes(width: int, height: int) -> Planes:
     """What the recorder sees while the camera is off."""
     chroma = np.full((height, width // 2), _NEUTRAL, np.uint16)
     return np.full((height, width), _BLACK, np.uint16), chroma, chroma
@@ -86,7 +86,7 @@ class VentScene:
 
     def picture(
         self, frame_index: int, n_frames: int, *, frame_number: int | None = None, run: int = 0
-    ) -> Picture:
+    ) -> Planes:
         """Frame `frame_index` of a run of `n_frames`, with its number in the top left corner.
 
         Parameters

@@ -18,7 +18,7 @@ from camhd_access import (
     read_regions,
     write_catalog,
 )
-from camhd_access.archive.rate_limit import Pace
+from camhd_access.archive.rate_limit import RateLimiter
 from camhd_access.formats.names import find_movie_name
 from camhd_access.synthetic import read_frame_number
 
@@ -337,10 +337,10 @@ def test_regions_of_another_movie_are_noticed(real, regions):
 
 
 def test_turns_come_at_equal_distances():
-    pace = Pace(50)
+    pace = RateLimiter(50)
     assert [pace.reserve(10.0) for _ in range(3)] == pytest.approx([0, 0.02, 0.04])
     assert pace.reserve(10.05) == pytest.approx(0.01)
     assert pace.reserve(20.0) == 0  # time that was not used is not saved up
     assert pace.reserve(20.0) == pytest.approx(0.02)
-    free = Pace(float("inf"))
+    free = RateLimiter(float("inf"))
     assert [free.reserve(1.0) for _ in range(3)] == [0, 0, 0]

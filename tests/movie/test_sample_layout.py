@@ -13,9 +13,9 @@ from camhd_access.movie.sample_layout import (
     MAX_LAYOUTS_KEPT,
     Layout,
     LayoutMemory,
-    Parts,
+    SamplePieces,
     flat_layout,
-    walk_parts,
+    walk_pieces,
 )
 from camhd_access.ranges import run_walk
 from camhd_access.synthetic import serve_folder, write_movie
@@ -29,7 +29,7 @@ from camhd_access.synthetic import serve_folder, write_movie
 )
 def test_parts_know_what_is_missing(added, wanted):
     sample = bytes(range(60))
-    parts = Parts(60)
+    parts = SamplePieces(60)
     for start, stop in added:
         parts.add((start, stop), sample[start:stop])
     held = {i for start, stop in added for i in range(start, stop)}
@@ -66,7 +66,7 @@ class Answers:
 
 def walk_some(sample, lines, field, layout):
     walk = walk_crop(len(sample), y=(lines.start, lines.stop), field=field)
-    return walk_parts(walk, len(sample), layout=layout, lines=lines, field=field)
+    return walk_pieces(walk, len(sample), layout=layout, lines=lines, field=field)
 
 
 def crops_of(kind, sample):

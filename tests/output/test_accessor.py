@@ -17,7 +17,7 @@ from PIL import Image
 from camhd_access import FrameDecodeError, MovieReader, open_movie, open_timelapse
 from camhd_access.output.figures import _find_jumps
 from camhd_access.output.films import Animation
-from camhd_access.output.pictures import preview_of, to_picture
+from camhd_access.output.pictures import preview_of, to_image
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
 
 NAME = "CAMHDA301-20161113T000000Z"
@@ -251,7 +251,7 @@ def test_only_frames_are_shown(movie):
     ],
 )
 def test_arrays_of_others_are_shown_as_matplotlib_does(values, expected):
-    assert to_picture(xr.DataArray(values, dims=("y", "x"))).tolist() == [expected]
+    assert to_image(xr.DataArray(values, dims=("y", "x"))).tolist() == [expected]
 
 
 # ---- contact sheets

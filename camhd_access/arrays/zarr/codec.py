@@ -19,7 +19,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.registry import register_codec
 
-from camhd_access.decoding.decoders import View, choose_view
+from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.libav import Field
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
@@ -49,13 +49,13 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        self.view  # noqa: B018 - refuses what it does not know
+        self.decoder  # noqa: B018 - refuses what it does not know
 
     @classmethod
     def of(cls, stack: FrameStack) -> Self:
         """The codec whose chunks are the pictures of `stack`."""
-        view = stack.view
-        return cls(view.frame_size, view.pixel_format.name, view.track_matrix, view.fields, view.reduction)
+        d = stack.decoder
+        return cls(d.frame_size, d.pixel_format.name, d.track_matrix, d.fields, d.reduction)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -67,9 +67,9 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return {"name": self.name, "configuration": asdict(self) | {"frame_size": list(self.frame_size)}}
 
     @property
-    def view(self) -> View:
+    def decoder(self) -> Decoder:
         """How a sample is shown."""
-        return choose_view(
+        return choose_decoder(
             self.frame_size,
             pix_fmt=self.pix_fmt,
             track_matrix=self.color_matrix,
@@ -80,12 +80,12 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     @property
     def chunk_shape(self) -> tuple[int, ...]:
         """Shape of the pixels of one sample: (picture, y, x[, channel])."""
-        view = self.view
-        return (view.n_per_frame, *view.pixel_format.shape(*view.size))
+        decoder = self.decoder
+        return (decoder.n_per_frame, *decoder.pixel_format.shape(*decoder.size))
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:  # noqa: ANN401, ARG002 - Zarr's
         """Refuse an array whose chunks or values are not what the samples decode to."""
-        native, expected = dtype.to_native_dtype(), self.view.pixel_format.dtype
+        native, expected = dtype.to_native_dtype(), self.decoder.pixel_format.dtype
         if (native.kind, native.itemsize) != (expected.kind, expected.itemsize):
             raise ValueError(f"samples decode to {expected}, not to {native}")
         if chunk_grid.chunk_shape != self.chunk_shape:
@@ -139,13 +139,13 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return np.asarray(pixels[(*(inner for _, inner in narrowed), *selection[3:])])
 
     def _decode_window(self, sample: bytes, pictures: range, rows: slice, columns: slice) -> Pixels:
-        view = self.view
-        shape = view.pixel_format.shape(rows.stop - rows.start, columns.stop - columns.start)
-        out = np.empty((len(pictures), *shape), view.pixel_format.dtype)
+        decoder = self.decoder
+        shape = decoder.pixel_format.shape(rows.stop - rows.start, columns.stop - columns.start)
+        out = np.empty((len(pictures), *shape), decoder.pixel_format.dtype)
         fields = [self._field(picture) for picture in pictures]
         window = rows, columns
-        view.decode(
-            [run_walk(view.walk(len(sample), window, field), sample) for field in fields],
+        decoder.decode(
+            [run_walk(decoder.walk(len(sample), window, field), sample) for field in fields],
             columns=columns,
             fields=fields,
             n_threads=1,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from camhd_access.arrays.attributes import coordinates_of, dims_of, movie_attributes, pixel_attributes
-from camhd_access.arrays.concat import common_attributes, join_coordinates
+from camhd_access.arrays.concat import common_attributes, concat_coordinates
 from camhd_access.arrays.zarr.codec import ProResCodec
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
@@ -121,7 +121,7 @@ def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -
     """The coordinates of all movies, one after the other."""
     if len(readers) > 1 and any(reader.start_time is None for reader in readers):
         raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
-    joined = join_coordinates([coordinates_of(*both) for both in zip(readers, stacks, strict=True)])
+    joined = concat_coordinates([coordinates_of(*both) for both in zip(readers, stacks, strict=True)])
     return {name: xr.Variable(*each) for name, each in joined.items()}
 
 

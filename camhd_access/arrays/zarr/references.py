@@ -98,7 +98,7 @@ def _find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
     """Address, first byte and size of every sample."""
     parts = []
     for reader, stack in zip(readers, stacks, strict=True):
-        step = stack.view.n_per_frame
+        step = stack.decoder.n_per_frame
         offset, size = stack.sample_offset[::step], stack.sample_size[::step]
         parts.append(pd.DataFrame({"path": _find_address(reader), "offset": offset, "size": size}))
     return pd.concat(parts, ignore_index=True)

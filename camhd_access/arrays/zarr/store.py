@@ -101,7 +101,7 @@ class MovieStore(Store):
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, MovieStore)
-            and (self._stack.source, self._stack.view) == (other._stack.source, other._stack.view)
+            and (self._stack.source, self._stack.decoder) == (other._stack.source, other._stack.decoder)
             and np.array_equal(self._stack.frames, other._stack.frames)
         )
 
@@ -187,7 +187,7 @@ class MovieStore(Store):
 
     @property
     def _n_per_sample(self) -> int:
-        return self._stack.view.n_per_frame
+        return self._stack.decoder.n_per_frame
 
     def _list_keys(self) -> Iterable[str]:
         n_samples = len(self._stack.frames) // self._n_per_sample

@@ -1,4 +1,4 @@
-"""`RangeCacheFileSystem`: fsspec's contract over `Knowledge` of files and a `RangeLoader` of their bytes."""
+"""`RangeCacheFileSystem`: fsspec's contract over `FileVersions` and a `RangeLoader` of their bytes."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
 from camhd_access.storage.rangecache.overlay import read_copy
 from camhd_access.storage.rangecache.settings import parse_size
-from camhd_access.storage.rangecache.versions import Knowledge
+from camhd_access.storage.rangecache.versions import FileVersions
 
 __all__ = ["RangeCacheFileSystem"]
 
@@ -91,7 +91,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self.offline = offline
         self._pid = os.getpid()
         self._loader = RangeLoader(self.folder, self._fetch)
-        self._knowledge = Knowledge(
+        self._knowledge = FileVersions(
             lambda: self.fs,
             self.folder,
             self._loader,
@@ -108,7 +108,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
             self._loader.forget_flights()
-            self._knowledge.forget_lessons()
+            self._knowledge.forget_answers()
             self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
         return self._loop
 

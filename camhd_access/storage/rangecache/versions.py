@@ -21,12 +21,12 @@ from camhd_access.storage.rangecache.loader import RangeLoader, claim
 from camhd_access.storage.rangecache.locks import WHOLE_FILE
 from camhd_access.storage.rangecache.overlay import describe_copy, find_local_copy
 
-__all__ = ["Knowledge"]
+__all__ = ["FileVersions"]
 
-Lesson = tuple[dict[str, Any], bytes | None]
+Answer = tuple[dict[str, Any], bytes | None]
 
 
-class Knowledge:
+class FileVersions:
     """Descriptions of files as `RangeCacheFileSystem.info` gives them, each learnt once.
 
     Parameters
@@ -58,7 +58,7 @@ class Knowledge:
         self._overlay = overlay
         self._overlay_flatten = overlay_flatten
         self._infos: dict[str, dict[str, Any]] = {}
-        self._lessons: dict[tuple[str, int], asyncio.Task[Lesson]] = {}
+        self._answers: dict[tuple[str, int], asyncio.Task[Answer]] = {}
 
     def url(self, path: str) -> str:
         """The address of a file, with its protocol."""
@@ -75,13 +75,13 @@ class Knowledge:
         else:
             self._infos.pop(path, None)
 
-    def forget_lessons(self) -> None:
+    def forget_answers(self) -> None:
         """Forget what is under way: after a fork, those tasks live in the parent."""
-        self._lessons = {}
+        self._answers = {}
 
     async def describe(self, path: str) -> dict[str, Any]:
         """What `path` is."""
-        return self._infos.get(path) or (await self._learn_once(path, 0))[0]
+        return self._infos.get(path) or (await self._ask_once(path, 0))[0]
 
     async def describe_version(self, path: str, validator: str | None) -> dict[str, Any]:
         """What `path` is, once it is sure to be of the version that was asked for.
@@ -105,18 +105,18 @@ class Knowledge:
 
     async def read_tail(self, path: str, n_bytes: int) -> bytes | None:
         """The last bytes of a file of which nothing is known, or None if it is known now without them."""
-        return None if path in self._infos else (await self._learn_once(path, n_bytes))[1]
+        return None if path in self._infos else (await self._ask_once(path, n_bytes))[1]
 
-    async def _learn_once(self, path: str, tail_bytes: int) -> Lesson:
-        """What `_learn` gives, learnt once for all who ask at the same time."""
-        task = self._lessons.get((path, tail_bytes))
+    async def _ask_once(self, path: str, tail_bytes: int) -> Answer:
+        """What `_ask` gives, learnt once for all who ask at the same time."""
+        task = self._answers.get((path, tail_bytes))
         if task is None:
-            task = asyncio.create_task(self._learn(path, tail_bytes))
-            self._lessons[path, tail_bytes] = task
-            task.add_done_callback(lambda _: self._lessons.pop((path, tail_bytes), None))
+            task = asyncio.create_task(self._ask(path, tail_bytes))
+            self._answers[path, tail_bytes] = task
+            task.add_done_callback(lambda _: self._answers.pop((path, tail_bytes), None))
         return await asyncio.shield(task)
 
-    async def _learn(self, path: str, tail_bytes: int) -> Lesson:
+    async def _ask(self, path: str, tail_bytes: int) -> Answer:
         """What `path` is, and its last bytes if they are what was asked for to find out."""
         if self._overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
             return self._note(path, copy), None
@@ -128,11 +128,11 @@ class Knowledge:
             raise RemoteFileError(f"{path}: not in {where}, and offline was asked for")
         self._target().invalidate_cache(path)  # it may have known the file for longer than this session
         if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
-            return await self._learn_from_tail(path, tail_bytes)
+            return await self._ask_by_tail(path, tail_bytes)
         self._loader.count(requests=1)
         return await self._remember(path, await self._target()._info(path)), None  # noqa: SLF001
 
-    async def _learn_from_tail(self, path: str, tail_bytes: int) -> Lesson:
+    async def _ask_by_tail(self, path: str, tail_bytes: int) -> Answer:
         asked = time.time()
         anything = FileVersion(self.url(path), None)
         async with aclosing(claim(self._folder, anything, [WHOLE_FILE])) as claims:
