@@ -1,24 +1,60 @@
-"""Half-open byte ranges, and which requests to make for many of them.
+"""Half-open byte ranges: which requests to make for many of them, what is missing of them, and walks.
 
 What comes in: the ranges somebody wants, in any order, overlapping or equal. What goes out: *spans*, each
 covering some of the wanted ranges as one stretch of the file, and *requests*, the pieces in which a large
 span is fetched. Two rules lead from one to the other: ranges whose gap is cheaper to read than to skip are
 merged, and nothing larger than the limit is asked in one request. No input or output happens here.
+
+A *walk* finds its way through bytes that it does not have: a generator that yields questions (mostly, byte
+ranges), is sent the answers, and returns what it found. The same walk is run by a function that blocks, by a
+coroutine, from bytes at hand, or within another walk.
 """
 
-from collections.abc import Generator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
-__all__ = ["ByteData", "ByteRange", "Span", "Walk", "plan_spans", "run_walk", "split_range"]
+__all__ = [
+    "ByteData",
+    "ByteRange",
+    "Interval",
+    "Span",
+    "Walk",
+    "drive_walk",
+    "drive_walk_async",
+    "missing_ranges",
+    "nest_walk",
+    "overlapping",
+    "plan_spans",
+    "run_walk",
+    "split_range",
+]
 
 T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 ByteData: TypeAlias = bytes | bytearray | memoryview
 
-Walk: TypeAlias = Generator[list[tuple[int, int]], list[ByteData], T]
-"""Yields half-open byte ranges of the sample, is sent their bytes in the same order, and returns a `T`."""
+Walk: TypeAlias = Generator[Sequence[tuple[int, int]], list[ByteData], T]
+"""Yields half-open byte ranges, is sent their bytes in the same order, and returns a `T`."""
+
+
+class Interval(Protocol):
+    """Anything that has a start and a stop."""
+
+    @property
+    def start(self) -> int:
+        """First byte."""
+
+    @property
+    def stop(self) -> int:
+        """One past the last byte."""
+
+
+AnyInterval = TypeVar("AnyInterval", bound=Interval)
 
 
 class ByteRange(NamedTuple):
@@ -98,13 +134,60 @@ def split_range(wanted: ByteRange, *, max_request_bytes: int) -> list[ByteRange]
     return [ByteRange(a, b) for a, b in pairwise(edges)]
 
 
+def overlapping(items: Sequence[AnyInterval], wanted: ByteRange) -> Sequence[AnyInterval]:
+    """Those of `items` (in order, none overlapping another) that share a byte with `wanted`."""
+    first = bisect_right(items, wanted.start, key=lambda item: item.stop)
+    return items[first : max(first, bisect_left(items, wanted.stop, key=lambda item: item.start))]
+
+
+def missing_ranges(wanted: ByteRange, held: Sequence[Interval]) -> Iterator[ByteRange]:
+    """What of `wanted` none of `held` (in order, none overlapping another) covers."""
+    position = wanted.start
+    for item in overlapping(held, wanted):
+        if item.start > position:
+            yield ByteRange(position, item.start)
+        position = item.stop
+    if position < wanted.stop:
+        yield ByteRange(position, wanted.stop)
+
+
+def drive_walk(walk: Generator[Q, A, T], answer: Callable[[Q], A]) -> T:
+    """What `walk` returns, each of its questions answered by a function that blocks."""
+    reply: Any = None  # starts a generator
+    while True:
+        try:
+            question = walk.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        reply = answer(question)
+
+
+async def drive_walk_async(walk: Generator[Q, A, T], answer: Callable[[Q], Awaitable[A]]) -> T:
+    """What `walk` returns, each of its questions answered by a coroutine."""
+    reply: Any = None  # starts a generator
+    while True:
+        try:
+            question = walk.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        reply = await answer(question)
+
+
+def nest_walk(walk: Generator[Q, A, T], answer: Callable[[Q], Walk[A]]) -> Walk[T]:
+    """A walk that returns what `walk` returns, whose questions it answers by walks of its own."""
+    reply: Any = None  # starts a generator
+    while True:
+        try:
+            question = walk.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        reply = yield from answer(question)
+
+
 def run_walk(walk: Walk[T], data: ByteData) -> T:
-    """What `walk` returns when all of its questions are answered from one sample."""
+    """What `walk` returns, all of its questions answered from one sample."""
     view = memoryview(data)
-    try:
-        ranges = next(walk)
-        while True:
-            ranges = walk.send([view[start:stop] for start, stop in ranges])
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    return drive_walk(walk, lambda ranges: [view[start:stop] for start, stop in ranges])

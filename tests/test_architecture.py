@@ -11,7 +11,7 @@ PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
     {"errors", "_version"},
-    {"ranges", "times"},
+    {"caching", "ranges", "times"},
     {"formats"},
     {"storage"},
     {"decoding"},

@@ -5,18 +5,17 @@ The index is the movie's own, or rebuilt from its frames where the movie has non
 """
 
 import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from camhd_access.caching import LRUCache
 from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
 from camhd_access.formats.quicktime import Answer, MovieIndex, Request, Tail, parse_moov, read_moov
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["OpenMovie", "Recover", "movies_open"]
+__all__ = ["OpenMovie", "Recover", "open_index"]
 
 Recover: TypeAlias = bool | str | os.PathLike[str]
 """Whether to rebuild a missing index; or where a sidecar lies that was written when it was rebuilt."""
@@ -39,29 +38,17 @@ class OpenMovie:
     """How the index was rebuilt; None where it is the movie's own."""
 
 
-class _OpenMovies:
-    """The movies opened last by this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._movies: OrderedDict[tuple[ByteSource, Recover], OpenMovie] = OrderedDict()
-
-    def open(self, address: ByteSource, *, recover: Recover = False) -> OpenMovie:
-        """The movie at `address`: the one that is open, unless its file has changed since."""
-        key = (address, recover)
-        with self._lock:
-            movie = self._movies.get(key)
-        if movie is None or movie.source != address.pinned():
-            movie = _open(address, recover)
-        with self._lock:
-            self._movies[key] = movie
-            self._movies.move_to_end(key)
-            while len(self._movies) > MAX_INDEXES_KEPT:
-                self._movies.popitem(last=False)
-        return movie
+_open_movies: LRUCache[tuple[ByteSource, Recover], OpenMovie] = LRUCache(MAX_INDEXES_KEPT)
+"""The movies opened last by this process."""
 
 
-movies_open = _OpenMovies()
+def open_index(address: ByteSource, *, recover: Recover = False) -> OpenMovie:
+    """The movie at `address`: the one that is open, unless its file has changed since."""
+    movie = _open_movies.find((address, recover))
+    if movie is None or movie.source != address.pinned():
+        movie = _open(address, recover)
+        _open_movies.keep((address, recover), movie)
+    return movie
 
 
 def _open(address: ByteSource, recover: Recover) -> OpenMovie:

@@ -18,7 +18,7 @@ from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileCha
 from camhd_access.formats.names import StartTime, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import MovieIndex
-from camhd_access.movie.index_cache import OpenMovie, Recover, movies_open
+from camhd_access.movie.index_cache import OpenMovie, Recover, open_index
 from camhd_access.movie.rescue import Recovery
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.ranges import ByteRange
@@ -97,7 +97,7 @@ class MovieReader:
     ) -> None:
         self.urlpath = os.fsdecode(urlpath)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
-        self._movie: OpenMovie | None = movies_open.open(source, recover=recover)
+        self._movie: OpenMovie | None = open_index(source, recover=recover)
         self._source = self._movie.source
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class MovieReader:
     def _opened(self) -> OpenMovie:
         """What opening the movie found; a reader that was pickled opens it when it is first used."""
         if self._movie is None:
-            movie = movies_open.open(replace(self._source, version=None))
+            movie = open_index(replace(self._source, version=None))
             if movie.source != self._source:
                 raise RemoteFileChangedError(
                     f"{self.urlpath} was replaced since it was opened elsewhere; open it again"

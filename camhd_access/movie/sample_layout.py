@@ -1,4 +1,4 @@
-"""SamplePieces of a sample: which bytes to ask for, when only some of its slices are wanted.
+"""Pieces of a sample: which bytes to ask for, when only some of its slices are wanted.
 
 A walk (see `prores.slices`) from a sample to a crop needs the tables before it knows where the slices lie:
 two rounds of questions, three when interlaced. Samples of one movie resemble each other, so where the rows
@@ -7,9 +7,7 @@ round is enough: tables and expected rows together. Where the expectation fails,
 one more. Nothing is fetched here: `walk_pieces` is a walk itself, whose questions somebody else answers.
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,17 +18,14 @@ from camhd_access.decoding.libav import Field
 from camhd_access.errors import FrameDecodeError
 from camhd_access.formats.prores import Frame, walk_frame
 from camhd_access.formats.prores.slices import HEAD_BYTES
-from camhd_access.ranges import ByteData, ByteRange, Walk
+from camhd_access.ranges import ByteData, ByteRange, Walk, missing_ranges, nest_walk
 
-__all__ = ["Layout", "LayoutMemory", "SamplePieces", "flat_layout", "walk_pieces"]
+__all__ = ["Layout", "SamplePieces", "flat_layout", "walk_pieces"]
 
 T = TypeVar("T")
 
 MIN_MARGIN_BYTES = 2048
 """Rows of slices move by so much from one frame to the next when nothing moves in the picture."""
-
-MAX_LAYOUTS_KEPT = 1024
-"""Movies whose layout is remembered; one takes less than a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,19 +92,9 @@ class SamplePieces:
         self._data = bytearray(sample_size)
         self._held: list[ByteRange] = []
 
-    def missing(self, wanted: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def missing(self, wanted: Sequence[tuple[int, int]]) -> list[ByteRange]:
         """What of `wanted` is not there yet."""
-        gaps = []
-        for start, stop in wanted:
-            position = start
-            for held in self._held:
-                if held.stop > position and held.start < stop:
-                    if held.start > position:
-                        gaps.append((position, held.start))
-                    position = held.stop
-            if position < stop:
-                gaps.append((position, stop))
-        return gaps
+        return [gap for each in wanted for gap in missing_ranges(ByteRange(*each), self._held)]
 
     def add(self, wanted: tuple[int, int], data: ByteData) -> None:
         """Keep the bytes of one range."""
@@ -131,15 +116,12 @@ class SamplePieces:
 
     def answer(self, walk: Walk[T]) -> Walk[T]:
         """The same walk, asking only for what is missing."""
+        return (yield from nest_walk(walk, self._read))
+
+    def _read(self, wanted: Sequence[tuple[int, int]]) -> Walk[list[ByteData]]:
+        yield from self.load(wanted)
         view = memoryview(self._data)
-        try:
-            ranges = next(walk)
-            while True:
-                yield from self.load(ranges)
-                ranges = walk.send([view[start:stop] for start, stop in ranges])
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return [view[start:stop] for start, stop in wanted]
 
 
 def walk_pieces(
@@ -176,24 +158,3 @@ def walk_pieces(
                 yield from parts.load([table, *seen.expect(sample_size, lines, field)])
             seen = Layout.of((yield from parts.answer(walk_frame(sample_size))))
     return (yield from parts.answer(walk)), seen
-
-
-class LayoutMemory:
-    """What the samples of each movie looked like last; of the movies read last."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._layouts: OrderedDict[Hashable, Layout] = OrderedDict()
-
-    def recall(self, movie: Hashable) -> Layout | None:
-        """The layout of the sample that was read last; None where none was."""
-        with self._lock:
-            return self._layouts.get(movie)
-
-    def learn(self, movie: Hashable, layout: Layout) -> None:
-        """Keep the layout of a sample."""
-        with self._lock:
-            self._layouts[movie] = layout
-            self._layouts.move_to_end(movie)
-            while len(self._layouts) > MAX_LAYOUTS_KEPT:
-                self._layouts.popitem(last=False)

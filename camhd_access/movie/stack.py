@@ -20,13 +20,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access.caching import LRUCache
 from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.libav import CodedWindow, Field
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import walk_frame
-from camhd_access.movie.sample_layout import Layout, LayoutMemory, flat_layout, walk_pieces
+from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
 
@@ -44,7 +45,11 @@ MAX_SLICE_THREADS = 8
 Coded: TypeAlias = tuple[int, Callable[[], CodedWindow]]
 """Position in the stack, and what gives (or fails to give) what must be decoded for it."""
 
-_layouts = LayoutMemory()
+MAX_LAYOUTS_KEPT = 1024
+"""Movies whose layout is remembered; one takes less than a kilobyte."""
+
+_layouts: LRUCache[ByteSource, Layout] = LRUCache(MAX_LAYOUTS_KEPT)
+"""What the samples of each movie looked like last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,8 +282,8 @@ class FrameStack:
 
     def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
         coded = run_walk(self.decoder.walk(len(sample), self.window, self._field(position)), sample)
-        if self.source.is_far and _layouts.recall(self.source) is None:
-            _layouts.learn(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
+        if self.source.is_far and _layouts.find(self.source) is None:
+            _layouts.keep(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
         return coded
 
     def _iter_parts(self) -> Generator[Coded, None, None]:
@@ -292,13 +297,13 @@ class FrameStack:
         coded, layout = yield from walk_pieces(
             walk, size, layout=self._layout, lines=self.window[0], field=field
         )
-        _layouts.learn(self.source, layout)
+        _layouts.keep(self.source, layout)
         return coded
 
     @property
     def _layout(self) -> Layout:
         """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
-        return _layouts.recall(self.source) or flat_layout(self.decoder.frame_size[0], n_pictures=2)
+        return _layouts.find(self.source) or flat_layout(self.decoder.frame_size[0], n_pictures=2)
 
     def _field(self, position: int) -> Field:
         return (0, 1)[self.field[position]] if self.decoder.fields else None

@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
-from camhd_access.ranges import ByteData, ByteRange, Span, Walk, plan_spans
+from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 
@@ -155,14 +155,10 @@ class ByteSource:
             yield future
 
     async def _answer(self, offset: int, walk: Walk[T], n_walks: int) -> T:
-        try:
-            ranges = next(walk)
-            while True:
-                placed = [ByteRange(offset + a, offset + b) for a, b in ranges]
-                ranges = walk.send(await self._read_ranges(placed, n_walks))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        async def read(ranges: Sequence[tuple[int, int]]) -> list[ByteData]:
+            return await self._read_ranges([ByteRange(offset + a, offset + b) for a, b in ranges], n_walks)
+
+        return await drive_walk_async(walk, read)
 
     async def _read_ranges(self, ranges: Sequence[ByteRange], n_walks: int) -> list[ByteData]:
         """The bytes of ranges that are near each other, by as few requests as `plan` makes of them."""

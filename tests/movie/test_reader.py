@@ -21,6 +21,7 @@ from camhd_access import (
     RemoteFileChangedError,
     RemoteFileNotFoundError,
 )
+from camhd_access.caching import LRUCache
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.movie import index_cache
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
@@ -59,7 +60,7 @@ def test_opening_is_one_request_and_a_frame_one_more(served_movie, movie_url, mo
 
 
 def test_indexes_opened_last_stay_in_memory_up_to_a_number(movie_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(index_cache, "MAX_INDEXES_KEPT", 2)
+    monkeypatch.setattr(index_cache, "_open_movies", LRUCache(2))
     for name in "abc":
         (tmp_path / f"{name}.mov").write_bytes(movie_path.read_bytes())
     with serve_folder(tmp_path) as server:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from shared_data import shared_data
 
 from camhd_access import InvalidMovieError, MissingMoovError, MovieReader, open_movie
+from camhd_access.caching import LRUCache
 from camhd_access.cli import main
 from camhd_access.formats.prores.header import parse_frame_header
-from camhd_access.movie.index_cache import movies_open
+from camhd_access.movie import index_cache
 from camhd_access.movie.rescue import read_sidecar, recover_index, write_sidecar
 from camhd_access.movie.rescue.walk import walk_segment
 from camhd_access.ranges import ByteRange
@@ -25,7 +26,7 @@ WHOLE = 1 << 26
 
 def forget_open_movies():
     """As if the process were a new one."""
-    movies_open._movies.clear()
+    index_cache._open_movies = LRUCache(index_cache.MAX_INDEXES_KEPT)
 
 
 @pytest.fixture(autouse=True)

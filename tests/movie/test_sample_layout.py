@@ -10,9 +10,7 @@ from camhd_access import FrameDecodeError, MovieReader, RemoteFileError, open_mo
 from camhd_access.formats.prores import check_frame, walk_crop
 from camhd_access.formats.prores.slices import HEAD_BYTES
 from camhd_access.movie.sample_layout import (
-    MAX_LAYOUTS_KEPT,
     Layout,
-    LayoutMemory,
     SamplePieces,
     flat_layout,
     walk_pieces,
@@ -113,14 +111,6 @@ def test_a_sample_that_the_file_does_not_hold_is_damaged():
     wanted = next(walk)
     with pytest.raises(FrameDecodeError, match="the file ends within it"):
         walk.send([sample[start : stop - 1] for start, stop in wanted])
-
-
-def test_layouts_of_the_movies_read_last_are_remembered():
-    memory, layout = LayoutMemory(), flat_layout(64, n_pictures=1)
-    for movie in range(MAX_LAYOUTS_KEPT + 5):
-        memory.learn(movie, layout)
-    assert memory.recall(4) is None
-    assert memory.recall(5) is layout
 
 
 # ---- what is fetched, from a server

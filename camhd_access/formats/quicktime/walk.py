@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import AtomHeader, parse_header
-from camhd_access.ranges import ByteRange
+from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async
 
 __all__ = [
     "MAX_MOOV_BYTES",
@@ -77,11 +77,10 @@ class Answer:
 MoovBytes = tuple[bytes, int, int]
 """The `moov` atom whole, its offset in the file, and the file's size in bytes: what `parse_moov` takes."""
 
-Walk = Generator[Request, Answer, MoovBytes]
 Fetch = Generator[Request, Answer, bytes]
 
 
-def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Walk:
+def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovBytes]:
     """Bytes, offset and file size of `moov`, by a generator that yields requests and is sent the answers.
 
     Parameters
@@ -124,28 +123,12 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Walk:
 
 def read_moov(read: Callable[[Request], Answer]) -> MoovBytes:
     """Bytes, offset and file size of `moov`, by a blocking function that answers requests."""
-    walk = walk_moov()
-    request = next(walk)
-    while True:
-        answer = read(request)
-        try:
-            request = walk.send(answer)
-        except StopIteration as end:
-            found: MoovBytes = end.value
-            return found
+    return drive_walk(walk_moov(), read)
 
 
 async def read_moov_async(read: Callable[[Request], Awaitable[Answer]]) -> MoovBytes:
     """Bytes, offset and file size of `moov`, by a coroutine function that answers requests."""
-    walk = walk_moov()
-    request = next(walk)
-    while True:
-        answer = await read(request)
-        try:
-            request = walk.send(answer)
-        except StopIteration as end:
-            found: MoovBytes = end.value
-            return found
+    return await drive_walk_async(walk_moov(), read)
 
 
 class _Known:

@@ -17,7 +17,7 @@ from camhd_access.errors import InvalidMovieError
 from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.rescue.walk import MAX_GAP_BYTES, Segment, walk_first, walk_segment
-from camhd_access.ranges import ByteRange, Walk
+from camhd_access.ranges import ByteRange, Walk, drive_walk
 from camhd_access.storage.source import ByteSource, T
 
 __all__ = ["Recovery", "build_index", "recover_index"]
@@ -168,13 +168,7 @@ def _answer(source: ByteSource, walks: Sequence[Walk[T]]) -> Generator[T, None, 
 
 def _run(walk: Walk[T], source: ByteSource) -> T:
     """What the walk returns, its questions answered one by one."""
-    try:
-        ranges = next(walk)
-        while True:
-            ranges = walk.send([source.read(ByteRange(*wanted)) for wanted in ranges])
-    except StopIteration as end:
-        result: T = end.value
-        return result
+    return drive_walk(walk, lambda ranges: [source.read(ByteRange(*wanted)) for wanted in ranges])
 
 
 def _find_holes(offset: NDArray[np.int64], size: NDArray[np.int64], stop: int) -> tuple[ByteRange, ...]:

@@ -8,12 +8,13 @@ headers of the last slices, which lie where only the tables tell. A walk is a ge
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import Frame, FrameHeader, parse_frame_header, walk_frame
 from camhd_access.formats.prores.slices import parse_slice_headers
-from camhd_access.ranges import ByteData, ByteRange, Walk
+from camhd_access.ranges import ByteData, ByteRange, Walk, nest_walk
 
 __all__ = ["MAX_GAP_BYTES", "Segment", "walk_first", "walk_segment"]
 
@@ -203,17 +204,14 @@ class _Walker:
 
     def _walk_tables(self, place: int, size: int) -> Walk[Frame]:
         """The layout of the frame at `place`."""
-        walk = walk_frame(size)
-        try:
-            ranges = next(walk)
-            while True:
-                parts: list[ByteData] = []
-                for start, stop in ranges:
-                    parts.append((yield from self._read(place + start, stop - start)))
-                ranges = walk.send(parts)
-        except StopIteration as end:
-            frame: Frame = end.value
-            return frame
+
+        def read(ranges: Sequence[tuple[int, int]]) -> Walk[list[ByteData]]:
+            found: list[ByteData] = []
+            for start, stop in ranges:
+                found.append((yield from self._read(place + start, stop - start)))
+            return found
+
+        return (yield from nest_walk(walk_frame(size), read))
 
     def _read(self, start: int, n_bytes: int, *, ahead: int = 0) -> Walk[memoryview]:
         """`n_bytes` from `start` on, fewer at the file's end; if not at hand, `ahead` are asked for."""

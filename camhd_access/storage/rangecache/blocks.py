@@ -12,11 +12,9 @@ import re
 import stat
 import time
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from camhd_access.ranges import ByteRange
 
@@ -27,8 +25,6 @@ __all__ = [
     "Block",
     "Piece",
     "is_sound",
-    "missing_ranges",
-    "overlapping",
     "read_pieces",
 ]
 
@@ -177,30 +173,3 @@ def _list_names(folder: Path) -> list[str]:
         return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted; paths cost ten times as much
     except FileNotFoundError:
         return []
-
-
-class _Interval(Protocol):
-    @property
-    def start(self) -> int: ...
-    @property
-    def stop(self) -> int: ...
-
-
-_AnyInterval = TypeVar("_AnyInterval", bound=_Interval)
-
-
-def overlapping(items: Sequence[_AnyInterval], wanted: ByteRange) -> Sequence[_AnyInterval]:
-    """Those of `items` (in order, none overlapping another) that share a byte with `wanted`."""
-    first = bisect_right(items, wanted.start, key=lambda item: item.stop)
-    return items[first : max(first, bisect_left(items, wanted.stop, key=lambda item: item.start))]
-
-
-def missing_ranges(wanted: ByteRange, pieces: Sequence[Piece]) -> Iterator[ByteRange]:
-    """The parts of `wanted` that none of `pieces` (in order, none overlapping another) covers."""
-    position = wanted.start
-    for piece in overlapping(pieces, wanted):
-        if piece.start > position:
-            yield ByteRange(position, piece.start)
-        position = piece.stop
-    if position < wanted.stop:
-        yield ByteRange(position, wanted.stop)

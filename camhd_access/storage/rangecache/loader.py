@@ -9,14 +9,15 @@ never on the event loop.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
-from camhd_access.ranges import ByteRange, plan_spans
-from camhd_access.storage.rangecache.blocks import Piece, missing_ranges, overlapping
+from camhd_access.ranges import ByteRange, missing_ranges, overlapping, plan_spans
+from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 
 __all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
@@ -79,7 +80,7 @@ class RangeLoader:
         self.stats = CacheStats()
         self._folder = folder
         self._fetch = fetch
-        self._flights: dict[tuple[FileVersion, ByteRange], asyncio.Task[dict[ByteRange, Answer]]] = {}
+        self._in_flight: SingleFlight[tuple[FileVersion, ByteRange], Answer] = SingleFlight()
 
     def count(self, **added: int) -> None:
         """Add to the counters. On the event loop only, where there is no other thread."""
@@ -87,29 +88,21 @@ class RangeLoader:
 
     def forget_flights(self) -> None:
         """Forget what is under way: after a fork, those tasks live in the parent."""
-        self._flights = {}
+        self._in_flight.forget()
 
     async def load(
         self, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
     ) -> list[Answer]:
         """The bytes of each of `ranges`, or why they could not be had."""
-        grounded = [r for r in dict.fromkeys(ranges) if (version, r) not in self._flights]
-        if grounded:
-            # A task of its own: others may come to wait for it, and the first to ask may be cancelled.
-            task = asyncio.create_task(self._load(version, grounded, max_gap))
-            for wanted in grounded:
-                self._flights[version, wanted] = task
-            task.add_done_callback(lambda _: self._land(version, grounded))
-        tasks = [self._flights[version, wanted] for wanted in ranges]
-        return [(await asyncio.shield(task))[wanted] for task, wanted in zip(tasks, ranges, strict=True)]
 
-    def _land(self, version: FileVersion, ranges: list[ByteRange]) -> None:
-        for wanted in ranges:
-            self._flights.pop((version, wanted), None)
+        async def load(keys: Sequence[tuple[FileVersion, ByteRange]]) -> Mapping[Any, Answer]:
+            return await self._load(version, [wanted for _, wanted in keys], max_gap)
+
+        return await self._in_flight.share_all([(version, wanted) for wanted in ranges], load)
 
     async def _load(
         self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
-    ) -> dict[ByteRange, Answer]:
+    ) -> dict[tuple[FileVersion, ByteRange], Answer]:
         # Ranges that share bytes (a gap of -1 or less) become one, so that no byte is asked for twice.
         spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
         wanted = [ByteRange(span.start, span.stop) for span in spans]
@@ -119,7 +112,7 @@ class RangeLoader:
         pieces = sorted(pieces + brought, key=lambda piece: piece.start)
         n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
         self.count(hits=len(ranges) - n_misses, misses=n_misses)
-        return {r: _answer(r, pieces, failures) for r in ranges}
+        return {(version, r): _answer(r, pieces, failures) for r in ranges}
 
     async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
         pieces = await asyncio.to_thread(self._folder.read, version, ranges)

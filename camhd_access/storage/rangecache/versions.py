@@ -14,6 +14,7 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
+from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
@@ -58,7 +59,7 @@ class FileVersions:
         self._overlay = overlay
         self._overlay_flatten = overlay_flatten
         self._infos: dict[str, dict[str, Any]] = {}
-        self._answers: dict[tuple[str, int], asyncio.Task[Answer]] = {}
+        self._in_flight: SingleFlight[tuple[str, int], Answer] = SingleFlight()
 
     def url(self, path: str) -> str:
         """The address of a file, with its protocol."""
@@ -77,7 +78,7 @@ class FileVersions:
 
     def forget_answers(self) -> None:
         """Forget what is under way: after a fork, those tasks live in the parent."""
-        self._answers = {}
+        self._in_flight.forget()
 
     async def describe(self, path: str) -> dict[str, Any]:
         """What `path` is."""
@@ -109,12 +110,7 @@ class FileVersions:
 
     async def _ask_once(self, path: str, tail_bytes: int) -> Answer:
         """What `_ask` gives, learnt once for all who ask at the same time."""
-        task = self._answers.get((path, tail_bytes))
-        if task is None:
-            task = asyncio.create_task(self._ask(path, tail_bytes))
-            self._answers[path, tail_bytes] = task
-            task.add_done_callback(lambda _: self._answers.pop((path, tail_bytes), None))
-        return await asyncio.shield(task)
+        return await self._in_flight.share((path, tail_bytes), lambda: self._ask(path, tail_bytes))
 
     async def _ask(self, path: str, tail_bytes: int) -> Answer:
         """What `path` is, and its last bytes if they are what was asked for to find out."""
