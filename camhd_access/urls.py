@@ -1,0 +1,74 @@
+"""URLs as text: what of one may be shown, what of one names the object, and where a redirect leads.
+
+A URL is kept byte for byte as it was given, because a signature may cover it as it was written. So nothing
+here takes one apart and puts it together again: text is cut out, and the rest stays what it is.
+"""
+
+import re
+from collections.abc import Collection
+from urllib.parse import quote, unquote, urljoin
+
+__all__ = ["escape_url", "identify_url", "redact_url", "resolve_location"]
+
+_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_NOT_SENT_AS_IT_IS = re.compile(r"[^!-~]+")  # all but the visible characters of ASCII
+
+_SIGNATURES = {
+    # Amazon S3, and Google Cloud Storage beside it, version 4
+    "x-amz-signature": re.compile(r"x-amz-.*"),
+    "x-goog-signature": re.compile(r"x-goog-.*"),
+    # both of them, version 2, and CloudFront
+    "signature": re.compile(r"signature|awsaccesskeyid|googleaccessid|key-pair-id|policy|expires"),
+    # Azure Blob Storage: shared access signatures of an account, a service or a user
+    "sig": re.compile(r"sig|s[vsrptei]|srt|sip|spr|ses|sdd|sk[testv]|skoid|sktid|saoid|suoid|scid"),
+}
+"""The parameter that holds a signature, and all that come with it."""
+
+
+def redact_url(url: str) -> str:
+    """`url` for messages and logs: without user and password, query and fragment; a path stays as it is."""
+    return _QUERY_OR_FRAGMENT.sub("", _USER.sub("", url)) if "://" in url else url
+
+
+def identify_url(url: str, ignored: Collection[str] | None = None) -> str:
+    """What of `url` names the object: all but user, password, fragment and the parts of a signature.
+
+    Parameters
+    ----------
+    ignored
+        Names of the query parameters that do not count. By default those of signed URLs of S3, Azure and
+        Google Cloud Storage, where the URL holds such a signature.
+    """
+    address, _, query = _USER.sub("", url).partition("#")[0].partition("?")
+    fields = [(unquote(each.partition("=")[0]), each) for each in query.split("&") if each]
+    if ignored is None:
+        kept = _without_signatures(fields)
+    else:
+        kept = [each for name, each in fields if name not in ignored]
+    return "?".join([address, "&".join(kept)] if kept else [address])
+
+
+def _without_signatures(fields: list[tuple[str, str]]) -> list[str]:
+    for signature, its_own in _SIGNATURES.items():
+        if any(name.lower() == signature for name, _ in fields):
+            fields = [field for field in fields if not its_own.fullmatch(field[0].lower())]
+    return [each for _, each in fields]
+
+
+def escape_url(url: str) -> str:
+    """`url` with what no request line may hold percent-encoded: blanks, controls, all beyond ASCII."""
+    return _NOT_SENT_AS_IT_IS.sub(lambda run: quote(run[0].encode(errors="surrogateescape"), safe=""), url)
+
+
+def resolve_location(base: str, location: str) -> str:
+    """Where the `Location` of an answer from `base` leads (RFC 9110, section 10.2.2), its bytes unchanged."""
+    if _SCHEME.match(location):
+        return location
+    scheme, _, rest = base.partition("://")
+    if location.startswith("//"):
+        return f"{scheme}:{location}"
+    if location.startswith("/"):
+        return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}{location}"
+    return urljoin(base, location)
