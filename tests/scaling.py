@@ -129,7 +129,7 @@ def jobs(catalog):
 def table(catalog):
     """The jobs as a Markdown table."""
     lines = [
-        "| job | requests | bytes | core hours | laptop | server | cluster | from afar | close by |",
+        "| job | requests | bytes | core hours | laptop | server | cluster | via internet | same region |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for job in jobs(catalog):
