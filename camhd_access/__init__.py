@@ -1,45 +1,50 @@
-"""Frames out of enormous movies on a plain web server, without downloading the movies."""
+"""Frames out of enormous movies on a plain web server, without downloading the movies.
 
+Importing this costs next to nothing: a public name is loaded from its module when it is first used (PEP 562).
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from camhd_access._accessor import register_accessor
 from camhd_access._version import __version__
-from camhd_access.archive import (
-    OOI_ARCHIVE,
-    Archive,
-    find_deployment,
-    find_runs,
-    find_scene_frames,
-    known_anomalies,
-    open_archive,
-    read_catalog,
-    read_regions,
-    write_catalog,
-)
-from camhd_access.archive.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
-from camhd_access.arrays import open_movie, open_movies, open_timelapse
-from camhd_access.errors import (
-    CamhdError,
-    FrameDecodeError,
-    FrameIndexError,
-    InvalidMovieError,
-    MissingMoovError,
-    RangeNotSupportedError,
-    RemoteFileChangedError,
-    RemoteFileError,
-    RemoteFileNotFoundError,
-    TruncatedResponseError,
-    UnsupportedCodecError,
-    UnsupportedMovieError,
-)
-from camhd_access.formats.quicktime import MovieIndex
-from camhd_access.movie.reader import MovieReader, ReadPlan
-from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
-from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
 
 if TYPE_CHECKING:
+    from camhd_access.archive import (
+        OOI_ARCHIVE,
+        Archive,
+        find_deployment,
+        find_runs,
+        find_scene_frames,
+        known_anomalies,
+        open_archive,
+        read_catalog,
+        read_regions,
+        write_catalog,
+    )
+    from camhd_access.archive.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
+    from camhd_access.arrays import open_movie, open_movies, open_timelapse
     from camhd_access.arrays.zarr import MovieStore as MovieStore
     from camhd_access.arrays.zarr import write_references as write_references
     from camhd_access.arrays.zarr import write_samples as write_samples
+    from camhd_access.errors import (
+        CamhdError,
+        FrameDecodeError,
+        FrameIndexError,
+        InvalidMovieError,
+        MissingMoovError,
+        RangeNotSupportedError,
+        RemoteFileChangedError,
+        RemoteFileError,
+        RemoteFileNotFoundError,
+        TruncatedResponseError,
+        UnsupportedCodecError,
+        UnsupportedMovieError,
+    )
+    from camhd_access.formats.quicktime import MovieIndex
+    from camhd_access.movie.reader import MovieReader, ReadPlan
+    from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
+    from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
 
 __all__ = [
     "OOI_ARCHIVE",
@@ -82,17 +87,59 @@ __all__ = [
     "write_clip",
 ]
 
-_OF_ZARR = ("MovieStore", "write_references", "write_samples")
-"""Names of the extra `zarr`, imported when they are asked for; not by a star, which shall not need it."""
+_HOMES = {
+    "archive": (
+        "Archive",
+        "OOI_ARCHIVE",
+        "find_deployment",
+        "find_runs",
+        "find_scene_frames",
+        "known_anomalies",
+        "open_archive",
+        "read_catalog",
+        "read_regions",
+        "write_catalog",
+    ),
+    "archive.framesets": ("FrameSet", "MovieSequence", "read_frameset", "read_multimov"),
+    "arrays": ("open_movie", "open_movies", "open_timelapse"),
+    "errors": (
+        "CamhdError",
+        "FrameDecodeError",
+        "FrameIndexError",
+        "InvalidMovieError",
+        "MissingMoovError",
+        "RangeNotSupportedError",
+        "RemoteFileChangedError",
+        "RemoteFileError",
+        "RemoteFileNotFoundError",
+        "TruncatedResponseError",
+        "UnsupportedCodecError",
+        "UnsupportedMovieError",
+    ),
+    "formats.quicktime": ("MovieIndex",),
+    "movie.reader": ("MovieReader", "ReadPlan"),
+    "output.accessor": ("CamhdAccessor", "ReadEstimate"),
+    "output.clip": ("ClipLayout", "plan_clip", "write_clip"),
+    "arrays.zarr": (
+        "MovieStore",
+        "write_references",
+        "write_samples",
+    ),  # of the extra `zarr`: not in `__all__`
+}
+"""The modules that public names are loaded from. Those of the extra `zarr` are not in `__all__`."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any module
-    if name in _OF_ZARR:
-        from camhd_access.arrays import zarr as zarr_store  # noqa: PLC0415 - an optional extra
-
-        return getattr(zarr_store, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"camhd_access.{_HOME_OF[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_OF_ZARR})
+    return sorted({*__all__, *_HOME_OF})
+
+
+register_accessor()

@@ -20,7 +20,7 @@ LAYERS = [
     {"archive"},
     {"synthetic"},
     {"output"},
-    {"server"},
+    {"server", "_accessor"},
     {"cli"},
     {"__main__"},
 ]
@@ -29,7 +29,7 @@ LAYERS = [
 ALLOWED = {
     "av": {"decoding/libav", "output/films", "synthetic/encoder", "synthetic/recorder"},
     "aiohttp": {"storage/lazyhttp", "server"},
-    "xarray": {"arrays", "archive", "output", "cli"},
+    "xarray": {"_accessor", "arrays", "archive", "output", "cli"},
     "click": {"cli"},
     "numba": {"decoding/pixels_numba"},
     "matplotlib": {"output/figures", "output/accessor", "cli/demo"},

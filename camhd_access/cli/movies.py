@@ -11,7 +11,6 @@ from camhd_access.arrays.open_movie import open_movie
 from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, POSITIVE, RECOVER, REDUCE, Crop
 from camhd_access.cli.printing import print_json
 from camhd_access.movie.reader import MovieReader
-from camhd_access.output import accessor as plotting  # noqa: F401 - registers the accessor
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.source import open_source
 

@@ -23,7 +23,6 @@ from camhd_access.cli.options import (
 )
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.movie.reader import MovieReader
-from camhd_access.output import accessor as plotting  # noqa: F401 - registers the accessor
 from camhd_access.output.clip.films import IMAGE_OPTIONS
 from camhd_access.storage.output_files import open_target, suffix_of
 

@@ -43,7 +43,6 @@ class ReadEstimate(ReadPlan):
         )
 
 
-@xr.register_dataarray_accessor("camhd")
 class CamhdAccessor:
     """What one does with movies and their frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
 

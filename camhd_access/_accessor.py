@@ -1,0 +1,68 @@
+"""The accessor `.camhd` of xarray's arrays, registered once xarray is loaded, by whomever and whenever.
+
+xarray takes a third of a second to import, and has no entry point for accessors. A hook waits for it to be
+imported, so that `import camhd_access` need not load it, and arrays made elsewhere have the accessor. What is
+registered is a function: the accessor's class is imported when `.camhd` is first used.
+"""
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import xarray as xr
+
+    from camhd_access.output.accessor import CamhdAccessor
+
+__all__ = ["register_accessor"]
+
+
+def register_accessor() -> None:
+    """Give arrays the accessor: now where xarray is loaded already, else when it is."""
+    if "xarray" in sys.modules:
+        _register(sys.modules["xarray"])
+    else:
+        sys.meta_path.insert(0, _XarrayFinder())
+
+
+def camhd(array: "xr.DataArray") -> "CamhdAccessor":
+    """What one does with movies and their frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
+    from camhd_access.output.accessor import CamhdAccessor  # noqa: PLC0415 - when it is used
+
+    return CamhdAccessor(array)
+
+
+def _register(xarray: ModuleType) -> None:
+    xarray.register_dataarray_accessor("camhd")(camhd)
+
+
+class _XarrayFinder:
+    """Finds xarray as everybody does, and has the accessor registered once it is loaded.
+
+    Not derived from `importlib.abc.MetaPathFinder`, which takes as long to import as all of this package.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: "Sequence[str] | None",  # noqa: ARG002 - the import system's signature
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """What the other finders find."""
+        if fullname != "xarray" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_register(module: ModuleType) -> None:
+                load(module)
+                _register(module)
+
+            spec.loader.exec_module = load_and_register  # type: ignore[method-assign]  # of this one loader
+        return spec

@@ -1,0 +1,60 @@
+"""Importing the package, its help and its completions load no library until something is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import camhd_access
+
+HEAVY = "pandas", "dask", "xarray", "av", "aiohttp", "matplotlib", "numpy", "fsspec", "PIL", "numba", "zarr"
+
+
+def run(code, *args):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *args], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+LOADED = f"import sys; print(*({HEAVY!r} and [m for m in {HEAVY!r} if m in sys.modules]), len(sys.modules))"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    (bare,) = run(LOADED)
+    (loaded,) = run(f"import camhd_access; {LOADED}")
+    assert int(loaded) - int(bare) <= 40
+
+
+def test_every_public_name_is_loaded_when_it_is_used_and_no_other_is_offered():
+    names = run("import camhd_access; print(*dir(camhd_access))")
+    assert set(names) == {*camhd_access.__all__, "MovieStore", "write_references", "write_samples"}
+    used = run("import camhd_access as c; print(*(n for n in dir(c) if getattr(c, n) is not None))")
+    assert used == names
+
+
+def test_errors_can_be_caught_without_loading_anything():
+    assert len(run(f"import camhd_access; camhd_access.CamhdError; {LOADED}")) == 1
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'open_film'"):
+        camhd_access.open_film  # noqa: B018 - the error is what is looked at
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import camhd_access; import xarray",
+        "import xarray; import camhd_access",
+        "import camhd_access.storage.lazyhttp; import dask.array; import xarray",
+        "from camhd_access import open_movie; import xarray",
+    ],
+)
+def test_arrays_made_elsewhere_have_the_accessor_in_whatever_order_things_are_imported(imports):
+    code = "a = xarray.DataArray([[0.5]], dims=('y', 'x')); print(*(type(x).__name__ for x in"
+    assert run(f"{imports}; {code} (a.camhd, xarray.__loader__)))") == ["CamhdAccessor", "SourceFileLoader"]
+
+
+def test_xarray_is_not_loaded_by_waiting_for_it():
+    assert run("import camhd_access, sys; print('xarray' in sys.modules)") == ["False"]
