@@ -2,13 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# uv, where it is installed, does in seconds what takes pip a minute.
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: help demo test lint format docs bench bench-full clean
+.PHONY: help demo check test lint format docs bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    do the main job on a small archive, made on the spot and served on loopback"
-	@echo "make test    run the tests"
+	@echo "make check   check what changed: style, types and the pure tests, in under a minute"
+	@echo "make test    run all tests, on all cores"
 	@echo "make lint    check style and types"
 	@echo "make docs    build the documentation, into docs/_build/index.html"
 	@echo "make format  put the code into its standard form"
@@ -23,25 +26,47 @@ $(VENV)/bin/python:
 
 $(VENV)/.core: pyproject.toml | $(BIN)/python
 	@echo "== Installing camhd_access"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.%: pyproject.toml | $(BIN)/python
 	@echo "== Installing camhd_access with what $* needs"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(INSTALL) --editable '.[$*]'
 	@touch $@
 
 # s3fs pins botocore to a narrow range: installed first, it spares pip a search of many minutes.
 $(VENV)/.test $(VENV)/.docs: | $(VENV)/.s3
+
+# Each process of pytest-xdist has servers, ports, folders and caches of its own; a module's tests stay together
+# until a process runs out of work.
+ON_ALL_CORES := --numprocesses auto --dist worksteal
+
+# The files that differ from main, or from the last commit on main itself.
+BASE = $$(git merge-base HEAD main 2>/dev/null || echo HEAD)
+CHANGED = $$( (git diff --name-only --diff-filter=d $(BASE); git ls-files --others --exclude-standard) | grep -E '\.(py|ipynb)$$')
 
 demo: $(VENV)/.core
 	@echo "== The main job: list, open lazily, slice, average, draw (takes about 20 seconds)"
 	@mkdir -p demo
 	$(BIN)/camhd demo --output demo/camhd-demo.png
 
+check: $(VENV)/.test $(VENV)/.lint
+	@echo "== Checking what changed (takes half a minute)"
+	@$(MAKE) --no-print-directory check-changed check-types check-pure
+
+.PHONY: check-changed check-types check-pure
+check-changed:
+	@files="$(CHANGED)"; [ -z "$$files" ] || { $(BIN)/ruff check $$files && $(BIN)/ruff format --check $$files; }
+
+check-types:
+	@$(BIN)/mypy
+
+check-pure:
+	@$(BIN)/python -m pytest --quiet $(ON_ALL_CORES) -m "pure and not slow"
+
 test: $(VENV)/.test
-	@echo "== Running the tests (takes a few minutes; real servers are used where they are installed)"
-	$(BIN)/python -m pytest
+	@echo "== Running the tests on all cores (takes a few minutes; real servers are used where they are installed)"
+	$(BIN)/python -m pytest $(ON_ALL_CORES)
 
 lint: $(VENV)/.lint
 	@echo "== Checking style and types"

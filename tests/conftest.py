@@ -2,6 +2,7 @@
 
 import os
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,16 @@ from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
 _numbers = count()
 
 START = {"apache": start_apache, "nginx": start_nginx}
+
+TESTS = Path(__file__).parent
+PURE = {"formats", "decoding", "test_architecture.py", "test_ranges.py"}
+"""The rooms, and modules, whose tests need bytes and values alone."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in PURE:
+            item.add_marker("pure")
 
 
 @pytest.hookimpl(wrapper=True)

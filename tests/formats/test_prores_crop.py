@@ -45,6 +45,7 @@ def test_a_decoded_crop_is_the_crop_of_the_decoded_frame(kind):
         assert_crop_shows(crop_frame(sample, y, x), decoded(kind), y, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HD_KINDS, ids=str)
 def test_crops_at_full_size(kind):
     sample, whole = sample_of(kind), decoded(kind)

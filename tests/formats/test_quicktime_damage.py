@@ -92,6 +92,7 @@ def test_trailing_bytes():
         parse(resized(MOOV + bytes(99) + b"1"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moov", [MOOV, COMPRESSED], ids=["plain", "compressed"])
 def test_every_bit_flipped(moov):
     for i in range(len(moov)):
@@ -101,6 +102,7 @@ def test_every_bit_flipped(moov):
             try_parse(bytes(damaged))
 
 
+@pytest.mark.slow
 def test_every_field_replaced():
     for i in range(8, len(MOOV) - 3, 2):  # all fields of QuickTime begin at even places here
         for value in INTERESTING:
