@@ -141,8 +141,10 @@ class ImageStore:
         Notes
         -----
         One request; none for a picture that is not kept, once the index is there. So pictures of another
-        server that shares the store are found after the next start.
+        server that shares the store are found after the next start. Other tasks run in between in any case:
+        one that asks in a loop does not starve those that write.
         """
+        await asyncio.sleep(0)
         if not _is_key(key) or (self._is_loaded and key not in self._sizes):
             return None
         self._load_soon()

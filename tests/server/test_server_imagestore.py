@@ -375,6 +375,22 @@ def test_readers_see_all_of_a_picture_or_nothing(tmp_path):
     assert asyncio.run(use()) <= {None, *bodies}
 
 
+@pytest.mark.parametrize("state", ["not kept", "at rest"])
+def test_answers_without_a_request_let_others_run(tmp_path, state):
+    async def use():
+        async with opened(str(tmp_path)) as store:
+            await put_all(store, "a.png")
+            key = "b.png"
+            if state == "at rest":
+                key, store._rests_until = "a.png", float("inf")
+            others = [asyncio.create_task(asyncio.sleep(0)) for _ in range(3)]
+            for _ in range(5):
+                assert await store.get(key) is None
+            assert all(other.done() for other in others)
+
+    asyncio.run(use())
+
+
 def test_what_a_killed_writer_left_goes(tmp_path):
     old, fresh, other = (tmp_path / FOLDER / "v1" / name for name in (".aa.part", ".bb.part", "x.part"))
     old.parent.mkdir(parents=True)
