@@ -10,6 +10,7 @@ ranges), is sent the answers, and returns what it found. The same walk is run by
 coroutine, from bytes at hand, or within another walk.
 """
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ __all__ = [
     "missing_ranges",
     "nest_walk",
     "overlapping",
+    "parse_range_header",
     "plan_spans",
     "run_walk",
     "split_range",
@@ -191,3 +193,25 @@ def run_walk(walk: Walk[T], data: ByteData) -> T:
     """What `walk` returns, all of its questions answered from one sample."""
     view = memoryview(data)
     return drive_walk(walk, lambda ranges: [view[start:stop] for start, stop in ranges])
+
+
+_RANGE_HEADER = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
+
+
+def parse_range_header(header: str, size: int) -> ByteRange | None:
+    """The part of `size` bytes that a `Range` header asks for; None for all of them.
+
+    Notes
+    -----
+    RFC 9110, section 14. The part is empty where it is not satisfiable: it starts beyond the end, or is a
+    suffix of no bytes. Units and forms that are not understood are ignored, as are several ranges.
+    """
+    match = _RANGE_HEADER.fullmatch(header.strip())
+    if match is None:
+        return None
+    first, last = match.groups()
+    if not first:
+        return ByteRange(max(0, size - int(last)), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return ByteRange(min(int(first), size), min(int(last) + 1, size) if last else size)

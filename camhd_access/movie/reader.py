@@ -98,11 +98,12 @@ class MovieReader:
         self.urlpath = os.fsdecode(urlpath)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)
-        self._source = self._movie.source
+        self.source = self._movie.source
+        """The one version of the file that is read."""
 
     def __getstate__(self) -> dict[str, Any]:
         kept = self._movie if self._movie and self._movie.recovery else None  # nobody walks a movie twice
-        return {"urlpath": self.urlpath, "_source": self._source, "_movie": kept}
+        return {"urlpath": self.urlpath, "source": self.source, "_movie": kept}
 
     def __repr__(self) -> str:
         if self._movie is None:
@@ -133,8 +134,8 @@ class MovieReader:
     def _opened(self) -> OpenMovie:
         """What opening the movie found; a reader that was pickled opens it when it is first used."""
         if self._movie is None:
-            movie = open_index(replace(self._source, version=None))
-            if movie.source != self._source:
+            movie = open_index(replace(self.source, version=None))
+            if movie.source != self.source:
                 raise RemoteFileChangedError(
                     f"{self.urlpath} was replaced since it was opened elsewhere; open it again"
                 )
@@ -187,7 +188,7 @@ class MovieReader:
         fault = FrameDecodeError("they are empty")
         for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
             start, size = int(self.index.offset[frame]), int(self.index.size[frame])
-            head = self._source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
+            head = self.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
             try:
                 return parse_frame_header(head)
             except FrameDecodeError as error:
@@ -273,7 +274,7 @@ class MovieReader:
         n = decoder.n_per_frame
         chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
         return FrameStack(
-            source=self._source,
+            source=self.source,
             frames=chosen,
             field=(np.arange(len(chosen)) % n).astype(np.int8),
             sample_offset=self.index.offset[chosen],

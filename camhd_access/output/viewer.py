@@ -11,6 +11,7 @@ import xarray as xr
 from PIL import Image
 
 from camhd_access.errors import CamhdError
+from camhd_access.output.films import resize
 from camhd_access.output.pictures import describe_frame, movie_of, to_image
 
 try:
@@ -80,7 +81,7 @@ class _Viewer:
         image = Image.fromarray(to_image(frame))
         if image.width > self._width:
             size = self._width, max(1, round(image.height * self._width / image.width))
-            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+            image = resize(image, size)
         file = BytesIO()
         image.save(file, "JPEG", quality=90)
         return file.getvalue()

@@ -5,21 +5,18 @@ by a movie's version, a frame and its options never changes, so it may be kept f
 """
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from camhd_access.ranges import ByteRange
+from camhd_access.ranges import ByteRange, parse_range_header
 from camhd_access.server.problems import Problem
 
 __all__ = ["SHORTLY", "answer_file", "answer_json", "answer_kept", "answer_stream", "answer_unchanged"]
 
 FOREVER = "public, max-age=31536000, immutable"
 SHORTLY = "public, max-age=300"
-
-_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
 
 
 def answer_file(
@@ -102,18 +99,7 @@ def _has(request: web.Request, etag: str) -> bool:
 
 
 def _find_range(request: web.Request, etag: str, size: int) -> ByteRange | None:
-    """The part that is wanted, empty where there is none such; None for all of it.
-
-    Notes
-    -----
-    Units and forms that are not understood are passed over, as are several ranges (RFC 9110, section 14.2).
-    """
-    match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
-    if request.method != "GET" or not match or request.headers.get("If-Range", etag) != etag:
+    """The part that is wanted, empty where it is not satisfiable; None for all of it."""
+    if request.method != "GET" or request.headers.get("If-Range", etag) != etag:
         return None
-    first, last = match.groups()
-    if not first:
-        return ByteRange(max(0, size - int(last)), size) if last else None
-    if last and int(last) < int(first):
-        return None
-    return ByteRange(min(int(first), size), min(int(last) + 1, size) if last else size)
+    return parse_range_header(request.headers.get("Range", ""), size)

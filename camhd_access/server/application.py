@@ -4,31 +4,36 @@ Every request passes `attend`: it bounds its time, turns errors into problem det
 and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly holds
 memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent, or is
 copied from the mirror.
+
+A connection takes a file descriptor, of which a process gets few unless it asks for more. Where none is left,
+asyncio logs a traceback for each connection that waits, a thousand times a second, and aiohttp one for each
+request that is not HTTP; here both are one line.
 """
 
 import asyncio
+import errno
 import logging
 import platform
+import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from camhd_access._version import __version__
 from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
-from camhd_access.server.clips import PIECE_BYTES
-from camhd_access.server.crowds import allow_crowds, shorten_log
+from camhd_access.server.films import PIECE_BYTES
 from camhd_access.server.limits import ByteBudget
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
-from camhd_access.server.openapi import describe_api
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.routes import ROUTES
+from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
 
@@ -50,6 +55,10 @@ BACKLOG = 1024
 """Connections that wait to be accepted."""
 MAX_TARGET_CHARACTERS = 4096
 """Of a path with its query."""
+MAX_FILES = 65536
+"""Open at the same time; an idle connection takes some 6 kB of memory."""
+REPEAT_SECONDS = 10.0
+"""Between two log lines that say that no file descriptor is left."""
 LIMITS: dict[str, Any] = {
     "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
     "lingering_time": 2.0,  # seconds for a body, which nobody reads
@@ -110,7 +119,7 @@ def make_app(settings: ServerSettings) -> web.Application:
 
 def run_server(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight then finish, and new ones are not accepted."""
-    allow_crowds()
+    _raise_file_limit()
     web.run_app(
         make_app(settings),
         host=settings.bind,
@@ -122,17 +131,48 @@ def run_server(settings: ServerSettings) -> None:
     )
 
 
+def _raise_file_limit() -> None:
+    """Let this process open as many files as the system allows, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
+    """Log one line for what strangers can cause as often as they like, in place of tracebacks."""
+    logging.getLogger("aiohttp.server").addFilter(_drop_traceback)
+    told_at = float("-inf")
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told_at
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}):
+            loop.default_exception_handler(context)
+        elif loop.time() - told_at > REPEAT_SECONDS:
+            told_at = loop.time()
+            logger.warning("connections wait: all file descriptors are taken")
+
+    loop.set_exception_handler(tell)
+
+
+def _drop_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+    return True
+
+
 def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncIterator[None]]:
     """The service while the application runs, on its event loop."""
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
-        shorten_log(asyncio.get_running_loop())
+        _shorten_log(asyncio.get_running_loop())
         service = app[SERVICE] = Service(settings)
         app[METRICS] = Metrics(
             mirrors=service.mirrors,
             memories=service.memories,
             gates=service.gates,
-            store=service.renderings.store,
+            store=service.made_files.store,
         )
         yield
         await service.aclose()
@@ -278,4 +318,6 @@ async def health(request: web.Request) -> web.Response:
 async def openapi(request: web.Request) -> web.Response:
     """The API, described for programs."""
     request[ROUTE] = "openapi"
-    return answer_json(describe_api(request.app[SERVICE].mirrors), cache_control=SHORTLY)
+    return answer_json(
+        describe_api(request.app[SERVICE].mirrors, request.app[SERVICE].settings), cache_control=SHORTLY
+    )

@@ -1,30 +1,51 @@
-"""Sheets and animations: many frames of a movie in one file, made in one thread, a few frames at a time."""
+"""Many frames of a movie in one file: sheets and animations, which are made, and clips, which are copied.
+
+A sheet or an animation is made in one thread, a few frames at a time. A clip, some frames as a movie of its
+own, exists nowhere: its bytes are fetched while they are sent, some megabytes at a time, so a long one takes
+no more memory than a short one, and any range of it costs just that range.
+"""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from camhd_access.movie.reader import MovieReader
+from camhd_access.output.clip import ClipLayout, split_runs
 from camhd_access.output.films import choose_rate, choose_size, find_film_writer, resize
-from camhd_access.server.made_files import Rendering
-from camhd_access.server.parameters import FILM_TYPES, FilmRendition, SheetRendition
+from camhd_access.ranges import ByteRange, plan_spans
+from camhd_access.server.made_files import MadeFile
+from camhd_access.server.movies import Movie
+from camhd_access.server.parameters import FILM_TYPES, FilmParameters, SheetParameters
 
-__all__ = ["choose_sheet_size", "make_film", "make_sheet"]
+__all__ = [
+    "CLIP_TYPE",
+    "PIECE_BYTES",
+    "choose_film_size",
+    "choose_sheet_size",
+    "iter_clip",
+    "make_film",
+    "make_sheet",
+]
 
 N_FRAMES_AT_ONCE = 8
 """Frames in memory: 50 MB of 1080p."""
+CLIP_TYPE = "video/quicktime"
+PIECE_BYTES = 4 << 20
+"""Of a clip, in memory for one client."""
+MAX_GAP_BYTES = 64 << 10
+"""Sound between two frames that is read rather than asked around."""
 
 
-def choose_sheet_size(reader: MovieReader, wanted: SheetRendition, n_thumbnails: int) -> tuple[int, int]:
+def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> tuple[int, int]:
     """Width and height of the sheet."""
     width, height = _thumbnail_size(reader, wanted)
     columns = min(wanted.columns, n_thumbnails)
     return columns * width, -(-n_thumbnails // columns) * height
 
 
-def make_sheet(reader: MovieReader, wanted: SheetRendition, n_thumbnails: int) -> Rendering:
+def make_sheet(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> MadeFile:
     """The sheet of thumbnails, one every so many seconds, each with its time from the start of the movie."""
     seconds = np.arange(n_thumbnails) * wanted.every
     elapsed = reader.elapsed() / np.timedelta64(1, "s")
@@ -41,20 +62,46 @@ def make_sheet(reader: MovieReader, wanted: SheetRendition, n_thumbnails: int) -
         draw.rectangle(draw.textbbox(corner, text, font=font), fill=(0, 0, 0, 130))
         draw.text(corner, text, font=font, fill=(255, 255, 255, 255))
     body = wanted.format.encode(np.asarray(sheet), wanted.quality)
-    return Rendering(body, wanted.format.content_type, sheet.size)
+    return MadeFile(body, wanted.format.content_type, sheet.size)
 
 
-def make_film(reader: MovieReader, wanted: FilmRendition, frames: range) -> Rendering:
+def choose_film_size(reader: MovieReader, wanted: FilmParameters) -> tuple[int, int]:
+    """Width and height of the film."""
+    return choose_size(reader.index.width, reader.index.height, wanted.width)
+
+
+def make_film(reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
     """The film of these frames."""
     apart_seconds = frames.step * reader.duration / reader.n_frames
-    size = choose_size(reader.index.width, reader.index.height, wanted.width)
+    size = choose_film_size(reader, wanted)
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
     file = io.BytesIO()
     find_film_writer(f".{wanted.format}")(file, _iter_images(reader, frames, size), rate, size)
-    return Rendering(file.getvalue(), FILM_TYPES[wanted.format], size)
+    return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 
-def _thumbnail_size(reader: MovieReader, wanted: SheetRendition) -> tuple[int, int]:
+async def iter_clip(movie: Movie, layout: ClipLayout, part: ByteRange) -> AsyncIterator[bytes]:
+    """The bytes of a part of a clip, in order.
+
+    Raises
+    ------
+    RemoteFileError
+        The movie's bytes could not be had.
+    Problem
+        503: too much is asked of the mirror.
+    """
+    for start in range(part.start, part.stop, PIECE_BYTES):
+        head, ranges = layout.pieces(start, min(start + PIECE_BYTES, part.stop))
+        if head:
+            yield head
+        for run in split_runs(ranges):
+            for span in plan_spans(run, max_gap_bytes=MAX_GAP_BYTES, max_span_bytes=2 * PIECE_BYTES):
+                data = await movie.read(ByteRange(span.start, span.stop))
+                for position in span.members:
+                    yield data[run[position].start - span.start : run[position].stop - span.start]
+
+
+def _thumbnail_size(reader: MovieReader, wanted: SheetParameters) -> tuple[int, int]:
     return choose_size(reader.index.width, reader.index.height, wanted.width)
 
 

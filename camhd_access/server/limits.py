@@ -1,21 +1,20 @@
-"""Work that is bounded: so much at once, so much waiting, and the same work once for all who ask for it.
+"""Work that is bounded: so much at once, and so much waiting; the rest is rejected.
 
-Four parts, each of its own use. A `Gate` lets so many through and turns away whom it cannot seat; it stands
-before each mirror. `Workers` are threads behind a gate, for what needs a processor. `SingleFlight` lets
-callers who want the same thing share one piece of work, which no single one of them can cancel. A
+Three parts, each of its own use. A `Gate` lets a number through and rejects what is beyond its queue with
+503; it stands before each mirror. `Workers` are threads behind a gate, for what needs a processor. A
 `ByteBudget` bounds the memory of what is being sent.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from camhd_access.server.problems import Problem
 
-__all__ = ["ByteBudget", "Gate", "SingleFlight", "Workers"]
+__all__ = ["ByteBudget", "Gate", "Workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,34 +110,3 @@ async def _finish(job: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([future])
         raise
-
-
-class SingleFlight(Generic[T]):
-    """Work under way, by what it is for; who asks for the same joins it."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[object, asyncio.Task[T]] = {}
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    async def share(self, key: object, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `start()` returns, or the work under way for `key`; goes on where its callers leave."""
-        task = self._tasks.get(key)
-        if task is None:
-            task = self._tasks[key] = asyncio.create_task(start())
-            task.add_done_callback(lambda done: self._land(key, done))
-        return await asyncio.shield(task)
-
-    def _land(self, key: object, task: asyncio.Task[T]) -> None:
-        del self._tasks[key]
-        if not task.cancelled():
-            task.exception()  # it was seen, even where nobody waits any more
-
-    async def aclose(self) -> None:
-        """Cancel what is under way, and wait for its end."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)

@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.errors import RemoteFileNotFoundError
-from camhd_access.server.limits import SingleFlight
-from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Place
 
 __all__ = ["Folder", "Listings"]
@@ -40,8 +39,8 @@ class Listings:
     """The folders of all mirrors."""
 
     def __init__(self) -> None:
-        self.memory: Memory[Folder] = Memory(MAX_FOLDERS)
-        self.flights: SingleFlight[Folder] = SingleFlight()
+        self.memory: LRUCache[str, Folder] = LRUCache(MAX_FOLDERS)
+        self.flights: SingleFlight[str, Folder] = SingleFlight()
 
     async def read(self, place: Place) -> Folder:
         """The folder at a place, no older than five minutes.

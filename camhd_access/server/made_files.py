@@ -7,17 +7,16 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.server.imagestore import ImageStore
-from camhd_access.server.limits import SingleFlight
-from camhd_access.server.memory import Memory
 
-__all__ = ["Rendering", "Renderings"]
+__all__ = ["MadeFile", "MadeFiles"]
 
 MAX_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rendering:
+class MadeFile:
     """One file, ready to be sent."""
 
     body: bytes
@@ -30,22 +29,22 @@ class Rendering:
     """What making it took just now, by stage."""
 
 
-Make = Callable[[], Coroutine[Any, Any, Rendering]]
+Make = Callable[[], Coroutine[Any, Any, MadeFile]]
 
 
-class Renderings:
+class MadeFiles:
     """Those made lately, those in the store, and those that are being made."""
 
     def __init__(self, store: ImageStore | None) -> None:
-        self.memory: Memory[Rendering] = Memory(MAX_BYTES)
-        self.flights: SingleFlight[Rendering] = SingleFlight()
+        self.memory: LRUCache[str, MadeFile] = LRUCache(MAX_BYTES)
+        self.flights: SingleFlight[str, MadeFile] = SingleFlight()
         self.store = store
 
     def find_public_url(self, key: str) -> str | None:
         """Where everybody finds the file of `key` without us; None where nobody does."""
         return self.store.public_url(key) if self.store else None
 
-    async def find(self, key: str, make: Make, *, content_type: str, is_stored: bool = True) -> Rendering:
+    async def find(self, key: str, make: Make, *, content_type: str, is_stored: bool = True) -> MadeFile:
         """The file of `key`: from memory or the store, else what `make` returns.
 
         Parameters
@@ -65,10 +64,10 @@ class Renderings:
         store = self.store if is_stored else None
         return await self.flights.share(key, lambda: self._find(key, make, content_type, store))
 
-    async def _find(self, key: str, make: Make, content_type: str, store: ImageStore | None) -> Rendering:
+    async def _find(self, key: str, make: Make, content_type: str, store: ImageStore | None) -> MadeFile:
         body = await store.get(key) if store else None
-        rendering = await make() if body is None else Rendering(body, content_type)
-        self.memory.keep(key, replace(rendering, seconds={}), len(rendering.body))
+        made = await make() if body is None else MadeFile(body, content_type)
+        self.memory.keep(key, replace(made, seconds={}), len(made.body))
         if store and body is None:
-            await store.put(key, rendering.body, content_type)
-        return rendering
+            await store.put(key, made.body, content_type)
+        return made

@@ -13,9 +13,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from camhd_access._version import __version__
+from camhd_access.caching import LRUCache
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate
-from camhd_access.server.memory import Memory
 from camhd_access.server.mirrors import Mirror
 
 __all__ = ["Metrics"]
@@ -31,7 +31,7 @@ class Metrics:
         self,
         *,
         mirrors: Sequence[Mirror],
-        memories: Mapping[str, Memory[Any]],
+        memories: Mapping[str, LRUCache[Any, Any]],
         gates: Mapping[str, Gate],
         store: ImageStore | None,
     ) -> None:
@@ -79,11 +79,11 @@ class _Watcher(Collector):
         return self._watch()
 
 
-def _watch_memories(memories: Mapping[str, Memory[Any]]) -> Iterator[Metric]:
+def _watch_memories(memories: Mapping[str, LRUCache[Any, Any]]) -> Iterator[Metric]:
     asked = CounterMetricFamily("cache_requests", "Questions to what is kept in memory.", labels=("store",))
     missed = CounterMetricFamily("cache_misses", "Of these, those without an answer.", labels=("store",))
     held = GaugeMetricFamily(
-        "cache_size", "What is held: bytes of renderings, else items.", labels=("store",)
+        "cache_size", "What is held: bytes of made files, else items.", labels=("store",)
     )
     for store, memory in memories.items():
         asked.add_metric((store,), memory.n_asked)

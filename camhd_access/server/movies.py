@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
 from camhd_access.movie.reader import MovieReader
 from camhd_access.ranges import ByteRange
-from camhd_access.server.limits import SingleFlight, Workers
-from camhd_access.server.memory import Memory
+from camhd_access.server.limits import Workers
 from camhd_access.server.mirrors import MAX_REQUESTS_AT_ONCE, Mirror, Place
 
 __all__ = ["Movie", "Movies"]
@@ -59,7 +59,7 @@ class Movie:
         mirror: Mirror = self.place.mirror
         data: bytes = await mirror.ask(
             mirror.filesystem._cat_file,  # noqa: SLF001 - fsspec's async interface
-            self.reader.stack([]).source.path,
+            self.reader.source.path,
             wanted.start,
             wanted.stop,
             validator=self.version,
@@ -102,9 +102,9 @@ class Movies:
     """The movies of all mirrors that were asked for lately."""
 
     def __init__(self, mirrors: Sequence[Mirror], max_waiting: int) -> None:
-        self.memory: Memory[Movie] = Memory(MAX_MOVIES)
-        self.flights: SingleFlight[Movie] = SingleFlight()
-        self.questions: SingleFlight[bool | None] = SingleFlight()
+        self.memory: LRUCache[str, Movie] = LRUCache(MAX_MOVIES)
+        self.flights: SingleFlight[str, Movie] = SingleFlight()
+        self.questions: SingleFlight[Movie, bool | None] = SingleFlight()
         self._openers = {mirror.url: Workers(MAX_REQUESTS_AT_ONCE, max_waiting, "open") for mirror in mirrors}
 
     async def open(self, place: Place) -> Movie:
@@ -155,8 +155,7 @@ def _open_movie(place: Place) -> Movie:
     reader = place.mirror.open_movie(place.names)
     if reader.index.width * reader.index.height > MAX_FRAME_PIXELS:
         raise UnsupportedMovieError(f"{place.path}: frames of {reader.index.width}x{reader.index.height}")
-    version = reader.stack([]).source.version
-    return Movie(place, reader, str(version), time.monotonic())
+    return Movie(place, reader, str(reader.source.version), time.monotonic())
 
 
 def _find_interlaced(reader: MovieReader) -> bool | None:

@@ -1,14 +1,19 @@
-"""What a request wants of a movie, read and bounded before any work: a frame, a sheet, an animation.
+"""What a request wants of a movie, read and bounded before any work: a frame, a sheet, an animation, a clip.
 
-Everything that a path's end, a query or a header may say becomes a frozen value here, or a `Problem` (400)
-that names the parameter. A value's `key` tells it from every other: what is kept under a key is what was
-asked for, size and all. Only what depends on the movie (its frames, its size) is checked later, by `check`.
+Each parameter is declared once, by `declare_parameters`: its name, its meaning, its bounds. Requests are
+parsed by that declaration, and the OpenAPI document is written from it. What a path's end, a query or a
+header asks for becomes a frozen value here, or a `Problem` (400) that names the parameter. A value's `key`
+tells it from every other: what is kept under a key is what was asked for, size and all. Only what depends on
+the movie (its frames, its size) is checked later.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from math import ceil
+from typing import Any
 
 from multidict import MultiMapping
 
@@ -18,18 +23,14 @@ from camhd_access.server.settings import ServerSettings
 
 __all__ = [
     "FILM_TYPES",
-    "MAX_COLUMNS",
-    "MAX_FPS",
-    "MAX_NUMBER",
-    "MAX_SECONDS",
-    "MAX_SIDE",
-    "MIN_SECONDS",
     "SIZE_HEADERS",
-    "ClipRendition",
-    "FilmRendition",
-    "FrameRendition",
-    "SheetRendition",
+    "ClipParameters",
+    "FilmParameters",
+    "FrameParameters",
+    "Parameter",
+    "SheetParameters",
     "check_pixels",
+    "declare_parameters",
     "parse_clip",
     "parse_film",
     "parse_frame",
@@ -39,19 +40,198 @@ __all__ = [
 ]
 
 FILM_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
-FRAME_PARAMETERS = ("width", "height", "crop", "reduce", "field", "pix_fmt", "quality")
 SIZE_HEADERS = {"width": "X-lazycache-output-width", "height": "X-lazycache-output-height"}
 MAX_DIGITS = 9
 MAX_NUMBER = 10**MAX_DIGITS - 1
 MAX_SIDE = 16383
 """WebP has no more."""
-MAX_COLUMNS = 40
-MIN_SECONDS, MAX_SECONDS = 0.01, 86400.0
-MAX_FPS = 60.0
+MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1920
+"""Columns of a thumbnail, or of an animation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(ABC):
+    """One parameter of a query, or of a path."""
+
+    name: str
+    """As it is spelt."""
+    text: str
+    """What it means."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Any:  # noqa: ANN401 - a value of its kind
+        """Its value; a `Problem` (400) for any other text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Parameter):
+    """A whole number."""
+
+    minimum: int
+    """Its smallest value."""
+    maximum: int
+    """Its largest value."""
+    default: int | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
+
+    def parse(self, text: str) -> int:
+        """The number, in digits alone."""
+        if (
+            not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text)
+            or not self.minimum <= int(text) <= self.maximum
+        ):
+            bounds = f"from {self.minimum} to {self.maximum}"
+            raise Problem(400, f"{self.name} is a whole number {bounds}, not {_quote(text)}.")
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal(Parameter):
+    """A number, with or without decimals."""
+
+    minimum: float
+    """Its smallest value."""
+    maximum: float
+    """Its largest value."""
+    default: float | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "number", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
+
+    def parse(self, text: str) -> float:
+        """The number, in digits with at most one point."""
+        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
+        if not is_number or not self.minimum <= float(text) <= self.maximum:
+            bounds = f"from {self.minimum} to {self.maximum}"
+            raise Problem(400, f"{self.name} is a number {bounds}, not {_quote(text)}.")
+        return float(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Parameter):
+    """One of a few values."""
+
+    choices: tuple[int | str, ...]
+    """All of them."""
+    default: int | str | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"enum": list(self.choices)} | _tell(self.default)
+
+    def parse(self, text: str) -> int | str:
+        """The one that is spelt like that."""
+        for choice in self.choices:
+            if text == str(choice):
+                return choice
+        raise Problem(400, f"{self.name} is one of {', '.join(map(str, self.choices))}, not {_quote(text)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Parameter):
+    """Several whole numbers, separated."""
+
+    separator: str
+    """What stands between them."""
+    names: tuple[str, ...]
+    """What each is called."""
+    max_digits: int
+    """Of each."""
+    default: None = None
+    """Where it is not given."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "string", "pattern": f"^{self._pattern}$"}
+
+    @property
+    def _pattern(self) -> str:
+        return self.separator.join([f"[0-9]{{1,{self.max_digits}}}"] * len(self.names))
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """The numbers."""
+        if not re.fullmatch(self._pattern, text):
+            raise Problem(400, f"{self.name} is {self.separator.join(self.names)}, not {_quote(text)}.")
+        return tuple(map(int, text.split(self.separator)))
+
+
+_STEP = Whole("step", "From one frame's number to the next.", 1, MAX_NUMBER, 1)
+_QUALITY = Whole("quality", "Of JPEG and WebP.", 1, 100)
+
+
+@cache
+def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Choice | Numbers, ...]]:
+    """The parameters of each route's query, by the route's name; no picture has more than `max_pixels`."""
+    most = min(MAX_SIDE, max_pixels)
+    thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
+    return {
+        "frame": (
+            Whole("width", "Columns of the picture; alone, it keeps the shape.", 1, most),
+            Whole("height", "Lines of the picture; alone, it keeps the shape.", 1, most),
+            Numbers(
+                "crop",
+                "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
+                ",",
+                ("x", "y", "width", "height"),
+                5,
+            ),
+            Choice(
+                "reduce", "8 for a preview of an eighth of width and height, ten times faster.", (1, 8), 1
+            ),
+            Choice("field", "One field of an interlaced frame: 0 is shown first.", (0, 1)),
+            Choice(
+                "pix_fmt",
+                "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
+                FORMATS["npy"].pix_fmts,
+            ),
+            _QUALITY,
+        ),
+        "clip": (_STEP,),
+        "sheet": (
+            Decimal("every", "Seconds from one to the next.", 0.01, 86400.0, 30.0),
+            Whole("columns", "Thumbnails in a row.", 1, 40, 6),
+            Whole("width", "Columns of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
+            _QUALITY,
+        ),
+        "animation": (
+            Whole("start", "Number of the first frame.", 1, MAX_NUMBER, 1),
+            Whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
+            _STEP,
+            Whole("width", "Columns; the height follows.", MIN_THUMBNAIL, thumbnail, min(480, thumbnail)),
+            Decimal("fps", "Frames a second.", 1.0, 60.0),
+        ),
+    }
+
+
+def _tell(default: object) -> dict[str, Any]:
+    return {} if default is None else {"default": default}
+
+
+PATH_PARAMETERS = (
+    Whole("number", "Number of the frame, from 1.", 1, MAX_NUMBER),
+    Numbers("numbers", "Numbers of the first and the last frame, from 1.", "-", ("A", "B"), MAX_DIGITS),
+)
+"""What the braces in a route's path stand for."""
 
 
 class _Keyed:
-    """What tells a rendition from others."""
+    """What tells what is asked for from all else."""
 
     __slots__ = ()
 
@@ -63,7 +243,7 @@ class _Keyed:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameRendition(_Keyed):
+class FrameParameters(_Keyed):
     """One frame, as it is wanted."""
 
     number: int
@@ -101,7 +281,7 @@ class FrameRendition(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class SheetRendition(_Keyed):
+class SheetParameters(_Keyed):
     """Thumbnails of a whole movie as one picture."""
 
     format: Format
@@ -124,7 +304,7 @@ class SheetRendition(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class FilmRendition(_Keyed):
+class FilmParameters(_Keyed):
     """Some frames of a movie as a film."""
 
     format: str
@@ -147,7 +327,7 @@ class FilmRendition(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class ClipRendition(_Keyed):
+class ClipParameters(_Keyed):
     """Some frames of a movie as a movie of their own."""
 
     start: int
@@ -173,7 +353,7 @@ def _choose_frames(start: int, stop: int, step: int, n_frames: int, max_frames: 
 
 def parse_frame(
     name: str, query: MultiMapping[str], headers: Mapping[str, str], settings: ServerSettings
-) -> FrameRendition:
+) -> FrameParameters:
     """What `…/frame/<name>` asks for.
 
     Raises
@@ -187,65 +367,41 @@ def parse_frame(
         raise Problem(501, "This server is not configured to produce raw output.")
     if kind.name == "png" and settings.public:
         kind = SMALL_PNG
-    asked = _single(query, FRAME_PARAMETERS)
-    if not asked.keys() & SIZE_HEADERS.keys():
-        asked |= {side: headers[header] for side, header in SIZE_HEADERS.items() if header in headers}
-    width, height = (_parse_int(asked, side, 1, MAX_SIDE) for side in SIZE_HEADERS)
-    if (width or height) and not kind.is_picture:
+    sides = {side: headers[header] for side, header in SIZE_HEADERS.items() if header in headers}
+    asked = _read("frame", query, settings.max_pixels, others=sides)
+    if (asked["width"] or asked["height"]) and not kind.is_picture:
         raise Problem(400, f"width, height: .{kind.name} holds pixels as they were filmed, not resized.")
-    check_pixels(width or 1, height or 1, settings.max_pixels)
-    return FrameRendition(
-        number=parse_number(number),
-        format=kind,
-        pix_fmt=_choose(asked, "pix_fmt", kind.pix_fmts),
-        width=width,
-        height=height,
-        crop=_parse_crop(asked.get("crop")),
-        reduce=int(_choose(asked, "reduce", ("1", "8"))),
-        field=None if "field" not in asked else int(_choose(asked, "field", ("0", "1"))),
-        quality=_parse_quality(asked, kind),
-    )
+    check_pixels(asked["width"] or 1, asked["height"] or 1, settings.max_pixels)
+    if asked["crop"] and not all(asked["crop"][2:]):
+        raise Problem(400, "crop: a picture has at least one pixel.")
+    pix_fmt = asked["pix_fmt"] or kind.pix_fmts[0]
+    if pix_fmt not in kind.pix_fmts:
+        raise Problem(400, f"pix_fmt of .{kind.name} is one of {', '.join(kind.pix_fmts)}, not {pix_fmt}.")
+    asked |= {"pix_fmt": pix_fmt, "quality": _choose_quality(asked, kind)}
+    return FrameParameters(number=parse_number(number), format=kind, **asked)
 
 
-def parse_sheet(extension: str, query: MultiMapping[str], settings: ServerSettings) -> SheetRendition:
+def parse_sheet(extension: str, query: MultiMapping[str], settings: ServerSettings) -> SheetParameters:
     """What `…/sheet` asks for: JPEG unless the extension says otherwise."""
     kind = _parse_format(extension or "jpg", {name: FORMATS[name] for name in ("jpg", "png", "webp")})
-    asked = _single(query, ("every", "columns", "width", "quality"))
-    return SheetRendition(
-        format=kind,
-        every=_parse_float(asked, "every", MIN_SECONDS, MAX_SECONDS) or 30.0,
-        columns=_parse_int(asked, "columns", 1, MAX_COLUMNS) or 6,
-        width=_parse_int(asked, "width", 16, min(1920, settings.max_pixels // 16)) or 240,
-        quality=_parse_quality(asked, kind),
-    )
+    asked = _read("sheet", query, settings.max_pixels)
+    return SheetParameters(format=kind, **asked | {"quality": _choose_quality(asked, kind)})
 
 
-def parse_film(extension: str, query: MultiMapping[str]) -> FilmRendition:
+def parse_film(extension: str, query: MultiMapping[str], settings: ServerSettings) -> FilmParameters:
     """What `…/animation` asks for: MP4 unless the extension says otherwise."""
     if (extension or "mp4") not in FILM_TYPES:
         raise Problem(400, f"Animations are {', '.join(FILM_TYPES)}, not {_quote(extension)}.")
-    asked = _single(query, ("start", "stop", "step", "width", "fps"))
-    return FilmRendition(
-        format=extension or "mp4",
-        start=_parse_int(asked, "start", 1, MAX_NUMBER) or 1,
-        stop=_parse_int(asked, "stop", 1, MAX_NUMBER),
-        step=_parse_int(asked, "step", 1, MAX_NUMBER) or 1,
-        width=_parse_int(asked, "width", 16, 1920) or 480,
-        fps=_parse_float(asked, "fps", 1.0, MAX_FPS),
-    )
+    return FilmParameters(format=extension or "mp4", **_read("animation", query, settings.max_pixels))
 
 
-def parse_clip(name: str, query: MultiMapping[str]) -> ClipRendition:
+def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) -> ClipParameters:
     """What `…/clip/<name>` asks for: `A-B.mov`, the numbers of the first and the last frame."""
     first, dash, last = name.removesuffix(".mov").partition("-")
     if not (dash and name.endswith(".mov")):
         raise Problem(400, f"Clips are A-B.mov, from frame A to frame B, not {_quote(name)}.")
-    asked = _single(query, ("step",))
-    return ClipRendition(
-        start=parse_number(first),
-        stop=parse_number(last),
-        step=_parse_int(asked, "step", 1, 10**MAX_DIGITS - 1) or 1,
-    )
+    asked = _read("clip", query, settings.max_pixels)
+    return ClipParameters(start=parse_number(first), stop=parse_number(last), **asked)
 
 
 def parse_number(text: str) -> int:
@@ -259,7 +415,7 @@ def parse_number(text: str) -> int:
 
 def refuse_parameters(query: MultiMapping[str]) -> None:
     """Raise a `Problem` (400) where a query has anything: what nobody reads was meant for something."""
-    _single(query, ())
+    _check_names(query, ())
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -270,14 +426,25 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise Problem(400, f"{width}x{height} is more than the {max_pixels} pixels that are allowed.")
 
 
-def _single(query: MultiMapping[str], known: tuple[str, ...]) -> dict[str, str]:
-    """The parameters of a query, each known and given once."""
+def _read(
+    route: str, query: MultiMapping[str], max_pixels: int, *, others: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The values of all parameters of a route by name; `others` are read where the query has none of them."""
+    declared = declare_parameters(max_pixels)[route]
+    _check_names(query, tuple(each.name for each in declared))
+    asked = dict(query)
+    if others and not asked.keys() & SIZE_HEADERS.keys():
+        asked |= others
+    return {e.name: e.parse(asked[e.name]) if e.name in asked else e.default for e in declared}
+
+
+def _check_names(query: MultiMapping[str], known: tuple[str, ...]) -> None:
+    """Raise a `Problem` (400) unless all names of a query are known, and each is given once."""
     for name in query:
         if name not in known:
             raise Problem(400, f"{_quote(name)} is none of the parameters {', '.join(known) or '(none)'}.")
         if len(query.getall(name)) > 1:
             raise Problem(400, f"{name} is given more than once.")
-    return dict(query)
 
 
 def _parse_format(extension: str, known: Mapping[str, Format]) -> Format:
@@ -286,47 +453,10 @@ def _parse_format(extension: str, known: Mapping[str, Format]) -> Format:
     return known[extension or "png"]
 
 
-def _parse_int(asked: Mapping[str, str], name: str, lowest: int, highest: int) -> int | None:
-    text = asked.get(name)
-    if text is None:
-        return None
-    if not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text) or not lowest <= int(text) <= highest:
-        raise Problem(400, f"{name} is a whole number from {lowest} to {highest}, not {_quote(text)}.")
-    return int(text)
-
-
-def _parse_float(asked: Mapping[str, str], name: str, lowest: float, highest: float) -> float | None:
-    text = asked.get(name)
-    if text is None:
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not lowest <= float(text) <= highest:
-        raise Problem(400, f"{name} is a number from {lowest} to {highest}, not {_quote(text)}.")
-    return float(text)
-
-
-def _parse_quality(asked: Mapping[str, str], kind: Format) -> int:
-    quality = _parse_int(asked, "quality", 1, 100)
-    if quality is not None and kind.quality is None:
+def _choose_quality(asked: Mapping[str, Any], kind: Format) -> int:
+    if asked["quality"] is not None and kind.quality is None:
         raise Problem(400, f"quality: .{kind.name} is exact, and has none.")
-    return quality or kind.quality or 0
-
-
-def _parse_crop(text: str | None) -> tuple[int, int, int, int] | None:
-    if text is None:
-        return None
-    if not re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5}){3}", text):
-        raise Problem(400, f"crop is x,y,width,height in pixels, not {_quote(text)}.")
-    x, y, width, height = map(int, text.split(","))
-    if not width or not height:
-        raise Problem(400, "crop: a picture has at least one pixel.")
-    return x, y, width, height
-
-
-def _choose(asked: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    text = asked.get(name, choices[0])
-    if text not in choices:
-        raise Problem(400, f"{name} is one of {', '.join(choices)} here, not {_quote(text)}.")
-    return text
+    return asked["quality"] or kind.quality or 0
 
 
 def _quote(text: str) -> str:

@@ -1,35 +1,27 @@
-"""The routes of the API, as one table: what is served, which parameters it takes, how it is described.
+"""The routes of the API, as one table: what is served, and how it is described to programs.
 
 The application takes a route's name for the method that answers it and for the label under which it is
-counted; `openapi` writes the table down for programs.
+counted. `declare_parameters` says which parameters the query of a route takes; `describe_api` writes both
+down as an OpenAPI document, from which programs make clients and tests.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from camhd_access._version import __version__
 from camhd_access.server.encoding import FORMATS
+from camhd_access.server.mirrors import Mirror
 from camhd_access.server.parameters import (
     FILM_TYPES,
-    MAX_COLUMNS,
-    MAX_FPS,
-    MAX_NUMBER,
-    MAX_SECONDS,
-    MAX_SIDE,
-    MIN_SECONDS,
+    PATH_PARAMETERS,
+    Choice,
+    Parameter,
+    declare_parameters,
 )
+from camhd_access.server.settings import ServerSettings
 
-__all__ = ["MIRROR_ROUTES", "ROUTES", "Parameter", "Route"]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a query, or a part of the path."""
-
-    name: str
-    """As it is spelt."""
-    text: str
-    """What it means."""
-    schema: tuple[tuple[str, object], ...]
-    """Its JSON schema, as pairs."""
+__all__ = ["MIRROR_ROUTES", "ROUTES", "Route", "describe_api"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +36,7 @@ class Route:
     """What comes back."""
     content_types: tuple[str, ...]
     """Media types of the answer."""
-    parameters: tuple[Parameter, ...] = ()
-    """Of the query."""
 
-
-def _whole(name: str, text: str, minimum: int, maximum: int) -> Parameter:
-    return Parameter(name, text, (("type", "integer"), ("minimum", minimum), ("maximum", maximum)))
-
-
-def _decimal(name: str, text: str, minimum: float, maximum: float) -> Parameter:
-    return Parameter(name, text, (("type", "number"), ("minimum", minimum), ("maximum", maximum)))
-
-
-def _one_of(name: str, text: str, *choices: object) -> Parameter:
-    return Parameter(name, text, (("enum", list(choices)),))
-
-
-_QUALITY = _whole("quality", "Of JPEG and WebP.", 1, 100)
-_FRAME = (
-    _whole("width", "Columns of the picture; alone, it keeps the shape.", 1, MAX_SIDE),
-    _whole("height", "Lines of the picture; alone, it keeps the shape.", 1, MAX_SIDE),
-    Parameter(
-        "crop",
-        "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
-        (("type", "string"), ("pattern", r"^[0-9]{1,5}(,[0-9]{1,5}){3}$")),
-    ),
-    _one_of("reduce", "8 for a preview of an eighth of width and height, ten times faster.", 1, 8),
-    _one_of("field", "One field of an interlaced frame: 0 is shown first.", 0, 1),
-    _one_of(
-        "pix_fmt",
-        "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
-        *FORMATS["npy"].pix_fmts,
-    ),
-    _QUALITY,
-)
 
 MIRROR_ROUTES = (
     Route("folder", "{path}/", "The files and folders in a folder.", ("application/json",)),
@@ -88,7 +47,6 @@ MIRROR_ROUTES = (
         "{path}.mov/frame/{number}.{extension}",
         "One frame as a picture; numbers begin with 1. Without an extension, PNG.",
         tuple(dict.fromkeys(each.content_type for each in FORMATS.values())),
-        _FRAME,
     ),
     Route(
         "sample",
@@ -101,7 +59,6 @@ MIRROR_ROUTES = (
         "{path}.mov/clip/{numbers}.mov",
         "Some frames as a QuickTime movie of their own, as they lie in the movie.",
         ("video/quicktime",),
-        (_whole("step", "From one frame's number to the next.", 1, MAX_NUMBER),),
     ),
     Route(
         "activity",
@@ -114,25 +71,12 @@ MIRROR_ROUTES = (
         "{path}.mov/sheet",
         "Thumbnails of the whole movie as one picture; .jpg, .png or .webp, JPEG without an extension.",
         ("image/jpeg", "image/png", "image/webp"),
-        (
-            _decimal("every", "Seconds from one to the next.", MIN_SECONDS, MAX_SECONDS),
-            _whole("columns", "Thumbnails in a row.", 1, MAX_COLUMNS),
-            _whole("width", "Columns of a thumbnail.", 16, 1920),
-            _QUALITY,
-        ),
     ),
     Route(
         "animation",
         "{path}.mov/animation",
         "Some frames as a film; .mp4, .gif or .webp, MP4 without an extension.",
         tuple(FILM_TYPES.values()),
-        (
-            _whole("start", "Number of the first frame.", 1, MAX_NUMBER),
-            _whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
-            _whole("step", "From one frame's number to the next.", 1, MAX_NUMBER),
-            _whole("width", "Columns; the height follows.", 16, 1920),
-            _decimal("fps", "Frames a second.", 1, MAX_FPS),
-        ),
     ),
 )
 """Of what lies on a mirror."""
@@ -146,3 +90,83 @@ ROUTES = (
     Route("openapi", "/openapi.json", "This description.", ("application/json",)),
 )
 """Of the server itself."""
+
+_PATH = {
+    "in": "path",
+    "required": True,
+    "name": "path",
+    "description": "Path on the mirror, which may hold slashes.",
+    "schema": {"type": "string", "minLength": 1},
+}
+
+_FILES = {
+    "206": "The part that was asked for by Range.",
+    "304": "It has not changed.",
+    "307": "It lies in the image store.",
+}
+"""Of routes whose answer is a file that was made."""
+
+_PROBLEMS = {
+    "400": "What was asked makes no sense, or is more than is allowed.",
+    "404": "There is no such thing.",
+    "414": "The path is too long.",
+    "416": "There is no such range of bytes.",
+    "422": "The movie or the frame is damaged.",
+    "501": "Raw pixels are switched off.",
+    "502": "The mirror failed.",
+    "503": "Too much is asked at the same time; see Retry-After.",
+    "504": "The mirror did not answer in time.",
+}
+
+
+def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[str, Any]:
+    """The table as an OpenAPI document (3.1.0), with these mirrors' paths and these settings' bounds."""
+    paths = {route.path: _describe(route, settings, {}) for route in ROUTES}
+    problems = {
+        status: {"description": text, "content": {"application/problem+json": {}}}
+        for status, text in _PROBLEMS.items()
+    }
+    files = {status: {"description": text} for status, text in _FILES.items()}
+    elsewhere = {"302": {"description": "It is no movie, and lies on the mirror."}}
+    for mirror in mirrors:
+        for route in MIRROR_ROUTES:
+            others = {"file": elsewhere, "folder": {}, "movie": {}, "activity": {}}.get(route.name, files)
+            paths[mirror.mount_path + route.path] = _describe(route, settings, others | problems)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "camhd_access",
+            "version": __version__,
+            "description": "Frames of ProRes movies on a web server, without downloading the movies.",
+        },
+        "paths": paths,
+    }
+
+
+def _describe(route: Route, settings: ServerSettings, others: dict[str, Any]) -> dict[str, Any]:
+    formats = tuple(name for name, each in FORMATS.items() if settings.raw or not each.is_raw)
+    in_path = (*PATH_PARAMETERS, Choice("extension", "Format of the picture.", formats))
+    in_query = declare_parameters(settings.max_pixels).get(route.name, ())
+    return {
+        "get": {
+            "summary": route.summary,
+            "parameters": [_PATH] * ("{path}" in route.path)
+            + [
+                {"in": "path", "required": True} | _describe_parameter(each)
+                for each in in_path
+                if f"{{{each.name}}}" in route.path
+            ]
+            + [{"in": "query"} | _describe_parameter(each) for each in in_query],
+            "responses": {
+                "200": {
+                    "description": route.summary,
+                    "content": {content_type: {} for content_type in route.content_types},
+                }
+            }
+            | others,
+        }
+    }
+
+
+def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+    return {"name": parameter.name, "description": parameter.text, "schema": parameter.schema}

@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 from aiohttp import web
+from PIL import Image
 
 from camhd_access._version import __version__
+from camhd_access.caching import LRUCache
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import plan_clip
+from camhd_access.output.films import resize
 from camhd_access.server.answers import (
     SHORTLY,
     answer_file,
@@ -29,20 +33,24 @@ from camhd_access.server.answers import (
     answer_stream,
     answer_unchanged,
 )
-from camhd_access.server.clips import CLIP_TYPE, iter_clip
-from camhd_access.server.encoding import resize
-from camhd_access.server.films import choose_sheet_size, make_film, make_sheet
+from camhd_access.server.films import (
+    CLIP_TYPE,
+    choose_film_size,
+    choose_sheet_size,
+    iter_clip,
+    make_film,
+    make_sheet,
+)
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
-from camhd_access.server.made_files import Make, Rendering, Renderings
-from camhd_access.server.memory import Memory
+from camhd_access.server.made_files import MadeFile, MadeFiles, Make
 from camhd_access.server.mirrors import Place, find_place, open_mirrors
 from camhd_access.server.movies import Movie, Movies
 from camhd_access.server.parameters import (
     FILM_TYPES,
     SIZE_HEADERS,
-    FrameRendition,
+    FrameParameters,
     check_pixels,
     parse_clip,
     parse_film,
@@ -78,17 +86,17 @@ class Service:
         self.mirrors = open_mirrors(settings)
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
-        self.renderings = Renderings(_open_store(settings))
+        self.made_files = MadeFiles(_open_store(settings))
         self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
         self._film_workers = Workers(max(1, settings.max_concurrency // 2), settings.max_queue, "film")
 
     @property
-    def memories(self) -> dict[str, Memory[Any]]:
+    def memories(self) -> dict[str, LRUCache[Any, Any]]:
         """What is kept in memory, by name."""
         return {
             "listings": self.listings.memory,
             "movies": self.movies.memory,
-            "renderings": self.renderings.memory,
+            "made_files": self.made_files.memory,
         }
 
     @property
@@ -100,11 +108,11 @@ class Service:
     async def aclose(self) -> None:
         """End all work, and wait for it."""
         await self.listings.flights.aclose()
-        await self.renderings.flights.aclose()
+        await self.made_files.flights.aclose()
         await self.movies.aclose()
         await asyncio.gather(self._workers.aclose(), self._film_workers.aclose())
-        if self.renderings.store:
-            await self.renderings.store.aclose()
+        if self.made_files.store:
+            await self.made_files.store.aclose()
 
     async def visit(self, request: web.Request) -> web.Response:
         """What lies at the place that a request names, or is made of a movie there.
@@ -193,7 +201,7 @@ class Service:
         stack = _select(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
-        async def make() -> Rendering:
+        async def make() -> MadeFile:
             begin = time.perf_counter()
             sample = await movie.read_sample(index)
             fetch_seconds = time.perf_counter() - begin
@@ -221,8 +229,8 @@ class Service:
         movie = await self._open(request, place)
         index = _check_number(movie, number)
 
-        async def make() -> Rendering:
-            return Rendering(await movie.read_sample(index), SAMPLE_TYPE)
+        async def make() -> MadeFile:
+            return MadeFile(await movie.read_sample(index), SAMPLE_TYPE)
 
         return await self._send(
             request,
@@ -244,7 +252,7 @@ class Service:
         n = wanted.count(movie.reader.duration, self.settings.max_frames)
         check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
 
-        async def make() -> Rendering:
+        async def make() -> MadeFile:
             return await self._film_workers.run(make_sheet, movie.reader, wanted, n)
 
         return await self._send(
@@ -260,11 +268,12 @@ class Service:
     async def animation(self, request: web.Request, place: Place, extension: str) -> web.Response:
         """Some frames of a movie as a film."""
         request[ROUTE] = "animation"
-        wanted = parse_film(extension, request.query)
+        wanted = parse_film(extension, request.query, self.settings)
         movie = await self._open(request, place)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
+        check_pixels(*choose_film_size(movie.reader, wanted), self.settings.max_pixels)
 
-        async def make() -> Rendering:
+        async def make() -> MadeFile:
             return await self._film_workers.run(make_film, movie.reader, wanted, frames)
 
         return await self._send(
@@ -280,7 +289,7 @@ class Service:
     async def clip(self, request: web.Request, place: Place, name: str) -> web.Response:
         """Some frames as a movie of their own, which is fetched while it is sent."""
         request[ROUTE] = "clip"
-        wanted = parse_clip(name, request.query)
+        wanted = parse_clip(name, request.query, self.settings)
         movie = await self._open(request, place)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
         etag = f'"{_digest(movie, "clip", wanted.key)}"'
@@ -328,9 +337,9 @@ class Service:
         headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
         if (unchanged := answer_unchanged(request, etag, content_type, headers)) is not None:
             return unchanged
-        if is_stored and (url := self.renderings.find_public_url(key)):
+        if is_stored and (url := self.made_files.find_public_url(key)):
             return web.Response(status=307, content_type=content_type, headers=headers | {"Location": url})
-        made = await self.renderings.find(key, make, content_type=content_type, is_stored=is_stored)
+        made = await self.made_files.find(key, make, content_type=content_type, is_stored=is_stored)
         request[STAGES].update(made.seconds)
         if made.size:
             headers |= dict(zip(SIZE_HEADERS.values(), map(str, made.size), strict=True))
@@ -366,7 +375,7 @@ def _check_number(movie: Movie, number: int) -> int:
     return number - 1
 
 
-def _select(movie: Movie, wanted: FrameRendition) -> FrameStack:
+def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
     """The one picture that is wanted, not read yet; a `Problem` (400) where the movie has no such."""
     stack = movie.reader.stack(
         [wanted.number - 1],
@@ -386,18 +395,18 @@ def _select(movie: Movie, wanted: FrameRendition) -> FrameStack:
 def _make_picture(
     stack: FrameStack,
     sample: bytes,
-    wanted: FrameRendition,
+    wanted: FrameParameters,
     size: tuple[int, int],
     *,
     fetch_seconds: float,
     is_alone: bool,
-) -> Rendering:
+) -> MadeFile:
     """The picture of one frame, of which `sample` holds the bytes; one that is made alone has all cores."""
     begin = time.perf_counter()
     pixels = stack.decode(sample, parallel=is_alone)
     decoded = time.perf_counter()
     if size != pixels.shape[1::-1]:
-        pixels = resize(pixels, size)
+        pixels = np.asarray(resize(Image.fromarray(pixels), size))
     body = wanted.format.encode(pixels, wanted.quality)
     stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
-    return Rendering(body, wanted.format.content_type, size, stages)
+    return MadeFile(body, wanted.format.content_type, size, stages)

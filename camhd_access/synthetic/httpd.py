@@ -6,7 +6,6 @@ read has cost.
 """
 
 import html
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from socket import SHUT_RDWR, socket
 from time import gmtime, strftime
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
+
+from camhd_access.ranges import ByteRange, parse_range_header
 
 __all__ = ["FolderServer", "serve_folder"]
 
@@ -188,23 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.count(n_bytes=file.tell() - stop)
 
 
-def _parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """The half-open range that is asked for, empty where the file ends before it; None for the whole file.
+def _parse_range(header: str, size: int) -> ByteRange | None:
+    """The range that is asked for, empty where the file ends before it; None for the whole file.
 
     Notes
     -----
-    RFC 9110, sections 14.1.2 and 14.2. As Apache does, whatever is not one range of at least one byte, and
-    any range of an empty file, is ignored.
+    As Apache does, a suffix of no bytes, and any range of an empty file, is ignored.
     """
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header, re.ASCII)
-    if match is None or not size:
-        return None
-    first, last = match.groups()
-    if not first:
-        return (max(0, size - int(last)), size) if int(last or 0) else None
-    if last and int(last) < int(first):
-        return None
-    return min(int(first), size), min(int(last) + 1, size) if last else size
+    wanted = parse_range_header(header, size)
+    is_empty_suffix = wanted == (size, size) and "=-" in header
+    return None if is_empty_suffix or not size else wanted
 
 
 def _listing(folder: Path, url_path: str) -> str:

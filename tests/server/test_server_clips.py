@@ -9,7 +9,7 @@ import pytest
 from lazycache import running_server
 
 from camhd_access import MovieReader, write_clip
-from camhd_access.server.clips import PIECE_BYTES
+from camhd_access.server.films import PIECE_BYTES
 from camhd_access.synthetic import serve_folder, write_movie
 
 MOVIE = "CAMHDA301-20161113T000000Z.mov"

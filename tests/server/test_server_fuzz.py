@@ -19,6 +19,7 @@ from origin import running_origin
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from camhd_access.server.parameters import declare_parameters
 from camhd_access.server.routes import MIRROR_ROUTES, ROUTES
 from camhd_access.synthetic import write_movie
 
@@ -71,15 +72,18 @@ def ask_as_described(operation, mode, **known):
     @given(operation.as_strategy(mode, path_parameters=known))
     def ask(case):
         # What is allowed in general may still be beyond this movie: its frames, its width and height.
-        response = case.call_and_validate(excluded_checks=[positive_data_acceptance])
+        response = case.call()
+        if response.status_code != 414:  # what is too long is refused before it is read
+            case.validate_response(response, excluded_checks=[positive_data_acceptance])
         headers = {name: ", ".join(values) for name, values in response.headers.items()}
         check_told(response.status_code, headers, response.content)
 
     ask()
 
 
+DECLARED = declare_parameters(1 << 20)
 ABOUT_MOVIES = [route for route in MIRROR_ROUTES if ".mov" in route.path]
-WITH_NUMBERS = [route for route in ABOUT_MOVIES if route.parameters or "{number}" in route.path]
+WITH_NUMBERS = [route for route in ABOUT_MOVIES if route.name in DECLARED or "{number}" in route.path]
 
 
 @pytest.mark.parametrize("path", [route.path for route in ROUTES])
@@ -173,7 +177,7 @@ METHODS = st.sampled_from([*(["GET"] * 8), "HEAD", "OPTIONS", "POST", "DELETE", 
 MADE = st.sampled_from(
     ["frame/1", "frame/3.npy", "frame/5.tif", "sample/2", "sheet", "animation.gif", "activity"]
 )
-PARAMETERS = sorted({each.name for route in MIRROR_ROUTES for each in route.parameters})
+PARAMETERS = sorted({each.name for parameters in DECLARED.values() for each in parameters})
 VALUES = st.one_of(
     st.integers(-9, 300).map(str),
     st.integers().map(str),

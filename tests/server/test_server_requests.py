@@ -7,8 +7,9 @@ from multidict import CIMultiDict, MultiDict
 
 from camhd_access.server import ServerSettings
 from camhd_access.server.mirrors import find_place, open_mirrors, split_path
-from camhd_access.server.parameters import parse_film, parse_frame, parse_sheet
+from camhd_access.server.parameters import parse_clip, parse_film, parse_frame, parse_sheet
 from camhd_access.server.problems import Problem
+from camhd_access.server.routes import describe_api
 
 SETTINGS = ServerSettings()
 NOTHING = MultiDict()
@@ -105,12 +106,15 @@ def test_any_frame_is_bounded_or_refused(name, query, headers):
 
 @given(st.sampled_from(["", "jpg", "png", "mp4", "gif", "x"]), QUERIES)
 def test_any_sheet_or_film_is_bounded_or_refused(extension, query):
-    for parse in (lambda: parse_sheet(extension, query, SETTINGS), lambda: parse_film(extension, query)):
+    for parse in (
+        lambda: parse_sheet(extension, query, SETTINGS),
+        lambda: parse_film(extension, query, SETTINGS),
+    ):
         wanted = unless_refused(parse)
         assert wanted is None or 16 <= wanted.width <= 1920
 
 
-def test_keys_tell_renditions_apart():
+def test_keys_tell_requests_apart():
     queries = [
         {},
         {"width": "5"},
@@ -129,3 +133,39 @@ def test_keys_tell_renditions_apart():
 def test_what_is_usual_has_one_key():
     plain = parse_frame("1", NOTHING, {}, SETTINGS)
     assert plain.key == parse_frame("0001.png", MultiDict(reduce="1"), {}, SETTINGS).key
+
+
+def cases_of(schema):
+    """Texts that a schema allows, and texts that it does not."""
+    if "enum" in schema:
+        return [str(value) for value in schema["enum"]], ["-1", "x"]
+    if "pattern" in schema:
+        return ["1,2,3,4"], ["1,2,3", "a"]
+    least, most = schema["minimum"], schema["maximum"]
+    return [str(least), str(most)], [str(least - 1), str(most + 1)]
+
+
+@pytest.mark.parametrize("max_pixels", [300, 16000, 4096 * 4096])
+def test_the_document_has_the_bounds_of_the_parser(mirrors, max_pixels):
+    settings = ServerSettings(max_pixels=max_pixels)
+    parsers = {
+        "frame/{number}.{extension}": lambda query: parse_frame(
+            "1.npy" if "pix_fmt" in query else "1.jpg", query, {}, settings
+        ),
+        "sheet": lambda query: parse_sheet("", query, settings),
+        "animation": lambda query: parse_film("", query, settings),
+        "clip/{numbers}.mov": lambda query: parse_clip("1-1.mov", query, settings),
+    }
+    paths = describe_api(mirrors, settings)["paths"]
+    for route, parse in parsers.items():
+        declared = paths[f"{mirrors[0].mount_path}{{path}}.mov/{route}"]["get"]["parameters"]
+        for parameter in (each for each in declared if each["in"] == "query"):
+            name, schema = parameter["name"], parameter["schema"]
+            good, bad = cases_of(schema)
+            for text in good:
+                parse(MultiDict({name: text}))
+            for text in bad:
+                with pytest.raises(Problem, match=name):
+                    parse(MultiDict({name: text}))
+            if "default" in schema:
+                assert parse(MultiDict({name: str(schema["default"])})).key == parse(NOTHING).key

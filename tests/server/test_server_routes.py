@@ -247,8 +247,8 @@ def test_metrics_count(client):
     client.get(f"{MOVIE}/frame/0")
     assert client.figure('camhd_access_requests_total{route="frame",status="2xx"}') == 2
     assert client.figure('camhd_access_requests_total{route="frame",status="4xx"}') == 1
-    assert client.figure('cache_requests_total{store="renderings"}') == 2
-    assert client.figure('cache_misses_total{store="renderings"}') == 1
+    assert client.figure('cache_requests_total{store="made_files"}') == 2
+    assert client.figure('cache_misses_total{store="made_files"}') == 1
     assert client.figure('camhd_access_work_total{gate="pictures"}') == 1
 
 

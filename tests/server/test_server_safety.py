@@ -156,7 +156,7 @@ def test_memory_is_bounded(served_movie, movie_path, tmp_path):
         before = peak_bytes(process.pid)
         for i in range(100):
             assert len(client.get(path.format(i % 40 + 1, 2000 + i)).content) > 6_000_000
-        assert client.figure('cache_size{store="renderings"}') <= 128 << 20
+        assert client.figure('cache_size{store="made_files"}') <= 128 << 20
         assert peak_bytes(process.pid) - before < 300 << 20
 
 

@@ -1,6 +1,6 @@
 // The activity strip: how large frames are, encoded. Where much moves, or all is sharp, they are larger.
 
-import { bytes, count } from "./words.js";
+import { bytes, count } from "./text.js";
 
 /** Draw the strip into an SVG element of any shape, and say in words what it shows. */
 export function drawActivity(svg, { NumFrames, FramesPerBin, MeanSizes }) {

@@ -4,7 +4,7 @@ import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
 import { showFolder, showMirrors } from "./folders.js";
 import { openMovie } from "./movie.js";
-import { folderLink, parseFragment } from "./places.js";
+import { folderLink, parseFragment } from "./router.js";
 
 const main = document.getElementById("main");
 let mirrors = null;

@@ -2,8 +2,8 @@
 
 import { askJson } from "./api.js";
 import { make } from "./elements.js";
-import { folderLink, frameLink, pathOf } from "./places.js";
-import { monthName, timeInName } from "./words.js";
+import { folderLink, frameLink, pathOf } from "./router.js";
+import { monthName, timeInName } from "./text.js";
 
 const CAMERA = ["RS03ASHS", "PN03B", "06-CAMHDA301"];
 const NAMES_TELL_THE_END_FROM = "20161122";

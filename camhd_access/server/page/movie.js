@@ -4,10 +4,10 @@ import { drawActivity } from "./activity.js";
 import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
 import { play, Screen } from "./pictures.js";
-import { frameLink, pathOf } from "./places.js";
+import { frameLink, pathOf } from "./router.js";
 import { Selection } from "./selection.js";
 import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
-import { bytes, clock, count, duration, heading, moment } from "./words.js";
+import { bytes, clock, count, duration, heading, moment } from "./text.js";
 
 const REST_SECONDS = 0.25;
 const PLAY_WIDTH = 640;

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { make } from "./elements.js";
-import { cropQuery, encodeName } from "./places.js";
+import { cropQuery, encodeName } from "./router.js";
 
 const FORMATS = { PNG: "png", JPEG: "jpg", "TIFF, 16 bits": "tif", NumPy: "npy" };
 const SAMPLE = "ProRes sample";
