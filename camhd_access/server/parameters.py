@@ -1,22 +1,19 @@
 """What a request wants of a movie, read and bounded before any work: a frame, a sheet, an animation, a clip.
 
-Each parameter is declared once, by `declare_parameters`: its name, its meaning, its bounds. Requests are
-parsed by that declaration, and the OpenAPI document is written from it. What a path's end, a query or a
-header asks for becomes a frozen value here, or a `Problem` (400) that names the parameter. A value's `key`
-tells it from every other: what is kept under a key is what was asked for, size and all. Only what depends on
-the movie (its frames, its size) is checked later.
+What a path's end, a query or a header asks for becomes a frozen value here, or a `Problem` (400) that names
+the parameter. A value's `key` tells it from every other: what is kept under a key is what was asked for, size
+and all. Only what depends on the movie (its frames, its size) is checked later.
 """
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from math import ceil
 from typing import Any
 
 from multidict import MultiMapping
 
+from camhd_access.server.declarations import MAX_DIGITS, MAX_SIDE, declare_parameters, quote_text
 from camhd_access.server.encoding import FORMATS, SMALL_PNG, Format
 from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
@@ -27,10 +24,8 @@ __all__ = [
     "ClipParameters",
     "FilmParameters",
     "FrameParameters",
-    "Parameter",
     "SheetParameters",
     "check_pixels",
-    "declare_parameters",
     "parse_clip",
     "parse_film",
     "parse_frame",
@@ -41,193 +36,6 @@ __all__ = [
 
 FILM_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
 SIZE_HEADERS = {"width": "X-lazycache-output-width", "height": "X-lazycache-output-height"}
-MAX_DIGITS = 9
-MAX_NUMBER = 10**MAX_DIGITS - 1
-MAX_SIDE = 16383
-"""WebP has no more."""
-MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1920
-"""Columns of a thumbnail, or of an animation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter(ABC):
-    """One parameter of a query, or of a path."""
-
-    name: str
-    """As it is spelt."""
-    text: str
-    """What it means."""
-
-    @property
-    @abstractmethod
-    def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
-
-    @abstractmethod
-    def parse(self, text: str) -> Any:  # noqa: ANN401 - a value of its kind
-        """Its value; a `Problem` (400) for any other text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Whole(Parameter):
-    """A whole number."""
-
-    minimum: int
-    """Its smallest value."""
-    maximum: int
-    """Its largest value."""
-    default: int | None = None
-    """Where it is not given; None where that depends on others."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
-        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
-
-    def parse(self, text: str) -> int:
-        """The number, in digits alone."""
-        if (
-            not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text)
-            or not self.minimum <= int(text) <= self.maximum
-        ):
-            bounds = f"from {self.minimum} to {self.maximum}"
-            raise Problem(400, f"{self.name} is a whole number {bounds}, not {_quote(text)}.")
-        return int(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Decimal(Parameter):
-    """A number, with or without decimals."""
-
-    minimum: float
-    """Its smallest value."""
-    maximum: float
-    """Its largest value."""
-    default: float | None = None
-    """Where it is not given; None where that depends on others."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
-        return {"type": "number", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
-
-    def parse(self, text: str) -> float:
-        """The number, in digits with at most one point."""
-        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
-        if not is_number or not self.minimum <= float(text) <= self.maximum:
-            bounds = f"from {self.minimum} to {self.maximum}"
-            raise Problem(400, f"{self.name} is a number {bounds}, not {_quote(text)}.")
-        return float(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice(Parameter):
-    """One of a few values."""
-
-    choices: tuple[int | str, ...]
-    """All of them."""
-    default: int | str | None = None
-    """Where it is not given; None where that depends on others."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
-        return {"enum": list(self.choices)} | _tell(self.default)
-
-    def parse(self, text: str) -> int | str:
-        """The one that is spelt like that."""
-        for choice in self.choices:
-            if text == str(choice):
-                return choice
-        raise Problem(400, f"{self.name} is one of {', '.join(map(str, self.choices))}, not {_quote(text)}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers(Parameter):
-    """Several whole numbers, separated."""
-
-    separator: str
-    """What stands between them."""
-    names: tuple[str, ...]
-    """What each is called."""
-    max_digits: int
-    """Of each."""
-    default: None = None
-    """Where it is not given."""
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
-        return {"type": "string", "pattern": f"^{self._pattern}$"}
-
-    @property
-    def _pattern(self) -> str:
-        return self.separator.join([f"[0-9]{{1,{self.max_digits}}}"] * len(self.names))
-
-    def parse(self, text: str) -> tuple[int, ...]:
-        """The numbers."""
-        if not re.fullmatch(self._pattern, text):
-            raise Problem(400, f"{self.name} is {self.separator.join(self.names)}, not {_quote(text)}.")
-        return tuple(map(int, text.split(self.separator)))
-
-
-_STEP = Whole("step", "From one frame's number to the next.", 1, MAX_NUMBER, 1)
-_QUALITY = Whole("quality", "Of JPEG and WebP.", 1, 100)
-
-
-@cache
-def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Choice | Numbers, ...]]:
-    """The parameters of each route's query, by the route's name; no picture has more than `max_pixels`."""
-    most = min(MAX_SIDE, max_pixels)
-    thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
-    return {
-        "frame": (
-            Whole("width", "Columns of the picture; alone, it keeps the shape.", 1, most),
-            Whole("height", "Lines of the picture; alone, it keeps the shape.", 1, most),
-            Numbers(
-                "crop",
-                "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
-                ",",
-                ("x", "y", "width", "height"),
-                5,
-            ),
-            Choice(
-                "reduce", "8 for a preview of an eighth of width and height, ten times faster.", (1, 8), 1
-            ),
-            Choice("field", "One field of an interlaced frame: 0 is shown first.", (0, 1)),
-            Choice(
-                "pix_fmt",
-                "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
-                FORMATS["npy"].pix_fmts,
-            ),
-            _QUALITY,
-        ),
-        "clip": (_STEP,),
-        "sheet": (
-            Decimal("every", "Seconds from one to the next.", 0.01, 86400.0, 30.0),
-            Whole("columns", "Thumbnails in a row.", 1, 40, 6),
-            Whole("width", "Columns of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
-            _QUALITY,
-        ),
-        "animation": (
-            Whole("start", "Number of the first frame.", 1, MAX_NUMBER, 1),
-            Whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
-            _STEP,
-            Whole("width", "Columns; the height follows.", MIN_THUMBNAIL, thumbnail, min(480, thumbnail)),
-            Decimal("fps", "Frames a second.", 1.0, 60.0),
-        ),
-    }
-
-
-def _tell(default: object) -> dict[str, Any]:
-    return {} if default is None else {"default": default}
-
-
-PATH_PARAMETERS = (
-    Whole("number", "Number of the frame, from 1.", 1, MAX_NUMBER),
-    Numbers("numbers", "Numbers of the first and the last frame, from 1.", "-", ("A", "B"), MAX_DIGITS),
-)
-"""What the braces in a route's path stand for."""
 
 
 class _Keyed:
@@ -391,7 +199,7 @@ def parse_sheet(extension: str, query: MultiMapping[str], settings: ServerSettin
 def parse_film(extension: str, query: MultiMapping[str], settings: ServerSettings) -> FilmParameters:
     """What `…/animation` asks for: MP4 unless the extension says otherwise."""
     if (extension or "mp4") not in FILM_TYPES:
-        raise Problem(400, f"Animations are {', '.join(FILM_TYPES)}, not {_quote(extension)}.")
+        raise Problem(400, f"Animations are {', '.join(FILM_TYPES)}, not {quote_text(extension)}.")
     return FilmParameters(format=extension or "mp4", **_read("animation", query, settings.max_pixels))
 
 
@@ -399,7 +207,7 @@ def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) ->
     """What `…/clip/<name>` asks for: `A-B.mov`, the numbers of the first and the last frame."""
     first, dash, last = name.removesuffix(".mov").partition("-")
     if not (dash and name.endswith(".mov")):
-        raise Problem(400, f"Clips are A-B.mov, from frame A to frame B, not {_quote(name)}.")
+        raise Problem(400, f"Clips are A-B.mov, from frame A to frame B, not {quote_text(name)}.")
     asked = _read("clip", query, settings.max_pixels)
     return ClipParameters(start=parse_number(first), stop=parse_number(last), **asked)
 
@@ -407,7 +215,7 @@ def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) ->
 def parse_number(text: str) -> int:
     """The number of a frame, from 1 in digits alone."""
     if not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text):
-        raise Problem(400, f"{_quote(text)} is no number of a frame.")
+        raise Problem(400, f"{quote_text(text)} is no number of a frame.")
     if int(text) < 1:
         raise Problem(400, "Quicktime movies start with frame 1")
     return int(text)
@@ -442,14 +250,16 @@ def _check_names(query: MultiMapping[str], known: tuple[str, ...]) -> None:
     """Raise a `Problem` (400) unless all names of a query are known, and each is given once."""
     for name in query:
         if name not in known:
-            raise Problem(400, f"{_quote(name)} is none of the parameters {', '.join(known) or '(none)'}.")
+            raise Problem(
+                400, f"{quote_text(name)} is none of the parameters {', '.join(known) or '(none)'}."
+            )
         if len(query.getall(name)) > 1:
             raise Problem(400, f"{name} is given more than once.")
 
 
 def _parse_format(extension: str, known: Mapping[str, Format]) -> Format:
     if (extension or "png") not in known:
-        raise Problem(400, f"Pictures are {', '.join(known)}, not {_quote(extension)}.")
+        raise Problem(400, f"Pictures are {', '.join(known)}, not {quote_text(extension)}.")
     return known[extension or "png"]
 
 
@@ -457,8 +267,3 @@ def _choose_quality(asked: Mapping[str, Any], kind: Format) -> int:
     if asked["quality"] is not None and kind.quality is None:
         raise Problem(400, f"quality: .{kind.name} is exact, and has none.")
     return asked["quality"] or kind.quality or 0
-
-
-def _quote(text: str) -> str:
-    """What a client sent, shortened, as it may be repeated to it."""
-    return ascii(text[:40])

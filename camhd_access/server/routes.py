@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from camhd_access._version import __version__
+from camhd_access.server.declarations import PATH_PARAMETERS, Choice, Parameter, declare_parameters
 from camhd_access.server.encoding import FORMATS
 from camhd_access.server.mirrors import Mirror
-from camhd_access.server.parameters import (
-    FILM_TYPES,
-    PATH_PARAMETERS,
-    Choice,
-    Parameter,
-    declare_parameters,
-)
+from camhd_access.server.parameters import FILM_TYPES
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["MIRROR_ROUTES", "ROUTES", "Route", "describe_api"]

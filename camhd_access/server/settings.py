@@ -1,36 +1,21 @@
-"""What the server serves, where it listens and what it allows, gathered from four places.
+"""What the server serves, where it listens and what it allows.
 
-Each setting stands once, as a field of `ServerSettings`. Its name makes its flag (`--image-store`), its
-variable of the environment (`CAMHD_IMAGE_STORE`) and its key in a TOML file (`image_store`); its text is
-what the command's help and the documentation say of it. A flag wins over the environment, that over the
-file, that over the default. The variables of go-lazycache (`LAZYCACHE_*`) are understood too; ours win.
-
-Wherever a value comes from, it passes the same check, and an error names that place.
+Each setting is declared once, as a field of `ServerSettings`: its annotation holds its check and its text,
+from which the command line makes an option, with variables of the environment and a key in a TOML file
+(`cli.serve`). Wherever a value comes from, it passes the same check.
 """
 
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
 
-from dask.utils import format_bytes
-
 from camhd_access.decoding.threads import n_cores
 from camhd_access.storage.rangecache import default_cache_dir, default_max_bytes, parse_size
 
-__all__ = [
-    "OOI_MIRROR",
-    "ServerSettings",
-    "Setting",
-    "default_of",
-    "flag_of",
-    "list_settings",
-    "read_settings",
-    "variable_of",
-]
+__all__ = ["OOI_MIRROR", "ServerSettings", "Setting", "list_settings"]
 
 OOI_MIRROR = "https://rawdata.oceanobservatories.org/files/"
 """The observatory's server, from the folder on that go-lazycache's clients name."""
@@ -212,7 +197,10 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for name, setting in list_settings().items():
-            object.__setattr__(self, name, _checked(setting, getattr(self, name), name))
+            try:
+                object.__setattr__(self, name, setting.check(getattr(self, name)))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
         for name, other in (("file_overlay_flatten", "file_overlay"), ("image_store_url", "image_store")):
             if getattr(self, name) and not getattr(self, other):
                 raise ValueError(f"{name} means nothing without {other}")
@@ -223,124 +211,3 @@ def list_settings() -> dict[str, Setting]:
     """All settings by their names, in the order in which people are told of them."""
     hints = get_type_hints(ServerSettings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}
-
-
-def flag_of(name: str) -> str:
-    """The flag of a setting on the command line."""
-    return "--" + ("mirror" if name == "mirrors" else name).replace("_", "-")
-
-
-def variable_of(name: str) -> str:
-    """The variable of a setting in the environment."""
-    return f"CAMHD_{name.upper()}"
-
-
-def default_of(name: str) -> str:
-    """The default of a setting as people read it; empty where there is none, or where its text tells."""
-    (value,) = (f.default for f in fields(ServerSettings) if f.name == name)
-    if value is None or value is MISSING:
-        return ""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if list_settings()[name].metavar == "SIZE":
-        return str(format_bytes(value))
-    return " ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def read_settings(
-    flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None
-) -> ServerSettings:
-    """The settings that flags, environment and a file make together.
-
-    Parameters
-    ----------
-    flags
-        Values by the settings' names; those that are None or empty were not given.
-    environment
-        `os.environ`; empty variables count as not given.
-    config
-        A TOML file with settings' names as keys.
-
-    Raises
-    ------
-    ValueError
-        A value that is none for its setting, or a key in the file that is none; the message names the place.
-    """
-    places = (
-        _read_file(config),
-        _read_ancestor(environment),
-        _read_environment(environment),
-        _read_flags(flags),
-    )
-    found = {name: (place, value) for source in places for name, place, value in source}
-    settings = list_settings()
-    return ServerSettings(
-        **{name: _checked(settings[name], value, place) for name, (place, value) in found.items()}
-    )
-
-
-Found = Iterator[tuple[str, str, Any]]
-"""Settings' names, the places where values of theirs were found, and the values."""
-
-
-def _checked(setting: Setting, value: Any, place: str) -> Any:  # noqa: ANN401 - values of all kinds
-    try:
-        return setting.check(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: {error}") from error
-
-
-def _read_file(config: Path | None) -> Found:
-    if config is None:
-        return
-    try:
-        values = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{config}: {error}") from error
-    for name, value in values.items():
-        if name not in list_settings():
-            raise ValueError(f"{config}: there is no setting {name!r}")
-        yield name, f"{config}: {name}", value
-
-
-def _read_environment(environment: Mapping[str, str]) -> Found:
-    for name in list_settings():
-        if value := environment.get(variable_of(name)):
-            yield name, variable_of(name), value
-
-
-def _read_flags(flags: Mapping[str, Any]) -> Found:
-    for name, value in flags.items():
-        if value is not None and value != ():
-            yield name, flag_of(name), value
-
-
-_ANCESTORS = {
-    "bind": "BIND",
-    "port": "PORT",
-    "public": "PUBLIC",
-    "raw": "ALLOW_RAW_OUTPUT",
-    "file_overlay": "FILEOVERLAY",
-    "file_overlay_flatten": "FILEOVERLAY_FLATTEN",
-}
-
-
-def _read_ancestor(environment: Mapping[str, str]) -> Found:
-    """What go-lazycache's variables say; its image store was one of two kinds, with settings of its own."""
-    for name, word in _ANCESTORS.items():
-        if value := environment.get(f"LAZYCACHE_{word}"):
-            yield name, f"LAZYCACHE_{word}", value
-    place = "LAZYCACHE_IMAGESTORE"
-    kind = environment.get(place, "none")
-    if kind == "local":
-        yield "image_store", f"{place}_ROOT", environment.get(f"{place}_ROOT", "")
-    elif kind == "google":
-        yield (
-            "image_store",
-            f"{place}_BUCKET",
-            f"gs://{environment.get(f'{place}_BUCKET') or 'camhd-image-cache'}",
-        )
-    elif kind not in {"", "none"}:
-        raise ValueError(f"{place}: {kind!r} is none of local, google, none")
-    if kind in {"local", "google"} and (url := environment.get(f"{place}_URL")):
-        yield "image_store_url", f"{place}_URL", url

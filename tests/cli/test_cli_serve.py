@@ -17,7 +17,7 @@ from running_server import COMMAND, fetch, serving
 from sparse_archive import ROOT
 
 from camhd_access.cli import main
-from camhd_access.server.settings import flag_of, list_settings, variable_of
+from camhd_access.cli.serve import serve
 from camhd_access.synthetic import serve_folder
 
 
@@ -29,9 +29,10 @@ def test_help_tells_every_setting_and_where_else_to_set_it():
     result = run("--help")
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    for name, setting in list_settings().items():
-        assert re.search(rf"{flag_of(name)}( / --no-| {setting.metavar})", text), name
-        assert variable_of(name) in result.output
+    for option in serve.params:
+        assert re.search(rf"{option.opts[0]}( / --no-| [A-Z])", text), option.name
+        variable = option.envvar if isinstance(option.envvar, str) else option.envvar[0]
+        assert variable in result.output
     assert "--config FILE" in text
     assert text.count("camhd serve --") == 3
 

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from running_server import fetch, serving
+from server_settings import OPTIONS, read_settings
 from webservers import free_port, require
 
 from camhd_access.server.routes import ROUTES
-from camhd_access.server.settings import ServerSettings, list_settings, read_settings, variable_of
+from camhd_access.server.settings import ServerSettings
 from camhd_access.synthetic import serve_folder
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVER = COMPOSE["services"]["camhd"]
 DOCS = (ROOT / "docs" / "server.md").read_text()
 
-VARIABLES = {variable_of(name) for name in list_settings()}
+VARIABLES = {option.envvar[0] for option in OPTIONS.values()}
 
 
 def read_stages():
@@ -58,7 +59,7 @@ def environment_of(stage):
 def test_the_image_sets_what_is_a_setting():
     environment = environment_of(FINAL)
     assert {name for name in environment if name.startswith("CAMHD_")} < VARIABLES
-    settings = read_settings({}, environment)
+    settings = read_settings(**environment)
     assert all_of(FINAL, "EXPOSE") == [str(settings.port)] == [str(ServerSettings().port)]
     assert settings.bind == "0.0.0.0"  # noqa: S104 - within the container
     assert str(settings.cache_dir) in json.loads(all_of(FINAL, "VOLUME")[0])
@@ -98,7 +99,7 @@ def test_compose_fits_the_image():
     volumes = {volume.split(":")[1] for volume in SERVER["volumes"]}
     assert set(json.loads(all_of(FINAL, "VOLUME")[0])) <= volumes
     assert SERVER["environment"].keys() < VARIABLES
-    settings = read_settings({}, environment_of(FINAL) | SERVER["environment"])
+    settings = read_settings(**environment_of(FINAL) | SERVER["environment"])
     assert {settings.image_store, str(settings.file_overlay)} <= volumes
     assert SERVER["ports"] == [f"127.0.0.1:8080:{settings.port}"]
     named = {
@@ -122,7 +123,7 @@ def snippet(language):
 
 def test_the_documented_file_of_settings_is_right(tmp_path):
     (tmp_path / "camhd.toml").write_text(snippet("toml"))
-    assert read_settings({}, {}, tmp_path / "camhd.toml").image_store_size == 200 << 30
+    assert read_settings(config=tmp_path / "camhd.toml").image_store_size == 200 << 30
 
 
 def test_the_documented_service_sets_what_is_a_setting():

@@ -19,7 +19,7 @@ from origin import running_origin
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from camhd_access.server.parameters import declare_parameters
+from camhd_access.server.declarations import declare_parameters
 from camhd_access.server.routes import MIRROR_ROUTES, ROUTES
 from camhd_access.synthetic import write_movie
 

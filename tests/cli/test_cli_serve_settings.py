@@ -5,19 +5,24 @@ import re
 from pathlib import Path
 
 import pytest
+from server_settings import OPTIONS, read_settings
 
 from camhd_access.decoding.threads import n_cores
-from camhd_access.server.settings import (
-    OOI_MIRROR,
-    ServerSettings,
-    default_of,
-    flag_of,
-    list_settings,
-    read_settings,
-    variable_of,
-)
+from camhd_access.server.settings import OOI_MIRROR, ServerSettings, list_settings
 
+SETTINGS = list_settings()
 DOCS = Path(__file__).parents[2] / "docs" / "server.md"
+
+
+def flags_of(values):
+    """What says these values on the command line."""
+    for name, value in values.items():
+        flag, others = OPTIONS[name].opts[0], OPTIONS[name].secondary_opts
+        if isinstance(value, bool):
+            yield flag if value else others[0]
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                yield from (flag, str(each))
 
 
 @pytest.fixture
@@ -33,8 +38,8 @@ def config(tmp_path):
 
 
 def test_defaults_are_safe():
-    settings = read_settings({}, {})
-    assert settings == ServerSettings()
+    settings = read_settings()
+    assert settings == ServerSettings(cache_dir=settings.cache_dir)
     assert settings.mirrors == (OOI_MIRROR,)
     assert (settings.bind, settings.port) == ("127.0.0.1", 8080)
     assert (settings.raw, settings.public) == (True, False)
@@ -44,11 +49,16 @@ def test_defaults_are_safe():
 
 def test_a_flag_wins_over_the_environment_over_the_ancestors_over_the_file(config):
     file, old, new = config("port = 1"), {"LAZYCACHE_PORT": "2"}, {"CAMHD_PORT": "3"}
-    assert read_settings({}, {}, file).port == 1
-    assert read_settings({}, old, file).port == 2
-    assert read_settings({}, old | new, file).port == 3
-    assert read_settings({"port": "4"}, old | new, file).port == 4
-    assert read_settings({"port": None, "mirrors": ()}, {"CAMHD_PORT": ""}, file).port == 1
+    assert read_settings(config=file).port == 1
+    assert read_settings(config=file, **old).port == 2
+    assert read_settings(config=file, **old, **new).port == 3
+    assert read_settings("--port", "4", config=file, **old, **new).port == 4
+    assert read_settings(config=file, CAMHD_PORT="").port == 1
+    assert read_settings(CAMHD_CONFIG=str(file)).port == 1
+    switch = config("raw = false")
+    assert not read_settings(config=switch).raw
+    assert read_settings(config=switch, CAMHD_RAW="yes").raw
+    assert not read_settings("--no-raw", config=switch, CAMHD_RAW="yes").raw
 
 
 def test_all_can_be_set_everywhere(config, tmp_path):
@@ -71,32 +81,29 @@ def test_all_can_be_set_everywhere(config, tmp_path):
         "max_frames": 10,
         "request_seconds": 1.5,
     }
-    assert list(values) == list(list_settings())
+    assert list(values) == list(SETTINGS) == list(OPTIONS)
     expected = ServerSettings(**values)
     assert expected.mirrors == ("http://a:9000/x/", "https://b/")
     assert expected.image_store_url == "https://images.example/"
     assert expected.image_store_size == 2 << 30
     assert expected.file_overlay == tmp_path
 
-    flags = {name: " ".join(v) if isinstance(v, list) else str(v) for name, v in values.items()}
-    assert read_settings(flags, {}) == expected
-    assert read_settings({}, {variable_of(name): text for name, text in flags.items()}) == expected
+    texts = {name: " ".join(v) if isinstance(v, list) else str(v) for name, v in values.items()}
+    assert read_settings(*flags_of(values)) == expected
+    assert read_settings(**{OPTIONS[name].envvar[0]: text for name, text in texts.items()}) == expected
     lines = [f"{n} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for n, v in values.items()]
-    assert read_settings({}, {}, config("\n".join(lines))) == expected
+    assert read_settings(config=config("\n".join(lines))) == expected
 
 
 def test_go_lazycaches_variables_are_understood(tmp_path):
     settings = read_settings(
-        {},
-        {
-            "LAZYCACHE_PORT": "5000",
-            "LAZYCACHE_BIND": "0.0.0.0",  # noqa: S104 - its default
-            "LAZYCACHE_FILEOVERLAY": str(tmp_path),
-            "LAZYCACHE_FILEOVERLAY_FLATTEN": "true",
-            "LAZYCACHE_ALLOW_RAW_OUTPUT": "false",
-            "LAZYCACHE_PUBLIC": "1",
-            "LAZYCACHE_REDISHOST": "redis:6379",
-        },
+        LAZYCACHE_PORT="5000",
+        LAZYCACHE_BIND="0.0.0.0",  # noqa: S104 - its default
+        LAZYCACHE_FILEOVERLAY=str(tmp_path),
+        LAZYCACHE_FILEOVERLAY_FLATTEN="true",
+        LAZYCACHE_ALLOW_RAW_OUTPUT="false",
+        LAZYCACHE_PUBLIC="1",
+        LAZYCACHE_REDISHOST="redis:6379",
     )
     assert (settings.port, settings.bind) == (5000, "0.0.0.0")  # noqa: S104
     assert (settings.file_overlay, settings.file_overlay_flatten) == (tmp_path, True)
@@ -117,7 +124,7 @@ def test_go_lazycaches_variables_are_understood(tmp_path):
 def test_go_lazycaches_image_store_becomes_a_url(kind, others, store, url):
     environment = {"LAZYCACHE_IMAGESTORE": kind}
     environment |= {f"LAZYCACHE_IMAGESTORE_{name}": value for name, value in others.items()}
-    settings = read_settings({}, environment)
+    settings = read_settings(**environment)
     assert (settings.image_store, settings.image_store_url) == (store, url)
 
 
@@ -136,7 +143,7 @@ def test_go_lazycaches_image_store_becomes_a_url(kind, others, store, url):
 )
 def test_errors_of_the_environment_name_the_variable(environment, message):
     with pytest.raises(ValueError, match=message):
-        read_settings({}, environment)
+        read_settings(**environment)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,7 @@ def test_errors_of_the_environment_name_the_variable(environment, message):
         ("port =", "camhd.toml: "),
         ("mirrors = [1]", "camhd.toml: mirrors: 1 is no text"),
         ("mirrors = 7", "camhd.toml: mirrors: "),
-        ("mirrors = []", "camhd.toml: mirrors: none is given"),
+        ("mirrors = []", "camhd.toml: mirrors: [] is no list of URLs"),
         ("bind = 7", "camhd.toml: bind: 7 is no text"),
         ("image_store = 7", "camhd.toml: image_store: 7 is no text"),
         ("cache_size = 1.5", "camhd.toml: cache_size: 1.5 is no size"),
@@ -160,15 +167,15 @@ def test_errors_of_the_environment_name_the_variable(environment, message):
 )
 def test_errors_of_the_file_name_it_and_the_setting(config, text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        read_settings({}, {}, config(text))
+        read_settings(config=config(text))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.toml"):
-        read_settings({}, {}, tmp_path / "nothing.toml")
+        read_settings(config=tmp_path / "nothing.toml")
     (tmp_path / "latin.toml").write_bytes(b"bind = '\xe9'")
     with pytest.raises(ValueError, match=r"latin\.toml"):
-        read_settings({}, {}, tmp_path / "latin.toml")
+        read_settings(config=tmp_path / "latin.toml")
 
 
 NO_MIRRORS = ["", "ftp://host/", "host/path", "http://", "http:///x", "file:///etc", "http://host:0/"]
@@ -183,7 +190,7 @@ def test_mirrors_are_folders_of_web_servers(url):
 
 
 def test_a_mirror_given_twice_counts_once():
-    assert read_settings({"mirrors": ("http://a/x", "http://a/x/")}, {}).mirrors == ("http://a/x/",)
+    assert read_settings("--mirror", "http://a/x", "--mirror", "http://a/x/").mirrors == ("http://a/x/",)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +207,11 @@ def test_settings_do_not_change():
 
 
 def test_the_documentation_tells_of_all_of_them():
-    rows = [
-        f"| `{flag_of(name)}` | `{variable_of(name)}` | {default_of(name)} | {setting.text} |"
-        for name, setting in list_settings().items()
-    ]
+    rows = []
+    for name, option in OPTIONS.items():
+        default = re.search(r"\[default: (.*?); ", option.help)
+        meaning = list_settings()[name].text
+        rows.append(
+            f"| `{option.opts[0]}` | `{option.envvar[0]}` | {default[1] if default else ''} | {meaning} |"
+        )
     assert "\n".join(rows) in DOCS.read_text()

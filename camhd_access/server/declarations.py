@@ -1,0 +1,222 @@
+"""The parameters of the API, each declared once: its name, its meaning, its bounds and its default.
+
+Requests are parsed by these declarations (`parameters`), and the OpenAPI document is written from them
+(`routes`), so that the two cannot disagree.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from camhd_access.server.encoding import FORMATS
+from camhd_access.server.problems import Problem
+
+__all__ = [
+    "MAX_DIGITS",
+    "MAX_SIDE",
+    "PATH_PARAMETERS",
+    "Choice",
+    "Decimal",
+    "Numbers",
+    "Parameter",
+    "Whole",
+    "declare_parameters",
+    "quote_text",
+]
+
+MAX_DIGITS = 9
+MAX_NUMBER = 10**MAX_DIGITS - 1
+MAX_SIDE = 16383
+"""WebP has no more."""
+MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1920
+"""Columns of a thumbnail, or of an animation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(ABC):
+    """One parameter of a query, or of a path."""
+
+    name: str
+    """As it is spelt."""
+    text: str
+    """What it means."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Any:  # noqa: ANN401 - a value of its kind
+        """Its value; a `Problem` (400) for any other text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Parameter):
+    """A whole number."""
+
+    minimum: int
+    """Its smallest value."""
+    maximum: int
+    """Its largest value."""
+    default: int | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
+
+    def parse(self, text: str) -> int:
+        """The number, in digits alone."""
+        if (
+            not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text)
+            or not self.minimum <= int(text) <= self.maximum
+        ):
+            bounds = f"from {self.minimum} to {self.maximum}"
+            raise Problem(400, f"{self.name} is a whole number {bounds}, not {quote_text(text)}.")
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Decimal(Parameter):
+    """A number, with or without decimals."""
+
+    minimum: float
+    """Its smallest value."""
+    maximum: float
+    """Its largest value."""
+    default: float | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "number", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
+
+    def parse(self, text: str) -> float:
+        """The number, in digits with at most one point."""
+        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
+        if not is_number or not self.minimum <= float(text) <= self.maximum:
+            bounds = f"from {self.minimum} to {self.maximum}"
+            raise Problem(400, f"{self.name} is a number {bounds}, not {quote_text(text)}.")
+        return float(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Parameter):
+    """One of a few values."""
+
+    choices: tuple[int | str, ...]
+    """All of them."""
+    default: int | str | None = None
+    """Where it is not given; None where that depends on others."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"enum": list(self.choices)} | _tell(self.default)
+
+    def parse(self, text: str) -> int | str:
+        """The one that is spelt like that."""
+        for choice in self.choices:
+            if text == str(choice):
+                return choice
+        raise Problem(
+            400, f"{self.name} is one of {', '.join(map(str, self.choices))}, not {quote_text(text)}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Parameter):
+    """Several whole numbers, separated."""
+
+    separator: str
+    """What stands between them."""
+    names: tuple[str, ...]
+    """What each is called."""
+    max_digits: int
+    """Of each."""
+    default: None = None
+    """Where it is not given."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as JSON Schema has them."""
+        return {"type": "string", "pattern": f"^{self._pattern}$"}
+
+    @property
+    def _pattern(self) -> str:
+        return self.separator.join([f"[0-9]{{1,{self.max_digits}}}"] * len(self.names))
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """The numbers."""
+        if not re.fullmatch(self._pattern, text):
+            raise Problem(400, f"{self.name} is {self.separator.join(self.names)}, not {quote_text(text)}.")
+        return tuple(map(int, text.split(self.separator)))
+
+
+_STEP = Whole("step", "From one frame's number to the next.", 1, MAX_NUMBER, 1)
+_QUALITY = Whole("quality", "Of JPEG and WebP.", 1, 100)
+
+
+@cache
+def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Choice | Numbers, ...]]:
+    """The parameters of each route's query, by the route's name; no picture has more than `max_pixels`."""
+    most = min(MAX_SIDE, max_pixels)
+    thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
+    return {
+        "frame": (
+            Whole("width", "Columns of the picture; alone, it keeps the shape.", 1, most),
+            Whole("height", "Lines of the picture; alone, it keeps the shape.", 1, most),
+            Numbers(
+                "crop",
+                "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
+                ",",
+                ("x", "y", "width", "height"),
+                5,
+            ),
+            Choice(
+                "reduce", "8 for a preview of an eighth of width and height, ten times faster.", (1, 8), 1
+            ),
+            Choice("field", "One field of an interlaced frame: 0 is shown first.", (0, 1)),
+            Choice(
+                "pix_fmt",
+                "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
+                FORMATS["npy"].pix_fmts,
+            ),
+            _QUALITY,
+        ),
+        "clip": (_STEP,),
+        "sheet": (
+            Decimal("every", "Seconds from one to the next.", 0.01, 86400.0, 30.0),
+            Whole("columns", "Thumbnails in a row.", 1, 40, 6),
+            Whole("width", "Columns of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
+            _QUALITY,
+        ),
+        "animation": (
+            Whole("start", "Number of the first frame.", 1, MAX_NUMBER, 1),
+            Whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
+            _STEP,
+            Whole("width", "Columns; the height follows.", MIN_THUMBNAIL, thumbnail, min(480, thumbnail)),
+            Decimal("fps", "Frames a second.", 1.0, 60.0),
+        ),
+    }
+
+
+def _tell(default: object) -> dict[str, Any]:
+    return {} if default is None else {"default": default}
+
+
+PATH_PARAMETERS = (
+    Whole("number", "Number of the frame, from 1.", 1, MAX_NUMBER),
+    Numbers("numbers", "Numbers of the first and the last frame, from 1.", "-", ("A", "B"), MAX_DIGITS),
+)
+"""What the braces in a route's path stand for."""
+
+
+def quote_text(text: str) -> str:
+    """What a client sent, shortened, as it may be repeated to it."""
+    return ascii(text[:40])
