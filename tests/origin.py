@@ -103,7 +103,7 @@ class Origin:
         """What was asked: the ranges of GET requests, None for none; `HEAD` for those."""
         return [r.method if r.method != "GET" else r.range for r in self.requests]
 
-    def wait_until(self, condition, seconds=10):
+    def wait_until(self, condition, seconds=120):
         """Whether `condition` of this origin becomes true in time."""
         end = time.monotonic() + seconds
         while not condition(self) and time.monotonic() < end:

@@ -50,5 +50,5 @@ class Answer:
 
 
 def fetch(url):
-    with urlopen(url, timeout=30) as answer:  # noqa: S310 - servers on loopback
+    with urlopen(url, timeout=100) as answer:  # noqa: S310 - servers on loopback
         return Answer(answer.read(), answer.url, answer.headers)

@@ -1,5 +1,6 @@
 """Importing the package, its help and its completions load no library until something is used."""
 
+import os
 import subprocess
 import sys
 
@@ -58,3 +59,40 @@ def test_arrays_made_elsewhere_have_the_accessor_in_whatever_order_things_are_im
 
 def test_xarray_is_not_loaded_by_waiting_for_it():
     assert run("import camhd_access, sys; print('xarray' in sys.modules)") == ["False"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["--help"], None),
+        (["--version"], None),
+        (["frame", "--help"], None),
+        ([], ("camhd fr", 1)),
+        ([], ("camhd timelapse --", 2)),
+        ([], ("camhd catalog --", 2)),
+    ],
+)
+def test_help_and_completions_load_little(arguments, asked):
+    code = f"""
+import sys, atexit
+heavy = {HEAVY!r}
+tell = lambda: print("loaded", *(m for m in heavy if m in sys.modules), len(sys.modules), file=sys.stderr)
+atexit.register(tell)
+from camhd_access.cli import main
+main({arguments!r}, prog_name="camhd")
+"""
+    environment = os.environ | {"NO_COLOR": "1"}
+    if asked:
+        environment |= {
+            "_CAMHD_COMPLETE": "bash_complete",
+            "COMP_WORDS": asked[0],
+            "COMP_CWORD": str(asked[1]),
+        }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout
+    _, *heavy, loaded = done.stderr.split()
+    assert not heavy
+    (click,) = run("import click, sys; print(len(sys.modules))")
+    assert int(loaded) <= int(click) + 40

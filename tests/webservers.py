@@ -138,7 +138,7 @@ def _running(name, command, template, settings):
                 return
         finally:
             server.send_signal(signal.SIGTERM)
-            _, complaint = server.communicate(timeout=20)
+            _, complaint = server.communicate(timeout=100)
     log = settings["state"] / "error.log"
     pytest.fail(f"{name} did not start: {complaint} {log.read_text() if log.exists() else ''}")
 

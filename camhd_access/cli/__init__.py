@@ -30,7 +30,7 @@ COMMANDS = {
     "recover": ("recovery", "Rebuild the index of a recording that was cut off."),
     "cache": ("caches", "Look after the bytes that are kept on disk."),
     "serve": ("serve", "Serve frames over HTTP, to programs and browsers."),
-    "demo": ("demonstration", "Do the main job once, from list to figure."),
+    "demo": ("demo", "Do the main job once, from list to figure."),
     "completion": ("completions", "Print what teaches a shell to complete."),
 }
 """Each command's module in this package, and the line that tells what it does."""

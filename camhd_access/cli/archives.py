@@ -1,27 +1,26 @@
 """Commands about an archive: `ls`, `catalog`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import pandas as pd
-from dask.utils import format_bytes
 
-from camhd_access.archive import OOI_ARCHIVE, open_archive
-from camhd_access.archive.catalog import check_catalog_name
 from camhd_access.cli.options import AS_JSON, PATH_OR_URL, as_usage_error
 from camhd_access.cli.printing import print_json, shows_progress
-from camhd_access.times import parse_period
 
-__all__ = ["catalog", "ls"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from camhd_access.archive import Archive
+
+__all__ = ["catalog", "find_archive", "ls"]
 
 
 @click.command
-@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
+@click.argument("root", required=False, type=PATH_OR_URL)
 @click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
 @click.option("--end", help="Before this time.")
 @AS_JSON
-def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
+def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
     """List the movies below ROOT (by default OOI's server), in order of time, one URL a line.
 
     \b
@@ -29,9 +28,11 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
       camhd ls --start 2016-11-13 --end 2016-11-14
       camhd ls --json /data/camhd | jq -r '.[].basename'
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.times import parse_period
+
     with as_usage_error():
         parse_period(start, end)
-    movies = open_archive(root).catalog(start, end, progress=shows_progress())
+    movies = find_archive(root).catalog(start, end, progress=shows_progress())
     if as_json:
         times = movies["time_from_name"].to_numpy()
         print_json(
@@ -46,7 +47,7 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
 
 
 @click.command
-@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
+@click.argument("root", required=False, type=PATH_OR_URL)
 @click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
 @click.option("--end", help="Before this time.")
 @click.option("--index", is_flag=True, help="Read the index of each movie: frames, size, quality.")
@@ -58,7 +59,7 @@ def ls(root: str, start: str | None, end: str | None, *, as_json: bool) -> None:
 )
 @AS_JSON
 def catalog(
-    root: str, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
+    root: str | None, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
 ) -> None:
     """Crawl the archive below ROOT (by default OOI's server), keep its catalogue, and sum it up.
 
@@ -70,11 +71,14 @@ def catalog(
       camhd catalog --start 2016-11-01 --end 2016-12-01
       camhd catalog --index -o camhd.parquet
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.archive.catalog import check_catalog_name
+    from camhd_access.times import parse_period
+
     with as_usage_error():
         parse_period(start, end)
         if output:
             check_catalog_name(output)
-    found = open_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
+    found = find_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
     summary = _sum_up(found) | {"path": output}
     if as_json:
         print_json(summary)
@@ -82,7 +86,14 @@ def catalog(
         _print_summary(summary)
 
 
-def _sum_up(catalog: pd.DataFrame) -> dict[str, Any]:
+def find_archive(root: str | None) -> "Archive":
+    """The archive at `root`; by default OOI's."""
+    from camhd_access.archive import open_archive
+
+    return open_archive(root) if root else open_archive()
+
+
+def _sum_up(catalog: "pd.DataFrame") -> dict[str, Any]:
     """What the rows have together; `quality` counts the movies of each, "unknown" those not looked at."""
     times = catalog["start_time"].dropna().to_numpy()
     quality = catalog["quality"].fillna("unknown").value_counts()
@@ -97,6 +108,9 @@ def _sum_up(catalog: pd.DataFrame) -> dict[str, Any]:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    import numpy as np
+    from dask.utils import format_bytes
+
     click.echo(f"{summary['n_movies']:,} movies")
     if summary["n_movies"]:
         first, last = (

@@ -4,11 +4,9 @@ import sys
 from dataclasses import asdict
 
 import click
-from dask.utils import format_bytes
 
 from camhd_access.cli.options import AS_JSON
 from camhd_access.cli.printing import print_json
-from camhd_access.storage.rangecache import CacheFolder, parse_size
 
 __all__ = ["cache"]
 
@@ -31,6 +29,10 @@ def cache() -> None:
 @AS_JSON
 def cache_info(*, as_json: bool) -> None:
     """Print where the cache lies, what it holds and what it may hold."""
+    from dask.utils import format_bytes
+
+    from camhd_access.storage.rangecache import CacheFolder
+
     held = CacheFolder().info()
     if as_json:
         print_json(asdict(held))
@@ -45,6 +47,10 @@ def cache_info(*, as_json: bool) -> None:
 @cache.command("clear", short_help="Remove everything.")
 def cache_clear() -> None:
     """Remove all that is kept. Programs that read movies go on, from the network."""
+    from dask.utils import format_bytes
+
+    from camhd_access.storage.rangecache import CacheFolder
+
     folder = CacheFolder()
     n_bytes = folder.info().n_bytes
     folder.clear()
@@ -55,6 +61,8 @@ def cache_clear() -> None:
 @AS_JSON
 def cache_verify(*, as_json: bool) -> None:
     """Read everything that is kept, and remove what is damaged (exit code 1 if there was such)."""
+    from camhd_access.storage.rangecache import CacheFolder
+
     report = CacheFolder().verify()
     if as_json:
         print_json(asdict(report))
@@ -67,6 +75,10 @@ def cache_verify(*, as_json: bool) -> None:
 @click.argument("size", required=False)
 def cache_prune(size: str | None) -> None:
     """Remove what was not used for longest, until SIZE ("2 GiB") or less is kept; by default the quota."""
+    from dask.utils import format_bytes
+
+    from camhd_access.storage.rangecache import CacheFolder, parse_size
+
     folder = CacheFolder()
     try:
         max_bytes = None if size is None else parse_size(size)

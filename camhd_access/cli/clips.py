@@ -4,8 +4,6 @@ import os
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import numpy.typing as npt
 
 from camhd_access.cli.options import (
     AS_JSON,
@@ -18,17 +16,18 @@ from camhd_access.cli.options import (
     as_usage_error,
 )
 from camhd_access.cli.printing import print_json, shows_progress
-from camhd_access.movie.reader import FrameSelection, MovieReader
-from camhd_access.output.clip import write_clip
-from camhd_access.output.clip.writing import check_clip
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from camhd_access.movie.reader import FrameSelection, MovieReader
     from camhd_access.output.films import Codec
 
 __all__ = ["clip"]
 
 
-def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) -> FrameSelection | None:
+def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) -> "FrameSelection | None":
     if text is None:
         return None
     try:
@@ -60,7 +59,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
 def clip(
     *,
     url: str,
-    frames: FrameSelection | None,
+    frames: "FrameSelection | None",
     begin: float | None,
     end: float | None,
     at: tuple[float, ...],
@@ -83,6 +82,10 @@ def clip(
       camhd clip --frames 7200:7800:2 --codec h265 -o vent.mp4 CAMHDA301-20161113T000000Z.mov
       camhd clip --at 30 --at 60 -o 'frame_{frame:06d}.png' CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.movie.reader import MovieReader
+    from camhd_access.output.clip import write_clip
+    from camhd_access.output.clip.writing import check_clip
+
     has_times = begin is not None or end is not None
     if (frames is not None) + has_times + bool(at) != 1:
         raise click.UsageError("choose frames by --frames, by --from and --to, or by --at")
@@ -98,9 +101,11 @@ def clip(
 
 
 def _find_frames(
-    reader: MovieReader, begin: float | None, end: float | None, at: tuple[float, ...]
-) -> npt.NDArray[np.int64]:
+    reader: "MovieReader", begin: float | None, end: float | None, at: tuple[float, ...]
+) -> "npt.NDArray[np.int64]":
     """Indices of the frames shown from `begin` until before `end`; or of those nearest to each of `at`."""
+    import numpy as np
+
     if at:
         return np.unique([reader.frame_at(seconds) for seconds in at])
     seconds = reader.elapsed() / np.timedelta64(1, "s")

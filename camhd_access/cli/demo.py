@@ -11,20 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-import xarray as xr
-from matplotlib.figure import Figure
 
-from camhd_access.archive import open_archive
-from camhd_access.arrays.open_movie import open_movie
 from camhd_access.cli.options import PICTURE
-from camhd_access.errors import CamhdError
-from camhd_access.movie.reader import MovieReader
-from camhd_access.output.pictures import describe_time, time_of
-from camhd_access.storage.lazyhttp import LazyHTTPFileSystem, TransferStats
-from camhd_access.synthetic import serve_folder, write_archive
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from camhd_access.storage.lazyhttp import TransferStats
 
 __all__ = ["demo", "run_demo"]
 
@@ -44,16 +41,20 @@ Print = Callable[[str], None]
 class _Costs:
     """What each step of the job cost."""
 
-    rows: list[tuple[str, TransferStats, float]] = field(default_factory=list)
+    rows: "list[tuple[str, TransferStats, float]]" = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+
         filesystem = LazyHTTPFileSystem()
         before, begun = filesystem.stats, time.perf_counter()
         yield
         self.rows.append((name, filesystem.stats - before, time.perf_counter() - begun))
 
     def table(self) -> str:
+        from camhd_access.storage.lazyhttp import TransferStats
+
         total = sum((stats for _, stats, _ in self.rows), TransferStats())
         seconds = sum(seconds for _, _, seconds in self.rows)
         lines = [f"{'step':<42} {'requests':>8} {'bytes':>12} {'seconds':>8}"]
@@ -81,6 +82,8 @@ def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
     CamhdError
         The movie cannot be read.
     """
+    from camhd_access.synthetic import serve_folder, write_archive
+
     if url is not None:
         costs = _Costs()
         _study_movie(url, costs, output=output, echo=echo)
@@ -97,6 +100,8 @@ def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
 
 
 def _study_archive(root: str, n_bytes: int, *, output: Path, echo: Print) -> None:
+    from camhd_access.archive import open_archive
+
     costs = _Costs()
     echo(f"Listing {root}")
     with costs.step("list the archive"):
@@ -115,6 +120,11 @@ def _study_archive(root: str, n_bytes: int, *, output: Path, echo: Print) -> Non
 
 def _describe(url: str) -> str:
     """One line about a movie, or about why it cannot be read."""
+    import numpy as np
+
+    from camhd_access.errors import CamhdError
+    from camhd_access.movie.reader import MovieReader
+
     name = url.rpartition("/")[2]
     try:
         reader = MovieReader(url, cache=False)
@@ -129,6 +139,11 @@ def _describe(url: str) -> str:
 
 
 def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
+    import numpy as np
+
+    from camhd_access.arrays import open_movie
+    from camhd_access.output.pictures import describe_time
+
     with costs.step("open one movie as a lazy array"):
         movie = open_movie(url, cache=False)
     echo(repr(movie))
@@ -146,39 +161,24 @@ def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
     echo(f"Figure: {output}")
 
 
-def _draw(movie: xr.DataArray, frame: xr.DataArray, mean: xr.DataArray, *, n_averaged: int) -> Figure:
+def _draw(movie: "xr.DataArray", frame: "xr.DataArray", mean: "xr.DataArray", *, n_averaged: int) -> "Figure":
     """A frame, the mean of many, and the size of all encoded frames over time."""
+    from matplotlib.dates import date2num
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 7.2), layout="constrained")
-    figure.suptitle(f"CamHD {movie.attrs['title']}", fontsize=14)
     panels = figure.subplot_mosaic([["frame", "mean"], ["size", "size"]], height_ratios=[1.9, 1])
-    panels["frame"].imshow(frame.values)
-    panels["frame"].set_title(f"frame {int(frame.frame)}, {describe_time(time_of(frame))}", fontsize=11)
-    panels["mean"].imshow(mean.values.round().astype("u1"))
+    frame.camhd.imshow(ax=panels["frame"])
+    mean.camhd.imshow(ax=panels["mean"])
     panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts fades", fontsize=11)
     for name in ("frame", "mean"):
-        panels[name].set_xticks([])
-        panels[name].set_yticks([])
-    sizes = panels["size"]
-    seconds = (movie.time - movie.time[0]) / np.timedelta64(1, "s")
-    sizes.fill_between(seconds, movie.encoded_size / 1e3, color="#1f6f8b", alpha=0.25, linewidth=0)
-    sizes.plot(seconds, movie.encoded_size / 1e3, color="#1f6f8b", linewidth=1.3)
-    sizes.axvline(
-        float((frame.time - movie.time[0]) / np.timedelta64(1, "s")), color="#c8553d", linewidth=1.2
+        panels[name].set(xlabel="", ylabel="", xticks=[], yticks=[])
+    movie.camhd.activity(ax=panels["size"])
+    shown = date2num(frame["time"].values)
+    panels["size"].axvline(shown, color="black", linewidth=1, linestyle="--")
+    panels["size"].annotate(
+        "the frame above", (shown, 0.06), (6, 0), ("data", "axes fraction"), textcoords="offset points"
     )
-    sizes.annotate(
-        "the frame above",
-        (float((frame.time - movie.time[0]) / np.timedelta64(1, "s")), 0.06),
-        xycoords=("data", "axes fraction"),
-        xytext=(6, 0),
-        textcoords="offset points",
-        color="#c8553d",
-    )
-    sizes.set(xlabel="seconds from the start of the movie", ylabel="encoded frame (kB)")
-    sizes.set_title("size of the encoded frames, from the index alone: dark scenes are small", fontsize=11)
-    sizes.set_ylim(bottom=0)
-    sizes.margins(x=0)
-    sizes.grid(alpha=0.3)
-    sizes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -1,18 +1,15 @@
 """Commands about one movie that print: `info`, `plan`."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from camhd_access.arrays.attributes import CODECS
-from camhd_access.arrays.open_movie import open_movie
 from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, POSITIVE, RECOVER, REDUCE, Crop
 from camhd_access.cli.printing import print_json
-from camhd_access.movie.reader import MovieReader
-from camhd_access.storage.rangecache import RangeCacheFileSystem
-from camhd_access.storage.source import open_source
+
+if TYPE_CHECKING:
+    from camhd_access.movie.reader import MovieReader
 
 __all__ = ["info", "plan"]
 
@@ -39,6 +36,8 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
       camhd info https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13/CAMHDA301-20161113T000000Z.mov
       camhd info --json CAMHDA301-20161113T000000Z.mov | jq .n_frames
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.movie.reader import MovieReader
+
     facts = _read_facts(MovieReader(url, recover=recover))
     if as_json:
         print_json(facts)
@@ -48,8 +47,10 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
         _print_stats(url)
 
 
-def _read_facts(reader: MovieReader) -> dict[str, Any]:
+def _read_facts(reader: "MovieReader") -> dict[str, Any]:
     """What is known of the movie, by the names that a catalogue has for it where it has one."""
+    import numpy as np
+
     index, start = reader.index, reader.start
     return {
         "url": reader.urlpath,
@@ -72,6 +73,10 @@ def _read_facts(reader: MovieReader) -> dict[str, Any]:
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
+    import numpy as np
+
+    from camhd_access.arrays.attributes import CODECS
+
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
     begins = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
     scan = "interlaced" if facts["interlaced"] else "progressive"
@@ -99,6 +104,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
 
 def _print_stats(url: str) -> None:
     """Tell what this process has transferred through the filesystem that `url` lies on."""
+    from camhd_access.storage.rangecache import RangeCacheFileSystem
+    from camhd_access.storage.source import open_source
+
     filesystem = open_source(url).filesystem
     if isinstance(filesystem, RangeCacheFileSystem):
         cached = filesystem.stats
@@ -146,6 +154,9 @@ def plan(
       camhd plan --every 30 --megabits 1000 CAMHDA301-20161113T000000Z.mov
       camhd plan --crop 448,28,1024,1024 CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.arrays.open_movie import open_movie
+    from camhd_access.movie.reader import MovieReader
+
     size = MovieReader(url, recover=recover).shape[1:]
     part = crop.slices(size, reduce=reduce, fields=fields) if crop else {}
     frames = slice(None, None, every)

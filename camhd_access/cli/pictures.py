@@ -1,12 +1,10 @@
 """Commands that write pictures of one movie: `frame`, `sheet`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import xarray as xr
-from PIL import Image
 
-from camhd_access.arrays.open_movie import open_movie
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -22,9 +20,11 @@ from camhd_access.cli.options import (
     check_moment,
 )
 from camhd_access.cli.printing import print_json, shows_progress
-from camhd_access.movie.reader import MovieReader
-from camhd_access.output.clip.films import IMAGE_OPTIONS
-from camhd_access.storage.output_files import open_target, suffix_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from camhd_access.movie.reader import MovieReader
 
 __all__ = ["frame", "sheet", "write_sheet"]
 
@@ -67,6 +67,12 @@ def frame(
       camhd frame --frame 7200 --crop 448,28,1024,1024 -o vent.jpg CAMHDA301-20161113T000000Z.mov
       camhd frame --frame 7200 --pix-fmt gray10le -o luma.tif CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from PIL import Image
+
+    from camhd_access.movie.reader import MovieReader
+    from camhd_access.output.clip.films import IMAGE_OPTIONS
+    from camhd_access.storage.output_files import open_target, suffix_of
+
     check_moment(at, frame)
     if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
         raise click.UsageError(f"JPEG has 8 bits a pixel, not those of {pix_fmt}: write PNG or TIFF")
@@ -85,7 +91,7 @@ def frame(
         click.echo(f"{output}: frame {position} of {reader.n_frames}")
 
 
-def _find_frame(reader: MovieReader, *, at: float | None, frame: int | None) -> int:
+def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -> int:
     """Index of the frame; of a time, of the one that is nearest to it."""
     if frame is not None:
         return int(reader.stack(frame).frames[0])
@@ -109,6 +115,8 @@ def sheet(
     Example:
       camhd sheet --every 10 --columns 8 -o sheet.png CAMHDA301-20161113T000000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.arrays.open_movie import open_movie
+
     movie = open_movie(url, recover=recover)
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
     n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
@@ -118,8 +126,10 @@ def sheet(
         click.echo(output)
 
 
-def write_sheet(movie: xr.DataArray, output: Path, *, step: float | None, columns: int) -> int:
+def write_sheet(movie: "xr.DataArray", output: Path, *, step: float | None, columns: int) -> int:
     """Write a contact sheet; the number of its thumbnails comes back."""
+    from camhd_access.storage.output_files import open_target
+
     figure = movie.camhd.contact_sheet(step=step, columns=columns, progress=shows_progress())
     with open_target(output) as file:
         figure.savefig(file, format=output.suffix[1:], dpi=DOTS_PER_INCH)

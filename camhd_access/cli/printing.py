@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 __all__ = ["print_json", "shows_progress"]
 
@@ -17,6 +16,8 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 def _to_json(value: object) -> object:
+    import numpy as np
+
     if isinstance(value, np.datetime64):
         return np.datetime_as_string(value, "us", timezone="UTC")
     if isinstance(value, np.integer | np.floating):

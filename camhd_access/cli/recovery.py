@@ -3,8 +3,6 @@
 import click
 
 from camhd_access.cli.options import PATH_OR_URL
-from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.rescue import write_sidecar
 
 __all__ = ["recover"]
 
@@ -23,6 +21,9 @@ def recover(url: str, output: str | None) -> None:
     Example:
       camhd recover -o CAMHDA301-20160310T150000Z.npz CAMHDA301-20160310T150000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.movie.reader import MovieReader
+    from camhd_access.movie.rescue import write_sidecar
+
     recovery = MovieReader(url, recover=True).recovery
     if recovery is None:
         click.echo("the movie has an index of its own: there is nothing to recover")

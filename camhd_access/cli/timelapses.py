@@ -2,13 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-import xarray as xr
 
-from camhd_access.archive import OOI_ARCHIVE, open_archive
-from camhd_access.arrays.open_movies import open_timelapse
+from camhd_access.cli.archives import find_archive
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -27,7 +25,9 @@ from camhd_access.cli.options import (
 from camhd_access.cli.pictures import write_sheet
 from camhd_access.cli.printing import print_json, shows_progress
 from camhd_access.errors import CamhdError
-from camhd_access.times import parse_period
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["timelapse"]
 
@@ -37,7 +37,7 @@ SHEET_COLUMNS = 6
 
 
 @click.command
-@click.argument("root", default=OOI_ARCHIVE, type=PATH_OR_URL)
+@click.argument("root", required=False, type=PATH_OR_URL)
 @click.option("--start", required=True, help="From this time on (UTC), by the times in the movies' names.")
 @click.option("--end", required=True, help="Before this time.")
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of each movie.")
@@ -67,7 +67,7 @@ SHEET_COLUMNS = 6
 @AS_JSON
 def timelapse(
     *,
-    root: str,
+    root: str | None,
     start: str,
     end: str,
     at: float | None,
@@ -90,15 +90,17 @@ def timelapse(
       camhd timelapse --start 2016-11-01 --end 2016-12-01 --at 240 --reduce 8 -o november.mp4
       camhd timelapse --start 2016-11-13 --end 2016-11-14 --frame 7200 -o day.png /data/camhd
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.times import parse_period
+
     check_moment(at, frame)
     with as_usage_error():
         parse_period(start, end)
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
         raise click.UsageError("--fps is for films, --columns for sheets")
-    urls = list(open_archive(root).catalog(start, end, progress=shows_progress())["url"])
+    urls = list(find_archive(root).catalog(start, end, progress=shows_progress())["url"])
     if not urls:
-        raise ValueError(f"no movies below {root} from {start} to {end}")
+        raise ValueError(f"no movies below {root or 'the archive'} from {start} to {end}")
     skips = on_error == "skip"
     pictures = _open(urls, skips=skips, at=at, frame=frame, reduce=reduce, recover=recover)
     if crop:
@@ -113,8 +115,10 @@ def timelapse(
 
 def _open(
     urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int, recover: bool
-) -> xr.DataArray:
+) -> "xr.DataArray":
     """The pictures, unread; where trouble is skipped, those that are whole."""
+    from camhd_access.arrays.open_movies import open_timelapse
+
     open_pictures = partial(
         open_timelapse, urls, at=at, frame=frame, reduce=reduce, recover=recover, progress=shows_progress()
     )
@@ -127,7 +131,7 @@ def _open(
         raise type(error)(str(error).replace("unreadable='skip'", hint)) from error
 
 
-def _without_damage(pictures: xr.DataArray) -> xr.DataArray:
+def _without_damage(pictures: "xr.DataArray") -> "xr.DataArray":
     """The pictures that are whole, to be decoded once more when shown; a line tells of each of the others."""
     damaged = pictures["damaged"].to_numpy()
     if damaged.all():
@@ -137,7 +141,7 @@ def _without_damage(pictures: xr.DataArray) -> xr.DataArray:
     return pictures.drop_vars("damaged").isel(time=~damaged)
 
 
-def _report(pictures: xr.DataArray, output: Path, *, n_movies: int, as_json: bool) -> None:
+def _report(pictures: "xr.DataArray", output: Path, *, n_movies: int, as_json: bool) -> None:
     if not as_json:
         click.echo(f"{output}: {pictures.sizes['time']} pictures of {n_movies} movies")
         return

@@ -103,7 +103,7 @@ def test_exit_codes(movie_folder, movie, origin):
     with start("info", url) as program:
         assert origin.wait_until(lambda o: o.n_at_work)
         program.send_signal(signal.SIGINT)
-        assert program.communicate(timeout=10) == ("", "camhd: interrupted\n")
+        assert program.communicate(timeout=100) == ("", "camhd: interrupted\n")
     assert program.returncode == 130
 
 

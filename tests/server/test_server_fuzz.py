@@ -192,7 +192,7 @@ VALUES = st.one_of(
 def ask_raw(port, method, target):
     """Status, headers and content of the answer to a request line that no client would send."""
     request = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=100) as connection:
         connection.sendall(request.encode())
         answer = HTTPResponse(connection, method=method)
         answer.begin()

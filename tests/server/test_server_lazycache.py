@@ -34,7 +34,7 @@ def base(archive_path, tmp_path):
 
 def get(url):
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http, to this machine
+        with urllib.request.urlopen(url, timeout=100) as answer:  # noqa: S310 - http, to this machine
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

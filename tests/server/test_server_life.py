@@ -29,7 +29,7 @@ def test_connections_that_do_not_ask_are_closed(served_movie, tmp_path, sent):
     limits = LIMITS | {"keepalive_timeout": 0.5}
     with (
         running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
-        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+        socket.create_connection(("127.0.0.1", client.port), timeout=100) as connection,
     ):
         connection.sendall(sent)
         assert until_closed(connection) == b""
@@ -39,7 +39,7 @@ def test_idle_connections_are_closed(served_movie, tmp_path):
     limits = LIMITS | {"keepalive_timeout": 0.5}
     with (
         running_server(served_movie.url, cache_dir=tmp_path, limits=limits) as client,
-        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+        socket.create_connection(("127.0.0.1", client.port), timeout=100) as connection,
     ):
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal")
         assert until_closed(connection).endswith(b"\r\n\r\nok")
@@ -49,7 +49,7 @@ def test_idle_connections_are_closed(served_movie, tmp_path):
 def test_large_headers_are_refused(served_movie, tmp_path, header):
     with (
         running_server(served_movie.url, cache_dir=tmp_path) as client,
-        socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection,
+        socket.create_connection(("127.0.0.1", client.port), timeout=100) as connection,
     ):
         connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
         assert b" 400 " in connection.recv(65536).splitlines()[0]
@@ -96,7 +96,7 @@ def test_clients_that_do_not_read_are_cut_off(served_movie, movie_path, tmp_path
     monkeypatch.setattr("camhd_access.server.application.SEND_SECONDS", 0.3)
     monkeypatch.setattr("camhd_access.server.application.MIN_BYTES_PER_SECOND", 1 << 30)
     with running_server(served_movie.url, cache_dir=tmp_path) as client:
-        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=100)
         connection.request("GET", client.at(f"{movie_path.name}/frame/1.bmp?width=2000&height=2000"))
         response = connection.getresponse()
         time.sleep(1)
@@ -191,7 +191,7 @@ def test_requests_in_flight_finish(movie_path, tmp_path, how):
                     int(found[1]) for line in process.stdout if (found := re.search(r":(\d+) =", line))
                 )
                 host = origin.url.removeprefix("http://").split(".")
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
                 connection.request("GET", f"/v1/{'/'.join(reversed(host))}/movie.mov")
                 assert arrived.wait(30)
                 process.send_signal(how)
@@ -214,6 +214,6 @@ def wait_until_closed(port):
     while True:
         time.sleep(0.1)  # many connections in the moment of closing are asyncio's trouble, not ours
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+            socket.create_connection(("127.0.0.1", port), timeout=100).close()
         except ConnectionError:
             return

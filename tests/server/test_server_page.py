@@ -581,7 +581,7 @@ def test_lines_give_the_picture_that_is_shown(visitor, reader, tmp_path, movie, 
     np.testing.assert_array_equal(names["frame"].compute(), expected)
     assert names["open_movie"] is open_movie
     line = visitor.page.get_by_label("curl").input_value()
-    subprocess.run([*shlex.split(line), "--silent", "--fail"], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run([*shlex.split(line), "--silent", "--fail"], cwd=tmp_path, check=True, timeout=100)
     (saved,) = tmp_path.iterdir()
     np.testing.assert_array_equal(np.asarray(Image.open(saved)), expected)
 

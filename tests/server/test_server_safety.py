@@ -19,7 +19,7 @@ from camhd_access.synthetic import serve_folder, write_movie
 
 
 def connect(client):
-    return closing(socket.create_connection(("127.0.0.1", client.port), timeout=30))
+    return closing(socket.create_connection(("127.0.0.1", client.port), timeout=100))
 
 
 def read_to_end(connection):

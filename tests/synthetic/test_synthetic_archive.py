@@ -95,7 +95,7 @@ class Client:
     """One kept connection."""
 
     def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
 
     def ask(self, path, method="GET", **headers):
         self.connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
