@@ -27,14 +27,14 @@ CONDA_NAMES = {
 
 
 def conda_requirement(requirement):
-    name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?(.*)", requirement).groups()
+    name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?([^;]*)(?:;.*)?", requirement).groups()
     return CONDA_NAMES.get(name, name) + bound
 
 
 def test_environment_mirrors_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     extras = PROJECT["optional-dependencies"]
-    used = [extras[name] for name in ("fast", "notebook", "parquet", "s3", "server", "zarr", "test")]
+    used = [extras[name] for name in ("notebook", "parquet", "s3", "server", "zarr", "test")]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in used for requirement in extra)]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
     listed = {item for item in environment["dependencies"] if isinstance(item, str)}

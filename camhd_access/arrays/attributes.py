@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.formats.names import find_movie_name
-from camhd_access.formats.quicktime import PRORES_CODECS
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack
@@ -38,9 +37,27 @@ PLACE = {
 }
 """What is known of every CamHD movie (ACDD-1.3)."""
 
+CODECS = {
+    "apco": "Apple ProRes 422 Proxy",
+    "apcs": "Apple ProRes 422 LT",
+    "apcn": "Apple ProRes 422",
+    "apch": "Apple ProRes 422 HQ",
+    "ap4h": "Apple ProRes 4444",
+    "ap4x": "Apple ProRes 4444 XQ",
+}
+
 MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
 
-OF_PIXELS = ("long_name", "units", "valid_range", "pix_fmt", "color_range", "color_matrix", "cell_methods")
+OF_PIXELS = (
+    "long_name",
+    "units",
+    "valid_range",
+    "pix_fmt",
+    "decoder",
+    "color_range",
+    "color_matrix",
+    "cell_methods",
+)
 """Attributes of the values, which stay with the variable; the others are the dataset's."""
 
 
@@ -92,6 +109,7 @@ def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
         "units": "1",
         "valid_range": [4, 1019] if coded else [0, pixel_format.full_scale],
         "pix_fmt": pixel_format.name,
+        "decoder": stack.decoder.name,
         "color_range": "video: black 64, white 940"
         if coded
         else f"full: black 0, white {pixel_format.full_scale}",
@@ -120,7 +138,7 @@ def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "title": name.basename if name else PurePath(reader.urlpath.partition("?")[0]).name,
         "source": reader.urlpath.partition("?")[0],  # what follows may be a key
-        "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
+        "codec": f"{CODECS[reader.index.codec]} ({reader.index.codec})",
         "time_source": start.source,
     }
     if start.disagreement_seconds is not None:

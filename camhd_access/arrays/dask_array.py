@@ -217,7 +217,9 @@ class _Part:
     def read_marked(self) -> Marked:
         """The pixels, and which pictures are damaged."""
         pixels, damaged = self.stack.read_marked(parallel=False)
-        return take_outer(pixels, self.index), damaged[self.index[0]]
+        is_damaged = np.zeros(len(pixels), np.bool_)
+        is_damaged[list(damaged)] = True
+        return take_outer(pixels, self.index), is_damaged[self.index[0]]
 
 
 def _pixels_of(marked: Marked) -> Pixels:

@@ -73,9 +73,8 @@ def open_movie(
     reduce
         8 for previews of an eighth of the lines and columns (see `MovieReader.read`).
     errors
-        "raise", or "mask" to let a long reduction go on: the pixels of a damaged frame are 0 then (where it
-        is cut into several dask chunks, those of the chunks in which the damage lies), and the boolean
-        coordinate `damaged` says so. It is as lazy as the pixels. With dask it comes from the same tasks, so
+        "raise", or "mask" to let a long reduction go on: the pixels of damaged slices are 0 then, and the
+        boolean coordinate `damaged` tells which frames have some. It is as lazy as the pixels. With dask it comes from the same tasks, so
         compute both together; without, it is decoded for itself. It tells of whole frames also where the
         array was cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could
         not be had are an error in any case.
@@ -247,7 +246,8 @@ class _LazyDamage(BackendArray):
         for start in range(0, positions.size, n_at_once):
             part = slice(start, start + n_at_once)
             stack = self._stack.select(positions.ravel()[part])
-            damaged[part] = stack.read_marked(parallel=_reads_in_parallel())[1]
+            marks = stack.read_marked(parallel=_reads_in_parallel())[1]
+            damaged[start + np.array(list(marks), np.int64)] = True
         return damaged.reshape(positions.shape)
 
 

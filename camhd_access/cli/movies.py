@@ -75,14 +75,14 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
 def _print_facts(facts: dict[str, Any]) -> None:
     import numpy as np
 
-    from camhd_access.formats.quicktime import PRORES_CODECS
+    from camhd_access.arrays.attributes import CODECS
 
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
     begins = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
     scan = "interlaced" if facts["interlaced"] else "progressive"
     lines = {
         "movie": facts["url"],
-        "codec": f"{PRORES_CODECS[codec]} ({codec})",
+        "codec": f"{CODECS[codec]} ({codec})",
         "picture": f"{facts['width']}x{facts['height']}, {scan}",
         "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} a second",
         "duration": f"{facts['duration']:.3f} s",

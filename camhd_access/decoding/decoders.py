@@ -1,10 +1,12 @@
 """Decoders: how the samples of a movie become the pixels that are shown.
 
 A decoder is chosen once, when a stack of frames is made (`choose_decoder`), and nobody else asks which it is.
-There are two: `FrameDecoder`, whole frames or single fields as they were filmed, by libav; and
-`PreviewDecoder`, an eighth of that, from the DC coefficients by numpy. Both work in two steps. The first is a
-walk (see `formats.prores.slices`) from a sample to what must be decoded for a window, and may be answered
-from some byte ranges of the sample. The second decodes that, of one sample or of several at once.
+There are two: `FrameDecoder`, whole frames or single fields as they were filmed, or reduced to a half or a
+quarter; and `PreviewDecoder`, an eighth of that, from the DC coefficients. Both work in two steps. The first
+finds what must be decoded for a window: in a whole sample (`take`), or by a walk (see
+`formats.prores.slices`) that needs only some byte ranges of it. The second decodes that, of one sample or of
+several at once: by the package's own decoder where it is compiled and knows the kind of frame, else by libav.
+Which of them does it makes no difference to the pixels.
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +17,12 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.libav import CodedWindow, Field, Window, check_size, decode_window, walk_window
+from camhd_access.decoding import libav, machine_code, prores422, repair
 from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
-from camhd_access.formats.prores import decode_preview, parse_frame_header
-from camhd_access.ranges import Walk
+from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
+from camhd_access.errors import FrameDecodeError
+from camhd_access.formats.prores import decode_preview
+from camhd_access.ranges import ByteData, Walk
 
 __all__ = ["Decoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
 
@@ -49,10 +53,26 @@ class Decoder(ABC):
         return 2 if self.fields else 1
 
     @property
+    def name(self) -> str:
+        """What decodes; where it is not compiled yet, and of other frames than 4:2:2, libav does, equally."""
+        ours = machine_code.setting() != "libav" and machine_code.can_compile()
+        return "camhd_access numba, bit-exact with libavcodec" if ours else f"libavcodec {libav.VERSION}"
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width of a picture. A last line that only one of two fields has is not shown."""
         height, width = self.frame_size
         return height // self.n_per_frame // self.reduction, width // self.reduction
+
+    def take(self, sample: ByteData, window: Window, field: Field) -> CodedWindow:
+        """What must be decoded of a whole sample for a window of the picture.
+
+        Raises
+        ------
+        FrameDecodeError, UnsupportedCodecError
+            The sample has no frame header, or is of another size than the movie.
+        """
+        return whole_window(sample, size=self.frame_size, window=window, field=field)
 
     @abstractmethod
     def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
@@ -69,21 +89,22 @@ class Decoder(ABC):
         self,
         coded: Sequence[CodedWindow],
         *,
-        columns: slice,
-        fields: Sequence[Field],
-        n_threads: int,
         out: Sequence[npt.NDArray[np.unsignedinteger]],
-    ) -> None:
-        """Fill each of `out` with the pixels of what a walk has found.
+        n_threads: int = 1,
+        masks: bool = False,
+    ) -> list[Marks | None]:
+        """Fill each of `out` with the pixels of a window; returns which of them are damaged.
 
         Parameters
         ----------
-        columns
-            Those of the window.
-        fields
-            Which field of its frame each picture is.
         n_threads
             Threads that may share one picture.
+        masks
+            Set damaged pixels to 0, rather than raise.
+
+        Returns
+        -------
+        For each picture where it is damaged, shape (y, x); None where it is whole.
 
         Raises
         ------
@@ -96,7 +117,7 @@ class Decoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class FrameDecoder(Decoder):
-    """Frames, or fields, as they were filmed: decoded by libav, of a window only the slices it touches."""
+    """Frames, or fields, as they were filmed; of a window only the slices that it touches are decoded."""
 
     shows_parts = True
 
@@ -109,21 +130,45 @@ class FrameDecoder(Decoder):
         self,
         coded: Sequence[CodedWindow],
         *,
-        columns: slice,
-        fields: Sequence[Field],  # noqa: ARG002 - the walk has left the other field behind
-        n_threads: int,
         out: Sequence[npt.NDArray[np.unsignedinteger]],
-    ) -> None:
+        n_threads: int = 1,
+        masks: bool = False,
+    ) -> list[Marks | None]:
         """Fill each of `out`, one after the other."""
-        for each, pixels in zip(coded, out, strict=True):
-            decode_window(
-                each,
-                columns=columns,
+        return [
+            self._decode(each, pixels, n_threads, masks=masks)
+            for each, pixels in zip(coded, out, strict=True)
+        ]
+
+    def _decode(
+        self, coded: CodedWindow, out: npt.NDArray[np.unsignedinteger], n_threads: int, *, masks: bool
+    ) -> Marks | None:
+        kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
+        if kernel is not None:
+            return prores422.decode_window(
+                kernel,
+                coded,
                 pixel_format=self.pixel_format,
                 track_matrix=self.track_matrix,
                 n_threads=n_threads,
-                out=pixels,
+                masks=masks,
+                out=out,
             )
+        try:
+            libav.decode_window(
+                coded,
+                pixel_format=self.pixel_format,
+                track_matrix=self.track_matrix,
+                n_threads=n_threads,
+                out=out,
+            )
+        except FrameDecodeError as error:
+            if not masks:
+                raise repair.explain(coded, error, luma_only=not self.pixel_format.is_color) from error
+            return repair.decode_repaired(
+                coded, pixel_format=self.pixel_format, track_matrix=self.track_matrix, out=out
+            )
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,41 +182,40 @@ class PreviewDecoder(Decoder):
     n_at_once = 4
     reduction = 8
 
-    def walk(
-        self,
-        sample_size: int,
-        window: Window,
-        field: Field,  # noqa: ARG002 - coefficients are sorted by field when they are read
-    ) -> Walk[CodedWindow]:
+    def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
         """Walk to the whole sample: the coefficients are spread over all slices."""
-        rows, columns = window
         (sample,) = yield [(0, sample_size)]
-        header = parse_frame_header(sample)
-        check_size(header, self.frame_size)
-        return CodedWindow(sample, header, rows, columns, columns, is_crop=False)
+        return self.take(sample, window, field)
 
     def decode(
         self,
         coded: Sequence[CodedWindow],
         *,
-        columns: slice,  # noqa: ARG002 - chroma is had for each column
-        fields: Sequence[Field],
-        n_threads: int,  # noqa: ARG002 - numpy uses one
         out: Sequence[npt.NDArray[np.unsignedinteger]],
-    ) -> None:
+        n_threads: int = 1,  # noqa: ARG002 - numpy uses one
+        masks: bool = False,
+    ) -> list[Marks | None]:
         """Fill all of `out` at once."""
-        planes = decode_preview(
-            [each.data for each in coded],
-            planes="yuv" if self.pixel_format.is_color else "luma",
-            fields=self.fields,
-        )
-        for position, (each, field, pixels) in enumerate(zip(coded, fields, out, strict=True)):
-            luma, *chroma = (plane[position] if field is None else plane[position, field] for plane in planes)
-            shown = [plane[each.rows, each.columns] for plane in (luma, *(_widen(c, luma) for c in chroma))]
+        try:
+            planes = decode_preview(
+                [each.data for each in coded],
+                planes="yuv" if self.pixel_format.is_color else "luma",
+                fields=self.fields,
+            )
+        except FrameDecodeError:
+            if not masks or len(coded) > 1:
+                raise
+            out[0][...] = 0
+            return [np.ones(out[0].shape[:2], np.bool_)]
+        for position, (each, pixels) in enumerate(zip(coded, out, strict=True)):
+            at = position if each.field is None else (position, each.field)
+            luma, *chroma = (plane[at] for plane in planes)
+            shown = [plane[each.window] for plane in (luma, *(_widen(c, luma) for c in chroma))]
             matrix = choose_matrix(each.header.matrix, self.track_matrix, height=each.header.height)
             convert_planes(
                 Planes(*shown) if chroma else Planes(*shown * 3), self.pixel_format, matrix=matrix, out=pixels
             )
+        return [None] * len(coded)
 
 
 def _widen(chroma: npt.NDArray[np.uint16], luma: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:

@@ -3,7 +3,7 @@
 What comes in: the bytes of one frame. What goes out: its pixels, or the pixels of a rectangle in it, written
 into the caller's array. Four habits keep libav harmless (each one was met the hard way):
 
-* The sample's structure is checked first (`walk_window`), so libav is never surprised.
+* The sample's structure is checked first, so libav is never surprised.
 * Bytes are copied into a packet that libav owns. Lending it a Python buffer crashes at the buffer's end,
   which lacks the padding that libav reads, and deadlocks when a context is freed.
 * A codec context belongs to one thread, and to one kind of picture: a change of size would throw its
@@ -14,8 +14,6 @@ into the caller's array. Four habits keep libav harmless (each one was met the h
 
 import os
 import threading
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import av
 import numpy as np
@@ -25,46 +23,17 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, convert_planes
+from camhd_access.decoding.windows import CodedWindow, Field, Window, whole_window
 from camhd_access.errors import FrameDecodeError
-from camhd_access.formats.prores import FrameHeader, check_frame, parse_frame_header, walk_crop
-from camhd_access.formats.prores.slices import HEAD_BYTES
-from camhd_access.ranges import ByteData, Walk, run_walk
+from camhd_access.formats.prores import CroppedFrame, check_frame, walk_crop
+from camhd_access.ranges import ByteData, run_walk
 
-__all__ = [
-    "CodedWindow",
-    "Field",
-    "Window",
-    "check_size",
-    "decode_frame",
-    "decode_planes",
-    "decode_window",
-    "walk_window",
-]
+__all__ = ["decode_frame", "decode_planes", "decode_window"]
 
-Field: TypeAlias = Literal[0, 1] | None
-"""0 for the field of a frame that is shown first, 1 for the other, None for both."""
-Window: TypeAlias = tuple[slice, slice]
-"""Rows and columns of a picture; both bounds given, no step."""
+VERSION = ".".join(map(str, av.library_versions["libavcodec"]))
+"""libavcodec's."""
 
 _thread = threading.local()
-
-
-@dataclass(frozen=True, slots=True)
-class CodedWindow:
-    """What there is to decode for a window, and where in the decoded planes it lies."""
-
-    data: ByteData
-    """A complete ProRes frame: the sample itself, or a smaller one made of some of its slices."""
-    header: FrameHeader
-    """The frame header of the sample."""
-    rows: slice
-    """The window's lines in the planes of `data`."""
-    columns: slice
-    """Its columns in the luma plane, and the ones beside it whose chroma it needs."""
-    chroma_columns: slice
-    """Likewise in the chroma planes."""
-    is_crop: bool
-    """`data` is a smaller frame than the others of its movie."""
 
 
 def decode_frame(
@@ -111,11 +80,8 @@ def decode_frame(
     Only the slices that the window touches are decoded. 1920x1080 takes 10 (luma) to 20 ms (colour) of one
     core, a field half of that, a window of 384x160 a twentieth.
     """
-    in_color = pixel_format.is_color
-    walk = walk_window(len(sample), size=size, window=window, field=field, in_color=in_color)
     decode_window(
-        run_walk(walk, sample),
-        columns=window[1],
+        whole_window(sample, size=size, window=window, field=field),
         pixel_format=pixel_format,
         track_matrix=track_matrix,
         n_threads=n_threads,
@@ -123,70 +89,49 @@ def decode_frame(
     )
 
 
-def walk_window(
-    sample_size: int, *, size: tuple[int, int], window: Window, field: Field, in_color: bool
-) -> Walk[CodedWindow]:
-    """Walk (see `prores.slices`) to what must be decoded for a window; parameters as for `decode_frame`.
-
-    Raises
-    ------
-    FrameDecodeError, UnsupportedCodecError
-        The frame is of another size, or its structure does not hold.
-
-    Notes
-    -----
-    Of a whole frame, the headers of all slices are checked too; of a window, libav judges them.
-    """
-    height, width = size
-    rows, columns = window
-    if field is None and window == (slice(0, height), slice(0, width)):
-        (sample,) = yield [(0, sample_size)]
-        header = check_frame(sample, height=height, width=width).header
-        chroma_columns = columns if header.chroma == "444" else slice(0, (width + 1) // 2)
-        return CodedWindow(sample, header, rows, columns, chroma_columns, is_crop=False)
-    (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
-    header = parse_frame_header(head)
-    check_size(header, size)
-    if field is not None and not header.interlaced:
-        raise FrameDecodeError("a progressive frame in an interlaced movie: it has no fields")
-    # From an even column on, so that the chroma of 4:2:2 begins with it.
-    stop = min(columns.stop + CHROMA_MARGIN, width) if in_color else columns.stop
-    crop = yield from walk_crop(sample_size, y=rows, x=(columns.start // 2 * 2, stop), field=field)
-    chroma_columns = crop.columns if header.chroma == "444" else crop.chroma_columns
-    return CodedWindow(crop.data, header, crop.rows, crop.columns, chroma_columns, is_crop=True)
-
-
-def check_size(header: FrameHeader, size: tuple[int, int]) -> None:
-    """Refuse a frame of another size than the movie's index states."""
-    if (header.height, header.width) != size:
-        raise FrameDecodeError(
-            f"frame of {header.width}x{header.height} pixels in a movie of {size[1]}x{size[0]}"
-        )
-
-
 def decode_window(
     coded: CodedWindow,
     *,
-    columns: slice,
     pixel_format: PixelFormat,
     track_matrix: int | None,
     n_threads: int = 1,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
-    """Fill `out` with the pixels of what `walk_window` found; `columns` are those of its window."""
+    """Fill `out` with the pixels of a window; parameters and errors as for `decode_frame`.
+
+    Notes
+    -----
+    Of a whole frame, the headers of all slices are checked too; of a window, libav judges them.
+    """
+    header, columns = coded.header, coded.window[1]
+    is_422 = header.chroma == "422"
+    if coded.crop is None and coded.shows_all:
+        check_frame(coded.data)
+        data, y, x = coded.data, *coded.window
+        chroma_x = slice(0, (header.width + 1) // 2) if is_422 else x
+    else:
+        crop = coded.crop or _crop(coded, in_color=pixel_format.is_color)
+        data, y, x = crop.data, crop.rows, crop.columns
+        chroma_x = crop.chroma_columns if is_422 else x
     planes = decode_planes(
-        coded.data,
-        luma_only=not pixel_format.is_color,
-        is_crop=coded.is_crop,
-        n_threads=n_threads,
+        data, luma_only=not pixel_format.is_color, is_crop=not coded.shows_all, n_threads=n_threads
     )
-    shown = Planes(
-        planes.y[coded.rows, coded.columns],
-        planes.cb[coded.rows, coded.chroma_columns],
-        planes.cr[coded.rows, coded.chroma_columns],
+    convert_planes(
+        Planes(planes.y[y, x], planes.cb[y, chroma_x], planes.cr[y, chroma_x]),
+        pixel_format,
+        matrix=choose_matrix(header.matrix, track_matrix, height=header.height),
+        first_column=columns.start % 2,
+        out=out,
     )
-    matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
-    convert_planes(shown, pixel_format, matrix=matrix, first_column=columns.start % 2, out=out)
+
+
+def _crop(coded: CodedWindow, *, in_color: bool) -> CroppedFrame:
+    """A smaller frame of the slices of a window of a whole sample."""
+    rows, columns = coded.window
+    # From an even column on, so that the chroma of 4:2:2 begins with it.
+    stop = min(columns.stop + CHROMA_MARGIN, coded.header.width) if in_color else columns.stop
+    walk = walk_crop(len(coded.data), y=rows, x=(columns.start // 2 * 2, stop), field=coded.field)
+    return run_walk(walk, coded.data)
 
 
 def decode_planes(

@@ -8,10 +8,7 @@ every even one (SMPTE RDD 36; ITU-R BT.709, section 3). A crop gives the same pi
 frame as long as one chroma column to its right comes along (`CHROMA_MARGIN`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +21,7 @@ __all__ = [
     "PixelFormat",
     "Planes",
     "choose_matrix",
+    "color_scales",
     "convert_planes",
     "find_pixel_format",
 ]
@@ -169,10 +167,6 @@ def convert_planes(
         out[...] = luma
     elif pixel_format.layout == "gray":
         np.take(_gray_table(pixel_format), luma, out=out, mode="clip")
-    elif out.dtype.isnative and (fast := _find_fast()):
-        scales = _scales(matrix, pixel_format.full_scale)
-        order = (0, 1, 2) if pixel_format.layout == "rgb" else (2, 1, 0)
-        fast(*planes, *scales, np.float32(pixel_format.full_scale), first_column, order, out)
     else:
         ordered = out if pixel_format.layout == "rgb" else out[..., ::-1]
         for start in range(0, height, ROWS_AT_ONCE):
@@ -187,18 +181,7 @@ def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
     return np.floor(stretched.clip(0, pixel_format.full_scale) + 0.5).astype(pixel_format.dtype)
 
 
-@cache
-def _find_fast() -> Callable[..., None] | None:
-    """The compiled arithmetic, where numba is installed (the extra `fast`)."""
-    if find_spec("numba") is None:
-        return None
-    from camhd_access.decoding.pixels_numba import convert  # noqa: PLC0415 - an optional extra
-
-    kernel: Callable[..., None] = convert
-    return kernel
-
-
-def _scales(
+def color_scales(
     matrix: int, full_scale: int
 ) -> tuple[tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]]:
     """Factor and offset of luma; what red takes of Cr, green of Cr and of Cb, blue of Cb."""
@@ -216,7 +199,7 @@ def _scales(
 def _convert_rows(
     planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
 ) -> None:
-    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = _scales(matrix, full_scale)
+    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = color_scales(matrix, full_scale)
     luma = planes.y.astype(np.float32)
     luma *= per_code
     luma += offset

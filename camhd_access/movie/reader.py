@@ -315,7 +315,7 @@ class MovieReader:
             sets them apart an estimate from the lines around them. What does not fill a block is left out.
         errors
             "raise", or "mask" to go on after a damaged frame: a `numpy.ma.MaskedArray` is returned in which
-            damaged frames are masked, with zeros behind the mask. Bytes that could not be had always raise.
+            the pixels of damaged slices are masked, with zeros behind the mask. Bytes that could not be had always raise.
         out
             Array to fill and return.
 
@@ -343,7 +343,8 @@ class MovieReader:
             return stack.read(out=out)
         pixels, damaged = stack.read_marked(out=out)
         mask = np.zeros(pixels.shape, np.bool_)
-        mask[damaged] = True
+        for position, where in damaged.items():
+            mask[position] = where if mask.ndim == 3 else where[..., np.newaxis]
         return np.ma.MaskedArray(pixels, mask)
 
     def read_encoded(self, frames: FrameSelection) -> list[bytes]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.libav import Field
+from camhd_access.decoding.windows import Field
 from camhd_access.errors import FrameDecodeError
 from camhd_access.formats.prores import Frame, walk_frame
 from camhd_access.formats.prores.slices import HEAD_BYTES

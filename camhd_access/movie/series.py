@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
-from camhd_access.movie.stack import AxisIndex, FrameStack, Pixels
+from camhd_access.movie.stack import AxisIndex, Damage, FrameStack, Pixels
 
 __all__ = ["FrameSeries", "Stack"]
 
@@ -114,18 +114,20 @@ class FrameSeries:
         self._visit(read, parallel=parallel)
         return pixels
 
-    def read_marked(self, *, parallel: bool = True) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-        """All pixels, 0 in damaged pictures; and for each picture, whether it is damaged.
+    def read_marked(self, *, parallel: bool = True) -> tuple[Pixels, Damage]:
+        """All pixels, 0 where slices are damaged; and for each damaged picture where that is.
 
         Raises
         ------
         RemoteFileError
             The bytes could not be had.
         """
-        pixels, damaged = np.empty(self.shape, self.dtype), np.empty(self.shape[0], np.bool_)
+        pixels = np.empty(self.shape, self.dtype)
+        damaged: Damage = {}
 
         def read(stack: FrameStack, here: slice, *, parallel: bool) -> None:
-            _, damaged[here] = stack.read_marked(parallel=parallel, out=pixels[here])
+            _, found = stack.read_marked(parallel=parallel, out=pixels[here])
+            damaged.update((here.start + position, where) for position, where in found.items())
 
         self._visit(read, parallel=parallel)
         return pixels, damaged

@@ -22,16 +22,17 @@ import numpy.typing as npt
 
 from camhd_access.caching import LRUCache
 from camhd_access.decoding.decoders import Decoder, choose_decoder
-from camhd_access.decoding.libav import CodedWindow, Field
+from camhd_access.decoding.machine_code import announce
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.threads import n_cores, spreading
+from camhd_access.decoding.windows import CodedWindow, Field, Marks
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import walk_frame
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["AxisIndex", "FrameStack", "Index", "Pixels"]
+__all__ = ["AxisIndex", "Damage", "FrameStack", "Index", "Pixels"]
 
 Pixels: TypeAlias = npt.NDArray[np.unsignedinteger]
 AxisIndex: TypeAlias = int | np.integer[Any] | slice | npt.NDArray[Any]
@@ -41,6 +42,9 @@ Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ..
 
 MAX_SLICE_THREADS = 8
 """Threads that share one frame, where one is all that is read."""
+
+Damage: TypeAlias = dict[int, Marks]
+"""Position in the stack of each damaged picture, and where it is damaged."""
 
 Coded: TypeAlias = tuple[int, Callable[[], CodedWindow]]
 """Position in the stack, and what gives (or fails to give) what must be decoded for it."""
@@ -182,20 +186,18 @@ class FrameStack:
         """
         return self._read(parallel=parallel, out=out, damaged=None)
 
-    def read_marked(
-        self, *, parallel: bool = True, out: Pixels | None = None
-    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-        """All pixels of the stack, 0 in damaged frames; and for each picture, whether it is damaged.
+    def read_marked(self, *, parallel: bool = True, out: Pixels | None = None) -> tuple[Pixels, Damage]:
+        """All pixels of the stack, 0 where slices are damaged; and for each damaged picture where that is.
 
         Raises
         ------
         RemoteFileError, ValueError
             As `read`.
         """
-        damaged = np.zeros(len(self.frames), np.bool_)
+        damaged: Damage = {}
         return self._read(parallel=parallel, out=out, damaged=damaged), damaged
 
-    def _read(self, *, parallel: bool, out: Pixels | None, damaged: npt.NDArray[np.bool_] | None) -> Pixels:
+    def _read(self, *, parallel: bool, out: Pixels | None, damaged: Damage | None) -> Pixels:
         if out is None:
             out = np.empty(self.shape, self.dtype)
         elif not isinstance(out, np.ndarray):
@@ -204,6 +206,7 @@ class FrameStack:
             raise ValueError(f"out is {out.dtype}{out.shape}; what is read is {self.dtype}{self.shape}")
         if not out.size:
             return out
+        announce(len(self.frames))
         is_single = len(self.frames) == 1
         n_slice_threads = self._n_slice_threads if parallel and is_single else 1
         # Closed at once where a read fails: whoever keeps the error keeps no bytes, and no more is fetched.
@@ -281,7 +284,7 @@ class FrameStack:
             yield position, partial(self._find_window, position, sample)
 
     def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
-        coded = run_walk(self.decoder.walk(len(sample), self.window, self._field(position)), sample)
+        coded = self.decoder.take(sample, self.window, self._field(position))
         if self.source.is_far and _layouts.find(self.source) is None:
             _layouts.keep(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
         return coded
@@ -313,16 +316,15 @@ class FrameStack:
         batch: Sequence[Coded],
         n_threads: int,
         out: Pixels,
-        damaged: npt.NDArray[np.bool_] | None,
+        damaged: Damage | None,
     ) -> None:
         """Decode some pictures at once; where one is damaged, each alone, to learn which."""
         try:
-            self.decoder.decode(
+            marks = self.decoder.decode(
                 [find_window() for _, find_window in batch],
-                columns=self.window[1],
-                fields=[self._field(position) for position, _ in batch],
-                n_threads=n_threads,
                 out=[out[position] for position, _ in batch],
+                n_threads=n_threads,
+                masks=damaged is not None,
             )
         except (FrameDecodeError, UnsupportedCodecError, ValueError) as error:
             if len(batch) > 1:
@@ -335,7 +337,11 @@ class FrameStack:
             if damaged is None:
                 raise self._name(error, position) from error
             out[position] = 0
-            damaged[position] = True
+            damaged[position] = np.ones(self.shape[1:3], np.bool_)
+            return
+        if damaged is not None:
+            found = zip(batch, marks, strict=True)
+            damaged.update((position, where) for (position, _), where in found if where is not None)
 
     def _name(self, error: CamhdError, position: int) -> CamhdError:
         """The same error, with movie and frame in its message."""

@@ -12,16 +12,6 @@ from camhd_access.decoding.pixels import (
     find_pixel_format,
 )
 
-
-@pytest.fixture(autouse=True, params=["numpy", "numba"])
-def arithmetic(request, monkeypatch):
-    """Both ways to the same pixels: without the extra `fast`, and with it."""
-    if request.param == "numpy":
-        monkeypatch.setattr("camhd_access.decoding.pixels._find_fast", lambda: None)
-    else:
-        pytest.importorskip("numba")
-
-
 COLOR = [f for f in PIXEL_FORMATS.values() if f.is_color]
 
 
@@ -103,17 +93,3 @@ def test_the_matrix_is_the_frames_else_the_tracks_else_by_height(frame_matrix, t
 def test_unknown_formats_are_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'yuv420p'.*rgb24.*gray10le"):
         find_pixel_format("yuv420p")
-
-
-@pytest.mark.parametrize("pixel_format", COLOR, ids=lambda f: f.name)
-@pytest.mark.parametrize(("width", "chroma_width"), [(48, 24), (47, 24), (48, 48), (1, 1), (2, 1)])
-def test_compiled_arithmetic_gives_the_same_pixels_to_the_last_bit(
-    monkeypatch, arithmetic, pixel_format, width, chroma_width
-):
-    planes = random_planes(150, width, chroma_width, seed=1)
-    pixels = [convert(planes, pixel_format, matrix=6, width=width - 1 or 1, first_column=min(1, width - 1))]
-    monkeypatch.setattr("camhd_access.decoding.pixels._find_fast", lambda: None)
-    pixels.append(
-        convert(planes, pixel_format, matrix=6, width=width - 1 or 1, first_column=min(1, width - 1))
-    )
-    assert np.array_equal(*pixels)

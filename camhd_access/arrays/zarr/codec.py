@@ -20,11 +20,10 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.registry import register_codec
 
 from camhd_access.decoding.decoders import Decoder, choose_decoder
-from camhd_access.decoding.libav import Field
 from camhd_access.decoding.threads import decode_pool
+from camhd_access.decoding.windows import Field
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.movie.stack import AxisIndex, FrameStack, Pixels, split_positions
-from camhd_access.ranges import run_walk
 
 __all__ = ["ProResCodec"]
 
@@ -144,13 +143,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         out = np.empty((len(pictures), *shape), decoder.pixel_format.dtype)
         fields = [self._field(picture) for picture in pictures]
         window = rows, columns
-        decoder.decode(
-            [run_walk(decoder.walk(len(sample), window, field), sample) for field in fields],
-            columns=columns,
-            fields=fields,
-            n_threads=1,
-            out=list(out),
-        )
+        decoder.decode([decoder.take(sample, window, field) for field in fields], out=list(out))
         return out
 
     def _field(self, picture: int) -> Field:

@@ -49,6 +49,8 @@ class CroppedFrame:
     """Columns of the rectangle."""
     y_step: int
     """Each line of the rectangle lies so many lines below the one before: 2 for a single field, else 1."""
+    first_slice: tuple[int, int]
+    """Row and column in the frame of its first slice."""
 
     @property
     def rows(self) -> slice:
@@ -148,6 +150,7 @@ def walk_crop(
         height=y1 - y0,
         width=x1 - x0,
         y_step=y_step,
+        first_slice=(rows.start, columns.start),
     )
 
 

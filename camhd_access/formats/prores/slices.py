@@ -49,6 +49,11 @@ class Picture:
     """Bytes of each slice, shape (rows, columns)."""
 
     @property
+    def slice_stop(self) -> NDArray[np.int64]:
+        """One past the last byte of each slice, shape (rows, columns)."""
+        return self.slice_offset + self.slice_size
+
+    @property
     def stop(self) -> int:
         """One past the last byte in the sample."""
         return self.start + self.size

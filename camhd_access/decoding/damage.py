@@ -1,0 +1,147 @@
+"""Damage: where it lies, what it is called, and which pixels it takes away.
+
+Slices are coded independently, so damage that is noticed in one leaves all others exact. A *damage map* has
+an entry for each slice of the pictures that are shown. It becomes an error that names the first damaged
+slice, or, for those who go on, marks on pixels, which are set to 0.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.kernels import parameters as at
+from camhd_access.decoding.windows import CodedWindow, Marks, Window
+from camhd_access.errors import FrameDecodeError
+from camhd_access.formats.prores import FrameHeader, parse_frame_header, walk_frame
+from camhd_access.formats.prores.slices import slice_widths
+from camhd_access.ranges import ByteData, run_walk
+
+__all__ = ["Coding", "DamageMap", "blank", "describe_damage"]
+
+DamageMap: TypeAlias = npt.NDArray[np.uint8]
+"""For each slice what of it is damaged, shape (pictures shown, rows of slices, slices); 0 is whole."""
+
+PART_NAMES = {
+    at.IS_HEADER: "header",
+    at.IS_LUMA: "luma",
+    at.IS_CB: "Cb",
+    at.IS_CR: "Cr",
+    at.IS_MISSING: "end",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coding:
+    """Where a window lies in what is coded for it."""
+
+    data: ByteData
+    """The sample, or the smaller frame."""
+    header: FrameHeader
+    """That of `data`."""
+    window: Window
+    """Lines and columns of the picture of `data`."""
+    field: int
+    """The picture of `data` that is shown; -1 for the frame."""
+    reduce: int
+    """Lines and columns of which one is made."""
+    width: int
+    """Columns of the picture of `data` that are columns of the movie's picture too."""
+    edges: npt.NDArray[np.int64]
+    """Left edges of slices and the right edge of the last, in macroblocks."""
+    log2_slice_width: int
+    """Slices are 2 ** this macroblocks wide."""
+
+    @classmethod
+    def of(cls, coded: CodedWindow, reduce: int) -> "Coding":
+        """The place of `coded`."""
+        header, window, field = coded.header, coded.window, -1 if coded.field is None else coded.field
+        data, width, crop = coded.data, coded.header.width // reduce, coded.crop
+        if crop is not None:
+            data, header, field = crop.data, parse_frame_header(crop.data), min(field, 0)
+            rows, columns = window
+            top, left = crop.y_offset // crop.y_step, crop.x_offset + columns.start % 2
+            window = (
+                slice(top, top + rows.stop - rows.start),
+                slice(left, left + columns.stop - columns.start),
+            )
+            width += left - columns.start
+        log2_width = _slice_width(data, header)
+        edges = _slice_edges(-(-header.width // 16), log2_width)
+        return cls(data, header, window, field, reduce, width, edges, log2_width)
+
+    @property
+    def n_shown(self) -> int:
+        """Pictures that are woven."""
+        return self.header.n_pictures if self.field < 0 else 1
+
+    @property
+    def lines_per_row(self) -> int:
+        """Lines of the picture that a row of slices makes."""
+        return 16 // self.reduce * self.n_shown
+
+
+@lru_cache(maxsize=64)
+def _slice_edges(mb_width: int, log2_width: int) -> npt.NDArray[np.int64]:
+    """Left edges of the slices of a row and the right edge of the last, in macroblocks."""
+    return np.cumsum([0, *slice_widths(mb_width, log2_width)])
+
+
+def _slice_width(sample: ByteData, header: FrameHeader) -> int:
+    """Logarithm of the slices' width, in macroblocks."""
+    place = header.picture_offset + 7
+    if place >= len(sample):
+        raise FrameDecodeError(f"frame ends at byte {len(sample)}, in its first picture's header")
+    packing = sample[place]
+    if packing not in (0x00, 0x10, 0x20, 0x30):
+        raise FrameDecodeError(f"unknown slice dimensions {packing:#04x} at byte {place}")
+    return packing >> 4
+
+
+def describe_damage(coded: CodedWindow, coding: Coding, fault: int, damage: DamageMap) -> FrameDecodeError:
+    """An error that names what of the structure does not hold, or the first damaged slice."""
+    try:
+        frame = run_walk(walk_frame(len(coding.data)), coding.data)
+    except FrameDecodeError as error:
+        return error
+    if fault:
+        return FrameDecodeError(f"its structure does not hold at byte {-1 - fault}")
+    shown, row, column = map(int, np.argwhere(damage)[0])
+    picture = max(coding.field, 0) + shown
+    place = f"slice row {row}, column {column}"
+    if coded.crop is None:
+        place += f", at byte {frame.pictures[picture].slice_offset[row, column]}"
+    else:
+        first_row, first_column = coded.crop.first_slice
+        place = f"slice row {first_row + row}, column {first_column + column}"
+    if coding.header.interlaced:
+        place += f", of the {('first', 'second')[coded.field or picture]} field"
+    what = " and ".join(name for bit, name in PART_NAMES.items() if damage[shown, row, column] & bit)
+    n_damaged = np.count_nonzero(damage)
+    return FrameDecodeError(
+        f"{place}: its {what} cannot be decoded" + (f"; {n_damaged} slices in all" if n_damaged > 1 else "")
+    )
+
+
+def blank(
+    coding: Coding, damage: DamageMap, out: npt.NDArray[np.unsignedinteger], *, in_color: bool
+) -> Marks | None:
+    """Set to 0 what damaged slices have made; returns where that is, None where it is outside the window.
+
+    In colour the last column before a damaged slice takes half of its chroma from there.
+    """
+    marks = np.zeros(out.shape[:2], np.bool_)
+    rows, columns = coding.window
+    parities = (0,) if coding.n_shown == 1 else ((1, 0) if coding.header.interlace == 2 else (0, 1))
+    for shown, row, column in np.argwhere(damage):
+        top = int(row) * coding.lines_per_row + parities[shown] - rows.start
+        left, right = (
+            int(edge) * 16 // coding.reduce - columns.start for edge in coding.edges[column : column + 2]
+        )
+        lines = np.arange(top, top + coding.lines_per_row - parities[shown], coding.n_shown)
+        lines = lines[(lines >= 0) & (lines < len(marks))]
+        marks[lines, max(0, left - in_color) : max(0, right)] = True
+    out[marks] = 0
+    return marks if marks.any() else None

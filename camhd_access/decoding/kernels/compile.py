@@ -1,0 +1,38 @@
+"""Object code of the kernels, for this processor, on standard output.
+
+`decoding.machine_code` runs this in another process, and loads the result, which needs nothing of numba any
+more. Its only function has numba's calling convention: pointers to the result and to an exception (never
+set), then the address of the parameters.
+"""
+
+import os
+import sys
+
+import llvmlite.binding as llvm
+from numba import types
+
+from camhd_access.decoding.kernels.frame import decode
+from camhd_access.decoding.machine_code import ENTRY_POINT, processor
+
+__all__ = ["compile_kernels", "main"]
+
+
+def compile_kernels() -> bytes:
+    """The object code, in which `ENTRY_POINT` is `frame.decode`. Takes some seconds."""
+    signature = (types.int64,)
+    decode.compile(signature)
+    name = decode.overloads[signature].fndesc.llvm_func_name
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(decode.inspect_llvm(signature).replace(name, ENTRY_POINT))
+    cpu, features = processor()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+    )
+    object_code: bytes = machine.emit_object(module)
+    return object_code
+
+
+def main() -> None:
+    """Write the object code; those who decode meanwhile go first."""
+    os.nice(10)
+    sys.stdout.buffer.write(compile_kernels())

@@ -1,0 +1,255 @@
+"""The coded coefficients of one plane of a slice (SMPTE RDD 36, section 7.1).
+
+First the DC coefficients of all its blocks, then pairs of run and level that go through the other
+coefficients: the first of each block, the second of each block, and so on in the order of the scan. That
+order is kept: coefficients are stored where they are coded, [position in the scan][block], which is the
+layout that the transform wants.
+
+A code must be read before the next one can be found, so a processor would spend its time waiting. Four
+slices are therefore read side by side, each in its *lane*: four chains of codes that do not wait for each
+other. One load of 64 bits serves `N_PAIRS` pairs. The end of the data is its last 1 bit, found beforehand, so
+that the end of a lane is one comparison. A lane is five numbers in memory.
+"""
+
+from camhd_access.decoding.kernels.codes import (
+    AFTER_DC,
+    AFTER_LEVEL,
+    AFTER_RUN,
+    CODES,
+    FIRST_DC,
+    FIRST_STATE,
+    INVALID,
+    LOOKUP_BITS,
+    MAX_RUN,
+    PARKED,
+    SECOND_DC,
+    STATE_BOOKS,
+)
+from camhd_access.decoding.kernels.machine import (
+    inlined,
+    kernel,
+    leading_zeros,
+    likely,
+    load_be64,
+    load_i64,
+    load_u8,
+    load_u32,
+    lshr,
+    store_i16,
+    store_i64,
+)
+
+__all__ = [
+    "LANE_BYTES",
+    "N_LANES",
+    "N_PAIRS",
+    "PLACE",
+    "POSITION",
+    "ROOM",
+    "STOP",
+    "is_near_end",
+    "open_lane",
+    "read_four",
+    "read_one",
+]
+
+N_LANES = 4
+N_PAIRS = 4
+"""Pairs read from one load of 64 bits, 57 of which are valid."""
+MARGIN_BITS = N_PAIRS * LOOKUP_BITS
+"""So near to its end a lane is read alone."""
+ROOM = 2048 + N_PAIRS * MAX_RUN
+"""Coefficients of a lane: of 32 blocks, and what four runs may lead beyond them."""
+
+POSITION, END, PLACE, STOP, STATE, N_NUMBERS = range(6)
+"""A lane: the bit to read next (its address times 8), the bit after the last 1 bit, the coefficient set last
+(counted from the first of all lanes), the end of these, and which books come next."""
+LANE_BYTES = 8 * N_NUMBERS
+BITS, PARKED_STATE = 0, 4
+"""In the place where a long pair leaves what it did: (bits, position, place, state), and the parked state."""
+
+
+@inlined
+def window(position: int) -> int:
+    """The bits from `position` on, 57 at least, in the highest bits."""
+    return load_be64(position >> 3) << (position & 7)
+
+
+@inlined
+def code(bits: int, book: int) -> tuple[int, int]:
+    """Value and length of the code at the top of `bits`."""
+    entry = CODES[book + leading_zeros(bits | 1)]
+    return lshr(bits, entry & 63) + (entry >> 6), 64 - (entry & 63)
+
+
+@kernel
+def long_pair(position: int, place: int, state: int) -> tuple[int, int, int, int]:
+    """A run, a level and its sign, of any length: where that leads to, and the signed level."""
+    run, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 0])
+    position += length
+    level, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 1])
+    position += length
+    if level >= INVALID:
+        place = INVALID
+    level += 1
+    sign = window(position) >> 63
+    state = (AFTER_RUN[min(run, 15)] * 6 + AFTER_LEVEL[min(level, 9)]) << LOOKUP_BITS
+    return position + 1, place + run + 1, state, (level ^ sign) - sign
+
+
+@kernel
+def step_far(
+    coefficients: int, left: int, bits: int, position: int, place: int, stop: int, end: int, state: int
+) -> None:
+    """As `step`, for a long pair. A lane that may have ended is parked until its group of pairs is over."""
+    if state != PARKED:
+        position, place, state, level = long_pair(position, place, state)
+        if place < stop:
+            store_i16(coefficients, place, level)
+        bits = window(position)
+        if position >= end or place >= stop:
+            store_i64(left, PARKED_STATE, state)
+            state = PARKED
+    store_i64(left, BITS, bits)
+    store_i64(left, 1, position)
+    store_i64(left, 2, place)
+    store_i64(left, 3, state)
+
+
+@inlined
+def step(
+    pairs: int,
+    coefficients: int,
+    left: int,
+    bits: int,
+    position: int,
+    place: int,
+    stop: int,
+    end: int,
+    state: int,
+) -> tuple[int, int, int, int]:
+    """One pair of one lane."""
+    entry = load_u32(pairs, state + lshr(bits, 64 - LOOKUP_BITS))
+    if likely((entry & 63) != 0):
+        bits <<= entry & 63
+        position += entry & 63
+        place += (entry >> 12) & 255
+        state = (entry & 0xFC0) << (LOOKUP_BITS - 6)
+        store_i16(coefficients, place, (entry << 32) >> 52)
+    else:
+        step_far(coefficients, left, bits, position, place, stop, end, state)
+        bits, position = load_i64(left, BITS), load_i64(left, 1)
+        place, state = load_i64(left, 2), load_i64(left, 3)
+    return bits, position, place, state
+
+
+@kernel
+def read_four(pairs: int, coefficients: int, lanes: int, left: int) -> None:
+    """Read all four lanes until one of them is near its end; `left` is memory like that of lanes."""
+    a, b, c, d = lanes, lanes + LANE_BYTES, lanes + 2 * LANE_BYTES, lanes + 3 * LANE_BYTES
+    la, lb, lc, ld = left, left + LANE_BYTES, left + 2 * LANE_BYTES, left + 3 * LANE_BYTES
+    pa, ea, oa = load_i64(a, POSITION), load_i64(a, END) - MARGIN_BITS, load_i64(a, PLACE)
+    pb, eb, ob = load_i64(b, POSITION), load_i64(b, END) - MARGIN_BITS, load_i64(b, PLACE)
+    pc, ec, oc = load_i64(c, POSITION), load_i64(c, END) - MARGIN_BITS, load_i64(c, PLACE)
+    pd, ed, od = load_i64(d, POSITION), load_i64(d, END) - MARGIN_BITS, load_i64(d, PLACE)
+    ma, mb, mc, md = load_i64(a, STOP), load_i64(b, STOP), load_i64(c, STOP), load_i64(d, STOP)
+    sa, sb, sc, sd = load_i64(a, STATE), load_i64(b, STATE), load_i64(c, STATE), load_i64(d, STATE)
+    while (pa < ea) & (pb < eb) & (pc < ec) & (pd < ed) & (oa < ma) & (ob < mb) & (oc < mc) & (od < md):
+        wa, wb, wc, wd = window(pa), window(pb), window(pc), window(pd)
+        for _ in range(N_PAIRS):
+            wa, pa, oa, sa = step(pairs, coefficients, la, wa, pa, oa, ma, ea, sa)
+            wb, pb, ob, sb = step(pairs, coefficients, lb, wb, pb, ob, mb, eb, sb)
+            wc, pc, oc, sc = step(pairs, coefficients, lc, wc, pc, oc, mc, ec, sc)
+            wd, pd, od, sd = step(pairs, coefficients, ld, wd, pd, od, md, ed, sd)
+    close_group(a, la, pa, oa, sa)
+    close_group(b, lb, pb, ob, sb)
+    close_group(c, lc, pc, oc, sc)
+    close_group(d, ld, pd, od, sd)
+
+
+@inlined
+def close_group(lane: int, left: int, position: int, place: int, state: int) -> None:
+    """Write back where a lane is."""
+    store_i64(lane, POSITION, position)
+    store_i64(lane, PLACE, place)
+    store_i64(lane, STATE, load_i64(left, PARKED_STATE) if state == PARKED else state)
+
+
+@inlined
+def is_near_end(lane: int) -> bool:
+    """Whether it must be read alone."""
+    return (load_i64(lane, POSITION) >= load_i64(lane, END) - MARGIN_BITS) | (
+        load_i64(lane, PLACE) >= load_i64(lane, STOP)
+    )
+
+
+@kernel
+def read_one(pairs: int, coefficients: int, lane: int) -> None:
+    """Read a lane to its end."""
+    position, end = load_i64(lane, POSITION), load_i64(lane, END)
+    place, stop, state = load_i64(lane, PLACE), load_i64(lane, STOP), load_i64(lane, STATE)
+    while (position < end) & (place < stop):
+        entry = load_u32(pairs, state + lshr(window(position), 64 - LOOKUP_BITS))
+        if likely((entry & 63) != 0):
+            position += entry & 63
+            place += (entry >> 12) & 255
+            state = (entry & 0xFC0) << (LOOKUP_BITS - 6)
+            level = (entry << 32) >> 52
+        else:
+            position, place, state, level = long_pair(position, place, state)
+        if place < stop:
+            store_i16(coefficients, place, level)
+    store_i64(lane, POSITION, position)
+    store_i64(lane, PLACE, place)
+
+
+@kernel
+def read_dc(coefficients: int, position: int, place: int, n_blocks: int) -> int:
+    """The DC coefficients of a plane; returns the position after them, `INVALID` after a code too long."""
+    value, length = code(window(position), FIRST_DC)
+    position += length
+    if value >= INVALID:
+        return INVALID
+    dc = (value >> 1) ^ -(value & 1)
+    store_i16(coefficients, place, dc)
+    book, sign = SECOND_DC, 0
+    for block in range(1, n_blocks):
+        value, length = code(window(position), book)
+        position += length
+        if value >= INVALID:
+            return INVALID
+        book = AFTER_DC[min(value, 6)]
+        sign = sign ^ -(value & 1) if value else 0
+        dc += (((value + 1) >> 1) ^ sign) - sign
+        store_i16(coefficients, place + block, dc)
+    return position
+
+
+@kernel
+def open_lane(
+    coefficients: int, lane: int, place: int, start: int, stop: int, n_blocks: int, n_wanted: int
+) -> None:
+    """Begin with a plane of a slice: find its end, and read its DC coefficients.
+
+    Parameters
+    ----------
+    place
+        Its first coefficient.
+    start, stop
+        Addresses of its bytes. Where there are none, all coefficients are 0.
+    n_blocks
+        Blocks, 32 at most.
+    n_wanted
+        Coefficients wanted of each block.
+    """
+    while (stop > start) and load_u8(stop - 1, 0) == 0:
+        stop -= 1
+    store_i64(lane, POSITION, start * 8)
+    store_i64(lane, END, start * 8)
+    store_i64(lane, PLACE, place + n_blocks - 1)
+    store_i64(lane, STOP, place + n_blocks * n_wanted)
+    store_i64(lane, STATE, FIRST_STATE)
+    if stop > start:
+        last = load_u8(stop - 1, 0)
+        store_i64(lane, END, stop * 8 - (63 - leading_zeros(last & -last)))
+        store_i64(lane, POSITION, read_dc(coefficients, start * 8, place, n_blocks))

@@ -1,0 +1,148 @@
+"""The machine operations that numba has no word for, as functions that kernels call.
+
+Addresses are int64, as all numbers of the kernels are. A function below with the decorator `operation` emits
+LLVM; in kernels it is called with the arguments that its decorator lists.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+__all__ = [
+    "FLOAT",
+    "Builder",
+    "Value",
+    "address_of",
+    "copy_bytes",
+    "i64",
+    "inlined",
+    "kernel",
+    "leading_zeros",
+    "likely",
+    "load_be64",
+    "load_i64",
+    "load_u8",
+    "load_u16",
+    "load_u32",
+    "load_u64",
+    "lshr",
+    "operation",
+    "store_i16",
+    "store_i64",
+    "store_u32",
+    "vector",
+    "void",
+]
+
+Builder: TypeAlias = Any
+Value: TypeAlias = Any
+"""Of llvmlite, which has no types."""
+
+i64, void = types.int64, types.void
+BYTE, WORD, BIT, INT32, FLOAT = (*map(ir.IntType, (8, 64, 1, 32)), ir.FloatType())
+
+
+_COMPILED: Any = partial(njit, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+kernel: Any = _COMPILED()
+"""Decorator of a function that kernels call, and Python does not. It cannot allocate memory."""
+inlined: Any = _COMPILED(forceinline=True)
+"""Likewise, of one that becomes part of those that call it."""
+
+
+def vector(kind: ir.Type | int, n: int) -> ir.VectorType:
+    """The type of `n` numbers side by side: of a type, or integers of so many bits."""
+    return ir.VectorType(ir.IntType(kind) if isinstance(kind, int) else kind, n)
+
+
+def operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - numba's types
+    """Make a function for kernels of one that emits its LLVM; `result` and `arguments` are numba's types."""
+
+    def decorate(emit: Callable[..., Any]) -> Any:  # noqa: ANN401 - numba's
+        def typer(_: object, *__: object) -> Any:  # noqa: ANN401 - numba's
+            def generate(context: Any, builder: Builder, _: object, values: list[Value]) -> Value:  # noqa: ANN401
+                value = emit(builder, *values)
+                return context.get_dummy_value() if result is void else value
+
+            return result(*arguments), generate
+
+        names = ["typing_context", *list(inspect.signature(emit).parameters)[1:]]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        typer.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+        typer.__name__ = emit.__name__
+        return intrinsic(typer)
+
+    return decorate
+
+
+def address_of(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
+    """A pointer to a `kind` at base + n_bytes."""
+    pointer = b.gep(b.inttoptr(base, BYTE.as_pointer()), [n_bytes])
+    return b.bitcast(pointer, kind.as_pointer())
+
+
+def _make_load(bits: int) -> Any:  # noqa: ANN401 - numba's
+    """An item of an array of unsigned integers of so many bits."""
+    kind = ir.IntType(bits)
+
+    @operation(i64, i64, i64)
+    def load(b: Builder, base: Value, index: Value) -> Value:
+        value = b.load(address_of(b, base, b.mul(index, WORD(bits // 8)), kind), align=1)
+        return value if kind == WORD else b.zext(value, WORD)
+
+    return load
+
+
+def _make_store(bits: int) -> Any:  # noqa: ANN401 - numba's
+    """Set an item of an array of integers of so many bits."""
+    kind = ir.IntType(bits)
+
+    @operation(void, i64, i64, i64)
+    def store(b: Builder, base: Value, index: Value, value: Value) -> None:
+        value = value if kind == WORD else b.trunc(value, kind)
+        b.store(value, address_of(b, base, b.mul(index, WORD(bits // 8)), kind), align=1)
+
+    return store
+
+
+load_u8, load_u16, load_u32, load_u64 = map(_make_load, (8, 16, 32, 64))
+load_i64 = load_u64
+store_u8, store_i16, store_u32, store_i64 = map(_make_store, (8, 16, 32, 64))
+
+
+@operation(i64, i64)
+def load_be64(b: Builder, address: Value) -> Value:
+    """Eight bytes, the first the highest."""
+    return b.bswap(b.load(address_of(b, address, WORD(0), WORD), align=1))
+
+
+@operation(i64, i64, i64)
+def lshr(b: Builder, value: Value, n: Value) -> Value:
+    """`value` >> n with zeros from above."""
+    return b.lshr(value, n)
+
+
+@operation(i64, i64)
+def leading_zeros(b: Builder, value: Value) -> Value:
+    """Zeros above the highest 1 bit of `value`, which is not 0."""
+    return b.ctlz(value, BIT(1))
+
+
+@operation(types.boolean, types.boolean)
+def likely(b: Builder, condition: Value) -> Value:
+    """`condition`, which is nearly always true."""
+    expect = b.module.declare_intrinsic("llvm.expect", [BIT], ir.FunctionType(BIT, [BIT, BIT]))
+    return b.call(expect, [condition, BIT(1)])
+
+
+@operation(void, i64, i64, i64)
+def copy_bytes(b: Builder, target: Value, source: Value, n_bytes: Value) -> None:
+    """Copy between two places that do not overlap."""
+    pointer = BYTE.as_pointer()
+    copy = b.module.declare_intrinsic("llvm.memcpy", [pointer, pointer, WORD])
+    zero = WORD(0)
+    b.call(copy, [address_of(b, target, zero, BYTE), address_of(b, source, zero, BYTE), n_bytes, BIT(0)])

@@ -1,0 +1,139 @@
+"""What the decoder is told, and constants that its two sides share: kernels, and the Python that calls them.
+
+`frame.decode` takes the address of `N_PARAMETERS` int64, of which these are the places. Everything is
+counted from 0, half-open, and in lines and columns of the picture that is made, unless said otherwise.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import TypeAlias
+
+Kernel: TypeAlias = Callable[[int], int]
+"""The compiled `frame.decode`, of the address of its parameters."""
+
+_place = count()
+
+
+def _next() -> int:
+    return next(_place)
+
+
+# ---- the sample
+DATA = _next()
+"""Address of its bytes."""
+SIZE = _next()
+"""How many there are."""
+TAIL = _next()
+"""Address of a copy of its last bytes with `PADDING_BYTES` more behind it."""
+TAIL_START = _next()
+"""Byte of the sample that the copy begins with."""
+FRAME_SIZE = _next()
+"""Bytes of the sample by its own header."""
+PICTURE_OFFSET = _next()
+"""Byte of the sample where its first picture begins."""
+N_PICTURES = _next()
+"""2 for an interlaced frame, else 1."""
+BOTTOM_FIRST = _next()
+"""1 where the first picture has the odd lines."""
+MATRICES = _next()
+"""Address of the quantisation matrices: 64 bytes for luma, 64 for chroma, by place in the block."""
+SCAN = _next()
+"""Address of int64 [64]: the place in the block of each coefficient as coded."""
+
+# ---- what is wanted of it
+FIELD = _next()
+"""The picture of an interlaced frame that is shown alone; -1 for the frame."""
+N_PLANES = _next()
+"""1 for luma alone, 3 for all."""
+REDUCE = _next()
+"""1, 2 or 4: lines and columns of the frame that one of the picture is made of."""
+N_ROWS = _next()
+"""Rows of slices in each picture."""
+MB_WIDTH = _next()
+"""Macroblocks across."""
+LOG2_WIDTH = _next()
+"""Slices are 2 ** this macroblocks wide."""
+FIRST_MB = _next()
+STOP_MB = _next()
+"""Macroblocks across that are decoded; the first is the left edge of a slice."""
+WINDOW_TOP = _next()
+WINDOW_BOTTOM = _next()
+WINDOW_LEFT = _next()
+WINDOW_WIDTH = _next()
+CHROMA_WIDTH = _next()
+"""Columns of chroma that the window touches."""
+PICTURE_CHROMA_WIDTH = _next()
+"""Columns of chroma in the whole picture."""
+IS_LENIENT = _next()
+"""1 to mark what the structure of a sample leaves unreadable; 0 to return at the first fault."""
+
+# ---- where to, and in which format
+LAYOUT = _next()
+"""`CODE`, `GRAY`, `COLOR` or `PLANES`."""
+ITEM_BYTES = _next()
+"""Bytes of a number: 1 or 2."""
+BYTES_OF_PIXEL = _next()
+N_ITEMS = _next()
+"""Numbers in a line of the window."""
+IS_SWAPPED = _next()
+"""1 for the byte order that this machine does not have."""
+IS_BGR = _next()
+GRAY_FACTOR = _next()
+GRAY_SHIFT = _next()
+"""Luma above black times the factor, shifted right and rounded, is luma in full range."""
+COLOR_FACTORS = _next()
+"""Address of float32 [8]; see `strips`."""
+STORES = _next()
+"""1 to store pixels, 0 to add them to sums."""
+OUT = _next()
+LINE_BYTES = _next()
+"""Address of the first pixel, and bytes from line to line."""
+OUT_CB = _next()
+LINE_BYTES_CB = _next()
+OUT_CR = _next()
+LINE_BYTES_CR = _next()
+"""Likewise of the chroma planes of `PLANES`."""
+SUMS = _next()
+"""Address of uint32, one for each number of the window."""
+SQUARES = _next()
+SQUARE_BYTES = _next()
+"""Address of as many sums of squares, and the bytes of one: 4, 8, or 0 for none."""
+DAMAGE = _next()
+"""Address of uint8 [wanted picture][row of slices][slice], which are 0 before."""
+
+# ---- memory
+ROW_STARTS = _next()
+"""int64 [picture][row of slices]."""
+COEFFICIENTS = _next()
+"""int16 [N_LANES * ROOM], which are 0 before and after."""
+BLOCKS = _next()
+"""Three times `PLANE_BYTES`, aligned to 64 bytes."""
+LANES = _next()
+"""2 * N_LANES * LANE_BYTES."""
+JOBS = _next()
+"""`JOB_BYTES` for every plane of a slice of two strips."""
+MAX_JOBS = _next()
+"""How many there is room for in one strip."""
+STRIPS = _next()
+"""`N_STRIPS` times `STRIP_BYTES`."""
+STRIP_BYTES = _next()
+STRIDE = _next()
+"""Bytes from line to line of luma in a strip; half as many in chroma."""
+LINE = _next()
+"""A line of pixels in the wanted format, with room for `PIXELS_AT_ONCE` more."""
+
+N_PARAMETERS = _next()
+
+CODE, GRAY, COLOR, PLANES = range(4)
+"""Luma as coded; luma stretched to full range; R'G'B'; all three planes as coded."""
+
+PIXELS_AT_ONCE = 16
+BLACK, NEUTRAL = 64, 512
+PADDING_BYTES = 256
+"""So far beyond its end may a damaged slice be read: 32 codes of a DC coefficient, 31 bits each, or what four
+long pairs take, and the 8 bytes of a load."""
+N_STRIPS = 2
+JOB_BYTES = 80
+
+IS_HEADER, IS_LUMA, IS_CB, IS_CR, IS_MISSING = 1, 2, 4, 8, 16
+"""What of a slice is damaged: its header, or one of its planes; or it is not there."""

@@ -1,0 +1,353 @@
+"""From blocks to pixels: strips of lines, and lines in the wanted format in the caller's array.
+
+The macroblocks of one row of slices make a *strip*: 16 lines of each plane, or 32 where both fields of an
+interlaced frame are woven. It stays in the processor's cache until all of its slices are there, and goes out
+line by line: cut to the window, converted to the pixel format by the arithmetic of `decoding.pixels`, to the
+last bit, and stored, or added to sums over time.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from camhd_access.decoding.kernels.machine import (
+    FLOAT,
+    Builder,
+    Value,
+    address_of,
+    copy_bytes,
+    i64,
+    kernel,
+    load_i64,
+    load_u8,
+    load_u16,
+    load_u32,
+    load_u64,
+    operation,
+    store_i64,
+    store_u32,
+    vector,
+    void,
+)
+from camhd_access.decoding.kernels.parameters import (
+    BLACK,
+    BYTES_OF_PIXEL,
+    CHROMA_WIDTH,
+    CODE,
+    COLOR_FACTORS,
+    GRAY,
+    GRAY_FACTOR,
+    GRAY_SHIFT,
+    IS_BGR,
+    IS_SWAPPED,
+    ITEM_BYTES,
+    LAYOUT,
+    LINE_BYTES,
+    N_ITEMS,
+    NEUTRAL,
+    OUT,
+    PIXELS_AT_ONCE,
+    PLANES,
+    SQUARE_BYTES,
+    SQUARES,
+    STORES,
+    SUMS,
+    WINDOW_WIDTH,
+)
+from camhd_access.decoding.kernels.transform import MAX_BLOCKS, Lanes
+
+__all__ = ["place_blocks", "show_line"]
+
+N = PIXELS_AT_ONCE
+WORD = ir.IntType(64)
+INTS, FLOATS, SHORTS = vector(32, N), vector(FLOAT, N), vector(16, N)
+
+
+def _make_copy(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
+    """Copy so many bytes, between two offsets from two addresses."""
+    kind = vector(8, n_bytes)
+
+    @operation(void, i64, i64, i64, i64)
+    def copy(b: Builder, target: Value, i: Value, source: Value, j: Value) -> None:
+        b.store(b.load(address_of(b, source, j, kind), align=1), address_of(b, target, i, kind), align=1)
+
+    return copy
+
+
+copy32, copy16, copy8, copy4 = map(_make_copy, (32, 16, 8, 4))
+
+
+@kernel
+def place_blocks(
+    lines: int, n_blocks: int, across: int, side: int, target: int, line_bytes: int, line_step: int
+) -> None:
+    """A plane of a slice to its place in the strip.
+
+    Parameters
+    ----------
+    lines
+        As `block_lines` returns them.
+    across
+        Blocks of a macroblock side by side: 2 of luma, 1 of chroma. There are always 2, one above the other.
+    side
+        Lines and pixels of a block.
+    target, line_bytes, line_step
+        Address of the first pixel in the strip, bytes from line to line, and lines to go on by.
+    """
+    n_bytes = across * side * 2
+    n_macroblocks = n_blocks // (2 * across)
+    for half in range(2):
+        for line in range(side):
+            to = target + (half * side + line) * line_step * line_bytes
+            source = lines + line * MAX_BLOCKS * side * 2 + half * n_bytes
+            if n_bytes == 32:
+                for m in range(n_macroblocks):
+                    copy32(to, 32 * m, source, 64 * m)
+            elif n_bytes == 16:
+                for m in range(n_macroblocks):
+                    copy16(to, 16 * m, source, 32 * m)
+            elif n_bytes == 8:
+                for m in range(n_macroblocks):
+                    copy8(to, 8 * m, source, 16 * m)
+            else:
+                for m in range(n_macroblocks):
+                    copy4(to, 4 * m, source, 8 * m)
+
+
+# ---- pixel formats: sixteen pixels of a line, from `first` on
+
+
+def _load(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
+    return b.load(address_of(b, base, n_bytes, kind), align=1)
+
+
+def _store(b: Builder, value: Value, base: Value, n_bytes: Value) -> None:
+    b.store(value, address_of(b, base, n_bytes, value.type), align=1)
+
+
+def _finish(b: Builder, value: Value, n_bits: int, is_swapped: bool) -> Value:
+    """Integers of 32 bits to pixels of `n_bits`, in the byte order of this machine or the other one."""
+    narrow = b.trunc(value, vector(n_bits, value.type.count))
+    if not is_swapped:
+        return narrow
+    eight = narrow.type([8] * narrow.type.count)
+    return b.or_(b.shl(narrow, eight), b.lshr(narrow, eight))
+
+
+def _make_gray(n_bits: int, is_swapped: bool) -> Any:  # noqa: ANN401 - numba's
+    """Luma stretched to full range, rounded half up."""
+
+    @operation(void, i64, i64, i64, i64, i64)
+    def gray(b: Builder, luma: Value, first: Value, target: Value, factor: Value, shift: Value) -> None:
+        codes = b.zext(_load(b, luma, b.mul(first, WORD(2)), SHORTS), INTS)
+        above = (Lanes(b, codes) - BLACK).clip(0, 940 - BLACK).value
+        many = _spread(b, b.trunc(factor, ir.IntType(32)), INTS)
+        shifts = _spread(b, b.trunc(shift, ir.IntType(32)), INTS)
+        half = b.lshr(b.shl(INTS([1] * N), shifts), INTS([1] * N))
+        stretched = b.lshr(b.add(b.mul(above, many), half), shifts)
+        pixels = _finish(b, stretched, n_bits, is_swapped)
+        _store(b, pixels, target, b.mul(first, WORD(n_bits // 8)))
+
+    return gray
+
+
+def _spread(b: Builder, value: Value, kind: ir.VectorType) -> Value:
+    """A vector of equal numbers."""
+    one = b.insert_element(kind(ir.Undefined), value, ir.IntType(32)(0))
+    return b.shuffle_vector(one, kind(ir.Undefined), vector(32, kind.count)([0] * kind.count))
+
+
+def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool) -> Any:  # noqa: ANN401 - numba's
+    """R'G'B' of Y'CbCr; chroma has the even columns, and is halfway between its neighbours in odd ones.
+
+    `factors` holds eight float32: factor and offset of luma; what red takes of Cr, green of Cr, green of Cb,
+    blue of Cb; the full scale; half of one.
+    """
+    few, floats = vector(16, N // 2), vector(FLOAT, N // 2)
+
+    @operation(void, i64, i64, i64, i64, i64, i64)
+    def color(
+        b: Builder, luma: Value, cb: Value, cr: Value, first: Value, target: Value, factors: Value
+    ) -> None:
+        def factor(k: int, kind: ir.VectorType) -> Value:
+            return _spread(b, _load(b, factors, WORD(4 * k), FLOAT), kind)
+
+        def chroma(base: Value, n_after: int) -> Value:
+            codes = _load(b, base, b.add(first, WORD(2 * n_after)), few)
+            return b.fsub(b.uitofp(codes, floats), floats([float(NEUTRAL)] * (N // 2)))
+
+        codes = b.uitofp(_load(b, luma, b.mul(first, WORD(2)), SHORTS), FLOATS)
+        y = b.fadd(b.fmul(codes, factor(0, FLOATS)), factor(1, FLOATS))
+        here, after = (
+            _chroma_parts(b, chroma(cb, k), chroma(cr, k), [factor(j, floats) for j in range(2, 6)])
+            for k in (0, 1)
+        )
+        channels = []
+        for left, right in zip(here, after, strict=True):
+            between = b.fmul(b.fadd(left, right), factor(7, floats))
+            both = b.shuffle_vector(
+                left, between, vector(32, N)([k // 2 + k % 2 * (N // 2) for k in range(N)])
+            )
+            value = b.fadd(y, both)
+            zero, full = FLOATS([0.0] * N), factor(6, FLOATS)
+            value = b.select(b.fcmp_ordered(">", value, zero), value, zero)
+            value = b.select(b.fcmp_ordered("<", value, full), value, full)
+            channels.append(_finish(b, b.fptosi(value, INTS), n_bits, is_swapped))
+        _store(
+            b,
+            _interleave(b, *(channels[::-1] if is_bgr else channels)),
+            target,
+            b.mul(first, WORD(3 * n_bits // 8)),
+        )
+
+    return color
+
+
+def _chroma_parts(b: Builder, cb: Value, cr: Value, factors: list[Value]) -> list[Value]:
+    """What red, green and blue take of chroma."""
+    red_cr, green_cr, green_cb, blue_cb = factors
+    green = b.fadd(b.fmul(cr, green_cr), b.fmul(cb, green_cb))
+    return [b.fmul(cr, red_cr), green, b.fmul(cb, blue_cb)]
+
+
+def _interleave(b: Builder, x: Value, y: Value, z: Value) -> Value:
+    """x0 y0 z0 x1 y1 z1 …"""
+    wide = list(range(2 * N))
+    xy = b.shuffle_vector(x, y, vector(32, 2 * N)(wide))
+    z_wide = b.shuffle_vector(z, z.type(ir.Undefined), vector(32, 2 * N)([k % N for k in wide]))
+    order = [k // 3 + (k % 3) * N for k in range(3 * N)]
+    return b.shuffle_vector(xy, z_wide, vector(32, 3 * N)(order))
+
+
+gray8, gray16, gray16_swapped = _make_gray(8, False), _make_gray(16, False), _make_gray(16, True)
+rgb8, bgr8 = _make_color(8, False, False), _make_color(8, False, True)
+rgb16, bgr16 = _make_color(16, False, False), _make_color(16, False, True)
+rgb16_swapped, bgr16_swapped = _make_color(16, True, False), _make_color(16, True, True)
+
+
+@kernel
+def convert_line(p: int, luma: int, cb: int, cr: int, n: int, target: int) -> None:
+    """`n` pixels and up to 15 more of a line, from its first column on."""
+    is_wide, is_swapped, is_bgr = load_i64(p, ITEM_BYTES) == 2, load_i64(p, IS_SWAPPED), load_i64(p, IS_BGR)
+    factors = load_i64(p, COLOR_FACTORS)
+    if load_i64(p, LAYOUT) == GRAY:
+        factor, shift = load_i64(p, GRAY_FACTOR), load_i64(p, GRAY_SHIFT)
+        for i in range(0, n, N):
+            if not is_wide:
+                gray8(luma, i, target, factor, shift)
+            elif is_swapped:
+                gray16_swapped(luma, i, target, factor, shift)
+            else:
+                gray16(luma, i, target, factor, shift)
+    elif not is_wide:
+        if is_bgr:
+            for i in range(0, n, N):
+                bgr8(luma, cb, cr, i, target, factors)
+        else:
+            for i in range(0, n, N):
+                rgb8(luma, cb, cr, i, target, factors)
+    else:
+        for i in range(0, n, N):
+            if is_swapped:
+                if is_bgr:
+                    bgr16_swapped(luma, cb, cr, i, target, factors)
+                else:
+                    rgb16_swapped(luma, cb, cr, i, target, factors)
+            elif is_bgr:
+                bgr16(luma, cb, cr, i, target, factors)
+            else:
+                rgb16(luma, cb, cr, i, target, factors)
+
+
+# ---- sums over time
+
+
+def _make_add(n_bits: int, n_square_bits: int) -> Any:  # noqa: ANN401 - numba's
+    """Add 16 numbers to sums of 32 bits, and on demand their squares to sums of squares."""
+    kind, squares = vector(n_bits, N), vector(n_square_bits, N) if n_square_bits else None
+
+    def accumulate(b: Builder, value: Value, base: Value, first: Value) -> None:
+        place = b.mul(first, WORD(value.type.element.width // 8))
+        _store(b, b.add(_load(b, base, place, value.type), value), base, place)
+
+    @operation(void, i64, i64, i64, i64)
+    def add(b: Builder, source: Value, first: Value, sums: Value, sums_of_squares: Value) -> None:
+        value = _load(b, source, b.mul(first, WORD(n_bits // 8)), kind)
+        accumulate(b, b.zext(value, INTS), sums, first)
+        if squares is not None:
+            wide = b.zext(value, squares)
+            accumulate(b, b.mul(wide, wide), sums_of_squares, first)
+
+    return add
+
+
+add8, add16, add8_squares, add16_squares, add16_wide_squares = (
+    _make_add(*bits) for bits in ((8, 0), (16, 0), (8, 32), (16, 32), (16, 64))
+)
+
+
+@kernel
+def add_line(source: int, n: int, item_bytes: int, sums: int, squares: int, square_bytes: int) -> None:
+    """Add `n` numbers of one or two bytes to sums, and to sums of squares unless `square_bytes` is 0."""
+    whole = n // N * N
+    for i in range(0, whole, N):
+        if square_bytes == 0:
+            if item_bytes == 1:
+                add8(source, i, sums, squares)
+            else:
+                add16(source, i, sums, squares)
+        elif item_bytes == 1:
+            add8_squares(source, i, sums, squares)
+        elif square_bytes == 4:
+            add16_squares(source, i, sums, squares)
+        else:
+            add16_wide_squares(source, i, sums, squares)
+    for i in range(whole, n):
+        value = load_u8(source, i) if item_bytes == 1 else load_u16(source, i)
+        store_u32(sums, i, load_u32(sums, i) + value)
+        if square_bytes == 4:
+            store_u32(squares, i, load_u32(squares, i) + value * value)
+        elif square_bytes == 8:
+            store_i64(squares, i, load_u64(squares, i) + value * value)
+
+
+# ---- a line
+
+
+@kernel
+def show_line(p: int, line: int, row: int, luma: int, cb: int, cr: int, first: int) -> None:
+    """One line of a strip to row `row` of the caller's arrays.
+
+    Parameters
+    ----------
+    p
+        The parameters of `frame.decode`.
+    line
+        Memory for a line of pixels.
+    luma, cb, cr
+        The line in the planes of the strip, from the even column on that the window begins with.
+    first
+        0 or 1: the column from there that is the window's first.
+    """
+    layout, width = load_i64(p, LAYOUT), load_i64(p, WINDOW_WIDTH)
+    target = load_i64(p, OUT) + row * load_i64(p, LINE_BYTES)
+    if layout == PLANES:
+        copy_bytes(target, luma + 2 * first, 2 * width)
+        half = load_i64(p, CHROMA_WIDTH)
+        for plane in range(1, 3):
+            to = load_i64(p, OUT + 2 * plane) + row * load_i64(p, LINE_BYTES + 2 * plane)
+            copy_bytes(to, cb if plane == 1 else cr, 2 * half)
+        return
+    if layout == CODE:
+        source = luma + 2 * first
+    else:
+        convert_line(p, luma, cb, cr, first + width, line)
+        source = line + first * load_i64(p, BYTES_OF_PIXEL)
+    n = load_i64(p, N_ITEMS)
+    item_bytes = load_i64(p, ITEM_BYTES)
+    if load_i64(p, STORES):
+        copy_bytes(target, source, n * item_bytes)
+    else:
+        square_bytes = load_i64(p, SQUARE_BYTES)
+        sums = load_i64(p, SUMS) + 4 * row * n
+        add_line(source, n, item_bytes, sums, load_i64(p, SQUARES) + square_bytes * row * n, square_bytes)

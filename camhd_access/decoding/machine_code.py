@@ -1,0 +1,303 @@
+"""The compiled decoder: when it is compiled, where its machine code is kept, and how it is loaded.
+
+Nobody waits for a compiler. While there is no machine code, libav decodes; `find_kernel` says at once which
+it is. Callers announce how many frames they are about to decode. Once these are worth it, machine code that
+an earlier process left in the cache folder is loaded, which takes some tenths of a second, in a thread; once
+they are worth many seconds, it is compiled, by another process of low priority: nothing of numba is imported
+into this one, and nothing here holds a lock meanwhile. Where no folder can be written, it is compiled for
+this process alone.
+
+The name of the file is a digest of all that the code depends on: the source of the kernels, the versions of
+numba and llvmlite, the processor. So a new version, or another processor that shares the folder, never meets
+old code, and processes that compile at the same time write the same file. It is written under another name
+first, and begins with a checksum.
+
+`CAMHD_DECODER` chooses: "libav" never compiles or loads, "numba" waits until there is machine code, "auto" is
+as above.
+"""
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from camhd_access.decoding.kernels.parameters import Kernel
+
+__all__ = [
+    "ENTRY_POINT",
+    "announce",
+    "cache_folder",
+    "can_compile",
+    "compile_elsewhere",
+    "find_kernel",
+    "load",
+    "processor",
+    "setting",
+]
+
+Setting: TypeAlias = Literal["auto", "numba", "libav"]
+
+ENTRY_POINT = "camhd_access_decode"
+"""The function in the object code."""
+
+N_FRAMES_WORTH_LOADING = 12
+N_FRAMES_WORTH_COMPILING = 240
+"""Announced so far in this process; about what libav decodes in the time that it takes."""
+
+COMPILE_SECONDS = 600
+"""After so long a compiler is given up."""
+
+SOURCES = Path(__file__).parent / "kernels"
+
+
+def setting() -> Setting:
+    """What `CAMHD_DECODER` says.
+
+    Raises
+    ------
+    ValueError
+        Something else than auto, numba or libav.
+    """
+    wanted = os.environ.get("CAMHD_DECODER") or "auto"
+    if wanted in ("auto", "numba", "libav"):
+        return wanted  # type: ignore[return-value]  # mypy does not narrow strings to literals here
+    raise ValueError(f"CAMHD_DECODER is auto, numba or libav, not {wanted!r}")
+
+
+def can_compile() -> bool:
+    """Whether numba is installed, on a machine that the kernels are written for."""
+    return sys.byteorder == "little" and all(find_spec(name) is not None for name in ("numba", "llvmlite"))
+
+
+class _Kernels:
+    """The machine code of this process, or how far it is from having some."""
+
+    def __init__(self) -> None:
+        self.kernel: Kernel | None = None
+        self.n_frames = 0
+        """Announced so far."""
+        self.is_final = False
+        """There is machine code, or there will be none."""
+        self.is_missing = False
+        """The cache folder was looked at, and has none."""
+        self.worker: threading.Thread | None = None
+
+    def prepare(self, *, compiles: bool) -> None:
+        """Load machine code, or compile it; sets `kernel` if there is some."""
+        code = None if self.is_missing else read_cached()
+        self.is_missing = code is None
+        if code is None and compiles:
+            code = compile_elsewhere()
+            if code is not None:
+                write_cached(code)
+            self.is_final = True
+        if code is not None:
+            with _loading:
+                self.kernel = load(code)
+            self.is_final = True
+
+
+_kernels = _Kernels()
+_changing = threading.Lock()
+_loading = threading.RLock()
+"""Held while LLVM is at work. A process is not forked meanwhile: LLVM's own locks would stay locked in it."""
+
+
+def find_kernel() -> Kernel | None:
+    """The compiled decoder; None while, or where, libav is to decode.
+
+    Raises
+    ------
+    RuntimeError
+        `CAMHD_DECODER=numba`, and it cannot be compiled.
+    ValueError
+        `CAMHD_DECODER` is none of its values.
+    """
+    wanted = setting()
+    if wanted == "libav":
+        return None
+    if wanted == "numba" and _kernels.kernel is None:
+        with _changing:
+            if not _kernels.is_final and can_compile():
+                _kernels.prepare(compiles=True)
+        if _kernels.kernel is None:
+            raise RuntimeError("CAMHD_DECODER=numba: the decoder cannot be compiled; is numba installed?")
+    return _kernels.kernel
+
+
+def announce(n_frames: int) -> None:
+    """Say that so many frames are about to be decoded."""
+    if _kernels.is_final or setting() != "auto":
+        return
+    with _changing:
+        _kernels.n_frames += n_frames
+        compiles = _kernels.n_frames >= N_FRAMES_WORTH_COMPILING
+        is_worth_it = compiles or (_kernels.n_frames >= N_FRAMES_WORTH_LOADING and not _kernels.is_missing)
+        is_busy = _kernels.worker is not None and _kernels.worker.is_alive()
+        if is_busy or not is_worth_it or _kernels.is_final:
+            return
+        if not can_compile():
+            _kernels.is_final = True
+            return
+        _kernels.worker = threading.Thread(
+            target=_kernels.prepare, kwargs={"compiles": compiles}, name="camhd-compile", daemon=True
+        )
+        _kernels.worker.start()
+
+
+# ---- processes
+
+
+def _after_fork() -> None:
+    """A forked process keeps machine code; a worker that looked for some is not in it."""
+    global _kernels, _changing  # noqa: PLW0603 - what was locked in the parent stays locked
+    _loading.release()
+    _changing = threading.Lock()
+    if _kernels.kernel is None:
+        _kernels = _Kernels()
+
+
+os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_after_fork)
+
+
+def compile_elsewhere() -> bytes | None:
+    """Object code, compiled by a process of low priority; None where that fails. Takes many seconds."""
+    root = str(Path(__file__).parents[2])
+    script = (
+        f"import sys; sys.path.insert(0, {root!r}); "
+        "from camhd_access.decoding.kernels.compile import main; main()"
+    )
+    if not sys.executable:
+        return None
+    try:
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+    atexit.register(process.kill)
+    try:
+        code, _ = process.communicate(timeout=COMPILE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        process.kill()
+        process.wait()
+        atexit.unregister(process.kill)
+    return code if process.returncode == 0 and code else None
+
+
+# ---- the cache
+
+
+def cache_folder() -> Path | None:
+    """Where machine code is kept: `NUMBA_CACHE_DIR`, else in the user's cache folder; None without a home."""
+    if named := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(named) / "camhd_access"
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if xdg.is_absolute() and sys.platform != "darwin":
+        return xdg / "camhd_access" / "kernels"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "camhd_access" / "kernels"
+
+
+def processor() -> tuple[str, str]:
+    """LLVM's names of the processor and its features, or those that numba is told to compile for."""
+    import llvmlite.binding as llvm  # noqa: PLC0415 - a tenth of a second
+
+    named = os.environ.get("NUMBA_CPU_NAME")
+    if named and named != "host":
+        return named, os.environ.get("NUMBA_CPU_FEATURES", "")
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten() if features is None else features
+
+
+def _cached_file() -> Path | None:
+    """The file of the code for this processor, by these versions."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for source in sorted(SOURCES.glob("*.py")):
+        digest.update(source.read_bytes())
+    versions = []
+    for name in ("numba", "llvmlite"):
+        with suppress(PackageNotFoundError):
+            versions.append(version(name))
+    digest.update(repr((versions, platform.system(), platform.machine(), processor())).encode())
+    return folder / f"prores422-{digest.hexdigest()[:24]}.o"
+
+
+def read_cached() -> bytes | None:
+    """Object code that an earlier process left; None where there is none that is whole, and ours."""
+    try:
+        file = _cached_file()
+        if file is None:
+            return None
+        with file.open("rb") as opened:
+            facts = os.fstat(opened.fileno())
+            if facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022:
+                return None  # others could have written it, and it will be run
+            checksum, code = opened.read(32), opened.read()
+    except OSError:
+        return None
+    return code if hashlib.sha256(code).digest() == checksum else None
+
+
+def write_cached(code: bytes) -> None:
+    """Leave object code for later processes, where the folder can be written."""
+    file = _cached_file()
+    if file is None:
+        return
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=file.parent)  # which no other user can read or write
+        try:
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(hashlib.sha256(code).digest() + code)
+            os.replace(part, file)  # noqa: PTH105 - of a path as text
+        except OSError:
+            os.unlink(part)  # noqa: PTH108 - likewise
+            raise
+
+
+# ---- loading
+
+
+def load(code: bytes) -> Kernel:
+    """The function in object code, which releases the GIL while it runs."""
+    import llvmlite.binding as llvm  # noqa: PLC0415 - a tenth of a second
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    jit = llvm.create_lljit_compiler(machine)
+    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    library = builder.export_symbol(ENTRY_POINT).link(jit, ENTRY_POINT)
+    # numba's calling convention: pointers to the result and to an exception, which is never raised.
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    function = prototype(library[ENTRY_POINT])
+
+    def kernel(parameters: int) -> int:
+        result, exception = ctypes.c_int64(), ctypes.c_void_p()
+        function(ctypes.byref(result), ctypes.byref(exception), parameters)
+        return result.value
+
+    kernel.__dict__["library"] = jit, library  # the code lives as long as the function
+    return kernel

@@ -1,0 +1,310 @@
+"""ProRes 4:2:2 samples to pixels, by the package's own decoder (`kernels`).
+
+What comes in: the bytes of one frame. What goes out: the pixels of a window of it, in the wanted format, in
+the caller's array, or added to sums. Only the slices that the window touches are decoded, straight from the
+sample. Here the parameters of the kernel are put together, its memory is kept (one set for each thread), and
+its map of damaged slices becomes an error that names the first, or a map for those who go on.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.damage import Coding, DamageMap, blank, describe_damage
+from camhd_access.decoding.kernels import parameters as at
+from camhd_access.decoding.kernels.parameters import Kernel
+from camhd_access.decoding.kernels.scans import INTERLACED_SCAN, PROGRESSIVE_SCAN
+from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, color_scales
+from camhd_access.decoding.threads import decode_pool
+from camhd_access.decoding.windows import CodedWindow, Marks, Window
+from camhd_access.formats.prores import FrameHeader, parse_frame_header
+from camhd_access.ranges import ByteData
+
+__all__ = ["Sums", "decode_window", "is_supported", "sample_planes"]
+
+N_LANES, LANE_BYTES, ROOM, PLANE_BYTES = 4, 48, 2304, 4096
+MAX_SLICE_BYTES = 0xFFFF
+PAD_PIXELS = 64
+"""Columns behind those of a strip, which conversion reads and writes in vain."""
+
+GRAY_STRETCH = {255: (38155, 17), 65535: (612857, 13)}
+"""Factor and shift that stretch luma above black (0 to 876) to the full scale, rounded half up."""
+LAYOUTS = {"code": at.CODE, "gray": at.GRAY, "rgb": at.COLOR, "bgr": at.COLOR}
+
+_thread = threading.local()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Sums over time of the pixels of a window, as whole numbers."""
+
+    values: npt.NDArray[np.uint32]
+    """Sums of values, of the shape of a picture."""
+    squares: npt.NDArray[np.unsignedinteger] | None
+    """Sums of squares, uint32 or uint64, or None."""
+
+
+class _Memory:
+    """What one thread's calls of the kernel work in; it grows with the pictures, and is used again."""
+
+    def __init__(self) -> None:
+        self.parameters = np.zeros(at.N_PARAMETERS, np.int64)
+        self.coefficients = np.zeros(N_LANES * ROOM, np.int16)
+        self.blocks = _aligned(3 * PLANE_BYTES)
+        self.lanes = np.zeros(64 + 2 * N_LANES * LANE_BYTES // 8, np.int64)
+        self.tail = np.zeros(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES, np.uint8)
+        self.matrices = np.zeros(128, np.uint8)
+        self.factors = np.zeros(8, np.float32)
+        self._sized: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def sized(self, name: str, n_bytes: int) -> int:
+        """Address of `n_bytes` at least, aligned to 64 bytes."""
+        held = self._sized.get(name)
+        if held is None or len(held) < n_bytes:
+            held = self._sized[name] = _aligned(n_bytes)
+        return held.ctypes.data
+
+
+def _aligned(n_bytes: int) -> npt.NDArray[np.uint8]:
+    memory = np.zeros(n_bytes + 64, np.uint8)
+    skip = -memory.ctypes.data % 64
+    return memory[skip : skip + n_bytes]
+
+
+def is_supported(header: FrameHeader) -> bool:
+    """Whether the kernel decodes such frames: 4:2:2 without alpha. All others are libav's."""
+    return header.chroma == "422" and not header.alpha_bits
+
+
+@cache
+def _scan(interlaced: bool) -> npt.NDArray[np.int64]:
+    return np.array(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+
+
+def decode_window(
+    kernel: Kernel,
+    coded: CodedWindow,
+    *,
+    pixel_format: PixelFormat,
+    track_matrix: int | None,
+    reduce: int = 1,
+    n_threads: int = 1,
+    masks: bool = False,
+    out: npt.NDArray[np.unsignedinteger] | Sums,
+) -> Marks | None:
+    """Fill `out` with the pixels of a window, or add them to its sums; returns which of them are damaged.
+
+    Parameters
+    ----------
+    coded
+        The window, in lines and columns of the picture as it is shown: reduced, of the frame or of the field.
+    pixel_format, track_matrix
+        As for `libav.decode_frame`.
+    reduce
+        1, 2 or 4: lines and columns of which one is made.
+    n_threads
+        Threads that share the rows of slices.
+    masks
+        Set pixels of damaged slices to 0, rather than raise. All others are as they should be.
+    out
+        Array of `pixel_format.shape(height, width)` of the window.
+
+    Returns
+    -------
+    Where the window is damaged, shape (y, x); None where it is whole.
+
+    Raises
+    ------
+    FrameDecodeError
+        The sample is damaged; the message names the first damaged slice.
+    """
+    if not isinstance(out, Sums) and not (out[:1].flags.c_contiguous and out.strides[0] > 0):
+        pixels = np.empty(out.shape, out.dtype)
+        marks = decode_window(
+            kernel,
+            coded,
+            pixel_format=pixel_format,
+            track_matrix=track_matrix,
+            reduce=reduce,
+            n_threads=n_threads,
+            masks=masks,
+            out=pixels,
+        )
+        out[...] = pixels
+        return marks
+    coding = Coding.of(coded, reduce)
+
+    def decode_lines(lines: slice) -> tuple[int, DamageMap]:
+        matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
+        memory = _find_memory()
+        _set_sample(memory, coding)
+        damage = _set_window(memory, coding, lines, n_planes=3 if pixel_format.is_color else 1)
+        _set_format(memory, pixel_format, matrix, coding.window)
+        _set_target(memory, out if isinstance(out, Sums) else out[lines], pixel_format)
+        memory.parameters[at.IS_LENIENT] = masks
+        return kernel(memory.parameters.ctypes.data), damage
+
+    bands = _cut_bands(coding, n_threads)
+    results = list(decode_pool().map(decode_lines, bands)) if len(bands) > 1 else [decode_lines(bands[0])]
+    fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
+    if not fault and not damage.any():
+        return None
+    if not masks or isinstance(out, Sums):
+        raise describe_damage(coded, coding, fault, damage)
+    return blank(coding, damage, out, in_color=pixel_format.is_color)
+
+
+def _cut_bands(coding: Coding, n_bands: int) -> list[slice]:
+    """Lines of the window, in `n_bands` parts at most of whole rows of slices."""
+    rows = coding.window[0]
+    step = coding.lines_per_row
+    first, last = rows.start // step, -(-rows.stop // step)
+    cuts = {step * (first + (last - first) * k // n_bands) for k in range(1, n_bands)}
+    edges = [rows.start, *sorted(cut for cut in cuts if rows.start < cut < rows.stop), rows.stop]
+    return [slice(a - rows.start, b - rows.start) for a, b in pairwise(edges)]
+
+
+def sample_planes(kernel: Kernel, sample: ByteData, *, luma_only: bool = False, reduce: int = 1) -> Planes:
+    """The planes of a whole frame, 10 bits deep, as `libav.decode_planes` gives them.
+
+    Raises
+    ------
+    FrameDecodeError
+        The sample is damaged.
+    """
+    header = parse_frame_header(sample)
+    height, width = header.height // reduce, header.width // reduce
+    coded = CodedWindow(sample, header, (slice(0, height), slice(0, width)), None)
+    coding = Coding.of(coded, reduce)
+    memory = _find_memory()
+    p = memory.parameters
+    _set_sample(memory, coding)
+    damage = _set_window(memory, coding, slice(0, height), n_planes=1 if luma_only else 3)
+    widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
+    planes = Planes(*(np.empty((height, each), np.uint16) for each in widths))
+    p[at.IS_LENIENT] = 0
+    p[at.LAYOUT] = at.CODE if luma_only else at.PLANES
+    p[at.ITEM_BYTES], p[at.BYTES_OF_PIXEL], p[at.N_ITEMS], p[at.STORES] = 2, 2, width, 1
+    for place, plane in zip((at.OUT, at.OUT_CB, at.OUT_CR), planes, strict=True):
+        p[place : place + 2] = plane.ctypes.data, plane.strides[0]
+    fault = kernel(p.ctypes.data)
+    if fault or damage.any():
+        raise describe_damage(coded, coding, fault, damage)
+    return planes
+
+
+def _find_memory() -> _Memory:
+    memory: _Memory | None = getattr(_thread, "memory", None)
+    if memory is None:
+        memory = _thread.memory = _Memory()
+    return memory
+
+
+def _set_sample(memory: _Memory, coding: Coding) -> None:
+    """Where the sample lies, and how it is coded."""
+    data, header = np.frombuffer(coding.data, np.uint8), coding.header
+    n_tail = min(len(data), MAX_SLICE_BYTES + at.PADDING_BYTES)
+    memory.tail[:n_tail] = data[len(data) - n_tail :]
+    memory.matrices[:64] = np.frombuffer(header.luma_matrix, np.uint8)
+    memory.matrices[64:] = np.frombuffer(header.chroma_matrix, np.uint8)
+    memory.parameters[at.DATA : at.SCAN + 1] = (
+        data.ctypes.data,
+        len(data),
+        memory.tail.ctypes.data,
+        len(data) - n_tail,
+        header.frame_size,
+        header.picture_offset,
+        header.n_pictures,
+        header.interlace == 2,
+        memory.matrices.ctypes.data,
+        _scan(header.interlaced).ctypes.data,
+    )
+
+
+def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int) -> DamageMap:
+    """What is wanted of the sample, and memory for it; returns the map that damage is marked in."""
+    p, header, reduce, edges = memory.parameters, coding.header, coding.reduce, coding.edges
+    rows, columns = coding.window
+    n_rows = -(-header.height // (16 * header.n_pictures))
+    margin = CHROMA_MARGIN if n_planes == 3 else 0
+    last = min(min(columns.stop + margin, coding.width) * reduce - 1, header.width - 1) // 16
+    first_mb = int(edges[np.searchsorted(edges, columns.start * reduce // 16, "right") - 1])
+    stop_mb = int(edges[np.searchsorted(edges, last, "right")])
+    damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
+    p[at.FIELD : at.PICTURE_CHROMA_WIDTH + 1] = (
+        coding.field,
+        n_planes,
+        reduce,
+        n_rows,
+        -(-header.width // 16),
+        coding.log2_slice_width,
+        first_mb,
+        stop_mb,
+        rows.start + lines.start,
+        rows.start + lines.stop,
+        columns.start,
+        columns.stop - columns.start,
+        (columns.stop + 1) // 2 - columns.start // 2,
+        (coding.width + 1) // 2,
+    )
+    stride = -(-2 * ((stop_mb - first_mb) * 16 // reduce + PAD_PIXELS) // 64) * 64
+    max_jobs = coding.n_shown * n_planes * (len(edges) - 1)
+    strip_bytes = 2 * coding.lines_per_row * stride + 64
+    p[at.DAMAGE : at.LINE + 1] = (
+        damage.ctypes.data,
+        memory.sized("row starts", 16 * n_rows),
+        memory.coefficients.ctypes.data,
+        memory.blocks.ctypes.data,
+        memory.lanes.ctypes.data,
+        memory.sized("jobs", 2 * max_jobs * at.JOB_BYTES),
+        max_jobs,
+        memory.sized("strips", at.N_STRIPS * strip_bytes),
+        strip_bytes,
+        stride,
+        memory.sized("line", 6 * (columns.stop - columns.start + PAD_PIXELS)),
+    )
+    return damage
+
+
+def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window: Window) -> None:
+    """What pixels are made in."""
+    n_values, n_bytes = len(pixel_format.channels) or 1, pixel_format.dtype.itemsize
+    width = window[1].stop - window[1].start
+    if pixel_format.is_color:
+        luma, chroma = color_scales(matrix, pixel_format.full_scale)
+        memory.factors[:] = (*luma, *chroma, pixel_format.full_scale, 0.5)
+    factor, shift = GRAY_STRETCH.get(pixel_format.full_scale, (0, 0))
+    memory.parameters[at.LAYOUT : at.COLOR_FACTORS + 1] = (
+        LAYOUTS[pixel_format.layout],
+        n_bytes,
+        n_bytes * n_values,
+        width * n_values,
+        not pixel_format.dtype.isnative,
+        pixel_format.layout == "bgr",
+        factor,
+        shift,
+        memory.factors.ctypes.data,
+    )
+
+
+def _set_target(
+    memory: _Memory, out: npt.NDArray[np.unsignedinteger] | Sums, pixel_format: PixelFormat
+) -> None:
+    """Where pixels go."""
+    p = memory.parameters
+    if isinstance(out, Sums):
+        squares = out.squares
+        if not pixel_format.dtype.isnative:
+            raise ValueError(f"sums of {pixel_format.name}: its byte order is not this machine's")
+        p[at.STORES] = 0
+        p[at.SUMS : at.SQUARE_BYTES + 1] = (
+            out.values.ctypes.data,
+            0 if squares is None else squares.ctypes.data,
+            0 if squares is None else squares.itemsize,
+        )
+        return
+    p[at.STORES : at.LINE_BYTES + 1] = 1, out.ctypes.data, out.strides[0]

@@ -1,0 +1,102 @@
+"""What there is to decode for a window of a picture: a sample, or a smaller frame made of some of its slices.
+
+Whoever holds a whole sample wraps it (`whole_window`), and the decoder goes straight to the slices that the
+window touches. Whoever would have to fetch it walks (`walk_window`, see `formats.prores.slices`) to a smaller
+frame, which takes only the bytes of those slices.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.decoding.pixels import CHROMA_MARGIN
+from camhd_access.errors import FrameDecodeError
+from camhd_access.formats.prores import CroppedFrame, FrameHeader, parse_frame_header, walk_crop
+from camhd_access.formats.prores.slices import HEAD_BYTES
+from camhd_access.ranges import ByteData, Walk
+
+__all__ = ["CodedWindow", "Field", "Marks", "Window", "check_size", "walk_window", "whole_window"]
+
+Field: TypeAlias = Literal[0, 1] | None
+"""0 for the field of a frame that is shown first, 1 for the other, None for both."""
+Window: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a picture; both bounds given, no step."""
+Marks: TypeAlias = npt.NDArray[np.bool_]
+"""Which pixels of a picture are damaged, shape (y, x)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedWindow:
+    """Coded bytes, and what of their picture is wanted."""
+
+    data: ByteData
+    """A complete ProRes frame: the sample itself, or a smaller one made of some of its slices."""
+    header: FrameHeader
+    """The frame header of the sample."""
+    window: Window
+    """Rows and columns of the picture (the frame or the field) that the sample shows."""
+    field: Field
+    """Which picture that is."""
+    crop: CroppedFrame | None = None
+    """How the smaller frame was made; None for the sample itself."""
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether the window is the whole frame."""
+        size = slice(0, self.header.height), slice(0, self.header.width)
+        return self.field is None and self.window == size
+
+
+def whole_window(sample: ByteData, *, size: tuple[int, int], window: Window, field: Field) -> CodedWindow:
+    """The window of a whole sample.
+
+    Parameters
+    ----------
+    size
+        Height and width of the frame that the movie's index states.
+    window
+        Rows and columns wanted, of the frame or of the field.
+
+    Raises
+    ------
+    FrameDecodeError, UnsupportedCodecError
+        The frame is of another size, or has no such header.
+    """
+    return CodedWindow(sample, _check_header(sample, size, field), window, field)
+
+
+def walk_window(
+    sample_size: int, *, size: tuple[int, int], window: Window, field: Field, in_color: bool
+) -> Walk[CodedWindow]:
+    """Walk to a smaller frame with the slices of a window; parameters as for `whole_window`.
+
+    Raises
+    ------
+    FrameDecodeError, UnsupportedCodecError
+        The frame is of another size, or its structure does not hold.
+    """
+    rows, columns = window
+    (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
+    header = _check_header(head, size, field)
+    # From an even column on, so that the chroma of 4:2:2 begins with it.
+    stop = min(columns.stop + CHROMA_MARGIN, size[1]) if in_color else columns.stop
+    crop = yield from walk_crop(sample_size, y=rows, x=(columns.start // 2 * 2, stop), field=field)
+    return CodedWindow(crop.data, header, window, field, crop)
+
+
+def _check_header(head: ByteData, size: tuple[int, int], field: Field) -> FrameHeader:
+    header = parse_frame_header(head)
+    check_size(header, size)
+    if field is not None and not header.interlaced:
+        raise FrameDecodeError("a progressive frame in an interlaced movie: it has no fields")
+    return header
+
+
+def check_size(header: FrameHeader, size: tuple[int, int]) -> None:
+    """Refuse a frame of another size than the movie's index states."""
+    if (header.height, header.width) != size:
+        raise FrameDecodeError(
+            f"frame of {header.width}x{header.height} pixels in a movie of {size[1]}x{size[0]}"
+        )

@@ -1,0 +1,14 @@
+import pytest
+
+from camhd_access.decoding import machine_code
+
+
+@pytest.fixture(scope="session")
+def kernel():
+    """The compiled decoder; compiled here where no earlier run has left it."""
+    code = machine_code.read_cached()
+    if code is None:
+        code = machine_code.compile_elsewhere()
+        assert code is not None, "the kernels do not compile"
+        machine_code.write_cached(code)
+    return machine_code.load(code)
