@@ -114,10 +114,13 @@ def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
         if coded
         else f"full: black 0, white {pixel_format.full_scale}",
     }
-    if stack.decoder.reduction > 1:
-        attributes["cell_methods"] = (
-            f"y: x: mean (of {stack.decoder.reduction} by {stack.decoder.reduction} pixels)"
-        )
+    if (step := stack.decoder.reduction) > 1:
+        of = f"of {step} by {step} pixels"
+        if step < 8:
+            of = (
+                f"approximately, {of}: the {8 // step} by {8 // step} low frequencies of each block of 8 by 8"
+            )
+        attributes["cell_methods"] = f"y: x: mean ({of})"
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (

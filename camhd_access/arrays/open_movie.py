@@ -71,13 +71,13 @@ def open_movie(
         second, in the order in which they are shown. Each is decoded alone. One small request tells whether
         the movie is interlaced.
     reduce
-        8 for previews of an eighth of the lines and columns (see `MovieReader.read`).
+        2, 4 or 8: pictures of that part of the lines and columns (see `MovieReader.read`).
     errors
         "raise", or "mask" to let a long reduction go on: the pixels of damaged slices are 0 then, and the
-        boolean coordinate `damaged` tells which frames have some. It is as lazy as the pixels. With dask it comes from the same tasks, so
-        compute both together; without, it is decoded for itself. It tells of whole frames also where the
-        array was cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could
-        not be had are an error in any case.
+        boolean coordinate `damaged` tells which frames have some. It is as lazy as the pixels. With dask it
+        comes from the same tasks, so compute both together; without, it is decoded for itself. It tells of
+        whole frames also where the array was cropped: leave it out (`drop_vars`) where that is not worth
+        decoding them. Bytes that could not be had are an error in any case.
     chunks
         "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
         to length; None: no dask, but lazy all the same.

@@ -62,7 +62,8 @@ class Coding:
         if crop is not None:
             data, header, field = crop.data, parse_frame_header(crop.data), min(field, 0)
             rows, columns = window
-            top, left = crop.y_offset // crop.y_step, crop.x_offset + columns.start % 2
+            top = crop.y_offset // crop.y_step // reduce
+            left = (crop.x_offset + columns.start * reduce % 2) // reduce
             window = (
                 slice(top, top + rows.stop - rows.start),
                 slice(left, left + columns.stop - columns.start),

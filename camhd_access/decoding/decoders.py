@@ -20,7 +20,7 @@ import numpy.typing as npt
 from camhd_access.decoding import libav, machine_code, prores422, repair
 from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
 from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
-from camhd_access.errors import FrameDecodeError
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import decode_preview
 from camhd_access.ranges import ByteData, Walk
 
@@ -33,8 +33,6 @@ class Decoder(ABC):
 
     n_at_once: ClassVar[int] = 1
     """Samples that are best decoded by one call."""
-    reduction: ClassVar[int] = 1
-    """Lines and columns of which one is made."""
     shows_parts: ClassVar[bool] = False
     """Whether a window takes fewer bytes than the picture."""
 
@@ -46,6 +44,8 @@ class Decoder(ABC):
     """Colour matrix that the movie's index states; None where it states none."""
     pixel_format: PixelFormat
     """What the pixels are given in."""
+    reduction: int = 1
+    """Lines and columns of which one is made."""
 
     @property
     def n_per_frame(self) -> int:
@@ -117,14 +117,24 @@ class Decoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class FrameDecoder(Decoder):
-    """Frames, or fields, as they were filmed; of a window only the slices that it touches are decoded."""
+    """Frames, or fields, as they were filmed, or with a half or a quarter of their lines and columns.
+
+    Of a window only the slices that it touches are decoded. Reduced pictures are made of the low frequencies
+    of each block, by the package's own decoder alone.
+    """
 
     shows_parts = True
 
     def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
         """Walk to the slices that the window touches."""
-        in_color = self.pixel_format.is_color
-        return walk_window(sample_size, size=self.frame_size, window=window, field=field, in_color=in_color)
+        return walk_window(
+            sample_size,
+            size=self.frame_size,
+            window=window,
+            field=field,
+            reduce=self.reduction,
+            in_color=self.pixel_format.is_color,
+        )
 
     def decode(
         self,
@@ -143,13 +153,19 @@ class FrameDecoder(Decoder):
     def _decode(
         self, coded: CodedWindow, out: npt.NDArray[np.unsignedinteger], n_threads: int, *, masks: bool
     ) -> Marks | None:
-        kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
+        is_supported = prores422.is_supported(coded.header)
+        if self.reduction > 1 and not is_supported:
+            raise UnsupportedCodecError(
+                f"reduce={self.reduction} is for ProRes 4:2:2 without alpha; 1 and 8 for all"
+            )
+        kernel = machine_code.find_kernel(waits=self.reduction > 1) if is_supported else None
         if kernel is not None:
             return prores422.decode_window(
                 kernel,
                 coded,
                 pixel_format=self.pixel_format,
                 track_matrix=self.track_matrix,
+                reduce=self.reduction,
                 n_threads=n_threads,
                 masks=masks,
                 out=out,
@@ -180,7 +196,6 @@ class PreviewDecoder(Decoder):
     """
 
     n_at_once = 4
-    reduction = 8
 
     def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
         """Walk to the whole sample: the coefficients are spread over all slices."""
@@ -234,7 +249,7 @@ def choose_decoder(
     fields: bool = False,
     reduce: int = 1,
 ) -> Decoder:
-    """The decoder that shows frames, or fields, in that pixel format, whole or reduced to an eighth.
+    """The decoder that shows frames, or fields, in that pixel format, whole or reduced.
 
     Raises
     ------
@@ -244,11 +259,8 @@ def choose_decoder(
         An unknown pixel format or reduction.
     """
     if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
-        raise TypeError(f"reduce is a whole number, 1 or 8, not {reduce!r:.80}")
-    kinds: dict[int, type[Decoder]] = {kind.reduction: kind for kind in (FrameDecoder, PreviewDecoder)}
-    if reduce not in kinds:
-        raise ValueError(
-            f"reduce is 1 or 8, not {reduce!r}: 8 is had from the DC coefficients alone; anything between "
-            "costs nearly as much as decoding the frame"
-        )
-    return kinds[reduce](frame_size, fields, track_matrix, find_pixel_format(pix_fmt))
+        raise TypeError(f"reduce is 1, 2, 4 or 8, not {reduce!r:.80}")
+    if reduce not in (1, 2, 4, 8):
+        raise ValueError(f"reduce is 1, 2, 4 or 8, not {reduce!r}")
+    kind = PreviewDecoder if reduce == 8 else FrameDecoder
+    return kind(frame_size, fields, track_matrix, find_pixel_format(pix_fmt), int(reduce))

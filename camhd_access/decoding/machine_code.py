@@ -106,33 +106,44 @@ class _Kernels:
                 self.kernel = load(code)
             self.is_final = True
 
+    def wait(self) -> None:
+        """Have machine code, or know that there will be none."""
+        worker = self.worker
+        if worker is not None:
+            worker.join()
+        with _waiting:
+            if not self.is_final and can_compile():
+                self.prepare(compiles=True)
+
 
 _kernels = _Kernels()
 _changing = threading.Lock()
+_waiting = threading.Lock()
 _loading = threading.RLock()
 """Held while LLVM is at work. A process is not forked meanwhile: LLVM's own locks would stay locked in it."""
 
 
-def find_kernel() -> Kernel | None:
+def find_kernel(*, waits: bool = False) -> Kernel | None:
     """The compiled decoder; None while, or where, libav is to decode.
+
+    Parameters
+    ----------
+    waits
+        Wait until it is compiled, whatever `CAMHD_DECODER` says: libav cannot do it.
 
     Raises
     ------
     RuntimeError
-        `CAMHD_DECODER=numba`, and it cannot be compiled.
+        `CAMHD_DECODER=numba`, or `waits`, and it cannot be compiled.
     ValueError
         `CAMHD_DECODER` is none of its values.
     """
     wanted = setting()
-    if wanted == "libav":
-        return None
-    if wanted == "numba" and _kernels.kernel is None:
-        with _changing:
-            if not _kernels.is_final and can_compile():
-                _kernels.prepare(compiles=True)
+    if (waits or wanted == "numba") and _kernels.kernel is None:
+        _kernels.wait()
         if _kernels.kernel is None:
-            raise RuntimeError("CAMHD_DECODER=numba: the decoder cannot be compiled; is numba installed?")
-    return _kernels.kernel
+            raise RuntimeError("the decoder cannot be compiled here: is numba installed?")
+    return _kernels.kernel if waits or wanted != "libav" else None
 
 
 def announce(n_frames: int) -> None:
@@ -160,9 +171,9 @@ def announce(n_frames: int) -> None:
 
 def _after_fork() -> None:
     """A forked process keeps machine code; a worker that looked for some is not in it."""
-    global _kernels, _changing  # noqa: PLW0603 - what was locked in the parent stays locked
+    global _kernels, _changing, _waiting  # noqa: PLW0603 - what was locked in the parent stays locked
     _loading.release()
-    _changing = threading.Lock()
+    _changing, _waiting = threading.Lock(), threading.Lock()
     if _kernels.kernel is None:
         _kernels = _Kernels()
 

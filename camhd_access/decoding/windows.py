@@ -68,20 +68,28 @@ def whole_window(sample: ByteData, *, size: tuple[int, int], window: Window, fie
 
 
 def walk_window(
-    sample_size: int, *, size: tuple[int, int], window: Window, field: Field, in_color: bool
+    sample_size: int,
+    *,
+    size: tuple[int, int],
+    window: Window,
+    field: Field,
+    reduce: int = 1,
+    in_color: bool,
 ) -> Walk[CodedWindow]:
     """Walk to a smaller frame with the slices of a window; parameters as for `whole_window`.
+
+    With `reduce`, the window is one of pictures that have so many lines and columns less.
 
     Raises
     ------
     FrameDecodeError, UnsupportedCodecError
         The frame is of another size, or its structure does not hold.
     """
-    rows, columns = window
+    rows, columns = (slice(extent.start * reduce, extent.stop * reduce) for extent in window)
     (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
     header = _check_header(head, size, field)
     # From an even column on, so that the chroma of 4:2:2 begins with it.
-    stop = min(columns.stop + CHROMA_MARGIN, size[1]) if in_color else columns.stop
+    stop = min(columns.stop + CHROMA_MARGIN * reduce, size[1]) if in_color else columns.stop
     crop = yield from walk_crop(sample_size, y=rows, x=(columns.start // 2 * 2, stop), field=field)
     return CodedWindow(crop.data, header, window, field, crop)
 

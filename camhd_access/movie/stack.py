@@ -260,7 +260,7 @@ class FrameStack:
         if not (n and self.source.is_far and self.decoder.shows_parts):
             return None
         mean_size = int(self.sample_size.mean())
-        ranges = self._layout.expect(mean_size, self.window[0], self._field(0))
+        ranges = self._layout.expect(mean_size, self._coded_lines, self._field(0))
         spans = self.source.plan(ranges, n_times=n)
         n_requests, n_bytes = (n * count for count in _count(spans))
         whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges)))
@@ -298,7 +298,7 @@ class FrameStack:
         size, field = int(self.sample_size[position]), self._field(position)
         walk = self.decoder.walk(size, self.window, field)
         coded, layout = yield from walk_pieces(
-            walk, size, layout=self._layout, lines=self.window[0], field=field
+            walk, size, layout=self._layout, lines=self._coded_lines, field=field
         )
         _layouts.keep(self.source, layout)
         return coded
@@ -307,6 +307,12 @@ class FrameStack:
     def _layout(self) -> Layout:
         """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
         return _layouts.find(self.source) or flat_layout(self.decoder.frame_size[0], n_pictures=2)
+
+    @property
+    def _coded_lines(self) -> slice:
+        """The window's lines in frames, or fields, as they are coded."""
+        rows, step = self.window[0], self.decoder.reduction
+        return slice(rows.start * step, rows.stop * step)
 
     def _field(self, position: int) -> Field:
         return (0, 1)[self.field[position]] if self.decoder.fields else None

@@ -5,9 +5,9 @@ from exact_colors import exact_rgb
 from oracle import decode_ten_bits, read_by_libav, write_by_libav
 from prores_samples import KINDS, Kind
 
-from camhd_access import FrameDecodeError, MovieReader, open_movie
+from camhd_access import FrameDecodeError, MovieReader, UnsupportedCodecError, open_movie
 from camhd_access.decoding.pixels import PIXEL_FORMATS, Planes
-from camhd_access.synthetic import write_movie
+from camhd_access.synthetic import serve_folder, write_movie
 
 PROGRESSIVE = [kind for kind in KINDS if not kind.interlace and "444" not in kind.pix_fmt]
 ALL_OF_444 = [kind for kind in KINDS if not kind.interlace and "444" in kind.pix_fmt]
@@ -122,16 +122,50 @@ def test_many_frames_at_once_equal_each_alone(movie_path, parallel):
     assert np.array_equal(together, np.concatenate([reader.read(i, reduce=8) for i in frames]))
 
 
-@pytest.mark.parametrize("reduce", [0, 2, 4, 16, -8])
+@pytest.mark.parametrize("reduce", [0, 3, 16, -8])
 def test_other_reductions_are_refused(movie_path, reduce):
-    with pytest.raises(ValueError, match=r"reduce is 1 or 8, not .*nearly as much as decoding"):
+    with pytest.raises(ValueError, match=r"reduce is 1, 2, 4 or 8, not"):
         MovieReader(movie_path).read(0, reduce=reduce)
 
 
 @pytest.mark.parametrize("reduce", [8.0, 8.5, "8", True, None, [8]])
 def test_a_reduction_is_a_whole_number(movie_path, reduce):
-    with pytest.raises(TypeError, match="reduce is a whole number, 1 or 8, not"):
+    with pytest.raises(TypeError, match="reduce is 1, 2, 4 or 8, not"):
         MovieReader(movie_path).read(0, reduce=reduce)
+
+
+@pytest.mark.parametrize("reduce", [2, 4])
+@pytest.mark.parametrize("fields", [False, True])
+def test_halves_and_quarters_near_the_means_of_areas(movie_path, reduce, fields):
+    movie = open_movie(movie_path, frames=slice(2), pix_fmt="gray10le", fields=True, reduce=reduce)
+    assert movie.shape == (4, 96 // reduce, 320 // reduce)
+    assert "low frequencies" in movie.attrs["cell_methods"]
+    whole = MovieReader(movie_path).read(slice(2), pix_fmt="gray10le", fields=True).astype(float)
+    means = whole.reshape(4, 96 // reduce, reduce, 320 // reduce, reduce).mean(axis=(2, 4))
+    difference = movie.values - means
+    assert abs(difference.mean()) < 1
+    assert np.sqrt((difference**2).mean()) < 12
+    if not fields:  # whose lines stay apart
+        frames = MovieReader(movie_path).read(slice(2), pix_fmt="gray10le", reduce=reduce)
+        assert np.array_equal(frames[:, 0::2], movie.values[0::2])
+        assert np.array_equal(frames[:, 1::2], movie.values[1::2])
+
+
+@pytest.mark.parametrize("reduce", [2, 4])
+@pytest.mark.parametrize("pix_fmt", ["gray", "rgb24"])
+def test_crops_of_halves_and_quarters_fetch_a_part(movie_path, reduce, pix_fmt):
+    options = {"pix_fmt": pix_fmt, "reduce": reduce}
+    whole = MovieReader(movie_path).read(slice(6), **options)
+    y, x = slice(3, 11), slice(7, 30)
+    with serve_folder(movie_path.parent) as server:
+        reader = MovieReader(server.url + movie_path.name, cache=False)
+        assert np.array_equal(reader.read(slice(6), y=y, x=x, **options), whole[:, y, x])
+
+
+def test_halves_of_444_are_refused(tmp_path):
+    path = write_by_libav(tmp_path / "a.mov", ALL_OF_444[0])
+    with pytest.raises(UnsupportedCodecError, match="4:2:2"):
+        MovieReader(path).read(0, reduce=2)
 
 
 def test_a_reduction_may_be_a_number_of_numpy(movie_path):

@@ -1,0 +1,239 @@
+"""When the decoder is compiled and loaded, and what becomes of its code on disk."""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from prores_samples import KINDS, decoded, sample_of
+
+from camhd_access.decoding import machine_code
+from camhd_access.decoding.decoders import choose_decoder
+
+KIND = KINDS[0]
+
+
+def read():
+    """A frame, by whichever decoder is ready."""
+    decoder = choose_decoder((KIND.height, KIND.width), pix_fmt="gray10le")
+    window = slice(0, KIND.height), slice(0, KIND.width)
+    out = np.zeros((KIND.height, KIND.width), np.uint16)
+    decoder.decode([decoder.take(sample_of(KIND), window, None)], out=[out])
+    return out
+
+
+def is_right():
+    return np.array_equal(read(), decoded(KIND)[0])
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A process that has decoded nothing yet, and an empty cache folder."""
+    monkeypatch.delenv("CAMHD_DECODER", raising=False)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(machine_code, "_kernels", machine_code._Kernels())
+    return tmp_path
+
+
+@pytest.fixture
+def code(kernel):
+    """The object code of an earlier run."""
+    found = machine_code.read_cached()
+    assert found
+    return found
+
+
+def finish():
+    worker = machine_code._kernels.worker
+    if worker:
+        worker.join()
+
+
+def refuse_to_compile():
+    raise AssertionError("nobody asked for a compiler")
+
+
+# ---- the decision
+
+
+def test_a_few_frames_are_not_worth_a_look(fresh, monkeypatch):
+    monkeypatch.setattr(machine_code, "read_cached", refuse_to_compile)
+    machine_code.announce(3)
+    assert machine_code._kernels.worker is None
+    assert machine_code.find_kernel() is None
+    assert is_right()
+
+
+def test_code_of_an_earlier_process_is_loaded_beside_the_work(code, fresh, monkeypatch):
+    machine_code.write_cached(code)
+    monkeypatch.setattr(machine_code, "compile_elsewhere", refuse_to_compile)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    assert is_right()  # by libav, or not
+    finish()
+    assert machine_code.find_kernel() is not None
+    assert is_right()
+
+
+def test_it_is_compiled_once_that_is_worth_it(code, fresh, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: compiled.append(1) or code)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    finish()
+    assert machine_code.find_kernel() is None  # there is no code yet, and a few frames are not worth it
+    assert not compiled
+    machine_code.announce(machine_code.N_FRAMES_WORTH_COMPILING)
+    finish()
+    assert machine_code.find_kernel() is not None
+    assert len(compiled) == 1
+    assert machine_code.read_cached() == code
+    assert is_right()
+
+
+@pytest.mark.parametrize("failure", ["no numba", "no compiler"])
+def test_without_it_libav_decodes(fresh, monkeypatch, failure):
+    if failure == "no numba":
+        monkeypatch.setattr(machine_code, "can_compile", lambda: False)
+    else:
+        monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: None)
+    machine_code.announce(10**6)
+    finish()
+    assert machine_code.find_kernel() is None
+    assert is_right()
+    monkeypatch.setenv("CAMHD_DECODER", "numba")
+    with pytest.raises(RuntimeError, match="cannot be compiled"):
+        read()
+
+
+def test_libav_by_choice(code, fresh, monkeypatch):
+    machine_code.write_cached(code)
+    monkeypatch.setenv("CAMHD_DECODER", "libav")
+    machine_code.announce(10**6)
+    assert machine_code._kernels.worker is None
+    assert machine_code.find_kernel() is None
+    assert is_right()
+
+
+def test_numba_by_choice_waits(code, fresh, monkeypatch):
+    monkeypatch.setenv("CAMHD_DECODER", "numba")
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: code)
+    assert machine_code.find_kernel() is not None
+    assert is_right()
+
+
+def test_other_choices_are_refused(fresh, monkeypatch):
+    monkeypatch.setenv("CAMHD_DECODER", "fast")
+    with pytest.raises(ValueError, match="auto, numba or libav, not 'fast'"):
+        read()
+
+
+# ---- the cache
+
+
+def test_a_folder_that_cannot_be_written_does_no_harm(code, fresh, monkeypatch):
+    (fresh / "file").write_bytes(b"")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(fresh / "file" / "folder"))
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: code)
+    machine_code.announce(10**6)
+    finish()
+    assert machine_code.find_kernel() is not None
+    assert is_right()
+
+
+@pytest.mark.parametrize("fault", ["cut off", "flipped bit", "empty", "writable by others"])
+def test_code_that_is_not_whole_or_not_ours_is_not_run(code, fresh, fault):
+    machine_code.write_cached(code)
+    assert machine_code.read_cached() == code
+    file = machine_code._cached_file()
+    data = bytearray(file.read_bytes())
+    if fault == "flipped bit":
+        data[1000] ^= 1
+    kept = {"cut off": data[:-5], "empty": b""}.get(fault, data)
+    file.write_bytes(kept)
+    file.chmod(0o622 if fault == "writable by others" else 0o600)
+    assert machine_code.read_cached() is None
+
+
+def test_many_write_at_once(code, fresh):
+    threads = [threading.Thread(target=machine_code.write_cached, args=(code,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert machine_code.read_cached() == code
+    assert len(list((fresh / "camhd_access").iterdir())) == 1
+
+
+def test_other_kernels_and_other_processors_have_other_files(fresh, monkeypatch):
+    names = {machine_code._cached_file()}
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v2")
+    names.add(machine_code._cached_file())
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3")
+    names.add(machine_code._cached_file())
+    sources = fresh / "kernels"
+    shutil.copytree(machine_code.SOURCES, sources)
+    with (sources / "transform.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr(machine_code, "SOURCES", sources)
+    names.add(machine_code._cached_file())
+    assert len(names) == 4
+
+
+# ---- processes
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # what is tested is just that
+def test_a_process_forked_while_it_is_compiled_decodes(code, fresh, monkeypatch):
+    may_end = threading.Event()
+
+    def compile_slowly():
+        assert may_end.wait(60)
+        return code
+
+    monkeypatch.setattr(machine_code, "compile_elsewhere", compile_slowly)
+    machine_code.announce(10**6)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(is_right).get(60)
+        pool.close()
+        pool.join()
+    assert machine_code.find_kernel() is None
+    may_end.set()
+    finish()
+    assert machine_code.find_kernel() is not None
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(is_right).get(60)
+        pool.close()
+        pool.join()
+
+
+def run(program, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_neither_numba_nor_llvm_is_imported_for_a_first_frame(movie_path):
+    program = (
+        f"import sys; from camhd_access import MovieReader; MovieReader({str(movie_path)!r}).read(0);"
+        "assert not {'numba', 'llvmlite', 'xarray', 'dask.array', 'pandas'} & set(sys.modules)"
+    )
+    done = run(program)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_loading_takes_no_numba(code, movie_path):
+    program = (
+        f"import sys; from camhd_access import MovieReader; MovieReader({str(movie_path)!r}).read(0);"
+        "from camhd_access.decoding.machine_code import find_kernel; assert find_kernel();"
+        "assert 'numba' not in sys.modules and 'llvmlite' in sys.modules"
+    )
+    done = run(program, CAMHD_DECODER="numba")
+    assert done.returncode == 0, done.stderr[-3000:]
