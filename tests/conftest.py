@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bucket import running_s3
+from hypothesis import settings
 from oracle import read_by_libav
 from origin import running_origin
 from webservers import start_apache, start_nginx
@@ -15,6 +17,9 @@ from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
 
 _numbers = count()
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
 
 START = {"apache": start_apache, "nginx": start_nginx}
 
@@ -64,6 +69,13 @@ def origin():
     """A web server that misbehaves as it is told: see `origin.Origin`."""
     with running_origin() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """An S3 API: see `bucket.S3Server`."""
+    with running_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,7 @@ def test_notebook_runs(path, tmp_path):
     assert "**With the real archive**" in notebook.cells[0].source
     assert any("assert" in cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert not any(cell.get("outputs") for cell in notebook.cells), "kept without outputs"
-    client = NotebookClient(notebook, timeout=170, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, timeout=540, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     stderr = [o for c in notebook.cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
     assert not stderr, stderr

@@ -170,7 +170,8 @@ def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[str]:
     """Days whose movies were all seen, below `root`, when the day had been over for long enough."""
     settled: dict[str, bool] = {}
     for row in rows:
-        late = row.seen is not None and bool(row.seen > np.datetime64(row.name.day) + 1 + SETTLING)
+        settling = np.datetime64(row.name.day) + np.timedelta64(1, "D") + SETTLING
+        late = row.seen is not None and bool(row.seen > settling)
         settled[row.name.day] = late and row.url.startswith(f"{root}/") and settled.get(row.name.day, True)
     return {day for day, is_settled in settled.items() if is_settled}
 

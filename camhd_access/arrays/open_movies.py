@@ -197,7 +197,7 @@ def _choices(
         raise ValueError("give either frame=, an index, or at=, a time from the start of each movie")
     if at is not None:
         offset = to_nanoseconds(at)
-        if not offset >= np.timedelta64(0):
+        if not offset >= np.timedelta64(0, "ns"):
             raise ValueError(f"at={at!r} lies before the start of a movie")
         seconds = float(offset / np.timedelta64(1, "s"))
         return [lambda reader: reader.frame_at(seconds)] * n_movies

@@ -170,7 +170,7 @@ def _every(movie: xr.DataArray, step: Duration | None) -> npt.NDArray[np.int64] 
     if step is None:
         return slice(None)
     length = to_nanoseconds(step)
-    if not length > np.timedelta64(0):
+    if not length > np.timedelta64(0, "ns"):
         raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
     elapsed = movie["time"].values - movie["time"].values.min()
     order = np.argsort(elapsed)

@@ -17,7 +17,7 @@ def cluster():
     """Two worker processes of one thread each."""
     with (
         LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=True
+            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=True
         ) as running,
         Client(running) as client,
     ):

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
             n_frames=N_FRAMES,
             width=320,
             height=192,
-            start_time=np.datetime64(f"2016-11-{10 + run}T00:00:00") + run,
+            start_time=np.datetime64(f"2016-11-{10 + run}T00:00:00") + np.timedelta64(run, "s"),
             first_frame_number=100 * run,
             run=run,
         )
@@ -150,7 +150,7 @@ def test_at_takes_the_nearest_frame(paths, at, frame):
         ({"frame": "first"}, TypeError, "whole number"),
         ({"at": "30 s"}, TypeError, "seconds or a timedelta"),
         ({"at": -1}, ValueError, "before the start"),
-        ({"at": np.timedelta64("NaT")}, ValueError, "before the start"),
+        ({"at": np.timedelta64("NaT", "ns")}, ValueError, "before the start"),
         ({"at": float("nan")}, ValueError, "nan s is no duration"),
         ({"at": 1e30}, ValueError, "1e\\+30 s is no duration"),
         ({"frame": 0, "unreadable": "ignore"}, ValueError, '"raise" or "skip"'),

@@ -187,7 +187,7 @@ def test_workers_of_a_cluster_read_them(movie_path, tmp_path, movie_by_libav):
     write_references(MovieReader(movie_path), tmp_path / "a.json", pix_fmt="gray10le")
     with (
         LocalCluster(
-            processes=True, n_workers=1, threads_per_worker=2, dashboard_address=None, silence_logs=True
+            processes=True, n_workers=1, threads_per_worker=2, dashboard_address=":0", silence_logs=True
         ) as cluster,
         Client(cluster),
     ):

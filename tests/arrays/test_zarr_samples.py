@@ -4,13 +4,14 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from itertools import count
 
 import numpy as np
 import pytest
 import s3fs
 import xarray as xr
-from bucket import running_s3
-from zarr.storage import MemoryStore, ZipStore
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ZipStore
 
 from camhd_access import (
     FrameDecodeError,
@@ -142,22 +143,104 @@ numpy.save({pixels!r}, zarr.open_group({kept!r}, mode="r")["video"][:])
     assert np.array_equal(np.load(pixels), expected)
 
 
-def test_into_a_bucket(movie_path, tmp_path):
-    with running_s3() as s3:
-        name = f"{s3.bucket()}/kept.zarr"
-        for overwrite in (False, True):
-            write_samples(
-                MovieReader(movie_path),
-                slice(0, 40, 5),
-                f"s3://{name}",
-                overwrite=overwrite,
-                storage_options=s3.options,
-            )
-            with pytest.raises(FileExistsError, match=name):
-                write_samples(MovieReader(movie_path), 0, f"s3://{name}", storage_options=s3.options)
-        s3fs.S3FileSystem(**s3.options).get(name, str(tmp_path / "kept.zarr"), recursive=True)
+def test_into_a_bucket(movie_path, tmp_path, s3):
+    name = f"{s3.bucket()}/kept.zarr"
+    for overwrite in (False, True):
+        write_samples(
+            MovieReader(movie_path),
+            slice(0, 40, 5),
+            f"s3://{name}",
+            overwrite=overwrite,
+            storage_options=s3.options,
+        )
+        with pytest.raises(FileExistsError, match=name):
+            write_samples(MovieReader(movie_path), 0, f"s3://{name}", storage_options=s3.options)
+    s3fs.S3FileSystem(**s3.options).get(name, str(tmp_path / "kept.zarr"), recursive=True)
     movie = open_movie(movie_path, frames=slice(0, 40, 5))
     xr.testing.assert_identical(xr.open_zarr(tmp_path / "kept.zarr").video.load(), movie.load())
+
+
+class Breaking:
+    """Before a store: after `room` changes the disk is full, the network gone or the process about to end."""
+
+    room = 1_000
+
+    def use_room(self):
+        self.room -= 1
+        if self.room < 0:
+            raise OSError("broken off")
+
+    async def set(self, key, value, *args, **kwargs):
+        self.use_room()
+        await super().set(key, value, *args, **kwargs)
+
+    async def delete(self, key):
+        self.use_room()
+        await super().delete(key)
+
+    async def delete_dir(self, prefix):
+        self.use_room()
+        await super().delete_dir(prefix)
+
+    async def clear(self):
+        self.use_room()
+        await super().clear()
+
+
+@pytest.fixture(scope="module")
+def two_movies(tmp_path_factory):
+    """Two movies of the same size, with other numbers and another start."""
+    folder = tmp_path_factory.mktemp("two")
+    for name, day in (("a", "2016-11-13"), ("b", "2016-11-14")):
+        start = np.datetime64(f"{day}T00:00:01")
+        write_movie(folder / f"{name}.mov", n_frames=5, width=256, height=64, start_time=start, audio=False)
+    return [MovieReader(folder / f"{name}.mov") for name in "ab"]
+
+
+def breaking(kind, tmp_path, s3):
+    """A new store of a kind that breaks off when its room is used up."""
+    store_class = type("BreakingStore", (Breaking, kind), {})
+    if kind is FsspecStore:
+        filesystem = AsyncFileSystemWrapper(s3fs.S3FileSystem(**s3.options), asynchronous=True)
+        return store_class(filesystem, path=f"{s3.bucket()}/kept.zarr")
+    tmp_path.mkdir()
+    if kind is ZipStore:
+        return store_class(tmp_path / "kept.zip", mode="w")
+    return store_class(tmp_path / "kept.zarr") if kind is LocalStore else store_class()
+
+
+def loaded(store):
+    if isinstance(store, ZipStore):
+        store.close()
+        store = ZipStore(store.path)
+    return xr.open_zarr(store, consolidated=False, chunks=None).load()
+
+
+@pytest.mark.parametrize(
+    ("kind", "every"),
+    [(LocalStore, 1), (MemoryStore, 1), (ZipStore, 1), (FsspecStore, 4)],
+    ids=["folder", "memory", "zip", "s3"],
+)
+def test_an_interrupted_overwrite_is_all_of_the_old_or_does_not_open(two_movies, tmp_path, s3, kind, every):
+    a, b = two_movies
+    write_samples(a, [1, 4, 2], old := MemoryStore(), progress=False)
+    for room in count(0, every):
+        store = breaking(kind, tmp_path / str(room), s3)
+        write_samples(a, [1, 4, 2], store, progress=False)
+        store.room = room
+        try:
+            write_samples(b, [3, 0], store, overwrite=True, progress=False)
+        except OSError as error:
+            assert str(error) == "broken off"  # noqa: PT017 - many steps, each of which may raise
+        else:
+            break
+        if room == 0:
+            xr.testing.assert_identical(loaded(store), loaded(old))
+        else:
+            with pytest.raises(FileNotFoundError):
+                loaded(store)
+    assert room > 10
+    assert np.array_equal(loaded(store).video, b.read([3, 0]))
 
 
 # ---- decoded pixels

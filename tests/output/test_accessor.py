@@ -287,7 +287,7 @@ def test_steps(movie, step, n):
     assert len(movie.camhd.contact_sheet(step=step).axes) == n
 
 
-@pytest.mark.parametrize("step", [0, -1, np.timedelta64("NaT")])
+@pytest.mark.parametrize("step", [0, -1, np.timedelta64("NaT", "ns")])
 def test_a_step_leads_on(movie, step):
     with pytest.raises(ValueError, match="from one thumbnail to the next"):
         movie.camhd.contact_sheet(step=step)

@@ -11,7 +11,6 @@ from urllib.request import urlopen
 
 import fsspec
 import pytest
-from bucket import running_s3
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,12 +21,6 @@ from camhd_access.server.imagestore import FOLDER, ImageStore
 KEY = "v1/org/x/CAMHDA301-20161113T000000Z.mov/frame/7.w=320.png"
 
 _numbers = count()
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with running_s3() as server:
-        yield server
 
 
 @pytest.fixture(params=["local", "memory", "s3"])

@@ -78,9 +78,9 @@ def test_inherited_by_forked_processes(origin, url):
         receiver, sender = fork.Pipe(duplex=False)
         child = fork.Process(target=read_in_child, args=(fs, url, sender))
         child.start()
-        assert receiver.poll(30)
+        assert receiver.poll(120)
         assert receiver.recv() == (DATA[10_000:20_000], 1)
-        child.join(30)
+        child.join(120)
         assert child.exitcode == 0
         receiver.close()
         sender.close()
@@ -115,7 +115,7 @@ def test_nothing_is_left_open_at_the_end_not_even_after_a_fork(origin, url):
         "-c",
         FORKS_AND_EXITS,
     ]
-    found = subprocess.run([*command, f"lazy{url}"], capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run([*command, f"lazy{url}"], capture_output=True, text=True, timeout=300, check=False)
     assert (found.stdout, found.stderr) == ("done\n", "")
     assert origin.wait_until(lambda o: o.n_open == 0)
     assert origin.n_connections == 2

@@ -6,7 +6,6 @@ import os
 import fsspec
 import pytest
 import s3fs
-from bucket import running_s3
 
 from camhd_access.storage.output_files import open_target, suffix_of
 
@@ -15,12 +14,6 @@ PART_BYTES = 51 << 20  # what s3fs sends at once, and more
 
 class StopWriting(Exception):  # noqa: N818 - no error
     pass
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with running_s3() as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 import s3fs
-from bucket import running_s3
 from click.testing import CliRunner
 
 from camhd_access import MovieReader, open_archive, open_movie
 from camhd_access.cli import main
 
 FRAMES = [3, 4, 5, 30]
-
-
-@pytest.fixture(scope="module")
-def s3():
-    with running_s3() as server:
-        yield server
 
 
 @pytest.fixture

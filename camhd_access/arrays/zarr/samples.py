@@ -2,7 +2,8 @@
 
 What comes in: a reader and the frames to keep. What goes out: a hierarchy (see `hierarchy`) on any store,
 with the samples as they lie in the movie. They are written while the next ones are fetched, the group's own
-document last: what was cut off cannot be opened, and is never a movie with holes.
+document last, and what was there before is deleted, that document first: what was interrupted cannot be
+opened, and is never a movie with holes or with frames of another.
 """
 
 import asyncio
@@ -83,11 +84,7 @@ def write_samples(
     stack = check_reader(reader).stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     documents = describe_movies([reader], [stack])
     root = documents.pop(ROOT)
-    store = _open_store(target, storage_options)
-    try:
-        place = sync(StorePath.open(store, "", mode="w" if overwrite else "w-"))
-    except FileExistsError as error:
-        raise FileExistsError(f"there is something in {target}; overwrite=True deletes it") from error
+    place = sync(_open_empty(_open_store(target, storage_options), target, overwrite=overwrite))
     chosen = reader.stack(frames)
     samples = _iter_samples(chosen, ndim=stack.ndim)
     with tqdm(total=len(chosen.frames), desc="samples", unit=" samples", disable=not progress) as bar:
@@ -106,6 +103,23 @@ def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> St
         return LocalStore(path)
     # Not a filesystem of Zarr's event loop, whose connections nobody would close.
     return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path)
+
+
+async def _open_empty(store: Store, target: Target, *, overwrite: bool) -> StorePath:
+    """The root of a store that holds nothing: what was there is deleted, the group's own document first.
+
+    Zarr's mode "w" is no help: since 3.2 it leaves what was there to be replaced by what is written next.
+    """
+    place = await StorePath.open(store, "", mode="a")
+    if not await place.is_empty():
+        if not overwrite:
+            raise FileExistsError(f"there is something in {target}; overwrite=True deletes it")
+        if store.supports_deletes:
+            await store.delete(ROOT)
+            await store.delete_dir("")
+        else:  # a ZIP file is begun anew
+            await store.clear()
+    return place
 
 
 def _iter_samples(stack: FrameStack, *, ndim: int) -> Iterator[tuple[str, bytes]]:
