@@ -151,5 +151,5 @@ def _touches(date_text: str, period: Period) -> bool:
         date = np.datetime64(date_text)
     except ValueError:  # a folder of other numbers
         return False
-    end = date + np.timedelta64(1, np.datetime_data(date)[0])  # a year, a month or a day later
+    end = (date.astype(np.int64) + 1).astype(date.dtype)  # a year, a month or a day later
     return bool(date < period[1] and end.astype("datetime64[s]") > period[0])
