@@ -6,6 +6,7 @@ time (`anomalies`). As a file a catalogue is Parquet or JSON lines, on anything 
 catalogues that others have published (`known_catalogs`) are read alike.
 """
 
+import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,16 +14,31 @@ from dataclasses import fields
 from io import BytesIO
 from typing import Any
 
-import fsspec
 import pandas as pd
 
 from camhd_access.archive.anomalies import describe_anomalies
 from camhd_access.archive.deployments import find_deployment
 from camhd_access.archive.known_catalogs import find_schema
 from camhd_access.archive.records import MovieRecord
-from camhd_access.storage.output_files import check_parquet
+from camhd_access.storage.output_files import check_parquet, open_target
+from camhd_access.storage.small_files import read_small_file
+from camhd_access.urls import redact_url
 
 __all__ = ["check_catalog_name", "from_frame", "read_catalog", "to_frame", "write_catalog"]
+
+MAX_CATALOG_BYTES = 256 << 20
+"""Of a catalogue, unpacked: fifty times that of the whole archive."""
+
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    OSError,
+)
 
 DTYPES = {
     "basename": "string",
@@ -86,38 +102,51 @@ def read_catalog(
     ValueError
         The file is no catalogue of a known kind.
     """
-    urlpath = os.fspath(urlpath)
-    with fsspec.open(urlpath, "rb", compression="infer", **(storage_options or {})) as file:
-        data = file.read()
-    if _is_parquet(urlpath):
-        return to_frame(from_frame(_read_parquet(urlpath, data)))
+    name = redact_url(os.fspath(urlpath))
+    data = read_small_file(
+        urlpath, max_bytes=MAX_CATALOG_BYTES, compressed=True, storage_options=storage_options
+    )
     try:
-        rows = [json.loads(line) for line in data.splitlines() if line.strip()]
-    except ValueError as error:
-        raise ValueError(f"{urlpath}: not JSON lines ({error})") from error
+        if _is_parquet(os.fspath(urlpath)):
+            return _from_columns(_parse_parquet(data))
+        return _parse_lines(data)
+    except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
+        what = f"it lacks {error}" if isinstance(error, KeyError) else f"{error:.500}"
+        raise ValueError(f"{name}: not a catalogue, or a damaged one: {what}") from error
+
+
+def _parse_lines(data: bytes) -> pd.DataFrame:
+    rows = [json.loads(line) for line in data.splitlines() if line.strip()]
     if not rows:
         return to_frame([])
-    if not isinstance(rows[0], dict):
-        raise ValueError(f"{urlpath}: not a catalogue; its lines are no JSON objects")  # noqa: TRY004 - of a file
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("its lines are not all JSON objects")
     if set(_RECORD_COLUMNS) <= rows[0].keys():
-        columns = {
-            name: pd.Series([row[name] for row in rows], dtype=DTYPES[name]) for name in _RECORD_COLUMNS
-        }
-        return to_frame(from_frame(pd.DataFrame(columns)))
+        return _from_columns({name: [row[name] for row in rows] for name in _RECORD_COLUMNS})
     schema = find_schema(rows[0])
     if schema is None:
-        raise ValueError(f"{urlpath}: not a catalogue of a known kind; its columns are {sorted(rows[0])}")
+        raise ValueError(f"it is of no known kind; its columns are {sorted(rows[0])}")
     return to_frame(schema.read(row) for row in rows)
 
 
-def _read_parquet(urlpath: str, data: bytes) -> pd.DataFrame:
+def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
+    """A catalogue of ours, its columns made of the types that they have."""
+    columns = {name: pd.Series(table[name], dtype=DTYPES[name]) for name in _RECORD_COLUMNS}
+    return to_frame(from_frame(pd.DataFrame(columns)))
+
+
+def _parse_parquet(data: bytes) -> pd.DataFrame:
     check_parquet()
-    try:
-        table = pd.read_parquet(BytesIO(data))
-    except ValueError as error:
-        raise ValueError(f"{urlpath}: not Parquet ({error})") from error
+    from pyarrow import parquet  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    file = parquet.ParquetFile(BytesIO(data))
+    about = file.metadata
+    n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    if max(n_bytes, about.num_rows) > MAX_CATALOG_BYTES:
+        raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
+    table: pd.DataFrame = file.read().to_pandas()
     if not set(_RECORD_COLUMNS) <= set(table):
-        raise ValueError(f"{urlpath}: not a catalogue of a known kind; its columns are {list(table)}")
+        raise ValueError(f"it is of no known kind; its columns are {list(table)}")
     return table
 
 
@@ -136,21 +165,24 @@ def write_catalog(
 
     Notes
     -----
-    Written beside its place under another name, and then moved there: whoever reads it has the old one or the
-    new one, whole.
+    Whoever reads it meanwhile has the old one or the new one, whole, also where several programs write it.
     """
     table = catalog.reset_index()
-    urlpath = check_catalog_name(urlpath)
-    filesystem, path = fsspec.core.url_to_fs(urlpath, **(storage_options or {}))
-    filesystem.makedirs(filesystem._parent(path), exist_ok=True)  # noqa: SLF001 - fsspec's own dirname
-    unfinished = f"{path}.part"
-    compression = fsspec.utils.infer_compression(path)
-    with fsspec.core.OpenFile(filesystem, unfinished, "wb", compression) as file:
-        if _is_parquet(urlpath):
-            table.to_parquet(file, index=False)
+    name = check_catalog_name(urlpath)
+    with open_target(name, make_folders=True, storage_options=storage_options) as file:
+        if _is_parquet(name):
+            file.write(_pack_parquet(table))
+        elif name.endswith(".gz"):
+            with gzip.GzipFile(fileobj=file, mode="wb") as packed:
+                packed.writelines(_iter_lines(table))
         else:
             file.writelines(_iter_lines(table))
-    filesystem.mv(unfinished, path)
+
+
+def _pack_parquet(table: pd.DataFrame) -> bytes:
+    file = BytesIO()
+    table.to_parquet(file, index=False)
+    return file.getvalue()
 
 
 def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:

@@ -19,9 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.errors import FrameIndexError
+from camhd_access.formats.quicktime import MAX_FRAMES
 from camhd_access.movie.reader import MovieReader
-from camhd_access.ranges import ByteRange
-from camhd_access.storage.source import open_source
+from camhd_access.storage.small_files import read_small_file
+from camhd_access.urls import redact_url
+
+MAX_FILE_BYTES = 64 << 20
+"""Of a list of movies: ten times that of the whole archive."""
+
+MAX_CHOSEN = 1 << 24
+"""Frames that the chunks of a file choose together."""
 
 __all__ = ["FrameSet", "MovieSequence", "read_frameset", "read_multimov"]
 
@@ -124,7 +131,7 @@ def read_frameset(
     path = os.fspath(urlpath)
     content = _read_json(path, storage_options)
     if not content.get("Source"):
-        raise ValueError(f"{path} is no frameset: it has no Source")
+        raise ValueError(f"{redact_url(path)} is no frameset: it has no Source")
     with _naming(path):
         source = _resolve(os.path.expandvars(content["Source"]), _folder(path))
         if source.endswith(".json"):
@@ -133,11 +140,11 @@ def read_frameset(
             n_frames = (
                 content.get("NumFrames") or MovieReader(source, storage_options=storage_options).n_frames
             )
-            sequence = MovieSequence((source,), (index(n_frames),))
+            sequence = MovieSequence((source,), (_check_length(n_frames, path),))
         listed = content.get("Chunks") or []
         described = {chunk["Name"]: chunk for chunk in listed}
         if len(described) != len(listed):
-            raise ValueError(f"{path}: two chunks have the same name")
+            raise ValueError(f"{redact_url(path)}: two chunks have the same name")
         chunks = _read_chunks(listed, sequence, path)
         return FrameSet(sequence, chunks, {name: described[name].get("Description", "") for name in chunks})
 
@@ -149,7 +156,7 @@ def _naming(path: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path} is not as such files are: {what}") from error
+        raise ValueError(f"{redact_url(path)} is not as such files are: {what}") from error
 
 
 def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
@@ -157,17 +164,21 @@ def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
     folder = _resolve(content.get("BaseDir") or "", _folder(path))
     movies: list[str] = []
     lengths: list[int] = []
+    n_before = 0
     for place in content.get("Sequence") or []:
         movie = (content.get("Movies") or {}).get(str(place["Hash"]))
         if movie is None:
-            raise ValueError(f"{path}: the sequence has a movie {place['Hash']!r}, which is not listed")
-        if place["FrameOffset"] != sum(lengths):
             raise ValueError(
-                f"{path}: {movie['ShortName']} is said to follow {place['FrameOffset']} frames; there are "
-                f"{sum(lengths)} before it"
+                f"{redact_url(path)}: the sequence has a movie {place['Hash']!r}, which is not listed"
+            )
+        if place["FrameOffset"] != n_before:
+            raise ValueError(
+                f"{redact_url(path)}: {movie['ShortName']} is said to follow {place['FrameOffset']} frames; "
+                f"there are {n_before} before it"
             )
         movies.append(_resolve(movie.get("Relapath") or movie["ShortName"], folder))
-        lengths.append(index(movie["NumFrames"]))
+        lengths.append(_check_length(movie["NumFrames"], path))
+        n_before += lengths[-1]
     return MovieSequence(tuple(movies), tuple(lengths))
 
 
@@ -177,18 +188,28 @@ def _read_chunks(
     """Frames of each chunk from 0, in order of the first; `Start`, `End` and `Frames` count from 1."""
     for chunk in chunks:
         if bool(chunk.get("Frames")) == bool(chunk.get("Start")):
-            raise ValueError(f"{path}: chunk {chunk['Name']!r} must have either Frames or Start")
+            raise ValueError(f"{redact_url(path)}: chunk {chunk['Name']!r} must have either Frames or Start")
     ordered = sorted(chunks, key=_first_frame)
     following = [*map(_first_frame, ordered), sequence.n_frames + 1][1:]
-    found = {}
+    found, n_chosen = {}, 0
     for chunk, limit in zip(ordered, following, strict=True):
         numbers: Sequence[int] = range(_first_frame(chunk), chunk.get("End") or limit)
         if chunk.get("Frames"):
             numbers = sorted(map(index, chunk["Frames"]))
         if numbers:
             sequence.locate([numbers[0] - 1, numbers[-1] - 1])  # before room is made for those between
+        n_chosen += len(numbers)
+        if n_chosen > MAX_CHOSEN:
+            raise ValueError(f"{redact_url(path)}: its chunks have more than {MAX_CHOSEN:,} frames")
         found[chunk["Name"]] = np.array(numbers, np.int64) - 1
     return found
+
+
+def _check_length(n_frames: Any, path: str) -> int:  # noqa: ANN401 - whatever the file says
+    length = index(n_frames)
+    if not 0 <= length <= MAX_FRAMES:
+        raise ValueError(f"{redact_url(path)}: a movie of {length} frames; movies have up to {MAX_FRAMES:,}")
+    return length
 
 
 def _first_frame(chunk: Mapping[str, Any]) -> int:
@@ -196,13 +217,14 @@ def _first_frame(chunk: Mapping[str, Any]) -> int:
 
 
 def _read_json(path: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
-    source = open_source(path, cache=False, storage_options=storage_options)
+    data = read_small_file(path, max_bytes=MAX_FILE_BYTES, storage_options=storage_options)
+    name = redact_url(path)
     try:
-        content = json.loads(source.read(ByteRange(0, source.size)))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is no JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} has no table of names and values")  # noqa: TRY004 - a file's content is a value
+        raise ValueError(f"{name} has no table of names and values")  # noqa: TRY004 - a file's content is a value
     return content
 
 

@@ -14,14 +14,18 @@ from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
 
 from camhd_access.formats.names import find_movie_name
+from camhd_access.storage.small_files import read_small_file
 from camhd_access.times import Moment, parse_period
+from camhd_access.urls import redact_url
 
 __all__ = ["find_scene_frames", "read_regions"]
+
+MAX_TABLE_BYTES = 256 << 20
+"""Of a table, unpacked: a hundred times that of the whole archive."""
 
 _COLUMNS = ["mov_basename", "date_time", "start_frame", "end_frame", "scene_tag"]
 _OLD_COLUMNS = ["mov_basename", "start_frame", "end_frame", "scene_tag"]
@@ -56,9 +60,14 @@ def read_regions(
     ValueError
         Not such a table; or its frames do not count from 1; or a region ends before it begins.
     """
-    urlpath = os.fspath(urlpath)
-    with fsspec.open(urlpath, "rt", compression="infer", newline="", **(storage_options or {})) as file:
-        lines = [line for line in csv.reader(StringIO(file.read())) if line]
+    data = read_small_file(
+        urlpath, max_bytes=MAX_TABLE_BYTES, compressed=True, storage_options=storage_options
+    )
+    urlpath = redact_url(os.fspath(urlpath))
+    try:
+        lines = [line for line in csv.reader(StringIO(data.decode(), newline="")) if line]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{urlpath}: not a table of regions: {error}") from error
     has_header = bool(lines) and lines[0][0] == "mov_basename"
     columns = lines.pop(0) if has_header else _COLUMNS if lines and len(lines[0]) == 5 else _OLD_COLUMNS
     if not set(_OLD_COLUMNS) <= set(columns) or any(len(line) != len(columns) for line in lines):
@@ -69,7 +78,7 @@ def read_regions(
 
 def _convert(rows: pd.DataFrame, urlpath: str) -> pd.DataFrame:
     """The table with frames that count from 0, checked."""
-    numbers = rows["start_frame"].str.fullmatch(r"\d+") & rows["end_frame"].str.fullmatch(r"\d+")
+    numbers = rows["start_frame"].str.fullmatch(r"\d{1,18}") & rows["end_frame"].str.fullmatch(r"\d{1,18}")
     _refuse(urlpath, rows, ~numbers.fillna(value=False), "has frames that are no numbers")
     first, last = (rows[name].astype("int64") for name in ("start_frame", "end_frame"))
     _refuse(urlpath, rows, first < 1, "counts frames from 0; those of regions.csv count from 1")

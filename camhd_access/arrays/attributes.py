@@ -140,7 +140,7 @@ def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     start = reader.start
     attributes: dict[str, Any] = {
         "title": name.basename if name else PurePath(reader.urlpath.partition("?")[0]).name,
-        "source": reader.urlpath.partition("?")[0],  # what follows may be a key
+        "source": reader.name,
         "codec": f"{CODECS[reader.index.codec]} ({reader.index.codec})",
         "time_source": start.source,
     }

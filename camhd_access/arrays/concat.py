@@ -36,6 +36,7 @@ from camhd_access.errors import (
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
+from camhd_access.urls import redact_url
 
 __all__ = [
     "MovieFrames",
@@ -151,7 +152,7 @@ def _read_all(
         try:
             return read_one(path, choice)
         except FAULTS as error:
-            return error if path in str(error) else type(error)(f"{path}: {error}")
+            return error if redact_url(path) in str(error) else type(error)(f"{redact_url(path)}: {error}")
 
     pool = ThreadPoolExecutor(N_OPENED_AT_ONCE, thread_name_prefix="camhd-open")
     waits = True

@@ -147,7 +147,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "reduce",
         "errors",
         "recover",
-        "cache",
+        "disk_cache",
         "storage_options",
     )
 
@@ -162,10 +162,16 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         reduce: int = 1,
         errors: Errors = "raise",
         recover: Recover = False,
-        cache: bool = True,
+        disk_cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
-        """The movie, without dask; xarray adds it where `chunks` are asked for, whole frames by default."""
+        """The movie, without dask; xarray adds it where `chunks` are asked for, whole frames by default.
+
+        Notes
+        -----
+        The options are those of `open_movie`; its `cache` is called `disk_cache` here, because xarray keeps
+        the other name for itself: `cache=False` there means that no pixels are held in memory.
+        """
         movie = open_movie(
             filename_or_obj,
             frames=frames,
@@ -175,7 +181,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
             errors=errors,
             chunks=None,
             recover=recover,
-            cache=cache,
+            cache=disk_cache,
             storage_options=storage_options,
         )
         n_at_once = _frames_per_chunk(movie.shape, movie.dtype)

@@ -143,6 +143,7 @@ def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
 
     from camhd_access.arrays import open_movie
     from camhd_access.output.pictures import describe_time
+    from camhd_access.storage.output_files import open_target
 
     with costs.step("open one movie as a lazy array"):
         movie = open_movie(url, cache=False)
@@ -157,7 +158,9 @@ def _study_movie(url: str, costs: _Costs, *, output: Path, echo: Print) -> None:
     with costs.step(f"mean of {len(frames)} frames, with dask"):
         mean = open_movie(url, frames=frames, cache=False).mean("time").compute()
     with costs.step("draw the figure"):
-        _draw(movie, frame, mean, n_averaged=len(frames)).savefig(output, dpi=110)
+        figure = _draw(movie, frame, mean, n_averaged=len(frames))
+        with open_target(output) as file:
+            figure.savefig(file, format="png", dpi=110)
     echo(f"Figure: {output}")
 
 

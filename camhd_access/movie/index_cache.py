@@ -57,9 +57,9 @@ def _open(address: ByteSource, recover: Recover) -> OpenMovie:
         return _find_index(address, recover)
     except MissingMoovError as error:
         hint = "recover=True finds its frames without, and so does --recover on the command line"
-        raise MissingMoovError(f"{address.path}: {error}; {hint}") from error
+        raise MissingMoovError(f"{address.name}: {error}; {hint}") from error
     except (InvalidMovieError, UnsupportedMovieError) as error:
-        raise type(error)(f"{address.path}: {error}") from error
+        raise type(error)(f"{address.name}: {error}") from error
 
 
 def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:

@@ -23,6 +23,7 @@ from camhd_access.movie.rescue import Recovery
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import open_source
+from camhd_access.urls import redact_url
 
 __all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors", "check_reader"]
 
@@ -107,13 +108,18 @@ class MovieReader:
 
     def __repr__(self) -> str:
         if self._movie is None:
-            return f"<MovieReader {self.urlpath}: not opened in this process yet>"
+            return f"<MovieReader {self.name}: not opened in this process yet>"
         n, height, width = self.shape
         start = "unknown" if self.start_time is None else np.datetime_as_string(self.start_time, "s")
         return (
-            f"<MovieReader {self.urlpath}: {n} frames of {width}x{height} ({self.index.codec}), "
+            f"<MovieReader {self.name}: {n} frames of {width}x{height} ({self.index.codec}), "
             f"{self.duration:.3f} s from {start}, {self.file_size:,} bytes>"
         )
+
+    @property
+    def name(self) -> str:
+        """The address for messages, without user, password and query."""
+        return redact_url(self.urlpath)
 
     @property
     def index(self) -> MovieIndex:
@@ -137,7 +143,7 @@ class MovieReader:
             movie = open_index(replace(self.source, version=None))
             if movie.source != self.source:
                 raise RemoteFileChangedError(
-                    f"{self.urlpath} was replaced since it was opened elsewhere; open it again"
+                    f"{self.name} was replaced since it was opened elsewhere; open it again"
                 )
             self._movie = movie
         return self._movie
@@ -193,7 +199,7 @@ class MovieReader:
                 return parse_frame_header(head)
             except FrameDecodeError as error:
                 fault = error
-        raise FrameDecodeError(f"{self.urlpath}: its first frames are damaged: {fault}") from fault
+        raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}") from fault
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
@@ -209,7 +215,7 @@ class MovieReader:
             Nothing tells when the movie began.
         """
         if self.start_time is None:
-            raise ValueError(f"{self.urlpath} does not tell when it began")
+            raise ValueError(f"{self.name} does not tell when it began")
         return self.start_time + self.elapsed(fields=fields)
 
     def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
@@ -270,7 +276,7 @@ class MovieReader:
             reduce=reduce,
         )
         if fields and not self.interlaced:
-            raise ValueError(f"{self.urlpath} is progressive: its frames have no fields; read them whole")
+            raise ValueError(f"{self.name} is progressive: its frames have no fields; read them whole")
         n = decoder.n_per_frame
         chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
         return FrameStack(

@@ -353,7 +353,7 @@ class FrameStack:
         """The same error, with movie and frame in its message."""
         start = self.sample_offset[position]
         return type(error)(
-            f"frame {self.frames[position]} of {self.source.path} "
+            f"frame {self.frames[position]} of {self.source.name} "
             f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}"
         )
 

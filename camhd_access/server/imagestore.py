@@ -22,10 +22,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
-from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from camhd_access.storage.output_files import PART, replace_file
 
 __all__ = ["ImageStore"]
 
@@ -57,7 +58,6 @@ _NAME = r"[\w,:;=+@%~()-][\w.,:;=+@%~()-]{0,199}"  # no name begins with a dot
 _KEY = re.compile(rf"{_NAME}(/{_NAME})*", re.ASCII)
 _MAX_KEY_CHARACTERS = 900  # S3 and Google Cloud Storage take 1,024 bytes, the folder's name included
 
-_PART = ".part"
 _PART_SECONDS = 3600.0  # an unfinished file as old as this is nobody's
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -266,7 +266,8 @@ class ImageStore:
     def _write(self, key: str, body: bytes, content_type: str) -> None:
         path = f"{self._root}/{key}"
         if isinstance(self._fs, LocalFileSystem):
-            _write_at_once(Path(path), body)
+            with replace_file(Path(path)) as file:
+                file.write(body)
         else:
             self._fs.pipe_file(path, body, **_object_options(self._fs.protocol, content_type))
 
@@ -308,20 +309,9 @@ def _when(entry: Mapping[str, Any]) -> float:
     return when.timestamp() if isinstance(when, datetime) else float(when)
 
 
-def _write_at_once(path: Path, body: bytes) -> None:
-    """Write a local file so that others see all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid4().hex}{_PART}")
-    try:
-        part.write_bytes(body)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _remove_parts(entries: Iterable[Mapping[str, Any]]) -> None:
     """Remove what a process left that was killed while it wrote."""
     oldest = time.time() - _PART_SECONDS
     for entry in entries:
-        if Path(entry["name"]).match(f".*{_PART}") and entry["mtime"] < oldest:
+        if Path(entry["name"]).match(f".*{PART}") and entry["mtime"] < oldest:
             Path(entry["name"]).unlink(missing_ok=True)

@@ -7,14 +7,17 @@ are never returned.
 """
 
 import asyncio
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
+from fsspec.implementations.cached import CachingFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -22,8 +25,9 @@ from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, Remot
 from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.rangecache import RangeCacheFileSystem
+from camhd_access.urls import redact_url
 
-__all__ = ["ByteSource", "open_source"]
+__all__ = ["ByteSource", "find_filesystem", "open_source", "refuse_special_file"]
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -44,6 +48,18 @@ MANY_REQUESTS = 16
 """So many go out at once (lazyhttp's `max_concurrency`): up to there one more costs no time."""
 
 _FOLDER = "it is a folder, not a movie: open one of the files in it"
+_SPECIAL = "it is a {}, not a file: a movie is read from many places, not from the beginning to the end"
+
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+    (stat.S_ISSOCK, "socket"),
+)
+
+_COUNT_FROM_THE_END = (LazyHTTPFileSystem, RangeCacheFileSystem)
+"""Filesystems that are ours: they know what the last n bytes are, and describe the file on the way."""
 
 N_FILE_THREADS = 2
 """Reads at once from a filesystem that blocks, such as a disk."""
@@ -61,13 +77,19 @@ class ByteSource:
     """What tells this version of the file from others; None while it is not known."""
 
     @property
+    def name(self) -> str:
+        """The path for messages, without user, password and query."""
+        return redact_url(self.path)
+
+    @property
     def size(self) -> int:
         """Bytes of the file; costs no request once anything of the file was read."""
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
             raise InvalidMovieError(_FOLDER)
+        refuse_special_file(self.filesystem, self.path)
         if info["size"] is None:
-            raise RemoteFileError(f"{self.path}: the server does not tell how long the file is")
+            raise RemoteFileError(f"{self.name}: the server does not tell how long the file is")
         return int(info["size"])
 
     def pinned(self) -> "ByteSource":
@@ -75,9 +97,14 @@ class ByteSource:
         return replace(self, version=self._current_version())
 
     def read_tail(self, n_bytes: int) -> bytes:
-        """The last `n_bytes` of the file, or all of a shorter one, by one request."""
+        """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
+        refuse_special_file(self.filesystem, self.path)
+        counts_from_end = isinstance(
+            self.filesystem, _COUNT_FROM_THE_END
+        )  # with others it is anybody's guess
+        start = -n_bytes if counts_from_end else max(0, self.size - n_bytes)
         try:
-            data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+            data: bytes = self.filesystem.cat_file(self.path, start=start, **self._options)
         except IsADirectoryError as error:
             raise InvalidMovieError(_FOLDER) from error
         return data
@@ -199,13 +226,13 @@ class ByteSource:
 
     def _current_version(self) -> str:
         info = self.filesystem.info(self.path)
-        facts = ("size", "ino", "mtime", "created", "LastModified", "ETag", "etag")
+        facts = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
         return info.get("validator") or "|".join(str(info.get(fact)) for fact in facts)
 
     def _check_version(self) -> None:
         """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
         if self.version and not self.filesystem.async_impl and self.version != self._current_version():
-            raise RemoteFileChangedError(f"{self.path} was replaced since it was opened; open it again")
+            raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
 
 
 def _n_bytes(span: Span) -> int:
@@ -251,12 +278,45 @@ def open_source(
     storage_options
         For the filesystem's constructor.
     """
-    options = dict(storage_options or {})
-    if urlpath.lower().startswith(("http://", "https://")):
-        filesystem, path = LazyHTTPFileSystem(**options), urlpath
-    else:
-        filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
+    filesystem, path = find_filesystem(urlpath, storage_options)
+    _refuse_copies(filesystem, urlpath)
     is_near = isinstance(filesystem, LocalFileSystem | MemoryFileSystem | RangeCacheFileSystem)
     if cache and not is_near:
         filesystem = RangeCacheFileSystem(fs=filesystem)
     return ByteSource(filesystem, path)
+
+
+def find_filesystem(
+    urlpath: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem that has the file at `urlpath`, and the path of the file there."""
+    options = dict(storage_options or {})
+    if urlpath.lower().startswith(("http://", "https://")):
+        return LazyHTTPFileSystem(**options), urlpath
+    filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
+    return filesystem, path
+
+
+def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:
+    """Raise `InvalidMovieError` for what is on this machine's disk, and is a folder, a device or a pipe."""
+    if not isinstance(filesystem, LocalFileSystem):
+        return
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
+        problem = _FOLDER if kind == "folder" else _SPECIAL.format(kind)
+        raise InvalidMovieError(f"{name}: {problem}" if name else problem)
+
+
+def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
+    """Raise for fsspec's own caches, which copy whole movies, or do not outlive a change of the file."""
+    inner: Any = filesystem
+    while inner is not None:
+        if isinstance(inner, CachingFileSystem):
+            kind = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
+            rest = redact_url(urlpath.partition("::")[2])
+            raise ValueError(  # noqa: TRY004 - of an address
+                f"{kind}:: is not made for movies: it copies whole files, or keeps what it cannot prove. "
+                f"Use lazy::{rest or '…'} to keep what is read, or cache=False without any of them"
+            )
+        inner = vars(inner).get("fs") or vars(inner).get("sync_fs")

@@ -316,8 +316,10 @@ def test_a_read_only_folder_is_read_and_costs_one_warning(data, world):
     for i in (0, 1):
         read_block(fs, data, i)
     world.log.chmod(0o666)
-    for folder, _, _ in os.walk(world.cache_dir):
+    for folder, _, files in os.walk(world.cache_dir):
         Path(folder).chmod(0o555)
+        for file in files:
+            (Path(folder) / file).chmod(0o444)
     opened = []
     for parent in world.cache_dir.parents:  # pytest keeps its folders to itself
         mode = parent.stat().st_mode

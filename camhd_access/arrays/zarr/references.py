@@ -13,14 +13,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import fsspec
 import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
 
 from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
 from camhd_access.movie.reader import FrameSelection, MovieReader, check_reader
 from camhd_access.movie.stack import FrameStack
-from camhd_access.storage.output_files import check_parquet
+from camhd_access.storage.output_files import check_parquet, open_target
+from camhd_access.urls import redact_url
 
 __all__ = ["write_references"]
 
@@ -72,11 +72,12 @@ def write_references(
     hold.
     JSON takes 65 bytes a frame, Parquet 22.
     """
-    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
-    if path.endswith(PARQUET_SUFFIXES):
+    path = os.fsdecode(target).rstrip("/")
+    is_folder = path.endswith(PARQUET_SUFFIXES)
+    if is_folder:
         check_parquet()
     elif not path.endswith(".json"):
-        raise ValueError(f"references are written to ….json or ….parquet, not to {path}")
+        raise ValueError(f"references are written to ….json or ….parquet, not to {redact_url(path)}")
     movies = [check_reader(each) for each in (readers if isinstance(readers, Iterable) else [readers])]
     if not movies:
         raise ValueError("there are no movies to refer to")
@@ -86,12 +87,13 @@ def write_references(
     ]
     values = describe_movies(movies, stacks, dotted=True)
     samples = _find_samples(movies, stacks)
-    if path.endswith(".json"):
-        filesystem.pipe_file(path, _pack_json(values, samples, ndim=stacks[0].ndim))
+    if is_folder:  # its `.zmetadata` is written last
+        files = {f"{path}/{name}": data for name, data in _pack_parquet(values, samples).items()}
     else:
-        for name, data in _pack_parquet(values, samples).items():
-            filesystem.makedirs(f"{path}/{name}".rpartition("/")[0], exist_ok=True)
-            filesystem.pipe_file(f"{path}/{name}", data)
+        files = {path: _pack_json(values, samples, ndim=stacks[0].ndim)}
+    for name, data in files.items():
+        with open_target(name, make_folders=is_folder, storage_options=storage_options) as file:
+            file.write(data)
 
 
 def _find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> pd.DataFrame:
@@ -106,7 +108,7 @@ def _find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
 
 def _find_address(reader: MovieReader) -> str:
     if "::" in reader.urlpath:
-        raise ValueError(f"{reader.urlpath}: references hold plain addresses, not chains of them")
+        raise ValueError(f"{redact_url(reader.urlpath)}: references hold plain addresses, not chains of them")
     path: str = LocalFileSystem().unstrip_protocol(reader.urlpath)
     return reader.urlpath if "://" in reader.urlpath else path
 

@@ -6,7 +6,12 @@ DC coefficients alone. Everything here takes bytes and gives values; nothing is 
 """
 
 from camhd_access.formats.prores.crop import CroppedFrame, crop_field, crop_frame, walk_crop
-from camhd_access.formats.prores.header import FrameHeader, parse_frame_header
+from camhd_access.formats.prores.header import (
+    FrameHeader,
+    max_sample_bytes,
+    min_sample_bytes,
+    parse_frame_header,
+)
 from camhd_access.formats.prores.preview import decode_preview
 from camhd_access.formats.prores.slices import Frame, Picture, check_frame, walk_frame
 from camhd_access.ranges import Walk, run_walk
@@ -21,6 +26,8 @@ __all__ = [
     "crop_field",
     "crop_frame",
     "decode_preview",
+    "max_sample_bytes",
+    "min_sample_bytes",
     "parse_frame_header",
     "run_walk",
     "walk_crop",

@@ -12,7 +12,7 @@ from typing import Literal
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.ranges import ByteData
 
-__all__ = ["FrameHeader", "parse_frame_header"]
+__all__ = ["FrameHeader", "max_sample_bytes", "min_sample_bytes", "parse_frame_header"]
 
 MIN_FRAME_BYTES = 28
 """Frame size, the letters `icpf`, and a frame header without quantisation matrices."""
@@ -20,6 +20,33 @@ MIN_FRAME_BYTES = 28
 MATRIX_BYTES = 64
 FLAT_MATRIX = bytes([4]) * MATRIX_BYTES
 """What stands for a luma matrix that the header leaves out."""
+
+
+MAX_SAMPLE_BYTES = 64 << 20
+"""Of any movie: eight times what 8K takes at the highest rate."""
+
+MAX_MACROBLOCK_BYTES = 4096 + 16
+"""768 coefficients of at most 33 bits (a code of 31, the run before it, the sign), 256 values of alpha, and
+the headers of a slice that holds no other macroblock."""
+
+MAX_HEAD_BYTES = 64 << 10
+"""A frame header tells its length by 16 bits."""
+
+MAX_SLICE_MACROBLOCKS = 8
+MIN_SLICE_BYTES = 8
+"""The entry of a slice in the table, and the slice's own header."""
+
+
+def max_sample_bytes(width: int, height: int) -> int:
+    """Bytes that no sample of frames of this size can exceed (SMPTE RDD 36, sections 5.2 and 5.3)."""
+    n_macroblocks = -(-width // 16) * 2 * -(-height // 32)  # each of two fields is filled up to whole ones
+    return min(MAX_SAMPLE_BYTES, MAX_HEAD_BYTES + MAX_MACROBLOCK_BYTES * n_macroblocks)
+
+
+def min_sample_bytes(width: int, height: int) -> int:
+    """Bytes that every whole frame of this size takes, however little it shows."""
+    n_slices = width // (16 * MAX_SLICE_MACROBLOCKS) * (height // 16)
+    return MIN_FRAME_BYTES + MIN_SLICE_BYTES * n_slices
 
 
 @dataclass(frozen=True, slots=True)

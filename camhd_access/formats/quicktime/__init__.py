@@ -12,9 +12,11 @@ Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where i
 from camhd_access.formats.quicktime.description import PRORES_CODECS
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
 from camhd_access.formats.quicktime.moov import parse_moov
+from camhd_access.formats.quicktime.tables import MAX_FRAMES
 from camhd_access.formats.quicktime.walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
 
 __all__ = [
+    "MAX_FRAMES",
     "PRORES_CODECS",
     "Answer",
     "Edit",

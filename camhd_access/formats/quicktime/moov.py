@@ -10,8 +10,9 @@ import zlib
 import numpy as np
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.formats.prores import max_sample_bytes, min_sample_bytes
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
-from camhd_access.formats.quicktime.description import parse_description, parse_track_kind
+from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
 from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tables
 
@@ -21,6 +22,11 @@ MAX_INFLATED_BYTES = 4 << 20
 """Of a `cmov`, which was made for short films on slow lines. Seven hours of ours would fit."""
 MAX_EDITS = 1 << 12
 """Of an edit list; recorders write one or two."""
+
+LARGE_PIXELS = 4096 * 2304
+"""Of a frame; what claims to be larger must have the bytes for it."""
+MAX_SECONDS = 1 << 31
+"""Between the start of a movie and any of its frames: from any start that is read, datetime64[ns] goes on."""
 
 _EPOCH = np.datetime64("1904-01-01T00:00:00", "s")
 _MAX_CREATION_SECONDS = 1 << 33  # the year 2176; beyond lies no recording, but a field never filled in
@@ -102,13 +108,20 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
     minf = track.need("mdia", "minf")
     tables = parse_sample_tables(minf.need("stbl"))
     description = parse_description(minf, tables.descriptions)
-    _check_places(tables, minf.need("stbl"), file_size)
+    stbl = minf.need("stbl")
+    _check_sizes(tables, description, stbl)
+    _check_places(tables, stbl, file_size)
     edits = parse_edits(track)
     mvhd = moov.find("mvhd")
     if edits and not mvhd:
         raise moov.error("has an edit list, but no mvhd to say in which time scale")
     creation_seconds, movie_timescale = parse_clock(mvhd) if mvhd else (0, 1)
     _, timescale = parse_clock(track.need("mdia", "mdhd"))
+    first, stop = int(tables.pts.min()), int((tables.pts + tables.duration).max())
+    if max(-first, stop) > MAX_SECONDS * timescale:
+        raise stbl.error(
+            f"shows frames from tick {first} to {stop}, {timescale} a second: beyond all dates of a calendar"
+        )
     return MovieIndex(
         offset=tables.offset,
         size=tables.size,
@@ -188,6 +201,23 @@ def parse_edits(track: Atom) -> tuple[Edit, ...]:
     if (rows["rate"] < 0).any():
         raise elst.error("plays backwards: a rate must not be negative")
     return tuple(Edit(duration, time, rate / 65536) for duration, time, rate in rows.tolist())
+
+
+def _check_sizes(tables: SampleTables, description: VideoDescription, stbl: Atom) -> None:
+    """Refuse what cannot be frames of the size that the sample description tells, before any is read."""
+    width, height = description.width, description.height
+    largest = int(np.argmax(tables.size))
+    n_bytes = int(tables.size[largest])
+    if n_bytes > max_sample_bytes(width, height):
+        raise stbl.error(
+            f"frame {largest} is said to take {n_bytes:,} bytes; a ProRes frame of {width}x{height} takes "
+            f"{max_sample_bytes(width, height):,} at most"
+        )
+    if width * height > LARGE_PIXELS and n_bytes < min_sample_bytes(width, height):
+        raise stbl.error(
+            f"no frame takes more than {n_bytes:,} bytes; {width}x{height} pixels, as the sample description "
+            f"has it, take {min_sample_bytes(width, height):,} at least"
+        )
 
 
 def _check_places(tables: SampleTables, stbl: Atom, file_size: int | None) -> None:

@@ -21,6 +21,9 @@ __all__ = ["MAX_FRAMES", "SampleTables", "parse_sample_tables"]
 MAX_FRAMES = 3_500_000
 """32 hours of video. The longest movie of the archive has 3.2 million frames; memory stays below 200 MB."""
 
+MAX_TICKS = (1 << 31) - 1
+"""Of one frame. QTFF has the field signed and positive."""
+
 Ints = NDArray[np.int64]
 
 _STTS_ROW = np.dtype([("n_samples", ">u4"), ("ticks", ">u4")])
@@ -51,7 +54,10 @@ def parse_sample_tables(stbl: Atom) -> SampleTables:
         The tables agree on more than `MAX_FRAMES` frames, or sizes are in the compact form `stz2`.
     """
     stsz, n_frames = _count_samples(stbl)
-    times = _runs(stbl.need("stts"), _STTS_ROW, n_frames)
+    stts = stbl.need("stts")
+    times = _runs(stts, _STTS_ROW, n_frames)
+    if times["ticks"].max() > MAX_TICKS:  # negative ones, of some old files, as unsigned
+        raise stts.error(f"has a frame that lasts {times['ticks'].max()} ticks; at most {MAX_TICKS} are read")
     chunks = _chunk_runs(stbl, n_frames)
     if n_frames > MAX_FRAMES:
         raise UnsupportedMovieError(f"the movie has {n_frames} frames; at most {MAX_FRAMES} are read")

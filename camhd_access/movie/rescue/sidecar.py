@@ -8,30 +8,41 @@ the version of the movie that was walked.
 import json
 import logging
 import os
-import secrets
 import zipfile
 import zlib
-from contextlib import suppress
 from hashlib import blake2b
 from io import BytesIO
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from fsspec.implementations.local import LocalFileSystem
+from numpy.lib import format as npy
 
 from camhd_access.errors import InvalidMovieError
+from camhd_access.formats.prores import max_sample_bytes
 from camhd_access.movie.rescue.recovery import Recovery, build_index
 from camhd_access.ranges import ByteRange
-from camhd_access.storage.output_files import open_target
+from camhd_access.storage.output_files import make_folder, open_target, replace_file
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
+from camhd_access.storage.rangecache.settings import check_ours, default_permissions
 from camhd_access.storage.source import ByteSource, open_source
+from camhd_access.urls import redact_url
 
 __all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
 
 FORMAT = 1
 """Changes when an older reader would misread a newer sidecar."""
 
-DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+MAX_FILE_BYTES = 64 << 20
+"""Of a sidecar, and of each of its parts when unpacked: twice what the longest movie takes that is read."""
+
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, IndexError, EOFError, OverflowError, RuntimeError),
+    *(SyntaxError, UnicodeError, zipfile.BadZipFile, zlib.error),
+)
 """What reading a file raises that is no sidecar, or no longer; zipfile raises `RuntimeError` for what it does
 not know."""
 
@@ -55,14 +66,17 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
         There is no such file.
     """
     file = open_source(os.fspath(urlpath), cache=False)
-    data = file.read(ByteRange(0, file.size))
+    name, n_bytes = redact_url(os.fspath(urlpath)), file.size
+    if n_bytes > MAX_FILE_BYTES:
+        raise InvalidMovieError(f"{name} is no index written by `camhd recover`: it has {n_bytes:,} bytes")
+    data = file.read(ByteRange(0, n_bytes))
     try:
         recovery, _ = _decode(data)
     except DAMAGE as error:
-        raise InvalidMovieError(f"{urlpath} is no index written by `camhd recover`: {error}") from error
+        raise InvalidMovieError(f"{name} is no index written by `camhd recover`: {error}") from error
     if recovery.file_size != file_size:
         raise InvalidMovieError(
-            f"{urlpath} is the index of a file of {recovery.file_size} bytes; the movie has {file_size}"
+            f"{name} is the index of a file of {recovery.file_size} bytes; the movie has {file_size}"
         )
     return recovery
 
@@ -70,8 +84,11 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
 def load_recovery(source: ByteSource) -> Recovery | None:
     """What is kept in the cache folder of this version of a movie; None where nothing is."""
     path = _kept_path(source)
+    if path is None:
+        return None
     try:
-        recovery, version = _decode(path.read_bytes()) if path else (None, None)
+        check_ours(path.parents[1])
+        recovery, version = _decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, *DAMAGE) as error:
@@ -85,15 +102,14 @@ def keep_recovery(source: ByteSource, recovery: Recovery) -> None:
     path = _kept_path(source)
     if path is None:
         return
-    unfinished = path.with_name(secrets.token_hex(8))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(_encode(recovery, version=source.version))
-        unfinished.replace(path)
+        check_ours(path.parents[1])
+        folder_mode, file_mode = default_permissions()
+        make_folder(path.parent, folder_mode)
+        with replace_file(path, mode=file_mode) as file:
+            file.write(_encode(recovery, version=source.version))
     except OSError as error:
-        _logger.warning("the index of %s is not kept: %s", source.path, error)
-        with suppress(OSError):
-            unfinished.unlink()
+        _logger.warning("the index of %s is not kept: %s", redact_url(source.path), error)
 
 
 def _kept_path(source: ByteSource) -> Path | None:
@@ -129,27 +145,40 @@ def _encode(recovery: Recovery, *, version: str | None) -> bytes:
 
 def _decode(data: bytes) -> tuple[Recovery, str | None]:
     """What was found, and the version of the movie in which it was."""
-    with np.load(BytesIO(data), allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"]))
-        offset, size = arrays["offset"], arrays["size"]
+    with zipfile.ZipFile(BytesIO(data)) as parts:
+        about = json.loads(str(_read_array(parts, "about")))
+        offset, size = _read_array(parts, "offset"), _read_array(parts, "size")
     if about["format"] != FORMAT:
         raise ValueError(f"format {about['format']}; known is {FORMAT}")
-    if (
-        not len(offset)
-        or (offset < 0).any()
-        or (size <= 0).any()
-        or (offset > about["file_size"] - size).any()
-    ):
+    if offset.dtype != np.int64 or size.dtype != np.int64 or not offset.ndim == size.ndim == 1:
+        raise ValueError("its tables are no lists of whole numbers")
+    file_size, width, height = int(about["file_size"]), int(about["width"]), int(about["height"])
+    if not len(offset) or (offset < 0).any() or (size <= 0).any() or (offset > file_size - size).any():
         raise ValueError("frames outside the file")
+    if not (0 < width < 1 << 16 and 0 < height < 1 << 16) or size.max() > max_sample_bytes(width, height):
+        raise ValueError(f"frames of {width}x{height} that take up to {size.max():,} bytes")
     index = build_index(
         offset,
         size,
-        width=int(about["width"]),
-        height=int(about["height"]),
+        width=width,
+        height=height,
         codec=str(about["codec"]),
         interlaced=bool(about["interlaced"]),
     )
-    cut = ByteRange(*about["cut"]) if about["cut"] else None
-    return Recovery(index, int(about["file_size"]), cut, tuple(ByteRange(*h) for h in about["holes"])), about[
-        "version"
-    ]
+    cut = ByteRange(*map(int, about["cut"])) if about["cut"] else None
+    holes = tuple(ByteRange(*map(int, hole)) for hole in about["holes"])
+    return Recovery(index, file_size, cut, holes), about["version"]
+
+
+def _read_array(parts: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """One array of an `npz`; what it announces is believed only as far as its bytes go."""
+    member = parts.getinfo(f"{name}.npy")
+    if member.file_size > MAX_FILE_BYTES:
+        raise ValueError(f"its part {name} has {member.file_size:,} bytes")
+    data = parts.read(member)
+    file = BytesIO(data)
+    read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    shape, _, dtype = read_header[npy.read_magic(file)](file)
+    if dtype.hasobject or prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"its part {name} does not hold what it announces")
+    return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape)

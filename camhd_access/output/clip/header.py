@@ -77,7 +77,7 @@ def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
     creation_time, start_ticks = divmod(ticks, index.timescale)
     if not 0 <= creation_time < 1 << 32:
         year = np.datetime_as_string(reader.start_time, "Y")
-        raise UnsupportedMovieError(f"{reader.urlpath} began in {year}; clips tell times from 1904 to 2040")
+        raise UnsupportedMovieError(f"{reader.name} began in {year}; clips tell times from 1904 to 2040")
     return creation_time, start_ticks
 
 
@@ -87,7 +87,7 @@ def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Tra
     ticks = np.diff(index.pts[stack.frames], append=_stop_ticks(index, stack))
     if (ticks < 0).any():
         raise UnsupportedMovieError(
-            f"{reader.urlpath}: its frames are not shown in the order they are stored in"
+            f"{reader.name}: its frames are not shown in the order they are stored in"
         )
     first_of_chunk = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
     return Track(
@@ -129,7 +129,7 @@ def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes
         movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
     )
     if max(place.stop for place in stretch.places) > reader.file_size:
-        raise InvalidMovieError(f"{reader.urlpath}: its timecode lies behind the end of the file")
+        raise InvalidMovieError(f"{reader.name}: its timecode lies behind the end of the file")
     numbers = stretch.renumber(_read(stack.source, stretch.places))
     track = Track(
         kind=timecode.kind,

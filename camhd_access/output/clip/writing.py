@@ -81,7 +81,7 @@ def write_clip(
     suffix = check_clip(target, codec=codec, fps=fps, width=width)
     name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
     if name and Path(name).resolve() == Path(reader.urlpath).resolve():
-        raise ValueError(f"{reader.urlpath} is the movie that the frames are of; give the clip another name")
+        raise ValueError(f"{reader.name} is the movie that the frames are of; give the clip another name")
     if name is None or not OPTIONS[suffix]:
         _write_quicktime(plan_clip(reader, frames), target, progress=progress)
         return

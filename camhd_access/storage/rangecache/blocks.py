@@ -3,13 +3,12 @@
 A block's name is `<start>-<stop>-<crc32>` in hexadecimal, its content the bytes and nothing else. Blocks
 lie in folders by the 16 MiB region in which they start, so that finding those that cover a range means
 listing one or two short folders, and no index has to be kept in step by several processes. The time of last
-use and whether a block was ever used again are kept where they cost nothing: in the file's modification
-time, and in its permission to be written (never used).
+use and whether a block was ever used again are kept where they cost nothing: in the file's time of
+modification, and in its time of access, which is that of no use (1970) until it is read.
 """
 
 import os
 import re
-import stat
 import time
 import zlib
 from contextlib import suppress
@@ -20,24 +19,20 @@ from camhd_access.ranges import ByteRange
 
 __all__ = [
     "BLOCK_BYTES",
-    "USED_AGAIN",
-    "USED_ONCE",
     "Block",
     "Piece",
     "is_sound",
+    "note_new",
     "read_pieces",
+    "was_used_again",
 ]
 
 BLOCK_BYTES = 1 << 20
 """Largest block. A frame is one file: 600 KB read 3.7 times as fast as from blocks of 64 KiB."""
 
 _REGION_BYTES = 16 << 20
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows, which takes what `os.open` opens for text
 _NAME = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{8})")
-
-USED_ONCE = 0o444
-"""Permissions of a new block."""
-USED_AGAIN = stat.S_IWUSR
-"""The permission that a block is given when it is read for the first time after it was written."""
 
 
 class DamagedBlockError(ValueError):
@@ -105,27 +100,42 @@ def _read_block(path: Path, block: Block, *, note_use: bool) -> bytes:
     DamagedBlockError
         Length or checksum are not those of the name.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | _BINARY)
     try:
+        before = os.fstat(fd)
         try:
             data = os.read(fd, block.stop - block.start + 1)
         except OSError as error:  # the disk is failing here
             raise DamagedBlockError(str(path)) from error
         if Block.of(block.start, data) != block:
             raise DamagedBlockError(str(path))
-        if note_use:
-            _note_use(fd, os.fstat(fd).st_mode)
+        _note_use(path, None if note_use else before)
     finally:
         os.close(fd)
     return data
 
 
-def _note_use(fd: int, mode: int) -> None:
-    with suppress(OSError):  # another user's file, or a read-only disk
-        if not mode & USED_AGAIN:
-            os.fchmod(fd, stat.S_IMODE(mode) | USED_AGAIN)
-        now = time.time_ns()
-        os.utime(fd, ns=(now, now))
+def note_new(fd: int) -> None:
+    """Mark a file that is being written as used now, for the first time."""
+    os.utime(fd, ns=(0, time.time_ns()))  # finer than the clock by which the kernel notes it
+
+
+def was_used_again(status: os.stat_result) -> bool:
+    """Whether a block was read after the read that brought it."""
+    return status.st_atime_ns > 0
+
+
+def _note_use(path: Path, before: os.stat_result | None) -> None:
+    """Mark a block as used now; or as it was `before` somebody looked at it only to check it."""
+    now = time.time_ns()
+    times = (before.st_atime_ns, before.st_mtime_ns) if before else (now, now)
+    try:
+        os.utime(path, ns=times)
+    except PermissionError:  # another user's file, of which one of the group may say no more than "now"
+        with suppress(OSError):
+            os.utime(path)
+    except OSError:  # a read-only disk
+        pass
 
 
 def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Piece]:

@@ -21,6 +21,7 @@ from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoad
 from camhd_access.storage.rangecache.overlay import read_copy
 from camhd_access.storage.rangecache.settings import parse_size
 from camhd_access.storage.rangecache.versions import FileVersions
+from camhd_access.urls import redact_url
 
 __all__ = ["RangeCacheFileSystem"]
 
@@ -144,7 +145,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
         """What the filesystem behind lists; not kept."""
         if self.offline:
-            raise RemoteFileError(f"{path}: listings are not kept, and offline was asked for")
+            raise RemoteFileError(f"{redact_url(path)}: listings are not kept, and offline was asked for")
         entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
         return entries
 
@@ -260,7 +261,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         """Bytes from the filesystem behind, which is told the version if it can check it."""
         if self.offline:
             error = RemoteFileError(
-                f"{version.url}: not all of it is in the cache, and offline was asked for"
+                f"{redact_url(version.url)}: not all of it is in the cache, and offline was asked for"
             )
             return [error] * len(ranges)
         options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
@@ -311,7 +312,9 @@ def _make_target(
 def _clip(path: str, start: int | None, end: int | None, size: int | None) -> ByteRange:
     if size is None:
         if end is None or min(start or 0, end) < 0:
-            raise RemoteFileError(f"{path}: the size of the file is not known, so its end cannot be found")
+            raise RemoteFileError(
+                f"{redact_url(path)}: the size of the file is not known, so its end cannot be found"
+            )
         return ByteRange(start or 0, max(start or 0, end))
     first, stop, _ = slice(start, end).indices(size)
     return ByteRange(first, max(first, stop))

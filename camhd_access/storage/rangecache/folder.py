@@ -14,39 +14,44 @@ line a kind of trouble and process, and answers as if nothing were kept. What a 
 `clear`, `verify`, `prune`) does raise.
 """
 
-import fcntl
 import json
 import logging
 import os
-import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from camhd_access.ranges import ByteRange
+from camhd_access.storage.output_files import make_folder, replace_file
 from camhd_access.storage.rangecache.blocks import (
     BLOCK_BYTES,
-    USED_ONCE,
     Block,
     Piece,
     is_sound,
+    note_new,
     read_pieces,
 )
-from camhd_access.storage.rangecache.locks import FetchLocks
+from camhd_access.storage.rangecache.locks import FetchLocks, Patience, writing
 from camhd_access.storage.rangecache.quota import DESCRIPTION, Quota, disk_bytes, walk
-from camhd_access.storage.rangecache.settings import default_cache_dir, default_max_bytes
+from camhd_access.storage.rangecache.settings import (
+    check_ours,
+    default_cache_dir,
+    default_max_bytes,
+    default_permissions,
+    open_kept,
+)
+from camhd_access.urls import identify_url
 
 __all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyReport"]
 
 _logger = logging.getLogger("camhd_access.storage.rangecache")
 _warned: set[tuple[Path, str]] = set()
-_DESCRIPTION_MODE = 0o644
 
 
 class FileVersion(NamedTuple):
@@ -95,6 +100,10 @@ class VerifyReport:
     """Damaged blocks and descriptions, and files that are neither, all deleted now."""
 
 
+class _TakenError(Exception):
+    """Somebody has deleted what was just begun; never leaves this module."""
+
+
 class CacheFolder:
     """A folder of blocks, shared by all processes of the machine.
 
@@ -104,13 +113,27 @@ class CacheFolder:
         The folder, made when the first block is written. Only its child `ranges-1` is ever touched.
     max_bytes
         The quota, in bytes on disk. Directories are not counted.
+    identify
+        What tells a remote file from others, of its address: by default all but secrets. Of this only a hash
+        is kept.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        max_bytes: int | None = None,
+        *,
+        identify: Callable[[str], str] = identify_url,
+    ) -> None:
         self.path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
         self.max_bytes = default_max_bytes() if max_bytes is None else max_bytes
+        self.patience = Patience()
+        """For what others are fetching."""
+        self._identify = identify
+        self._is_made = False
+        self._permissions = default_permissions()
         self._root = self.path / "ranges-1"
-        self._quota = Quota(self._root, self.max_bytes)
+        self._quota = Quota(self._root, self.max_bytes, self._permissions.file)
 
     # What readers call
 
@@ -138,7 +161,7 @@ class CacheFolder:
                 for offset in range(0, len(piece.data), BLOCK_BYTES):
                     part = piece.data[offset : offset + BLOCK_BYTES]
                     block = Block.of(piece.start + offset, part)
-                    self._write_file(self._version_folder(version) / block.path, part, USED_ONCE)
+                    self._write_file(self._version_folder(version) / block.path, part)
 
     def claim(
         self, version: FileVersion, ranges: list[ByteRange]
@@ -150,10 +173,10 @@ class CacheFolder:
         if not version.is_kept:
             return ranges, None
         with self._tolerance():
-            self._root.mkdir(parents=True, exist_ok=True)
-            locks = FetchLocks(self._root / "locks")
+            self._make_folders()
+            locks = FetchLocks(open_kept(self._root / "locks", self._permissions.file))
             try:
-                return locks.take(version.url, ranges), locks
+                return locks.take(self._identify(version.url), ranges), locks
             except OSError:
                 locks.close()
                 raise
@@ -164,17 +187,16 @@ class CacheFolder:
         with self._tolerance(), suppress(FileNotFoundError):
             content = (self._url_folder(url) / DESCRIPTION).read_bytes()
             if (remembered := _parse_info(content)) is not None:
-                return remembered
+                return remembered._replace(info={"name": url} | remembered.info)
             _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
         return None
 
     def save_info(self, url: str, info: dict[str, Any]) -> None:
         """Remember `info` as true now, and drop the blocks of other versions."""
-        text = json.dumps({"info": info, "checked": time.time()}, default=str).encode()
+        kept = {name: value for name, value in info.items() if "://" not in str(value)}  # no secrets of URLs
+        text = json.dumps({"info": kept, "checked": time.time()}, default=str).encode()
         with self._tolerance():
-            self._write_file(
-                self._url_folder(url) / DESCRIPTION, _checksum(text) + b" " + text, _DESCRIPTION_MODE
-            )
+            self._write_file(self._url_folder(url) / DESCRIPTION, _checksum(text) + b" " + text)
         current = self._version_folder(FileVersion(url, info["validator"]))
         with self._tolerance(), suppress(FileNotFoundError):
             for folder in self._url_folder(url).iterdir():
@@ -226,20 +248,30 @@ class CacheFolder:
     # Files
 
     def _url_folder(self, url: str) -> Path:
-        return self._root / _hash(url)
+        return self._root / _hash(self._identify(url))
 
     def _version_folder(self, version: FileVersion) -> Path:
         return self._url_folder(version.url) / _hash(str(version.validator))
 
-    def _write_file(self, path: Path, data: bytes | memoryview, mode: int) -> None:
+    def _make_folders(self) -> None:
+        """Make what is missing; a folder of ours that was made before is closed to others, or opened."""
+        if not self._quota.scratch.is_dir():
+            make_folder(self._quota.scratch, self._permissions.folder)
+        if not self._is_made:
+            with suppress(OSError):  # another user's
+                self._root.chmod(self._permissions.folder)
+            self._is_made = True
+
+    def _write_file(self, path: Path, data: bytes | memoryview) -> None:
         n_bytes = disk_bytes(len(data))
         if n_bytes > self.max_bytes:
             return
-        self._quota.scratch.mkdir(parents=True, exist_ok=True)
+        self._make_folders()
         surplus = _size_on_disk(path)  # of the file that is replaced, as a rule none
         self._quota.reserve(n_bytes)
         try:
-            self._place(path, data, mode)
+            while not self._place(path, data):
+                pass
         except BaseException:
             surplus = n_bytes
             raise
@@ -247,31 +279,20 @@ class CacheFolder:
             if surplus:
                 self._quota.give_back(surplus)
 
-    def _place(self, path: Path, data: bytes | memoryview, mode: int) -> None:
-        scratch, fd = self._open_scratch(mode)
-        try:
-            written = 0
-            while written < len(data):  # a disk that is nearly full takes a part
-                written += os.write(fd, data[written:])
-            now = time.time_ns()  # finer than the clock by which the kernel notes it
-            os.utime(fd, ns=(now, now))
-            _move(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
-
-    def _open_scratch(self, mode: int) -> tuple[Path, int]:
-        """A new file, and its descriptor with the lock that says that its writer lives."""
-        while True:
-            path = self._quota.scratch / secrets.token_hex(8)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            with suppress(BlockingIOError):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_nlink:
-                    return path, fd
-            os.close(fd)  # taken for a dead writer's before it was locked
+    def _place(self, path: Path, data: bytes | memoryview) -> bool:
+        """Write a file whole; False where its draft was taken for a dead writer's before it was locked."""
+        file_mode, folder_mode = self._permissions.file, self._permissions.folder
+        with suppress(_TakenError), ExitStack() as until_renamed:
+            with replace_file(
+                path, drafts=self._quota.scratch, mode=file_mode, folder_mode=folder_mode, durable=False
+            ) as file:
+                if not until_renamed.enter_context(writing(file.fileno())):
+                    raise _TakenError
+                file.write(data)
+                file.flush()
+                note_new(file.fileno())
+            return True
+        return False
 
     def _delete(self, path: Path) -> None:
         n_bytes = _size_on_disk(path)
@@ -288,6 +309,7 @@ class CacheFolder:
     def _tolerance(self) -> Iterator[None]:
         """A context in which trouble with the disk is logged, and what it was done for left undone."""
         try:
+            check_ours(self.path)
             yield
         except OSError as error:
             _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")
@@ -318,16 +340,6 @@ def _parse_info(content: bytes) -> Remembered | None:
 
 def _checksum(text: bytes) -> bytes:
     return b"%08x" % zlib.crc32(text)
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename, into a folder that may not exist yet, or no longer."""
-    for _ in range(3):
-        with suppress(FileNotFoundError):
-            source.rename(target)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
 
 
 def _warn_once(path: Path, kind: str, message: str) -> None:

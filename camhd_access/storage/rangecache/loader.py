@@ -19,6 +19,7 @@ from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.ranges import ByteRange, missing_ranges, overlapping, plan_spans
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.urls import redact_url
 
 __all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
 
@@ -26,7 +27,7 @@ Answer = bytes | Exception
 """What became of a range."""
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
-_PATIENCE_SECONDS = 30.0  # who holds a claim for longer is stopped, or on a very slow link
+_PATIENCE_SECONDS = 10.0  # who holds a claim for longer is stopped, or on a very slow link
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +152,11 @@ async def claim(
     """
     pending = ranges
     pause_seconds = _SHORTEST_PAUSE_SECONDS
-    patience_ends = time.monotonic() + _PATIENCE_SECONDS
+    patience_ends = folder.patience.deadline(_PATIENCE_SECONDS)
     while pending:
         batch, locks = await asyncio.to_thread(folder.claim, version, pending)
-        if time.monotonic() > patience_ends:
+        if len(batch) < len(pending) and time.monotonic() >= patience_ends:
+            folder.patience.lose()
             batch = pending
         try:
             if batch:
@@ -180,7 +182,7 @@ def _sort(
         elif len(answer) != wanted.n_bytes:
             kind = TruncatedResponseError if len(answer) < wanted.n_bytes else RemoteFileError
             what = f"{wanted.n_bytes} bytes from {wanted.start} on were asked for, {len(answer)} came"
-            failures.append(Failure(*wanted, kind(f"{version.url}: {what}")))
+            failures.append(Failure(*wanted, kind(f"{redact_url(version.url)}: {what}")))
         else:
             pieces.append(Piece(wanted.start, memoryview(answer)))
     return pieces, failures

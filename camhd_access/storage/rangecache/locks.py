@@ -10,19 +10,24 @@ Linux locks belong to the open file (`F_OFD_SETLK`), so they hold between thread
 to the process: there, two filesystems of one process may fetch a byte twice.
 """
 
+import errno
 import fcntl
 import os
 import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from pathlib import Path
 
 from camhd_access.ranges import ByteRange
 
-__all__ = ["WHOLE_FILE", "FetchLocks", "exclusive"]
+__all__ = ["WHOLE_FILE", "FetchLocks", "Patience", "exclusive", "is_being_written", "writing"]
+
+_PATIENCE_SECONDS = 2.0  # a walk through a folder of a hundred thousand blocks takes half of it
+_REST_SECONDS = 60.0
+_OLD_SECONDS = 3600.0
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 _SLOT_BITS = 40
 _SLOT_BYTES = 1 << _SLOT_BITS
@@ -32,11 +37,11 @@ WHOLE_FILE = ByteRange(_SLOT_BYTES - 1, _SLOT_BYTES)
 
 
 class FetchLocks:
-    """The locks that one fetch holds; `close` gives all of them back."""
+    """The locks that one fetch holds, in the file that is open as `fd`; `close` gives all of them back."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, fd: int) -> None:
         # A file object, not a descriptor: it is closed in the end even if nobody gets to call `close`.
-        self._file = path.open("ab", buffering=0)
+        self._file = os.fdopen(fd, "ab", buffering=0)
 
     def take(self, url: str, ranges: Sequence[ByteRange]) -> list[ByteRange]:
         """Those of `ranges` that nobody else was fetching, now ours. Does not wait."""
@@ -64,25 +69,79 @@ class FetchLocks:
         return True
 
 
+class Patience:
+    """For how long a lock is waited for: once in vain, and then for a while not at all."""
+
+    def __init__(self) -> None:
+        self._rests_until = float("-inf")
+
+    def deadline(self, seconds: float) -> float:
+        """When waiting ends that begins now and may take so many seconds, as `time.monotonic` tells it."""
+        now = time.monotonic()
+        return now if now < self._rests_until else now + seconds
+
+    def lose(self) -> None:
+        """Note that somebody was waited for in vain, who is stopped, or whose disk hangs."""
+        self._rests_until = time.monotonic() + _REST_SECONDS
+
+
 @contextmanager
-def exclusive(fd: int, *, patience_seconds: float = 2.0) -> Iterator[None]:
+def exclusive(fd: int, patience: Patience) -> Iterator[None]:
     """A context in which no other process (or thread with its own `fd`) holds the same file.
+
+    Where a filesystem knows no locks, it is entered at once.
 
     Raises
     ------
     TimeoutError
         Another process held it for longer than anything we do takes: it is stopped, or its disk hangs.
     """
-    give_up = time.monotonic() + patience_seconds
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise TimeoutError("another process holds the cache's books") from None
-            time.sleep(0.001)
+    deadline = patience.deadline(_PATIENCE_SECONDS)
+    while not _lock_file(fd, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline:
+            patience.lose()
+            raise TimeoutError("another process holds the cache's books")
+        time.sleep(0.001)
     try:
         yield
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def writing(fd: int) -> Iterator[bool]:
+    """A context in which others see that the writer of a file lives; False where one took it for dead before.
+
+    Notes
+    -----
+    The lock is kept by a duplicate of `fd`, which may be closed, and the file renamed, within the context.
+    """
+    held = os.dup(fd)
+    try:
+        yield _lock_file(held, fcntl.LOCK_EX) and bool(os.fstat(held).st_nlink)
+    finally:
+        os.close(held)
+
+
+def is_being_written(fd: int) -> bool:
+    """Whether the writer of an unfinished file lives; without locks, whether it was written to lately."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
+    except BlockingIOError:
+        return True
+    except OSError:
+        return time.time() - os.fstat(fd).st_mtime < _OLD_SECONDS
+    return False
+
+
+def _lock_file(fd: int, kind: int) -> bool:
+    """Lock the whole file without waiting; whether nobody else holds it. Filesystems without locks agree."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from camhd_access.errors import RemoteFileChangedError
 from camhd_access.ranges import ByteRange
+from camhd_access.urls import redact_url
 
 __all__ = ["describe_copy", "find_local_copy", "read_copy"]
 
@@ -56,7 +57,9 @@ def read_copy(info: dict[str, Any], ranges: Sequence[ByteRange]) -> list[bytes |
     RemoteFileChangedError
         The copy is no longer what it was, or gone.
     """
-    changed = f"{info['local_copy']}: this copy of {info['name']} was replaced while it was in use"
+    changed = (
+        f"{info['local_copy']}: this copy of {redact_url(info['name'])} was replaced while it was in use"
+    )
     try:
         with Path(info["local_copy"]).open("rb") as file:
             if _validator(os.fstat(file.fileno())) != info["validator"]:

@@ -13,17 +13,16 @@ fits in half of the quota, is all there when it is asked for the second time. Th
 files go last: each saves a request.
 """
 
-import fcntl
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from camhd_access.storage.rangecache.blocks import USED_AGAIN
-from camhd_access.storage.rangecache.locks import exclusive
+from camhd_access.storage.rangecache.blocks import was_used_again
+from camhd_access.storage.rangecache.locks import Patience, exclusive, is_being_written
+from camhd_access.storage.rangecache.settings import open_kept
 
 __all__ = ["DESCRIPTION", "Entry", "Quota", "disk_bytes", "walk"]
 
@@ -56,9 +55,11 @@ class Entry:
 class Quota:
     """Keeps the files below `root` at `max_bytes` or less, together with all other processes."""
 
-    def __init__(self, root: Path, max_bytes: int) -> None:
+    def __init__(self, root: Path, max_bytes: int, file_mode: int) -> None:
         self.root = root
         self.max_bytes = max_bytes
+        self._file_mode = file_mode
+        self._patience = Patience()
         self._books = root / "usage"
         self.scratch = root / "tmp"
 
@@ -108,21 +109,21 @@ class Quota:
         n_bytes = 0
         for file in _scan(self.scratch):
             with suppress(FileNotFoundError):
-                fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(file.path, os.O_RDONLY)
                 try:
-                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
-                    Path(file.path).unlink()
-                except BlockingIOError:
-                    n_bytes += disk_bytes(os.fstat(fd).st_size)
+                    if is_being_written(fd):
+                        n_bytes += disk_bytes(os.fstat(fd).st_size)
+                    else:
+                        Path(file.path).unlink()
                 finally:
                     os.close(fd)
         return n_bytes
 
     @contextmanager
     def _open_books(self) -> Iterator[int]:
-        fd = os.open(self._books, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_kept(self._books, self._file_mode)
         try:
-            with exclusive(fd):
+            with exclusive(fd, self._patience):
                 yield fd
         finally:
             os.close(fd)
@@ -142,7 +143,7 @@ class Quota:
 def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[Entry]:
     """Yield `entries`, the first to go first (see the module's text)."""
     descriptions = sorted(e for e in entries if e.path.name == DESCRIPTION)
-    once = sorted((e for e in entries if not e.used_again), reverse=True)
+    once = sorted((e for e in entries if not e.used_again and e.path.name != DESCRIPTION), reverse=True)
     again = sorted((e for e in entries if e.used_again and e.path.name != DESCRIPTION), reverse=True)
     again_bytes = sum(e.n_bytes for e in again)
     while once or again:
@@ -162,7 +163,7 @@ def walk(folder: Path) -> Iterator[Entry]:
             continue
         with suppress(FileNotFoundError):
             status = item.stat(follow_symlinks=False)
-            again = bool(stat.S_IMODE(status.st_mode) & USED_AGAIN)
+            again = was_used_again(status)
             yield Entry(status.st_mtime_ns, Path(item.path), disk_bytes(status.st_size), again)
 
 

@@ -5,14 +5,26 @@ platform's convention. The environment is read when a filesystem is made, so tha
 machine follows its own.
 """
 
+import errno
 import os
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dask.utils import parse_bytes
 
-__all__ = ["default_cache_dir", "default_max_bytes", "parse_size"]
+__all__ = [
+    "Permissions",
+    "check_ours",
+    "default_cache_dir",
+    "default_max_bytes",
+    "default_permissions",
+    "open_kept",
+    "parse_size",
+]
 
 _MAX_BYTES = 10 << 30
 
@@ -23,7 +35,7 @@ def default_cache_dir() -> Path:
     Notes
     -----
     That is `$XDG_CACHE_HOME` or `~/.cache` (XDG Base Directory Specification), on macOS `~/Library/Caches`;
-    a folder for temporary files where the user has no home.
+    a folder for temporary files where the user has no home, if it is theirs alone (see `check_ours`).
     """
     if named := os.environ.get("CAMHD_CACHE_DIR"):
         return Path(named).expanduser()
@@ -33,8 +45,60 @@ def default_cache_dir() -> Path:
     try:
         home = Path.home()
     except RuntimeError:  # a container that runs under a number without a name
-        return Path(tempfile.gettempdir()) / f"camhd_access-{os.getuid()}"
+        return _fallback_dir()
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "camhd_access"
+
+
+def _fallback_dir() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Path(tempfile.gettempdir()) / f"camhd_access-{user}"
+
+
+def check_ours(path: Path) -> None:
+    """Refuse a folder among everybody's temporary files that somebody else has made, or may write to.
+
+    Raises
+    ------
+    PermissionError
+        It is a link, of another user, or open to others: what lies there may be anybody's.
+    """
+    if path != _fallback_dir() or not hasattr(os, "getuid"):
+        return
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(
+            errno.EPERM, "is not a folder of yours alone; set CAMHD_CACHE_DIR to one that is", str(path)
+        )
+
+
+def open_kept(path: Path, mode: int) -> int:
+    """A descriptor of a file that all who share the folder write to; made where it is missing."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    if mode & 0o077:  # which the umask took away when it was made
+        with suppress(OSError):  # another user's
+            path.chmod(mode)
+    return fd
+
+
+class Permissions(NamedTuple):
+    """Who may read and write what is kept."""
+
+    folder: int
+    """Mode of folders."""
+    file: int
+    """Mode of files."""
+
+
+_PRIVATE = Permissions(0o700, 0o600)
+_SHARED = Permissions(0o2770, 0o660)  # what is made in a folder belongs to its group
+
+
+def default_permissions() -> Permissions:
+    """For the user alone; for their group where `CAMHD_CACHE_SHARED` is 1, whatever the umask is."""
+    return _SHARED if os.environ.get("CAMHD_CACHE_SHARED", "").lower() in {"1", "true", "yes"} else _PRIVATE
 
 
 def default_max_bytes() -> int:

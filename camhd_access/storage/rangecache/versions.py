@@ -21,6 +21,7 @@ from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.loader import RangeLoader, claim
 from camhd_access.storage.rangecache.locks import WHOLE_FILE
 from camhd_access.storage.rangecache.overlay import describe_copy, find_local_copy
+from camhd_access.urls import redact_url
 
 __all__ = ["FileVersions"]
 
@@ -99,7 +100,7 @@ class FileVersions:
         info = await self.describe(path)
         if validator not in (None, info["validator"]):
             raise RemoteFileChangedError(
-                f"{path}: the file was replaced while it was in use (it was {validator}, now it is "
+                f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now it is "
                 f"{info['validator']}). Open it again to read the new one."
             )
         return info
@@ -121,7 +122,7 @@ class FileVersions:
             return self._note(path, stored.info), None
         if self._offline:
             where = f"the cache folder {self._folder.path}"
-            raise RemoteFileError(f"{path}: not in {where}, and offline was asked for")
+            raise RemoteFileError(f"{redact_url(path)}: not in {where}, and offline was asked for")
         self._target().invalidate_cache(path)  # it may have known the file for longer than this session
         if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
             return await self._ask_by_tail(path, tail_bytes)
@@ -166,5 +167,15 @@ class FileVersions:
 
 def _version_mark(info: dict[str, Any]) -> str | None:
     """What tells versions of a file apart besides its size, by the names that filesystems have for it."""
-    keys = ("etag", "ETag", "mtime", "last_modified", "LastModified", "modified", "updated", "created")
+    keys = (
+        "etag",
+        "ETag",
+        "e_tag",
+        "mtime",
+        "last_modified",
+        "LastModified",
+        "modified",
+        "updated",
+        "created",
+    )
     return next((str(info[key]) for key in keys if info.get(key) is not None), None)
