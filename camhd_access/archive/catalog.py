@@ -111,21 +111,24 @@ def read_catalog(
             return _from_columns(_parse_parquet(data))
         return _parse_lines(data)
     except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
-        what = f"it lacks {error}" if isinstance(error, KeyError) else f"{error:.500}"
-        raise ValueError(f"{name}: not a catalogue, or a damaged one: {what}") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{name} is no catalogue, or a damaged one: {what:.500}") from error
 
 
 def _parse_lines(data: bytes) -> pd.DataFrame:
-    rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+    try:
+        rows = [json.loads(line) for line in data.splitlines() if line.strip()]
+    except ValueError as error:
+        raise ValueError(f"not JSON lines ({error})") from error
     if not rows:
         return to_frame([])
     if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("its lines are not all JSON objects")
+        raise ValueError("there are lines that are no JSON objects")
     if set(_RECORD_COLUMNS) <= rows[0].keys():
         return _from_columns({name: [row[name] for row in rows] for name in _RECORD_COLUMNS})
     schema = find_schema(rows[0])
     if schema is None:
-        raise ValueError(f"it is of no known kind; its columns are {sorted(rows[0])}")
+        raise ValueError(f"not a catalogue of a known kind; its columns are {sorted(rows[0])}")
     return to_frame(schema.read(row) for row in rows)
 
 
@@ -146,7 +149,7 @@ def _parse_parquet(data: bytes) -> pd.DataFrame:
         raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
     table: pd.DataFrame = file.read().to_pandas()
     if not set(_RECORD_COLUMNS) <= set(table):
-        raise ValueError(f"it is of no known kind; its columns are {list(table)}")
+        raise ValueError(f"not a catalogue of a known kind; its columns are {list(table)}")
     return table
 
 

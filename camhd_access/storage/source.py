@@ -316,7 +316,7 @@ def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
             kind = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
             rest = redact_url(urlpath.partition("::")[2])
             raise ValueError(  # noqa: TRY004 - of an address
-                f"{kind}:: is not made for movies: it copies whole files, or keeps what it cannot prove. "
-                f"Use lazy::{rest or '…'} to keep what is read, or cache=False without any of them"
+                f"chains with {kind}:: are not for movies: it copies whole files, or keeps what is unproved. "
+                f"Use lazy::{rest or '…'} to keep what is read, or the address alone with cache=False"
             )
         inner = vars(inner).get("fs") or vars(inner).get("sync_fs")

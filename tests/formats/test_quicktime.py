@@ -103,7 +103,7 @@ LAYOUTS = {
         [replace(VIDEO, media_header_version=1)], header=atoms.mvhd(version=1)
     ),
     "ticks beyond 32 bit": atoms.movie(
-        [replace(VIDEO, media_header_version=1, durations=[3 << 30] * 22 + [1])]
+        [replace(VIDEO, media_header_version=1, durations=[(1 << 31) - 1] * 22 + [1])]
     ),
     "edit list": atoms.movie([replace(VIDEO, edits=[(600, 2002, 1)])]),
     "edit list with a gap, version 1": atoms.movie(

@@ -29,8 +29,8 @@ MAX_MACROBLOCK_BYTES = 4096 + 16
 """768 coefficients of at most 33 bits (a code of 31, the run before it, the sign), 256 values of alpha, and
 the headers of a slice that holds no other macroblock."""
 
-MAX_HEAD_BYTES = 64 << 10
-"""A frame header tells its length by 16 bits."""
+MAX_EXTRA_BYTES = 1 << 20
+"""Of the frame header (it tells its length by 16 bits), and of what writers add behind the pictures."""
 
 MAX_SLICE_MACROBLOCKS = 8
 MIN_SLICE_BYTES = 8
@@ -40,7 +40,7 @@ MIN_SLICE_BYTES = 8
 def max_sample_bytes(width: int, height: int) -> int:
     """Bytes that no sample of frames of this size can exceed (SMPTE RDD 36, sections 5.2 and 5.3)."""
     n_macroblocks = -(-width // 16) * 2 * -(-height // 32)  # each of two fields is filled up to whole ones
-    return min(MAX_SAMPLE_BYTES, MAX_HEAD_BYTES + MAX_MACROBLOCK_BYTES * n_macroblocks)
+    return min(MAX_SAMPLE_BYTES, MAX_EXTRA_BYTES + MAX_MACROBLOCK_BYTES * n_macroblocks)
 
 
 def min_sample_bytes(width: int, height: int) -> int:

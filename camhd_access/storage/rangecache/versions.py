@@ -100,8 +100,8 @@ class FileVersions:
         info = await self.describe(path)
         if validator not in (None, info["validator"]):
             raise RemoteFileChangedError(
-                f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now it is "
-                f"{info['validator']}). Open it again to read the new one."
+                f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now "
+                f"it is {info['validator']}). Open it again to read the new one."
             )
         return info
 
