@@ -22,6 +22,7 @@ ENV PATH=/opt/camhd/bin:$PATH \
     MPLCONFIGDIR=/tmp \
     CAMHD_BIND=0.0.0.0 \
     CAMHD_PORT=8080 \
+    CAMHD_METRICS_BIND=0.0.0.0 \
     CAMHD_CACHE_DIR=/var/cache/camhd
 USER camhd
 VOLUME ["/var/cache/camhd", "/srv/image_store"]

@@ -8,7 +8,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -89,11 +89,19 @@ if hasattr(os, "register_at_fork"):
 class SingleFlight(Generic[K, V]):
     """Work in flight, by what it is for: callers who ask for the same share it. For one event loop.
 
-    A caller that is cancelled leaves the others undisturbed; the work goes on even where all of them left.
+    A caller that is cancelled leaves the others undisturbed.
+
+    Parameters
+    ----------
+    is_abandoned
+        Whether work is cancelled when all of its callers were; else it goes on without them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_abandoned: bool = False) -> None:
         self._tasks: dict[K, asyncio.Task[Mapping[K, V]]] = {}
+        self._n_callers: Counter[asyncio.Task[Mapping[K, V]]] = Counter()
+        self._is_abandoned = is_abandoned
+        self._ending: set[asyncio.Task[Mapping[K, V]]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -119,7 +127,25 @@ class SingleFlight(Generic[K, V]):
             self._tasks |= dict.fromkeys(new, task)
             task.add_done_callback(lambda done: self._land(new, done))
         tasks = [self._tasks[key] for key in keys]
-        return [(await asyncio.shield(task))[key] for task, key in zip(tasks, keys, strict=True)]
+        self._n_callers.update(tasks)
+        try:
+            return [(await asyncio.shield(task))[key] for task, key in zip(tasks, keys, strict=True)]
+        finally:
+            self._leave(tasks)
+
+    def _leave(self, tasks: Sequence[asyncio.Task[Mapping[K, V]]]) -> None:
+        """One caller fewer waits for each task."""
+        self._n_callers.subtract(tasks)
+        for task in set(tasks):
+            if self._n_callers[task]:
+                continue
+            del self._n_callers[task]
+            if self._is_abandoned and not task.done():
+                task.cancel()
+                for key in [key for key, each in self._tasks.items() if each is task]:
+                    del self._tasks[key]  # who asks now begins anew
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
 
     def _land(self, keys: Iterable[K], task: asyncio.Task[Mapping[K, V]]) -> None:
         for key in keys:
@@ -134,7 +160,7 @@ class SingleFlight(Generic[K, V]):
 
     async def aclose(self) -> None:
         """Cancel what is in flight, and wait for its end."""
-        tasks = set(self._tasks.values())
+        tasks = set(self._tasks.values()) | self._ending
         for task in tasks:
             task.cancel()
         if tasks:

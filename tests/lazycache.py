@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from camhd_access.server import ServerSettings, make_app
-from camhd_access.server.application import LIMITS
+from camhd_access.server.application import METRICS
+from camhd_access.server.serving import LIMITS, Runner
 
 DAY = "RS03ASHS/PN03B/06-CAMHDA301/2016/11/13"
 MOVIE = f"{DAY}/CAMHDA301-20161113T000000Z.mov"
@@ -33,8 +34,9 @@ class Answer:
 class Client:
     """The server as its clients see it; each request has a connection of its own."""
 
-    def __init__(self, port, mirror_url):
+    def __init__(self, port, mirror_url, tell_figures=None):
         self.port = port
+        self.tell_figures = tell_figures
         parts = urlsplit(mirror_url)
         self.mount = "/v1/" + "/".join(reversed(parts.netloc.split("."))) + parts.path
 
@@ -56,7 +58,7 @@ class Client:
 
     def figure(self, name):
         """One figure of the metrics, by its name with labels."""
-        lines = self.get("/metrics/").content.decode().splitlines()
+        lines = self.tell_figures().decode().splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -67,7 +69,7 @@ def running_server(*mirror_urls, cache_dir, limits=LIMITS, **settings):
     started, found = threading.Event(), []
 
     async def serve():
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=10, **limits)
+        runner = Runner(app, access_log=None, shutdown_timeout=10, **limits)
         done = asyncio.Event()
         try:
             await runner.setup()
@@ -86,7 +88,7 @@ def running_server(*mirror_urls, cache_dir, limits=LIMITS, **settings):
     started.wait()
     port, stop = found
     try:
-        yield Client(port, mirror_urls[0])
+        yield Client(port, mirror_urls[0], lambda: app[METRICS].tell())  # noqa: PLW0108 - once it is there
     finally:
         stop()
         thread.join()

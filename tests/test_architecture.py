@@ -27,7 +27,7 @@ LAYERS = [
 """From the ground up: rooms of one floor do not know each other, only those below."""
 
 ALLOWED = {
-    "av": {"decoding/libav", "output/films", "synthetic/encoder", "synthetic/recorder"},
+    "av": {"decoding/libav", "output/film_writers", "synthetic/encoder", "synthetic/recorder"},
     "aiohttp": {"storage/lazyhttp", "server"},
     "xarray": {"_accessor", "arrays", "archive", "output", "cli"},
     "click": {"cli"},

@@ -130,3 +130,35 @@ def test_closing_cancels_what_is_in_flight():
             await caller
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_abandoned", [True, False])
+def test_work_that_nobody_waits_for_is_cancelled_where_it_was_asked_for(is_abandoned):
+    async def run():
+        flights, begun, ended, go_on = SingleFlight(is_abandoned=is_abandoned), [], [], asyncio.Event()
+
+        async def work():
+            begun.append(1)
+            try:
+                await go_on.wait()
+            finally:
+                ended.append(1)
+            return "done"
+
+        first, second = (asyncio.create_task(flights.share("key", work)) for _ in range(2))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert (begun, ended) == ([1], [])  # one still waits
+        second.cancel()
+        await asyncio.sleep(0.01)
+        assert bool(ended) == is_abandoned
+        third = asyncio.create_task(flights.share("key", work))
+        await asyncio.sleep(0.01)
+        assert len(begun) == (2 if is_abandoned else 1)
+        go_on.set()
+        assert await third == "done"
+        assert len(flights) == 0
+
+    asyncio.run(run())

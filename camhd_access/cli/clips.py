@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from camhd_access.movie.reader import FrameSelection, MovieReader
-    from camhd_access.output.films import Codec
+    from camhd_access.output.film_writers import Codec
 
 __all__ = ["clip"]
 

@@ -11,7 +11,7 @@ import xarray as xr
 from PIL import Image
 
 from camhd_access.errors import CamhdError
-from camhd_access.output.films import resize
+from camhd_access.output.film_writers import resize
 from camhd_access.output.pictures import describe_frame, movie_of, to_image
 
 try:

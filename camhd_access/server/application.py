@@ -1,77 +1,67 @@
 """The web application: routes wired to their answers, and what is true of every request.
 
-Every request passes `attend`: it bounds its time, turns errors into problem details, counts and times it,
-and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly holds
-memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent, or is
-copied from the mirror.
+Every request passes `attend`: it bounds its time, turns errors into problem details, counts, times and logs
+it, and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly
+holds memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent, or
+is copied from the mirror. A request whose client has left is cancelled; one that takes too long is answered,
+and its work goes on for as long again, since the client was told to ask once more.
 
-A connection takes a file descriptor, of which a process gets few unless it asks for more. Where none is left,
-asyncio logs a traceback for each connection that waits, a thousand times a second, and aiohttp one for each
-request that is not HTTP; here both are one line.
+The application may lie below a path of another host: behind a proxy that takes the path off and tells it
+(`X-Forwarded-Prefix`), or at `root_path`. Its page has relative URLs; what must name a path names it whole.
 """
 
 import asyncio
-import errno
+import json
 import logging
 import platform
-import resource
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.web_response import ContentCoding
 
 from camhd_access._version import __version__
 from camhd_access.errors import CamhdError
 from camhd_access.server.answers import SHORTLY, answer_json
 from camhd_access.server.films import PIECE_BYTES
-from camhd_access.server.limits import ByteBudget
+from camhd_access.server.limits import CLIENT, ByteBudget
 from camhd_access.server.metrics import Metrics
 from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
 from camhd_access.server.routes import ROUTES, describe_api
-from camhd_access.server.service import ROUTE, STAGES, Service
+from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
 
-__all__ = ["LIMITS", "make_app", "run_server"]
+__all__ = ["ACCESS_LOG", "METRICS", "add_common_headers", "make_app"]
 
+ACCESS_LOG = "camhd_access.access"
+"""The logger of requests."""
 logger = logging.getLogger("camhd_access.server")
+access_logger = logging.getLogger(ACCESS_LOG)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SHUTDOWN_SECONDS = 60
-"""That requests in flight may take to finish."""
 SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 64 << 10
 """That a client may take over an answer, and the slowest that is put up with beyond that."""
 STALL_SECONDS = 10.0
 """That a client may take none of an answer, which waits in memory at the cost of others."""
-MAX_BYTES_SENT_AT_ONCE, SMALL_BYTES = 512 << 20, 64 << 10
-"""That may wait in memory for clients to read them; smaller answers are sent whatever waits."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
+SMALL_BYTES = 64 << 10
+"""Answers smaller than this are sent whatever waits in memory for clients to read it."""
 MAX_TARGET_CHARACTERS = 4096
 """Of a path with its query."""
-MAX_FILES = 65536
-"""Open at the same time; an idle connection takes some 6 kB of memory."""
-REPEAT_SECONDS = 10.0
-"""Between two log lines that say that no file descriptor is left."""
-LIMITS: dict[str, Any] = {
-    "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
-    "lingering_time": 2.0,  # seconds for a body, which nobody reads
-    "auto_decompress": False,  # nor inflates: zeros pack a thousand to one
-    "max_line_size": 32 << 10,  # bytes of a request's first line: whom we tell that it is too long
-    "max_field_size": 4096,  # and of a header
-    "max_headers": 64,
-}
-"""What a connection is allowed."""
+MIN_COMPRESSED_BYTES = 1024
+"""Shorter texts are sent as they are."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
 SENDING: web.AppKey[ByteBudget] = web.AppKey("camhd_sending", ByteBudget)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
+LATE: web.AppKey[set[asyncio.Task[web.StreamResponse]]] = web.AppKey("camhd_late", set)
+"""Requests that were answered by a time-out, whose work goes on for a while."""
 
 _TIMINGS = ("handler", "metadata", "extraction", "encode")
 _EXPOSED = (
@@ -80,12 +70,12 @@ _EXPOSED = (
     "ETag",
     "Retry-After",
     "Server-Timing",
+    IGNORED_HEADER,
     *SIZE_HEADERS.values(),
     *(f"X-lazycache-timing-{stage}-ns" for stage in _TIMINGS),
 )
-_ALWAYS = {
-    "Server": "camhd_access",
-    "X-Content-Type-Options": "nosniff",
+_ALWAYS = {"Server": "camhd_access", "X-Content-Type-Options": "nosniff"}
+_FOR_OTHER_SITES = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": ", ".join(_EXPOSED),
     "Cross-Origin-Resource-Policy": "cross-origin",
@@ -95,78 +85,39 @@ _PREFLIGHT = {  # Fetch standard, section 3.3
     "Access-Control-Allow-Headers": ", ".join(("Range", "If-None-Match", *SIZE_HEADERS.values())),
     "Access-Control-Max-Age": "86400",
 }
+_TEXTS = {
+    "application/json",
+    "application/problem+json",
+    "text/html",
+    "text/javascript",
+    "text/css",
+    "image/svg+xml",
+}
+_PREFIX = re.compile(r"(/[\w.~%+-]+)+", re.ASCII)
+_PROBES = {"health", "ready"}
+_REPEATED_SLASHES = re.compile("/{2,}")
 
 
 def make_app(settings: ServerSettings) -> web.Application:
     """The application that serves these settings' mirrors; it asks nothing of them before it is asked."""
     app = web.Application(middlewares=[attend])
-    handlers = {
-        "root": root,
-        "info": info,
-        "metrics": metrics,
-        "health": health,
-        "openapi": openapi,
-    }
-    for route in ROUTES:
-        for path in {route.path, route.path.rstrip("/") or "/"}:
-            app.router.add_get(path, handlers[route.name])
-    app.router.add_get("/v1/{place:.*}", visit)
-    app[SENDING] = ByteBudget(MAX_BYTES_SENT_AT_ONCE)
+    handlers = {"root": root, "info": info, "health": health, "ready": ready, "openapi": openapi}
+    for below in dict.fromkeys(("", settings.root_path)):
+        for route in ROUTES:
+            for path in {route.path, route.path.rstrip("/") or "/"}:
+                app.router.add_get(below + path, handlers[route.name])
+        app.router.add_get(below + "/v1/{place:.*}", visit)
+    app[SENDING] = ByteBudget(settings.memory // 2)
+    app[LATE] = set()
     app.cleanup_ctx.append(_serving(settings))
     add_page(app, settings)
     return app
-
-
-def run_server(settings: ServerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight then finish, and new ones are not accepted."""
-    _raise_file_limit()
-    web.run_app(
-        make_app(settings),
-        host=settings.bind,
-        port=settings.port,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        backlog=BACKLOG,
-        print=lambda line: logger.info("%s", line),
-        **LIMITS,
-    )
-
-
-def _raise_file_limit() -> None:
-    """Let this process open as many files as the system allows, within reason."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
-    """Log one line for what strangers can cause as often as they like, in place of tracebacks."""
-    logging.getLogger("aiohttp.server").addFilter(_drop_traceback)
-    told_at = float("-inf")
-
-    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal told_at
-        error = context.get("exception")
-        if not (isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}):
-            loop.default_exception_handler(context)
-        elif loop.time() - told_at > REPEAT_SECONDS:
-            told_at = loop.time()
-            logger.warning("connections wait: all file descriptors are taken")
-
-    loop.set_exception_handler(tell)
-
-
-def _drop_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
-        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
-    return True
 
 
 def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncIterator[None]]:
     """The service while the application runs, on its event loop."""
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
-        _shorten_log(asyncio.get_running_loop())
         service = app[SERVICE] = Service(settings)
         app[METRICS] = Metrics(
             mirrors=service.mirrors,
@@ -175,6 +126,8 @@ def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncItera
             store=service.made_files.store,
         )
         yield
+        for task in app[LATE]:
+            task.cancel()
         await service.aclose()
 
     return serve
@@ -185,6 +138,7 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The answer to a request, whatever happens, counted and timed, and sent in bounded time and memory."""
     begin = time.perf_counter()
     request[ROUTE], request[STAGES] = "other", {}
+    CLIENT.set(find_client(request, trust_forwarded=request.app[SERVICE].settings.trust_forwarded))
     response = await _answer(request, handler)
     request[STAGES]["handler"] = time.perf_counter() - begin
     n_bytes = _count_held(response)
@@ -194,7 +148,24 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Problem as problem:
         response = problem_response(problem)
         await _send(request, response)
+    finally:
+        _log_access(request, response, time.perf_counter() - begin)
     return response
+
+
+def find_client(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
+    """Whose request it is: an address, or the 64 bits of an IPv6 address that name a site.
+
+    Parameters
+    ----------
+    trust_forwarded
+        The last address in `X-Forwarded-For`, which the proxy in front has added, counts.
+    """
+    address = request.remote or ""
+    if trust_forwarded:
+        told = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
+        address = told or address
+    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
 
 
 def _count_held(response: web.StreamResponse) -> int:
@@ -207,19 +178,40 @@ def _count_held(response: web.StreamResponse) -> int:
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         _check_target(request.raw_path)
-        async with asyncio.timeout(request.app[SERVICE].settings.request_seconds):
-            is_preflight = request.method == "OPTIONS"
-            return web.Response(status=204, headers=_PREFLIGHT) if is_preflight else await handler(request)
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=_PREFLIGHT)
+        return await _answer_in_time(request, handler)
     except Problem as problem:
         return problem_response(problem)
     except web.HTTPException as error:
+        if error.status == 404 and "//" in request.path:
+            clean = _REPEATED_SLASHES.sub("/", request.raw_path.partition("?")[0])
+            clean = clean.removeprefix(request.app[SERVICE].settings.root_path)
+            query = f"?{request.query_string}" if request.query_string else ""
+            return web.Response(status=301, headers={"Location": prefix_of(request) + clean + query})
         headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
         return problem_response(Problem(error.status, error.reason, headers=headers))
-    except TimeoutError:
-        return problem_response(Problem(504, "This took too long; it may be there when you ask again."))
     except Exception:  # whatever it is, the client learns nothing of it, and the log all
         logger.exception("%s", request.raw_path)
         return problem_response(Problem(500, "The server failed; its log tells why."))
+
+
+async def _answer_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's answer; a `Problem` (504) where it takes too long."""
+    seconds, late = request.app[SERVICE].settings.request_seconds, request.app[LATE]
+    task = asyncio.ensure_future(handler(request))
+    try:
+        done, _ = await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:  # the client has left
+        task.cancel()
+        raise
+    if done:
+        return task.result()
+    late.add(task)
+    task.add_done_callback(lambda _: late.discard(task))
+    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # nobody else sees it
+    asyncio.get_running_loop().call_later(seconds, task.cancel)
+    raise Problem(504, "This took too long; it may be there when you ask again.")
 
 
 def _check_target(target: str) -> None:
@@ -229,12 +221,22 @@ def _check_target(target: str) -> None:
     split_path(target.partition("?")[0])
 
 
+def prefix_of(request: web.BaseRequest) -> str:
+    """The path below which clients see the application, without a slash at its end; empty where it is `/`."""
+    told = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+    if _PREFIX.fullmatch(told) and ".." not in told:
+        return told
+    return request.app[SERVICE].settings.root_path if isinstance(request, web.Request) else ""
+
+
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
     """Send and count the answer; close the connection of a client that is too slow to take it."""
-    stages, n_bytes = request[STAGES], response.content_length or 0
-    response.headers.update(_ALWAYS | _tell_stages(stages))
-    if request.app[SERVICE].settings.public:
+    stages, n_bytes, settings = request[STAGES], response.content_length or 0, request.app[SERVICE].settings
+    add_common_headers(response, for_other_sites=settings.cors)
+    response.headers.update(_tell_stages(stages))
+    if settings.public:
         response.headers["X-lazycache-public"] = "1"
+    _compress(request, response)
     request.app[METRICS].count(request[ROUTE], response.status, stages["handler"], n_bytes)
     watching = asyncio.create_task(_watch_client(request))
     try:
@@ -251,6 +253,24 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
         _hang_up(request)
     finally:
         watching.cancel()
+
+
+def add_common_headers(response: web.StreamResponse, *, for_other_sites: bool = True) -> None:
+    """Add what every answer says, errors included."""
+    response.headers.update(_ALWAYS | _FOR_OTHER_SITES if for_other_sites else _ALWAYS)
+
+
+def _compress(request: web.Request, response: web.StreamResponse) -> None:
+    """Have a text sent compressed to a client that takes it so; its ETag is then a weak one."""
+    n_bytes = response.content_length or 0
+    if response.content_type not in _TEXTS or response.status in (206, 304) or n_bytes < MIN_COMPRESSED_BYTES:
+        return
+    vary = response.headers.get("Vary")
+    response.headers["Vary"] = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
+    if request.method == "GET" and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.enable_compression(ContentCoding.gzip)
+        if etag := response.headers.get("ETag"):
+            response.headers["ETag"] = f"W/{etag}"
 
 
 async def _watch_client(request: web.Request) -> None:
@@ -279,6 +299,32 @@ def _tell_stages(stages: dict[str, float]) -> dict[str, str]:
     return told
 
 
+def _log_access(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    """One line of the access log, in the common format or as JSON; probes are not worth one."""
+    if request[ROUTE] in _PROBES or not access_logger.isEnabledFor(logging.INFO):
+        return
+    now, n_bytes = datetime.now(UTC), response.body_length if response.prepared else 0
+    target = f"{request.method} {request.raw_path}"
+    if request.app[SERVICE].settings.access_log == "json":
+        line = json.dumps(
+            {
+                "time": now.isoformat(timespec="milliseconds"),
+                "client": CLIENT.get(),
+                "method": request.method,
+                "target": request.raw_path,
+                "route": request[ROUTE],
+                "status": response.status,
+                "bytes": n_bytes,
+                "seconds": round(seconds, 6),
+            }
+        )
+    else:  # https://httpd.apache.org/docs/2.4/logs.html#common
+        version_ = f"HTTP/{request.version.major}.{request.version.minor}"
+        quoted = f"{target} {version_}".replace("\\", "\\\\").replace('"', '\\"')
+        line = f'{CLIENT.get()} - - [{now:%d/%b/%Y:%H:%M:%S %z}] "{quoted}" {response.status} {n_bytes}'
+    access_logger.info("%s", line)
+
+
 async def visit(request: web.Request) -> web.StreamResponse:
     """What lies on a mirror, or is made of it."""
     return await request.app[SERVICE].visit(request)
@@ -287,8 +333,11 @@ async def visit(request: web.Request) -> web.StreamResponse:
 async def root(request: web.Request) -> web.StreamResponse:
     """Where the mirrors are mounted."""
     request[ROUTE] = "root"
-    mounts = {each.url: {"APIPath": {"V1": each.mount_path}} for each in request.app[SERVICE].mirrors}
-    return answer_json(mounts, cache_control=SHORTLY)
+    prefix = prefix_of(request)
+    mounts = {
+        each.url: {"APIPath": {"V1": prefix + each.mount_path}} for each in request.app[SERVICE].mirrors
+    }
+    return answer_json(mounts, cache_control=SHORTLY, headers={"Vary": "X-Forwarded-Prefix"})
 
 
 async def info(request: web.Request) -> web.Response:
@@ -302,22 +351,25 @@ async def info(request: web.Request) -> web.Response:
     return answer_json(versions, cache_control=SHORTLY)
 
 
-async def metrics(request: web.Request) -> web.Response:
-    """Figures for Prometheus."""
-    request[ROUTE] = "metrics"
-    headers = {"Cache-Control": "no-store", "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    return web.Response(body=request.app[METRICS].tell(), headers=headers)
-
-
 async def health(request: web.Request) -> web.Response:
     """Ok, while the event loop turns."""
     request[ROUTE] = "health"
     return web.Response(text="ok", headers={"Cache-Control": "no-store"})
 
 
+async def ready(request: web.Request) -> web.Response:
+    """Ok, while another request finds room; else a `Problem` (503), so that a balancer asks others."""
+    request[ROUTE] = "ready"
+    if not request.app[SERVICE].is_ready:
+        raise Problem(503, "All places in the queue are taken.")
+    return web.Response(text="ok", headers={"Cache-Control": "no-store"})
+
+
 async def openapi(request: web.Request) -> web.Response:
     """The API, described for programs."""
     request[ROUTE] = "openapi"
-    return answer_json(
-        describe_api(request.app[SERVICE].mirrors, request.app[SERVICE].settings), cache_control=SHORTLY
-    )
+    service = request.app[SERVICE]
+    described = describe_api(service.mirrors, service.settings) | {
+        "servers": [{"url": prefix_of(request) or "/"}]
+    }
+    return answer_json(described, cache_control=SHORTLY, headers={"Vary": "X-Forwarded-Prefix"})

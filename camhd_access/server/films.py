@@ -6,6 +6,7 @@ no more memory than a short one, and any range of it costs just that range.
 """
 
 import io
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from camhd_access.movie.reader import MovieReader
 from camhd_access.output.clip import ClipLayout, split_runs
-from camhd_access.output.films import choose_rate, choose_size, find_film_writer, resize
+from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.ranges import ByteRange, plan_spans
+from camhd_access.server.limits import check_wanted
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FILM_TYPES, FilmParameters, SheetParameters
@@ -45,7 +47,9 @@ def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails
     return columns * width, -(-n_thumbnails // columns) * height
 
 
-def make_sheet(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> MadeFile:
+def make_sheet(
+    stop: threading.Event, reader: MovieReader, wanted: SheetParameters, n_thumbnails: int
+) -> MadeFile:
     """The sheet of thumbnails, one every so many seconds, each with its time from the start of the movie."""
     seconds = np.arange(n_thumbnails) * wanted.every
     elapsed = reader.elapsed() / np.timedelta64(1, "s")
@@ -54,7 +58,7 @@ def make_sheet(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) 
     sheet = Image.new("RGB", choose_sheet_size(reader, wanted, n_thumbnails))
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
-    for i, thumbnail in enumerate(_iter_images(reader, frames.tolist(), (width, height))):
+    for i, thumbnail in enumerate(_iter_images(stop, reader, frames.tolist(), (width, height))):
         x, y = i % wanted.columns * width, i // wanted.columns * height
         sheet.paste(thumbnail, (x, y))
         minutes, rest = divmod(float(seconds[i]), 60)
@@ -70,13 +74,13 @@ def choose_film_size(reader: MovieReader, wanted: FilmParameters) -> tuple[int, 
     return choose_size(reader.index.width, reader.index.height, wanted.width)
 
 
-def make_film(reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
+def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
     """The film of these frames."""
     apart_seconds = frames.step * reader.duration / reader.n_frames
     size = choose_film_size(reader, wanted)
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
     file = io.BytesIO()
-    find_film_writer(f".{wanted.format}")(file, _iter_images(reader, frames, size), rate, size)
+    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, reader, frames, size), rate, size)
     return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 
@@ -105,10 +109,14 @@ def _thumbnail_size(reader: MovieReader, wanted: SheetParameters) -> tuple[int, 
     return choose_size(reader.index.width, reader.index.height, wanted.width)
 
 
-def _iter_images(reader: MovieReader, frames: Sequence[int], size: tuple[int, int]) -> Iterator[Image.Image]:
+def _iter_images(
+    stop: threading.Event, reader: MovieReader, frames: Sequence[int], size: tuple[int, int]
+) -> Iterator[Image.Image]:
     """The frames in that width and height; from previews where those are large enough."""
     reduce = 8 if size[0] <= reader.index.width // 8 else 1
     for i in range(0, len(frames), N_FRAMES_AT_ONCE):
+        check_wanted(stop)
         stack = reader.stack(list(frames[i : i + N_FRAMES_AT_ONCE]), reduce=reduce)
         for pixels in stack.read(parallel=False):
+            check_wanted(stop)
             yield resize(Image.fromarray(pixels), size)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.errors import RemoteFileNotFoundError
-from camhd_access.server.mirrors import Place
+from camhd_access.server.mirrors import Place, is_plain
 
 __all__ = ["Folder", "Listings"]
 
@@ -64,7 +64,9 @@ class Listings:
             raise RemoteFileNotFoundError(f"{url} is a file")
         names: dict[str, list[str]] = {"file": [], "directory": []}
         for entry in entries:
-            names[entry["type"]].append(unquote(entry["name"].rstrip("/").rpartition("/")[2]))
+            name = unquote(entry["name"].rstrip("/").rpartition("/")[2])
+            if is_plain(name):  # else nobody could ask for it
+                names[entry["type"]].append(name)
         path = "/".join(("", *place.names, ""))
         folder = Folder(path, tuple(names["file"]), tuple(names["directory"]), time.monotonic())
         self.memory.keep(url, folder)

@@ -12,8 +12,6 @@ from camhd_access.server.imagestore import ImageStore
 
 __all__ = ["MadeFile", "MadeFiles"]
 
-MAX_BYTES = 128 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class MadeFile:
@@ -35,9 +33,9 @@ Make = Callable[[], Coroutine[Any, Any, MadeFile]]
 class MadeFiles:
     """Those made lately, those in the store, and those that are being made."""
 
-    def __init__(self, store: ImageStore | None) -> None:
-        self.memory: LRUCache[str, MadeFile] = LRUCache(MAX_BYTES)
-        self.flights: SingleFlight[str, MadeFile] = SingleFlight()
+    def __init__(self, store: ImageStore | None, max_bytes: int) -> None:
+        self.memory: LRUCache[str, MadeFile] = LRUCache(max_bytes)
+        self.flights: SingleFlight[str, MadeFile] = SingleFlight(is_abandoned=True)
         self.store = store
 
     def find_public_url(self, key: str) -> str | None:
@@ -56,7 +54,7 @@ class MadeFiles:
 
         Notes
         -----
-        Who asks for the same meanwhile shares the work; it goes on where all of them leave.
+        Who asks for the same meanwhile shares the work, which is cancelled when all of them have left.
         """
         known = self.memory.find(key)
         if known is not None:

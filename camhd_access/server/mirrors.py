@@ -1,10 +1,11 @@
 """The mirrors: folders of other web servers, each under a path of ours; nothing else is reached.
 
 The mirror `https://rawdata.oceanobservatories.org/files/` is mounted at
-`/v1/org/oceanobservatories/rawdata/files/`: the labels of its host turned round, then its path, as in
-go-lazycache. What comes in: the path of a request as it was sent. What goes out: the mirror and the path on
-it, every part of which is a plain name. A path with dots, an empty part, a slash or backslash in disguise, a
-control character or a second layer of percent signs is refused before anything is asked.
+`/v1/org/oceanobservatories/rawdata/files/`: the host's labels reversed, then its path, as in go-lazycache.
+What comes in: the path of a request as it was sent. What goes out: the mirror and the path on it, every part
+of which is a plain name. Repeated slashes count as one, as they did in go-lazycache. A path with dots, an
+encoded slash or backslash, a control character or a second layer of percent signs is refused before anything
+is asked.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 
-__all__ = ["Mirror", "Place", "find_place", "open_mirrors", "split_path"]
+__all__ = ["Mirror", "Place", "find_place", "is_plain", "open_mirrors", "split_path"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,7 +106,7 @@ def _open_mirror(url: str, settings: ServerSettings) -> Mirror:
             "overlay_flatten": settings.file_overlay_flatten,
         },
         urlsplit(url).scheme: {
-            "redirects": "same-host",
+            "redirects": url,
             "deadline_seconds": min(DEADLINE_SECONDS, settings.request_seconds),
             "stall_timeout_seconds": min(STALL_SECONDS, settings.request_seconds),
         },
@@ -170,10 +171,9 @@ def split_path(raw_path: str) -> tuple[str, ...]:
         raise Problem(414, f"The path is longer than {MAX_PATH_CHARACTERS} characters.")
     if not raw_path.startswith("/"):
         raise Problem(400, "The path of a request begins with a slash.")
-    inner = raw_path.strip("/")
-    names = tuple(_decode(part) for part in inner.split("/")) if inner else ()
-    if raw_path.startswith("//") or raw_path.endswith("//") or not all(map(_is_plain, names)):
-        raise Problem(400, "A path is made of plain names, with single slashes between them.")
+    names = tuple(_decode(part) for part in raw_path.split("/") if part)
+    if not all(map(is_plain, names)):
+        raise Problem(400, "A path is made of plain names, with slashes between them.")
     return names
 
 
@@ -184,5 +184,6 @@ def _decode(part: str) -> str:
         raise Problem(400, "The path is not UTF-8.") from error
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether a name can be asked for as it is."""
     return name not in ("", ".", "..") and name.isprintable() and not set(name) & set("/\\%")

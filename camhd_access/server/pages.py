@@ -62,12 +62,12 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
 
     @web.middleware
     async def choose(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path != "/":
+        if request.path not in ("/", f"{settings.root_path}/"):
             return await handler(request)
         if prefers_html(",".join(request.headers.getall("Accept", []))):
             return answer(request, INDEX)
         response = await handler(request)
-        response.headers["Vary"] = "Accept"
+        response.headers["Vary"] = "Accept, X-Forwarded-Prefix"
         return response
 
     async def find(request: web.Request) -> web.StreamResponse:
@@ -77,7 +77,8 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
         return answer(request, name)
 
     app.middlewares.append(choose)
-    app.router.add_get("/page/{name}", find)
+    for below in dict.fromkeys(("", settings.root_path)):
+        app.router.add_get(below + "/page/{name}", find)
 
 
 def prefers_html(accept: str) -> bool:

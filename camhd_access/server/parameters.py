@@ -26,12 +26,12 @@ __all__ = [
     "FrameParameters",
     "SheetParameters",
     "check_pixels",
+    "find_ignored",
     "parse_clip",
     "parse_film",
     "parse_frame",
     "parse_number",
     "parse_sheet",
-    "refuse_parameters",
 ]
 
 FILM_TYPES = {"mp4": "video/mp4", "gif": "image/gif", "webp": "image/webp"}
@@ -213,17 +213,19 @@ def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) ->
 
 
 def parse_number(text: str) -> int:
-    """The number of a frame, from 1 in digits alone."""
-    if not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text):
+    """The number of a frame, from 1: the digits with which the text begins, as go-lazycache read it."""
+    match = re.match(f"[0-9]{{1,{MAX_DIGITS}}}(?![0-9])", text)
+    if match is None:
         raise Problem(400, f"{quote_text(text)} is no number of a frame.")
-    if int(text) < 1:
+    if int(match[0]) < 1:
         raise Problem(400, "Quicktime movies start with frame 1")
-    return int(text)
+    return int(match[0])
 
 
-def refuse_parameters(query: MultiMapping[str]) -> None:
-    """Raise a `Problem` (400) where a query has anything: what nobody reads was meant for something."""
-    _check_names(query, ())
+def find_ignored(route: str, query: MultiMapping[str]) -> list[str]:
+    """The names in a query that are none of the route's parameters, each once; nothing is done about them."""
+    known = {each.name for each in declare_parameters(1).get(route, ())}
+    return [name for name in dict.fromkeys(query) if name not in known]
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -238,23 +240,16 @@ def _read(
     route: str, query: MultiMapping[str], max_pixels: int, *, others: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The values of all parameters of a route by name; `others` are read where the query has none of them."""
-    declared = declare_parameters(max_pixels)[route]
-    _check_names(query, tuple(each.name for each in declared))
-    asked = dict(query)
+    asked: dict[str, str] = {}
+    for each in (declared := declare_parameters(max_pixels)[route]):
+        values = query.getall(each.name, [])
+        if len(values) > 1:
+            raise Problem(400, f"{each.name} is given more than once.")
+        if values:
+            asked[each.name] = values[0]
     if others and not asked.keys() & SIZE_HEADERS.keys():
         asked |= others
     return {e.name: e.parse(asked[e.name]) if e.name in asked else e.default for e in declared}
-
-
-def _check_names(query: MultiMapping[str], known: tuple[str, ...]) -> None:
-    """Raise a `Problem` (400) unless all names of a query are known, and each is given once."""
-    for name in query:
-        if name not in known:
-            raise Problem(
-                400, f"{quote_text(name)} is none of the parameters {', '.join(known) or '(none)'}."
-            )
-        if len(query.getall(name)) > 1:
-            raise Problem(400, f"{name} is given more than once.")
 
 
 def _parse_format(extension: str, known: Mapping[str, Format]) -> Format:

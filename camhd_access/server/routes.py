@@ -79,9 +79,9 @@ MIRROR_ROUTES = (
 ROUTES = (
     Route("root", "/", "The mirrors, and where they are mounted.", ("application/json",)),
     Route("info", "/info/", "Versions of what runs.", ("application/json",)),
-    Route("metrics", "/metrics/", "Figures for Prometheus.", ("text/plain",)),
     Route("health", "/healthz", "ok, while the server runs.", ("text/plain",)),
     Route("health", "/_ah/health", "The same, where go-lazycache had it.", ("text/plain",)),
+    Route("ready", "/readyz", "ok, while another request finds room; else 503.", ("text/plain",)),
     Route("openapi", "/openapi.json", "This description.", ("application/json",)),
 )
 """Of the server itself."""

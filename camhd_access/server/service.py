@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from aiohttp import web
@@ -24,7 +25,7 @@ from camhd_access.caching import LRUCache
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import plan_clip
-from camhd_access.output.films import resize
+from camhd_access.output.film_writers import resize
 from camhd_access.server.answers import (
     SHORTLY,
     answer_file,
@@ -52,17 +53,17 @@ from camhd_access.server.parameters import (
     SIZE_HEADERS,
     FrameParameters,
     check_pixels,
+    find_ignored,
     parse_clip,
     parse_film,
     parse_frame,
     parse_number,
     parse_sheet,
-    refuse_parameters,
 )
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.settings import ServerSettings
 
-__all__ = ["ROUTE", "STAGES", "Service"]
+__all__ = ["IGNORED_HEADER", "ROUTE", "STAGES", "Service"]
 
 logger = logging.getLogger("camhd_access.server")
 
@@ -76,6 +77,13 @@ MAKERS = " ".join((__version__, version("av"), version("pillow")))
 
 NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
 SAMPLE_TYPE = "application/octet-stream"
+IGNORED_HEADER = "X-camhd-ignored-parameters"
+MAX_NAMES, MAX_NAME_CHARACTERS = 8, 40
+"""Of parameters that are ignored, which the answer repeats."""
+
+
+FILMS_IN_QUEUE = 4
+"""Films and sheets that may wait for each thread that makes them: each takes seconds."""
 
 
 class Service:
@@ -86,9 +94,10 @@ class Service:
         self.mirrors = open_mirrors(settings)
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
-        self.made_files = MadeFiles(_open_store(settings))
+        self.made_files = MadeFiles(_open_store(settings), settings.memory // 8)
         self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
-        self._film_workers = Workers(max(1, settings.max_concurrency // 2), settings.max_queue, "film")
+        n_films = max(1, settings.max_concurrency // 2)
+        self._film_workers = Workers(n_films, min(settings.max_queue, FILMS_IN_QUEUE * n_films), "film")
 
     @property
     def memories(self) -> dict[str, LRUCache[Any, Any]]:
@@ -104,6 +113,11 @@ class Service:
         """Where work waits, by name."""
         own = {"pictures": self._workers.gate, "films": self._film_workers.gate}
         return own | {mirror.mount_path: mirror.gate for mirror in self.mirrors}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether another picture would find a place."""
+        return not self._workers.gate.is_full
 
     async def aclose(self) -> None:
         """End all work, and wait for it."""
@@ -122,7 +136,15 @@ class Service:
         Problem
             Where there is no such thing, or it cannot be had.
         """
-        place = find_place(request.raw_path.partition("?")[0], self.mirrors)
+        response = await self._visit(request)
+        if ignored := find_ignored(request[ROUTE], request.query):
+            told = [quote(name[:MAX_NAME_CHARACTERS]) for name in ignored[:MAX_NAMES]]
+            response.headers[IGNORED_HEADER] = ", ".join(told)
+        return response
+
+    async def _visit(self, request: web.Request) -> web.Response:
+        path = request.raw_path.partition("?")[0].removeprefix(self.settings.root_path)
+        place = find_place(path, self.mirrors)
         n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), None)
         movie = Place(place.mirror, place.names[:n], is_folder=False)
         try:
@@ -138,14 +160,13 @@ class Service:
             raise problem_of(error, movie.path) from error
 
     async def _visit_folder(self, request: web.Request, place: Place) -> web.Response:
-        refuse_parameters(request.query)
         return await (self.folder(request, place) if place.is_folder else self.file(request, place))
 
     async def _visit_movie(self, request: web.Request, place: Place, rest: tuple[str, ...]) -> web.Response:
         match [*rest]:
             case []:
                 return await self.movie(request, place)
-            case [verb, name] if verb.lower() in ("frame", "sample", "clip"):
+            case [verb, name, *_] if verb.lower() in ("frame", "sample", "clip"):
                 answer = {"frame": self.frame, "sample": self.sample, "clip": self.clip}[verb.lower()]
                 return await answer(request, place, name)
             case ["activity"]:
@@ -179,14 +200,12 @@ class Service:
     async def movie(self, request: web.Request, place: Place) -> web.Response:
         """Facts about a movie."""
         request[ROUTE] = "movie"
-        refuse_parameters(request.query)
         movie = await self._open(request, place)
         return answer_json(movie.describe(await self.movies.find_interlaced(movie)), cache_control=SHORTLY)
 
     async def activity(self, request: web.Request, place: Place) -> web.Response:
         """Sizes of a movie's frames, in stretches."""
         request[ROUTE] = "activity"
-        refuse_parameters(request.query)
         movie = await self._open(request, place)
         return answer_json(movie.describe_activity(), cache_control=SHORTLY)
 
@@ -224,7 +243,6 @@ class Service:
     async def sample(self, request: web.Request, place: Place, name: str) -> web.Response:
         """One frame as it lies in the movie."""
         request[ROUTE] = "sample"
-        refuse_parameters(request.query)
         number = parse_number(name)
         movie = await self._open(request, place)
         index = _check_number(movie, number)
@@ -253,7 +271,7 @@ class Service:
         check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
 
         async def make() -> MadeFile:
-            return await self._film_workers.run(make_sheet, movie.reader, wanted, n)
+            return await self._film_workers.run_in_steps(make_sheet, movie.reader, wanted, n)
 
         return await self._send(
             request,
@@ -274,7 +292,7 @@ class Service:
         check_pixels(*choose_film_size(movie.reader, wanted), self.settings.max_pixels)
 
         async def make() -> MadeFile:
-            return await self._film_workers.run(make_film, movie.reader, wanted, frames)
+            return await self._film_workers.run_in_steps(make_film, movie.reader, wanted, frames)
 
         return await self._send(
             request,

@@ -5,6 +5,7 @@ from which the command line makes an option, with variables of the environment a
 (`cli.serve`). Wherever a value comes from, it passes the same check.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -100,6 +101,22 @@ def _urls(value: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return urls
 
 
+def _path(value: str) -> str:
+    """A path without a slash at its end; empty for the root."""
+    if not isinstance(value, str) or not re.fullmatch(r"/?|(/[\w.~-]+)+/?", value, re.ASCII) or ".." in value:
+        raise ValueError(f"{value!r} is no path such as /camhd")
+    return value.rstrip("/")
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        return value
+
+    return check
+
+
 def _or_none(check: Check) -> Check:
     return lambda value: value if value is None else check(value)
 
@@ -129,6 +146,52 @@ class ServerSettings:
     port: Annotated[
         int, Setting(_whole(0, 65535), "PORT", "Port to listen on; 0 takes one that is free.")
     ] = 8080
+    unix_socket: Annotated[
+        Path | None, Setting(_or_none(_folder), "PATH", "Unix socket to listen on, in place of a port.")
+    ] = None
+    root_path: Annotated[
+        str,
+        Setting(
+            _path,
+            "PATH",
+            "Path below which clients see the server, such as /camhd; a proxy's X-Forwarded-Prefix wins.",
+        ),
+    ] = ""
+    trust_forwarded: Annotated[
+        bool,
+        Setting(_switch, "", "Tell clients apart by X-Forwarded-For, which a proxy in front sets."),
+    ] = False
+    workers: Annotated[
+        int, Setting(_whole(1, 256), "N", "Processes that share the port, the cache and the image store.")
+    ] = 1
+    metrics_bind: Annotated[
+        str, Setting(_text, "ADDRESS", "Address of the figures for Prometheus, which are not on the port.")
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        int,
+        Setting(
+            _whole(0, 65535),
+            "PORT",
+            "Port of the figures (/metrics), of the first worker; 0 takes a free one.",
+        ),
+    ] = 9464
+    access_log: Annotated[
+        str,
+        Setting(
+            _one_of("common", "json", "off"),
+            "FORMAT",
+            "A line a request on standard output: common, json, or off.",
+        ),
+    ] = "common"
+    log_level: Annotated[
+        str,
+        Setting(
+            _one_of("debug", "info", "warning", "error"),
+            "LEVEL",
+            "What is logged on standard error: from debug, info, warning or error on.",
+        ),
+    ] = "info"
+    cors: Annotated[bool, Setting(_switch, "", "Let pages of other sites read the answers.")] = True
     public: Annotated[
         bool,
         Setting(_switch, "", "Serve the public: smaller PNG, and a header that says so."),
@@ -191,6 +254,14 @@ class ServerSettings:
     max_frames: Annotated[
         int, Setting(_whole(1, _BIG), "N", "Frames that one sheet or animation may have.")
     ] = 300
+    memory: Annotated[
+        int,
+        Setting(
+            _size,
+            "SIZE",
+            "Memory for answers: half of it for those being sent, an eighth for files made lately.",
+        ),
+    ] = 1 << 30
     request_seconds: Annotated[
         float, Setting(_seconds, "S", "Seconds after which a request is given up (504).")
     ] = 60.0

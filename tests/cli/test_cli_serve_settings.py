@@ -66,6 +66,15 @@ def test_all_can_be_set_everywhere(config, tmp_path):
         "mirrors": ["http://a:9000/x", "https://b/"],
         "bind": "::",
         "port": 0,
+        "unix_socket": str(tmp_path / "camhd.sock"),
+        "root_path": "/camhd",
+        "trust_forwarded": True,
+        "workers": 4,
+        "metrics_bind": "::1",
+        "metrics_port": 9000,
+        "access_log": "json",
+        "log_level": "warning",
+        "cors": False,
         "public": True,
         "raw": False,
         "file_overlay": str(tmp_path),
@@ -79,6 +88,7 @@ def test_all_can_be_set_everywhere(config, tmp_path):
         "max_queue": 0,
         "max_pixels": 100,
         "max_frames": 10,
+        "memory": "512 MiB",
         "request_seconds": 1.5,
     }
     assert list(values) == list(SETTINGS) == list(OPTIONS)

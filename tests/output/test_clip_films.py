@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from camhd_access import MovieReader, write_clip
 from camhd_access.errors import FrameDecodeError
-from camhd_access.output.films import ENCODERS
+from camhd_access.output.film_writers import ENCODERS
 from camhd_access.synthetic import read_frame_number
 
 FRAMES = [3, 4, 5, 30]

@@ -15,7 +15,7 @@ import pytest
 from lazycache import running_server
 from origin import honest, running_origin
 
-from camhd_access.server.application import LIMITS
+from camhd_access.server.serving import LIMITS
 from camhd_access.synthetic import serve_folder
 
 
@@ -78,11 +78,10 @@ def test_clients_that_do_not_read_hold_no_worker(served_movie, movie_path, tmp_p
         assert client.get(f"{movie_path.name}/frame/40").status == 200
 
 
-def test_clients_that_do_not_read_hold_bounded_memory(served_movie, movie_path, tmp_path, monkeypatch):
-    monkeypatch.setattr("camhd_access.server.application.MAX_BYTES_SENT_AT_ONCE", 32 << 20)
+def test_clients_that_do_not_read_hold_bounded_memory(served_movie, movie_path, tmp_path):
     path = f"{movie_path.name}/frame/1.bmp?width=2000&height=2000"  # 12 MB, more than sockets take
-    with running_server(served_movie.url, cache_dir=tmp_path) as client:
-        with lazy_clients(client, [path] * 2):
+    with running_server(served_movie.url, cache_dir=tmp_path, memory=200 << 20) as client:
+        with lazy_clients(client, [path] * 2):  # of a quarter of half of it, which is one client's
             refused = client.get(path)
             assert refused.status == 503
             assert int(refused.headers["Retry-After"]) > 0

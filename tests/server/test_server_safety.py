@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from lazycache import Client, running_server
 from origin import honest, running_origin
-from running_server import COMMAND, read_address, serving
+from running_server import COMMAND, fetch, read_address, serving
 
-from camhd_access.server.application import LIMITS
+from camhd_access.server.serving import LIMITS
 from camhd_access.synthetic import serve_folder, write_movie
 
 
@@ -149,8 +149,10 @@ def test_films_hold_up_no_frames(served_movie, movie_path, tmp_path):
 
 def test_memory_is_bounded(served_movie, movie_path, tmp_path):
     """A hundred pictures of 6 MB each take no more than what is kept of them, and what is under way."""
-    with serving("--port", 0, "--mirror", served_movie.url, "--cache-dir", tmp_path) as (process, address):
-        client = Client(urlsplit(address).port, served_movie.url)
+    own = ("--port", 0, "--mirror", served_movie.url, "--cache-dir", tmp_path, "--metrics-port", 0)
+    with serving(*own) as (process, address):
+        figures = read_address(process) + "/metrics"
+        client = Client(urlsplit(address).port, served_movie.url, lambda: fetch(figures).body)
         path = f"{movie_path.name}/frame/{{}}.bmp?width={{}}&height=1000"
         client.get(path.format(1, 1000))
         before = peak_bytes(process.pid)

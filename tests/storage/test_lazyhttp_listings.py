@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from webservers import start_apache, start_nginx
 
-from camhd_access.errors import RemoteFileError
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem, ListingEntry, parse_listing
 
 # Names that servers truncate, escape or encode; the second one is 66 characters long.
@@ -208,7 +208,24 @@ def test_links_count_from_the_folder_of_the_page():
 
 
 def test_the_page_of_a_year_stays_quick():
-    page = "<title>Index of /</title><pre>" + "".join(
-        f'<a href="{i}.mov">{i}.m..&gt;</a> - \n' for i in range(20_000)
+    page = (
+        "<title>Index of /</title><pre>"
+        + "".join(f'<a href="{i}.mov">{i}.m..&gt;</a> - \n' for i in range(20_000))
+        + "</pre>"
     )
     assert len(parse_listing(page, "http://h/")) == 20_000
+
+
+PAGE = (
+    '<html><head><title>Index of /</title></head><body><pre><a href="a.mov">a.mov</a>\n</pre></body></html>\n'
+)
+
+
+@pytest.mark.parametrize("stop", range(PAGE.index("<pre>") + 5, PAGE.index("</html>") + 7))
+def test_a_page_without_an_end_is_no_listing(stop):
+    with pytest.raises(TruncatedResponseError, match="cut off"):
+        parse_listing(PAGE[:stop], "http://h/")
+
+
+def test_a_whole_page_is_a_listing():
+    assert len(parse_listing(PAGE, "http://h/")) == len(parse_listing(PAGE.strip(), "http://h/")) == 1

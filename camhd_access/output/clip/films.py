@@ -1,7 +1,7 @@
 """Frames that are decoded and coded again, to be looked at: films, or an image of each.
 
-Films are written by `encode`, images by Pillow, several at once. A few frames are in memory at a time. What
-is written has 8 bits a colour and no time; those who measure take the `.mov`, or arrays.
+Films are written by `film_writers`, images by Pillow, several at once. A few frames are in memory at a time.
+What is written has 8 bits a colour and no time; those who measure take the `.mov`, or arrays.
 """
 
 from collections.abc import Generator
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.movie.reader import FrameSelection, MovieReader
 from camhd_access.output.clip.layout import stack_frames
-from camhd_access.output.films import Codec, choose_rate, choose_size, find_film_writer, resize
+from camhd_access.output.film_writers import Codec, choose_rate, choose_size, find_film_writer, resize
 from camhd_access.storage.output_files import open_target, suffix_of
 
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]

@@ -11,7 +11,7 @@ from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
 
 if TYPE_CHECKING:
-    from camhd_access.output.films import Codec
+    from camhd_access.output.film_writers import Codec
 
 __all__ = ["check_clip", "write_clip"]
 

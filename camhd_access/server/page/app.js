@@ -4,7 +4,7 @@ import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
 import { showFolder, showMirrors } from "./folders.js";
 import { openMovie } from "./movie.js";
-import { folderLink, parseFragment } from "./router.js";
+import { folderLink, namesOf, parseFragment, ROOT } from "./router.js";
 
 const main = document.getElementById("main");
 let mirrors = null;
@@ -13,11 +13,11 @@ let leaving = new AbortController(); // what the page before still waits for
 
 /** The mirrors of the server, each with the names of its path in the API. */
 async function findMirrors() {
-  const told = Object.entries(await askJson("/"));
+  const told = Object.entries(await askJson(ROOT));
   return told.map(([url, { APIPath }]) => ({
     url,
     title: url.replace(/^https?:\/\//, "").replace(/\/$/, ""),
-    names: parseFragment(APIPath.V1).names,
+    names: namesOf(APIPath.V1),
   }));
 }
 

@@ -1,7 +1,11 @@
 // Where things are: fragments of this page (`#/v1/…/x.mov/frame/7?crop=0,0,64,32`) and paths of the API.
 // Both hold the same names, percent-encoded as Python's `quote` does it, so that one is made from the other.
+// The page lies at the root of the API, which may be a folder of another host (behind a proxy): `ROOT`.
 
 const ENCODED = /[!'()*]/g; // what encodeURIComponent leaves, and a shell does not
+
+/** The path of the API's root, with a slash at its end. */
+export const ROOT = new URL("./", document.baseURI).pathname;
 
 /** A name as it stands in a path. */
 export function encodeName(name) {
@@ -10,17 +14,26 @@ export function encodeName(name) {
 
 /** The path of the API under which these names lie. */
 export function pathOf(names, isFolder = false) {
-  return `/${names.map(encodeName).join("/")}${isFolder && names.length ? "/" : ""}`;
+  return ROOT + below(names, isFolder);
+}
+
+/** The names of a path of the API, which may be told with its root or without. */
+export function namesOf(path) {
+  return parseFragment(path.startsWith(ROOT) ? `/${path.slice(ROOT.length)}` : path).names;
+}
+
+function below(names, isFolder = false) {
+  return names.map(encodeName).join("/") + (isFolder && names.length ? "/" : "");
 }
 
 /** The fragment of a folder. */
 export function folderLink(names) {
-  return `#${pathOf(names, true)}`;
+  return `#/${below(names, true)}`;
 }
 
 /** The fragment of a frame of a movie. */
 export function frameLink(names, number, crop) {
-  return `#${pathOf([...names, "frame", String(number)])}${cropQuery(crop)}`;
+  return `#/${below([...names, "frame", String(number)])}${cropQuery(crop)}`;
 }
 
 /** A crop as the API's query has it; empty without one. */

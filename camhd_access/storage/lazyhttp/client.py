@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from yarl import URL
@@ -79,16 +79,16 @@ class Settings:
     """Longest pause before the second try; doubles with each further one."""
     long_link_seconds: float = 0.01
     """Round trip from which a range that is alone is fetched in parts."""
-    redirects: Literal["any", "same-host"] = "any"
-    """Where redirects may lead."""
+    redirects: str = "any"
+    """Where redirects may lead: "any", "same-host", or the URL of a folder, which they must not leave."""
 
     def __post_init__(self) -> None:
         if min(self.max_concurrency, self.max_request_bytes, self.tries, self.min_bytes_per_second) < 1:
             raise ValueError("max_concurrency, max_request_bytes, tries, min_bytes_per_second: at least 1")
         if min(self.connect_timeout_seconds, self.stall_timeout_seconds, self.deadline_seconds) <= 0:
             raise ValueError("time-outs must be above 0 s")
-        if self.redirects not in ("any", "same-host"):
-            raise ValueError(f"redirects: 'any' or 'same-host', not {self.redirects!r}")
+        if self.redirects not in ("any", "same-host") and not self.redirects.endswith("/"):
+            raise ValueError(f"redirects: 'any', 'same-host' or the URL of a folder, not {self.redirects!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +345,11 @@ class Client:
             raise Fault(f"redirect to nowhere ({location!r})")
         if source.scheme == "https" and target.scheme == "http":
             raise Fault("redirect from https to http refused")
-        if self.settings.redirects == "same-host" and not _same_host(origin, target):
+        allowed = self.settings.redirects
+        if allowed != "any" and not _same_host(origin, target):
             raise Fault(f"redirect to another host refused ({target.host})")
+        if allowed.endswith("/") and not target.raw_path.startswith(parse_url(allowed).raw_path):
+            raise Fault(f"redirect out of the folder refused ({target.raw_path})")
         return target
 
     @asynccontextmanager

@@ -63,8 +63,8 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         Round trip, as Linux measured it when connecting, from which connections are opened ahead and a range
         that is fetched alone comes in parts over four of them.
     redirects
-        "any", or "same-host" to refuse those that lead elsewhere. At most five are followed, and never one
-        from https to http.
+        "any", "same-host" to refuse those that lead to another host, or the URL of a folder (with its slash)
+        to refuse those that leave it. At most five are followed, and never one from https to http.
     """
 
     protocol = ("lazyhttp", "lazyhttps")
@@ -85,7 +85,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         min_bytes_per_second: int = 64 << 10,
         backoff_seconds: float = 0.2,
         long_link_seconds: float = 0.01,
-        redirects: Literal["any", "same-host"] = "any",
+        redirects: str = "any",
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,

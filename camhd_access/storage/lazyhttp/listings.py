@@ -4,7 +4,8 @@ Apache lists as a plain `<ul>`, as preformatted text (FancyIndexing) or as a tab
 preformatted text. In all of them an entry is a link to something directly below the listing: its `href`
 counts, never its text, which nginx truncates. Links to the parent, to other orders of sorting, to other
 places are no entries. A size is taken only where it is exact: nginx gives bytes, Apache "13G".
-No input or output happens here.
+A page whose outer elements are not closed was cut off on its way, and is an error. No input or output happens
+here.
 """
 
 import re
@@ -14,13 +15,15 @@ from typing import Literal
 
 from yarl import URL
 
-from camhd_access.errors import RemoteFileError
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp.answers import readable_url
 
 __all__ = ["ListingEntry", "parse_listing"]
 
 # Date, time and a word of digits alone: "13G" and "-" are no exact sizes. A description may follow.
 _EXACT_SIZE = re.compile(r"\s*[\w-]+ \d\d:\d\d\s+(\d+)(?!\S)", re.ASCII)
+
+_OUTER = ("html", "pre", "table", "ul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,27 @@ class _LinkParser(HTMLParser):
         self.links: list[tuple[str, list[str]]] = []
         self.title = ""
         self._within = ""
+        self._open = dict.fromkeys(_OUTER, 0)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether an element that holds the entries was opened, and never closed."""
+        return any(self._open.values())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         href = dict(attrs).get("href")
         if tag == "a" and href:
             self.links.append((href, []))
+        if tag in _OUTER:
+            self._open[tag] += 1
         if tag in ("a", "title"):
             self._within = tag
         elif tag == "td":
             self.handle_data(" ")
 
     def handle_endtag(self, tag: str) -> None:
+        if tag in _OUTER:
+            self._open[tag] = max(0, self._open[tag] - 1)
         if tag == self._within:
             self._within = ""
 
@@ -74,6 +87,8 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
 
     Raises
     ------
+    TruncatedResponseError
+        The page ends in the middle: what it shows is not all there is.
     RemoteFileError
         The page is no listing: nothing in it lies below `base_url`, and its title does not begin "Index of"
         as those of Apache and nginx do, also for an empty directory.
@@ -84,6 +99,8 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
         parser.close()
     except AssertionError as error:  # how html.parser complains of some malformed declarations
         raise RemoteFileError(f"{readable_url(base_url)}: not a directory listing ({error})") from error
+    if parser.is_cut_off:
+        raise TruncatedResponseError(f"{readable_url(base_url)}: the directory listing is cut off")
     base = URL(base_url).join(URL("."))
     entries: dict[str, ListingEntry] = {}
     for href, following in parser.links:

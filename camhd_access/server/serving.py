@@ -1,0 +1,300 @@
+"""The application run: sockets, signals, worker processes, the port of the figures, and the log.
+
+One process listens, or several on the same socket: the parent binds it, forks the workers before any thread
+runs, starts another where one dies, and passes SIGTERM and SIGINT on. A worker that is told to stop accepts
+no more connections and finishes the requests in flight. Figures for Prometheus are on a port of their own,
+which the proxy in front does not know; worker i has the i-th port from there.
+
+A connection takes a file descriptor, of which a process gets few unless it asks for more. Where none is left,
+asyncio logs a traceback for each connection that waits, a thousand times a second; here that is one line.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from camhd_access.server.application import ACCESS_LOG, METRICS, add_common_headers, make_app
+from camhd_access.server.problems import Problem, problem_response
+from camhd_access.server.settings import ServerSettings
+
+__all__ = ["LIMITS", "Runner", "run_server"]
+
+logger = logging.getLogger("camhd_access.server")
+
+SHUTDOWN_SECONDS = 60
+"""That requests in flight may take to finish."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+MAX_FILES = 65536
+"""Open at the same time; an idle connection takes some 6 kB of memory."""
+REPEAT_SECONDS = 10.0
+"""Between two log lines that say that no file descriptor is left."""
+RESTART_SECONDS = 1.0
+"""Before a worker that died is replaced."""
+WORKERS_STORE_BYTES = 1 << 30
+"""Of pictures that several workers share where no image store is named."""
+LIMITS: dict[str, Any] = {
+    "handler_cancellation": True,  # work whose client has left belongs to nobody
+    "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
+    "lingering_time": 2.0,  # seconds for a body, which nobody reads
+    "auto_decompress": False,  # nor inflates: zeros pack a thousand to one
+    "max_line_size": 32 << 10,  # bytes of a request's first line: whom we tell that it is too long
+    "max_field_size": 4096,  # and of a header
+    "max_headers": 64,
+}
+"""What a connection is allowed."""
+
+
+class _Connection(RequestHandler):
+    """A connection that answers what is not HTTP as it answers all else."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's signature
+    ) -> web.StreamResponse:
+        """The answer to a request that could not be read, or whose handler failed."""
+        if status < 500:  # strangers can cause these as often as they like
+            logger.info("%s: no HTTP request: %s", request.remote, type(exc).__name__)
+            problem = Problem(status, "This is not a request that the server understands.")
+        else:
+            logger.error("a request failed", exc_info=exc)
+            problem = Problem(status, "The server failed; its log tells why.")
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer was sent already")
+        response = problem_response(problem)
+        add_common_headers(response)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, whose connections are ours."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server  # aiohttp has no other way to choose the class of connections
+        return server
+
+
+def run_server(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight then finish, and new ones are not accepted."""
+    _raise_file_limit()
+    _set_up_log(settings)
+    if settings.workers > 1 and settings.image_store is None:
+        store = settings.cache_dir.with_name(f"{settings.cache_dir.name}-pictures")
+        settings = replace(settings, image_store=str(store), image_store_size=WORKERS_STORE_BYTES)
+    listening = _listen(settings)
+    try:
+        logger.info("======== Running on %s ========", _address_of(listening, settings))
+        if settings.workers == 1:
+            asyncio.run(_serve(settings, listening))
+        else:
+            _run_workers(settings, listening)
+    finally:
+        listening.close()
+        if settings.unix_socket:
+            settings.unix_socket.unlink(missing_ok=True)
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """The socket on which all workers accept connections."""
+    if settings.unix_socket:
+        return _listen_unix(settings.unix_socket)
+    family, *_, address = socket.getaddrinfo(
+        settings.bind, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise OSError(
+            error.errno, f"cannot listen on {settings.bind}:{settings.port}: {error.strerror}"
+        ) from None
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """A socket in the file system, in place of one that a server left which is gone."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            pass
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        else:
+            raise OSError(errno.EADDRINUSE, f"another server listens on {path}")
+    listening.bind(str(path))
+    path.chmod(0o660)  # for the proxy, which is in the server's group
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _address_of(listening: socket.socket, settings: ServerSettings) -> str:
+    if settings.unix_socket:
+        return f"unix:{settings.unix_socket}"
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _serve(settings: ServerSettings, listening: socket.socket, worker: int = 0) -> None:
+    """Serve on a socket until this process is told to stop."""
+    loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    _shorten_log(loop)
+    app = make_app(settings)
+    app.cleanup_ctx.append(_serving_figures(settings, worker))
+    runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, **LIMITS)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        await told_to_stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _serving_figures(
+    settings: ServerSettings, worker: int
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The server of the figures while the application runs; without it where its port is taken."""
+
+    async def serve(app: web.Application) -> AsyncIterator[None]:
+        figures = web.Application()
+        figures.router.add_get("/metrics", lambda _: _tell_figures(app))
+        figures.router.add_get("/metrics/", lambda _: _tell_figures(app))
+        runner = web.AppRunner(figures, access_log=None)
+        await runner.setup()
+        port = settings.metrics_port and settings.metrics_port + worker
+        try:
+            await web.TCPSite(runner, settings.metrics_bind, port).start()
+            logger.info("figures are on http://%s:%d/metrics", *runner.addresses[0][:2])
+        except OSError as error:
+            logger.warning("there are no figures: %s; choose another by --metrics-port", error.strerror)
+        yield
+        await runner.cleanup()
+
+    return serve
+
+
+async def _tell_figures(app: web.Application) -> web.Response:
+    """Figures for Prometheus."""
+    headers = {"Cache-Control": "no-store", "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=app[METRICS].tell(), headers=headers)
+
+
+# ---- several processes
+
+
+def _run_workers(settings: ServerSettings, listening: socket.socket) -> None:
+    """Keep the workers running until this process is told to stop; return when all of them have ended."""
+    share = max(1, settings.max_concurrency // settings.workers)
+    each = replace(settings, max_concurrency=share, memory=settings.memory // settings.workers)
+    workers: dict[int, int] = {}
+    is_stopping = False
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        for pid in workers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for worker in range(settings.workers):
+            workers[_fork(each, listening, worker)] = worker
+        while workers:
+            pid, status = os.wait()
+            worker = workers.pop(pid)
+            if not is_stopping:
+                code = os.waitstatus_to_exitcode(status)
+                logger.error("worker %d ended (%d); another takes its place", worker, code)
+                time.sleep(RESTART_SECONDS)
+            if not is_stopping:
+                workers[_fork(each, listening, worker)] = worker
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> int:
+    """The process id of a new worker, which ends when it is told to."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        asyncio.run(_serve(settings, listening, worker))
+        code = 0
+    except Exception:
+        logger.exception("worker %d", worker)
+    finally:
+        os._exit(code)
+
+
+# ---- the machine
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as the system allows, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _set_up_log(settings: ServerSettings) -> None:
+    """Log from the chosen level on, and requests as lines of their own."""
+    logging.getLogger("camhd_access").setLevel(settings.log_level.upper())
+    access = logging.getLogger(ACCESS_LOG)
+    access.setLevel(logging.INFO if settings.access_log != "off" else logging.CRITICAL)
+    access.propagate = False
+    if not access.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        access.addHandler(handler)
+
+
+def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
+    """Log one line for what strangers can cause as often as they like, in place of tracebacks."""
+    told_at = float("-inf")
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told_at
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}):
+            loop.default_exception_handler(context)
+        elif loop.time() - told_at > REPEAT_SECONDS:
+            told_at = loop.time()
+            logger.warning("connections wait: all file descriptors are taken")
+
+    loop.set_exception_handler(tell)
