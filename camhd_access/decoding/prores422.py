@@ -52,24 +52,25 @@ class _Memory:
     """What one thread's calls of the kernel work in; it grows with the pictures, and is used again."""
 
     def __init__(self) -> None:
-        self.parameters = np.zeros(at.N_PARAMETERS, np.int64)
-        self.coefficients = np.zeros(N_LANES * ROOM, np.int16)
-        self.blocks = _aligned(3 * PLANE_BYTES)
-        self.lanes = np.zeros(64 + 2 * N_LANES * LANE_BYTES // 8, np.int64)
-        self.tail = np.zeros(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES, np.uint8)
-        self.matrices = np.zeros(128, np.uint8)
-        self.factors = np.zeros(8, np.float32)
+        self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
+        self.coefficients = allocate(2 * N_LANES * ROOM).view(np.int16)
+        self.blocks = allocate(3 * PLANE_BYTES)
+        self.lanes = allocate(512 + 2 * N_LANES * LANE_BYTES)
+        self.tail = allocate(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES)
+        self.matrices = allocate(128)
+        self.factors = allocate(32).view(np.float32)
         self._sized: dict[str, npt.NDArray[np.uint8]] = {}
 
     def sized(self, name: str, n_bytes: int) -> int:
         """Address of `n_bytes` at least, aligned to 64 bytes."""
         held = self._sized.get(name)
         if held is None or len(held) < n_bytes:
-            held = self._sized[name] = _aligned(n_bytes)
+            held = self._sized[name] = allocate(n_bytes)
         return held.ctypes.data
 
 
-def _aligned(n_bytes: int) -> npt.NDArray[np.uint8]:
+def allocate(n_bytes: int) -> npt.NDArray[np.uint8]:
+    """Zeros, aligned to 64 bytes."""
     memory = np.zeros(n_bytes + 64, np.uint8)
     skip = -memory.ctypes.data % 64
     return memory[skip : skip + n_bytes]

@@ -1,0 +1,48 @@
+"""Hostile bytes cannot read or write outside of the decoder's memory: a few seconds of `fuzz.py`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from camhd_access.decoding.kernels.codes import (
+    AFTER_LEVEL,
+    AFTER_RUN,
+    LOOKUP_BITS,
+    MAX_RUN,
+    N_STATES,
+    PAIRS,
+    PARKED,
+)
+
+SECONDS = 12
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_frames_between_unreadable_pages(kernel, seed):
+    program = Path(__file__).parent / "fuzz.py"
+    done = subprocess.run(
+        [sys.executable, program, str(SECONDS), str(seed)],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    n_mutants, n_refused, n_marked = map(int, re.findall(r"\d+", done.stdout))
+    assert n_mutants >= 40
+    assert n_refused
+    assert n_marked
+
+
+def test_no_entry_of_the_tables_leads_outside():
+    """What bounds the kernels that do not look: states, runs and lengths of all entries."""
+    length, state = PAIRS & 63, PAIRS >> 6 & 63
+    assert length.max() <= LOOKUP_BITS
+    assert state.max() < N_STATES
+    assert (PAIRS >> 12 & 255).max() <= MAX_RUN
+    assert not PAIRS[PARKED:].any()
+    assert len(PAIRS) == (N_STATES + 1) << LOOKUP_BITS
+    assert max(AFTER_RUN) * 6 + max(AFTER_LEVEL) < N_STATES
