@@ -20,7 +20,7 @@ from dask.blockwise import BlockwiseDep, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
-from camhd_access.arrays.reductions import mean_over_time, sum_over_time
+from camhd_access.arrays.reductions import Moments, finish_moments, mean_over_time, sum_over_time
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import (
     AxisIndex,
@@ -122,7 +122,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         self.shown = None
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
-        if func in {np.mean, np.sum} and args and args[0] is self:
+        if func in {np.mean, np.sum, np.std, np.var} and args and args[0] is self:
             return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's, not the method
         return super().__array_function__(func, types, args, kwargs)
 
@@ -136,6 +136,8 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     ) -> Any:  # noqa: ANN401
         """Mean along axes; over time alone by `mean_over_time`."""
         if dtype is None and out is None and self._is_time(axis):
+            if not self.marks_damage:
+                return self._moments("mean", keepdims=keepdims, split_every=split_every)
             return mean_over_time(self, keepdims=keepdims, split_every=split_every)
         return super().mean(axis, dtype, keepdims, split_every, out)
 
@@ -149,8 +151,49 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     ) -> Any:  # noqa: ANN401
         """Sum along axes; over time alone by `sum_over_time`."""
         if dtype is None and out is None and self._is_time(axis):
+            if not self.marks_damage:
+                return self._moments("sum", keepdims=keepdims, split_every=split_every)
             return sum_over_time(self, keepdims=keepdims, split_every=split_every)
         return super().sum(axis, dtype, keepdims, split_every, out)
+
+    def std(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        ddof: int = 0,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Standard deviation along axes; over time alone from integer sums."""
+        if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
+            return self._moments("std", ddof=ddof, keepdims=keepdims, split_every=split_every)
+        return super().std(axis, dtype, keepdims, ddof, split_every, out)
+
+    def var(
+        self,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        keepdims: bool = False,
+        ddof: int = 0,
+        split_every: Any = None,  # noqa: ANN401
+        out: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Variance along axes; over time alone from integer sums."""
+        if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
+            return self._moments("var", ddof=ddof, keepdims=keepdims, split_every=split_every)
+        return super().var(axis, dtype, keepdims, ddof, split_every, out)
+
+    def _moments(self, name: str, **options: Any) -> da.Array:  # noqa: ANN401 - of `finish_moments`
+        """A reduction over time whose tasks add up while they decode, and hold no frames."""
+        take = _Part.add_up_squares if name in {"std", "var"} else _Part.add_up
+        layer_name = f"{take.__name__}-{self.tasks.token}"
+        axes = tuple(range(self.ndim))
+        layer = blockwise(take, layer_name, axes, self.tasks, axes, numblocks={}, _data_producer=True)
+        graph = HighLevelGraph.from_collections(layer_name, layer)
+        cuts = ((1,) * len(self.chunks[0]), *self.chunks[1:])
+        parts = da.Array(graph, layer_name, cuts, meta=np.empty((0,) * self.ndim, np.uint64))
+        return finish_moments(parts, name, n=self.shape[0], **options)
 
     def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
         """Whether it is the axis of time, and that alone."""
@@ -213,6 +256,19 @@ class _Part:
     def read(self) -> Pixels:
         """The pixels, decoded in the thread of the task."""
         return take_outer(self.stack.read(parallel=False), self.index)
+
+    def add_up(self, *, squares: bool = False) -> Moments:
+        """Sums over time, added up while the pictures are decoded in the thread of the task."""
+        sums = self.stack.add_up(squares=squares).result()
+        values, of_squares = (
+            None if each is None else take_outer(each[np.newaxis], (0, *self.index[1:])) for each in sums
+        )
+        assert values is not None  # noqa: S101 - tells mypy
+        return values, of_squares
+
+    def add_up_squares(self) -> Moments:
+        """Likewise, and sums of squares."""
+        return self.add_up(squares=True)
 
     def read_marked(self) -> Marked:
         """The pixels, and which pictures are damaged."""

@@ -1,5 +1,5 @@
 # mypy: disallow-untyped-calls=False
-"""Sums and means over time, in whole numbers.
+"""Sums, means and deviations over time, in integer accumulators.
 
 dask's own mean makes of every dask chunk two pictures of float64, its sum and how much was summed up, 100 MB
 at 1080p, and holds several of them at once. Sums of codes fit into four bytes, and how many there are is
@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["mean_over_time", "sum_over_time"]
+__all__ = ["Moments", "finish_moments", "mean_over_time", "sum_over_time"]
 
 Sums = npt.NDArray[np.unsignedinteger]
 
@@ -85,3 +85,91 @@ def _as_uint64(total: Sums) -> npt.NDArray[Any]:
 def _divide(total: Sums, n: int) -> npt.NDArray[Any]:
     mean: npt.NDArray[Any] = total / n
     return mean
+
+
+Moments = tuple[Sums, Sums | None]
+"""Sums of values, and of their squares where these are wanted; of the shape of one picture."""
+
+
+def finish_moments(
+    parts: da.Array,
+    name: str,
+    *,
+    n: int,
+    ddof: int = 0,
+    keepdims: bool = False,
+    split_every: int | None = None,
+) -> da.Array:
+    """The `sum`, `mean`, `var` or `std` over time, of the `Moments` that the dask chunks of `parts` hold.
+
+    Parameters
+    ----------
+    parts
+        Array whose chunks are one long on the first axis.
+    n
+        Pictures that were summed up.
+    ddof
+        Subtracted from `n` in the divisor of a variance.
+
+    Notes
+    -----
+    A variance is made of integers up to the one division at its end, so it is as exact as float64 can be:
+    nothing is lost where the mean is large and the deviation small.
+    """
+    dtype = np.dtype(np.uint64 if name == "sum" else np.float64)
+    reduced: da.Array = da.reduction(
+        parts,
+        chunk=_take,
+        combine=_add_moments,
+        aggregate=partial(_finish_moments, name=name, n=n, ddof=ddof),
+        axis=0,
+        dtype=dtype,
+        keepdims=keepdims,
+        split_every=split_every,
+        concatenate=False,
+        meta=np.empty((0,) * (parts.ndim if keepdims else parts.ndim - 1), dtype),
+    )
+    return reduced
+
+
+def _take(moments: Moments, axis: tuple[int, ...], keepdims: bool) -> Moments:  # noqa: ARG001 - as dask calls it
+    return moments
+
+
+def _add_moments(parts: list[Moments], axis: tuple[int, ...], keepdims: bool) -> Moments:  # noqa: ARG001
+    values = _add_wide([values for values, _ in parts])
+    squares = [squares for _, squares in parts if squares is not None]
+    return values, _add_wide(squares) if squares else None
+
+
+def _add_wide(sums: list[Sums]) -> Sums:
+    total = np.zeros(sums[0].shape, np.uint64)
+    for each in sums:
+        total += each
+    return total
+
+
+def _finish_moments(
+    parts: list[Moments], axis: tuple[int, ...], keepdims: bool, *, name: str, n: int, ddof: int
+) -> npt.NDArray[Any]:
+    values, squares = _add_moments(parts, axis, keepdims)
+    result: npt.NDArray[Any]
+    if name == "sum":
+        result = values
+    elif name == "mean":
+        result = values / n
+    else:
+        assert squares is not None  # noqa: S101 - tells mypy
+        result = _variance(values, squares, n=n, ddof=ddof)
+        result = np.sqrt(result) if name == "std" else result
+    return result[np.newaxis] if keepdims else result
+
+
+def _variance(values: Sums, squares: Sums, *, n: int, ddof: int) -> npt.NDArray[np.float64]:
+    if n <= ddof:
+        return np.full(values.shape, np.nan)
+    values, squares = values.astype(np.uint64), squares.astype(np.uint64)
+    if n < 1 << 16:  # n times the sum of squares of 16 bits has room in 64
+        return (squares * np.uint64(n) - values * values) / (n * (n - ddof))
+    mean = values / n
+    return np.maximum(squares / n - mean * mean, 0) * (n / (n - ddof))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from camhd_access.decoding import libav, machine_code, prores422, repair
 from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
+from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import decode_preview
@@ -114,6 +115,18 @@ class Decoder(ABC):
             They cannot be decoded at once; one by one they can.
         """
 
+    def add_up(self, coded: CodedWindow, sums: Sums) -> None:
+        """Add the pixels of a window to sums over time.
+
+        Raises
+        ------
+        FrameDecodeError, UnsupportedCodecError
+            The window is damaged; what the sums then hold has no meaning.
+        """
+        picture = np.empty(sums.values.shape, self.pixel_format.dtype)
+        self.decode([coded], out=[picture])
+        sums.add(picture)
+
 
 @dataclass(frozen=True, slots=True)
 class FrameDecoder(Decoder):
@@ -149,6 +162,21 @@ class FrameDecoder(Decoder):
             self._decode(each, pixels, n_threads, masks=masks)
             for each, pixels in zip(coded, out, strict=True)
         ]
+
+    def add_up(self, coded: CodedWindow, sums: Sums) -> None:
+        """Add the pixels of a window to sums over time, while they are decoded where that can be."""
+        kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
+        if kernel is None or not self.pixel_format.dtype.isnative:
+            Decoder.add_up(self, coded, sums)
+            return
+        prores422.decode_window(
+            kernel,
+            coded,
+            pixel_format=self.pixel_format,
+            track_matrix=self.track_matrix,
+            reduce=self.reduction,
+            out=sums,
+        )
 
     def _decode(
         self, coded: CodedWindow, out: npt.NDArray[np.unsignedinteger], n_threads: int, *, masks: bool

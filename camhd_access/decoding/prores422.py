@@ -7,7 +7,6 @@ its map of damaged slices becomes an error that names the first, or a map for th
 """
 
 import threading
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -19,12 +18,13 @@ from camhd_access.decoding.kernels import parameters as at
 from camhd_access.decoding.kernels.parameters import Kernel
 from camhd_access.decoding.kernels.scans import INTERLACED_SCAN, PROGRESSIVE_SCAN
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, color_scales
+from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.ranges import ByteData
 
-__all__ = ["Sums", "decode_window", "is_supported", "sample_planes"]
+__all__ = ["decode_window", "is_supported", "sample_planes"]
 
 N_LANES, LANE_BYTES, ROOM, PLANE_BYTES = 4, 48, 2304, 4096
 MAX_SLICE_BYTES = 0xFFFF
@@ -36,16 +36,6 @@ GRAY_STRETCH = {255: (38155, 17), 65535: (612857, 13)}
 LAYOUTS = {"code": at.CODE, "gray": at.GRAY, "rgb": at.COLOR, "bgr": at.COLOR}
 
 _thread = threading.local()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
-    """Sums over time of the pixels of a window, as whole numbers."""
-
-    values: npt.NDArray[np.uint32]
-    """Sums of values, of the shape of a picture."""
-    squares: npt.NDArray[np.unsignedinteger] | None
-    """Sums of squares, uint32 or uint64, or None."""
 
 
 class _Memory:
@@ -149,7 +139,7 @@ def decode_window(
         memory.parameters[at.IS_LENIENT] = masks
         return kernel(memory.parameters.ctypes.data), damage
 
-    bands = _cut_bands(coding, n_threads)
+    bands = _cut_bands(coding, 1 if isinstance(out, Sums) else n_threads)
     results = list(decode_pool().map(decode_lines, bands)) if len(bands) > 1 else [decode_lines(bands[0])]
     fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
     if not fault and not damage.any():
@@ -298,6 +288,7 @@ def _set_target(
     """Where pixels go."""
     p = memory.parameters
     if isinstance(out, Sums):
+        out.make_room()
         squares = out.squares
         if not pixel_format.dtype.isnative:
             raise ValueError(f"sums of {pixel_format.name}: its byte order is not this machine's")

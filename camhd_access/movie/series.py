@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
+from camhd_access.decoding.sums import Sums
 from camhd_access.movie.stack import AxisIndex, Damage, FrameStack, Pixels
 
 __all__ = ["FrameSeries", "Stack"]
@@ -131,6 +132,19 @@ class FrameSeries:
 
         self._visit(read, parallel=parallel)
         return pixels, damaged
+
+    def add_up(self, *, squares: bool = False) -> Sums:
+        """Sums over time of all pictures, and of their squares, one movie after the other.
+
+        Raises
+        ------
+        FrameDecodeError, RemoteFileError
+            As `read`.
+        """
+        sums = Sums.zeros(self.shape[1:], self.empty.pixel_format, squares=squares)
+        for stack in self.stacks:
+            sums.merge(stack.add_up(squares=squares))
+        return sums
 
     def _visit(self, read: Callable[..., None], *, parallel: bool) -> None:
         """Call `read` with each stack and its place: a single one here, more in threads of their own."""

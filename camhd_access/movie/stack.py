@@ -24,6 +24,7 @@ from camhd_access.caching import LRUCache
 from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.machine_code import announce
 from camhd_access.decoding.pixels import PixelFormat
+from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.decoding.windows import CodedWindow, Field, Marks
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
@@ -217,6 +218,28 @@ class FrameStack:
             while batch := tuple(islice(pictures, self.decoder.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
         return out
+
+    def add_up(self, *, squares: bool = False) -> Sums:
+        """Sums over time of all pictures, and of their squares, decoded in the caller's thread.
+
+        Raises
+        ------
+        FrameDecodeError, RemoteFileError
+            As `read`.
+
+        Notes
+        -----
+        Holds no picture, only the sums and the samples that are under way.
+        """
+        sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
+        announce(len(self.frames))
+        with closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures:
+            for position, find_window in pictures:
+                try:
+                    self.decoder.add_up(find_window(), sums)
+                except (FrameDecodeError, UnsupportedCodecError) as error:
+                    raise self._name(error, position) from error
+        return sums
 
     @property
     def _n_slice_threads(self) -> int:

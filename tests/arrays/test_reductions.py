@@ -1,12 +1,14 @@
-"""Sums and means over time: equal to numpy's to the last bit, whoever asks and however."""
+"""Sums, means and deviations over time: equal to numpy's to the last bit, whoever asks and however."""
 
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 
-from camhd_access import open_movie
-from camhd_access.arrays.reductions import mean_over_time, sum_over_time
+from camhd_access import FrameDecodeError, MovieReader, open_movie
+from camhd_access.arrays.reductions import _variance, mean_over_time, sum_over_time
+from camhd_access.decoding.pixels import PIXEL_FORMATS
+from camhd_access.decoding.sums import Sums
 
 KINDS = ["rgb24", "rgb48be", "gray10le"]
 
@@ -33,11 +35,70 @@ def test_movies_have_numpys_mean_and_sum(movie, keepdims):
             assert np.array_equal(array.compute(), expected)
 
 
-def test_the_names_of_sums_tell_that_they_are_ours(movie):
-    ours = [layer for layer in movie.mean("time").data.dask.layers if "sum_chunk" in layer]
+@pytest.mark.parametrize("decoder", ["libav", "numba"])
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_deviations_are_exact(monkeypatch, movie, ddof, decoder):
+    monkeypatch.setenv("CAMHD_DECODER", decoder)
+    pixels = movie.values.astype(np.float64)
+    for name in ("var", "std"):
+        expected = getattr(pixels, name)(axis=0, ddof=ddof)
+        for array in (
+            getattr(movie, name)("time", ddof=ddof).data,
+            getattr(movie.data, name)(axis=0, ddof=ddof),
+            getattr(np, name)(movie.data, axis=0, ddof=ddof),
+        ):
+            assert array.dtype == np.float64
+            assert np.allclose(array.compute(), expected, rtol=1e-12, atol=1e-12)
+    part = movie[5:30:5, 10:20, [3, 1]]
+    assert np.allclose(part.std("time"), part.values.std(axis=0))
+    assert np.isnan(movie[:1].var("time", ddof=1)).all()
+
+
+def test_a_small_deviation_of_large_numbers_loses_nothing():
+    sums = Sums.zeros((1,), PIXEL_FORMATS["gray16le"], squares=True)
+    values = [65535, 65534, 65535, 65535]
+    for value in values:
+        sums.add(np.array([value], np.uint16))
+    assert _variance(*sums.result(), n=4, ddof=0) == np.var(values)
+
+
+def test_sums_are_moved_before_they_overflow():
+    for name, limit in (("gray10le", 4104), ("gray16le", 65537), ("gray", 66051)):
+        pixel_format = PIXEL_FORMATS[name]
+        sums = Sums.zeros((2, 3), pixel_format, squares=True)
+        assert sums.capacity <= limit
+        largest = 1023 if name == "gray10le" else pixel_format.full_scale
+        sums.n_room = 2  # as after many pictures
+        picture = np.full((2, 3), largest, pixel_format.dtype)
+        for _ in range(7):
+            sums.add(picture)
+        assert sums.total is not None
+        other = Sums.zeros((2, 3), pixel_format, squares=True)
+        other.add(picture)
+        sums.merge(other)
+        values, squares = sums.result()
+        assert (values == 8 * largest).all()
+        assert (squares == 8 * largest**2).all()
+
+
+def test_the_tasks_of_sums_add_up_while_they_decode(movie):
+    ours = [layer for layer in movie.mean("time").data.dask.layers if "add_up" in layer]
     assert ours
+    assert [layer for layer in movie.std("time").data.dask.layers if "add_up_squares" in layer]
     others = movie.mean(("time", "y")).data.dask.layers
-    assert not any("sum_chunk" in layer for layer in others)
+    assert not any("add_up" in layer for layer in others)
+
+
+def test_a_damaged_frame_is_named_by_a_mean(movie_path, tmp_path):
+    path = tmp_path / "a.mov"
+    path.write_bytes(movie_path.read_bytes())
+    index = MovieReader(path).index
+    with path.open("r+b") as file:
+        file.seek(int(index.offset[3] + index.size[3] // 4))
+        file.write(bytes(900))
+    for name in ("mean", "std"):
+        with pytest.raises(FrameDecodeError, match=r"frame 3 of .*slice row"):
+            getattr(open_movie(path, pix_fmt="gray10le"), name)("time").compute()
 
 
 def test_other_axes_and_types_are_dasks(movie):

@@ -10,7 +10,7 @@ from camhd_access import FrameDecodeError
 from camhd_access.decoding import libav, prores422, repair
 from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.decoding.pixels import PIXEL_FORMATS
-from camhd_access.decoding.prores422 import Sums
+from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import walk_window, whole_window
 from camhd_access.formats.prores import check_frame, parse_frame_header
 from camhd_access.ranges import run_walk
@@ -172,8 +172,7 @@ def test_sums_of_values_and_squares_are_numpys(kernel, pix_fmt):
     kind, pixel_format = INTERLACED, PIXEL_FORMATS[pix_fmt]
     window = slice(3, 101), slice(7, 344)
     pictures = np.stack([read(kernel, sample_of(kind, seed), window, pix_fmt) for seed in range(4)])
-    wide = np.uint64 if pixel_format.full_scale > 1023 else np.uint32
-    sums = Sums(np.zeros(pictures.shape[1:], np.uint32), np.zeros(pictures.shape[1:], wide))
+    sums = Sums.zeros(pictures.shape[1:], pixel_format, squares=True)
     for seed in range(4):
         coded = whole_window(sample_of(kind, seed), size=(kind.height, kind.width), window=window, field=None)
         prores422.decode_window(kernel, coded, pixel_format=pixel_format, track_matrix=None, out=sums)
