@@ -26,7 +26,6 @@ from camhd_access.ranges import ByteData
 
 __all__ = ["decode_window", "is_supported", "sample_planes"]
 
-N_LANES, LANE_BYTES, ROOM, PLANE_BYTES = 4, 48, 2304, 4096
 MAX_SLICE_BYTES = 0xFFFF
 PAD_PIXELS = 64
 """Columns behind those of a strip, which conversion reads and writes in vain."""
@@ -43,9 +42,9 @@ class _Memory:
 
     def __init__(self) -> None:
         self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
-        self.coefficients = allocate(2 * N_LANES * ROOM).view(np.int16)
-        self.blocks = allocate(3 * PLANE_BYTES)
-        self.lanes = allocate(512 + 2 * N_LANES * LANE_BYTES)
+        self.coefficients = allocate(2 * at.N_LANES * at.ROOM).view(np.int16)
+        self.blocks = allocate(3 * at.PLANE_BYTES)
+        self.lanes = allocate(512 + 2 * at.N_LANES * at.LANE_BYTES)
         self.tail = allocate(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES)
         self.matrices = allocate(128)
         self.factors = allocate(32).view(np.float32)

@@ -15,6 +15,7 @@ from camhd_access.decoding.kernels.codes import (
     N_STATES,
     PAIRS,
     PARKED,
+    PLACE_SHIFT,
 )
 
 SECONDS = 12
@@ -39,10 +40,10 @@ def test_damaged_frames_between_unreadable_pages(kernel, seed):
 
 def test_no_entry_of_the_tables_leads_outside():
     """What bounds the kernels that do not look: states, runs and lengths of all entries."""
-    length, state = PAIRS & 63, PAIRS >> 6 & 63
+    length, state = PAIRS & 63, PAIRS >> LOOKUP_BITS & 63
     assert length.max() <= LOOKUP_BITS
     assert state.max() < N_STATES
-    assert (PAIRS >> 12 & 255).max() <= MAX_RUN
+    assert (PAIRS >> PLACE_SHIFT & 255).max() <= 2 * MAX_RUN
     assert not PAIRS[PARKED:].any()
     assert len(PAIRS) == (N_STATES + 1) << LOOKUP_BITS
     assert max(AFTER_RUN) * 6 + max(AFTER_LEVEL) < N_STATES

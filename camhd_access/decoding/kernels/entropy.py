@@ -19,11 +19,13 @@ from camhd_access.decoding.kernels.codes import (
     FIRST_DC,
     FIRST_STATE,
     INVALID,
+    LEVEL_SHIFT,
     LOOKUP_BITS,
-    MAX_RUN,
     PARKED,
+    PLACE_SHIFT,
     SECOND_DC,
     STATE_BOOKS,
+    STATE_MASK,
 )
 from camhd_access.decoding.kernels.machine import (
     inlined,
@@ -37,42 +39,41 @@ from camhd_access.decoding.kernels.machine import (
     lshr,
     store_i16,
     store_i64,
+    trailing_zeros,
 )
+from camhd_access.decoding.kernels.parameters import LANE_BYTES, N_PAIRS
 
-__all__ = [
-    "LANE_BYTES",
-    "N_LANES",
-    "N_PAIRS",
-    "PLACE",
-    "POSITION",
-    "ROOM",
-    "STOP",
-    "is_near_end",
-    "open_lane",
-    "read_four",
-    "read_one",
-]
+__all__ = ["PLACE", "POSITION", "STOP", "is_near_end", "open_lane", "read_four", "read_one"]
 
-N_LANES = 4
-N_PAIRS = 4
-"""Pairs read from one load of 64 bits, 57 of which are valid."""
 MARGIN_BITS = N_PAIRS * LOOKUP_BITS
 """So near to its end a lane is read alone."""
-ROOM = 2048 + N_PAIRS * MAX_RUN
-"""Coefficients of a lane: of 32 blocks, and what four runs may lead beyond them."""
 
-POSITION, END, PLACE, STOP, STATE, N_NUMBERS = range(6)
-"""A lane: the bit to read next (its address times 8), the bit after the last 1 bit, the coefficient set last
-(counted from the first of all lanes), the end of these, and which books come next."""
-LANE_BYTES = 8 * N_NUMBERS
+POSITION, END, PLACE, STOP, STATE = range(5)
+"""A lane: the bit to read next (its address times 8), the bit after the last 1 bit, the address of the
+coefficient set last, the address after the last one wanted, and which books come next."""
 BITS, PARKED_STATE = 0, 4
 """In the place where a long pair leaves what it did: (bits, position, place, state), and the parked state."""
+
+MARK = 64
+"""Set below the 57 valid bits of a group of pairs. Where it has moved to tells how many were read."""
 
 
 @inlined
 def window(position: int) -> int:
     """The bits from `position` on, 57 at least, in the highest bits."""
     return load_be64(position >> 3) << (position & 7)
+
+
+@inlined
+def marked_window(position: int) -> int:
+    """The next 57 bits, and the mark below them."""
+    return (window(position) & -128) | MARK
+
+
+@inlined
+def position_of(bits: int, position: int) -> int:
+    """Where `bits` have come to that were a marked window at `position`."""
+    return position + trailing_zeros(bits) - 6
 
 
 @inlined
@@ -94,23 +95,21 @@ def long_pair(position: int, place: int, state: int) -> tuple[int, int, int, int
     level += 1
     sign = window(position) >> 63
     state = (AFTER_RUN[min(run, 15)] * 6 + AFTER_LEVEL[min(level, 9)]) << LOOKUP_BITS
-    return position + 1, place + run + 1, state, (level ^ sign) - sign
+    return position + 1, place + 2 * (run + 1), state, (level ^ sign) - sign
 
 
 @kernel
-def step_far(
-    coefficients: int, left: int, bits: int, position: int, place: int, stop: int, end: int, state: int
-) -> None:
+def step_far(left: int, bits: int, position: int, place: int, stop: int, end: int, state: int) -> None:
     """As `step`, for a long pair. A lane that may have ended is parked until its group of pairs is over."""
+    position = position_of(bits, position)
     if state != PARKED:
         position, place, state, level = long_pair(position, place, state)
         if place < stop:
-            store_i16(coefficients, place, level)
-        bits = window(position)
+            store_i16(place, 0, level)
         if position >= end or place >= stop:
             store_i64(left, PARKED_STATE, state)
             state = PARKED
-    store_i64(left, BITS, bits)
+    store_i64(left, BITS, marked_window(position) if state != PARKED else MARK)
     store_i64(left, 1, position)
     store_i64(left, 2, place)
     store_i64(left, 3, state)
@@ -118,33 +117,24 @@ def step_far(
 
 @inlined
 def step(
-    pairs: int,
-    coefficients: int,
-    left: int,
-    bits: int,
-    position: int,
-    place: int,
-    stop: int,
-    end: int,
-    state: int,
+    pairs: int, left: int, bits: int, position: int, place: int, stop: int, end: int, state: int
 ) -> tuple[int, int, int, int]:
     """One pair of one lane."""
     entry = load_u32(pairs, state + lshr(bits, 64 - LOOKUP_BITS))
     if likely((entry & 63) != 0):
         bits <<= entry & 63
-        position += entry & 63
-        place += (entry >> 12) & 255
-        state = (entry & 0xFC0) << (LOOKUP_BITS - 6)
-        store_i16(coefficients, place, (entry << 32) >> 52)
+        place += (entry >> PLACE_SHIFT) & 255
+        store_i16(place, 0, (entry << 32) >> (32 + LEVEL_SHIFT))
+        state = entry & STATE_MASK
     else:
-        step_far(coefficients, left, bits, position, place, stop, end, state)
+        step_far(left, bits, position, place, stop, end, state)
         bits, position = load_i64(left, BITS), load_i64(left, 1)
         place, state = load_i64(left, 2), load_i64(left, 3)
     return bits, position, place, state
 
 
 @kernel
-def read_four(pairs: int, coefficients: int, lanes: int, left: int) -> None:
+def read_four(pairs: int, lanes: int, left: int) -> None:
     """Read all four lanes until one of them is near its end; `left` is memory like that of lanes."""
     a, b, c, d = lanes, lanes + LANE_BYTES, lanes + 2 * LANE_BYTES, lanes + 3 * LANE_BYTES
     la, lb, lc, ld = left, left + LANE_BYTES, left + 2 * LANE_BYTES, left + 3 * LANE_BYTES
@@ -155,12 +145,13 @@ def read_four(pairs: int, coefficients: int, lanes: int, left: int) -> None:
     ma, mb, mc, md = load_i64(a, STOP), load_i64(b, STOP), load_i64(c, STOP), load_i64(d, STOP)
     sa, sb, sc, sd = load_i64(a, STATE), load_i64(b, STATE), load_i64(c, STATE), load_i64(d, STATE)
     while (pa < ea) & (pb < eb) & (pc < ec) & (pd < ed) & (oa < ma) & (ob < mb) & (oc < mc) & (od < md):
-        wa, wb, wc, wd = window(pa), window(pb), window(pc), window(pd)
+        wa, wb, wc, wd = marked_window(pa), marked_window(pb), marked_window(pc), marked_window(pd)
         for _ in range(N_PAIRS):
-            wa, pa, oa, sa = step(pairs, coefficients, la, wa, pa, oa, ma, ea, sa)
-            wb, pb, ob, sb = step(pairs, coefficients, lb, wb, pb, ob, mb, eb, sb)
-            wc, pc, oc, sc = step(pairs, coefficients, lc, wc, pc, oc, mc, ec, sc)
-            wd, pd, od, sd = step(pairs, coefficients, ld, wd, pd, od, md, ed, sd)
+            wa, pa, oa, sa = step(pairs, la, wa, pa, oa, ma, ea, sa)
+            wb, pb, ob, sb = step(pairs, lb, wb, pb, ob, mb, eb, sb)
+            wc, pc, oc, sc = step(pairs, lc, wc, pc, oc, mc, ec, sc)
+            wd, pd, od, sd = step(pairs, ld, wd, pd, od, md, ed, sd)
+        pa, pb, pc, pd = position_of(wa, pa), position_of(wb, pb), position_of(wc, pc), position_of(wd, pd)
     close_group(a, la, pa, oa, sa)
     close_group(b, lb, pb, ob, sb)
     close_group(c, lc, pc, oc, sc)
@@ -184,7 +175,7 @@ def is_near_end(lane: int) -> bool:
 
 
 @kernel
-def read_one(pairs: int, coefficients: int, lane: int) -> None:
+def read_one(pairs: int, lane: int) -> None:
     """Read a lane to its end."""
     position, end = load_i64(lane, POSITION), load_i64(lane, END)
     place, stop, state = load_i64(lane, PLACE), load_i64(lane, STOP), load_i64(lane, STATE)
@@ -192,26 +183,26 @@ def read_one(pairs: int, coefficients: int, lane: int) -> None:
         entry = load_u32(pairs, state + lshr(window(position), 64 - LOOKUP_BITS))
         if likely((entry & 63) != 0):
             position += entry & 63
-            place += (entry >> 12) & 255
-            state = (entry & 0xFC0) << (LOOKUP_BITS - 6)
-            level = (entry << 32) >> 52
+            place += (entry >> PLACE_SHIFT) & 255
+            state = entry & STATE_MASK
+            level = (entry << 32) >> (32 + LEVEL_SHIFT)
         else:
             position, place, state, level = long_pair(position, place, state)
         if place < stop:
-            store_i16(coefficients, place, level)
+            store_i16(place, 0, level)
     store_i64(lane, POSITION, position)
     store_i64(lane, PLACE, place)
 
 
 @kernel
-def read_dc(coefficients: int, position: int, place: int, n_blocks: int) -> int:
+def read_dc(position: int, place: int, n_blocks: int) -> int:
     """The DC coefficients of a plane; returns the position after them, `INVALID` after a code too long."""
     value, length = code(window(position), FIRST_DC)
     position += length
     if value >= INVALID:
         return INVALID
     dc = (value >> 1) ^ -(value & 1)
-    store_i16(coefficients, place, dc)
+    store_i16(place, 0, dc)
     book, sign = SECOND_DC, 0
     for block in range(1, n_blocks):
         value, length = code(window(position), book)
@@ -221,20 +212,18 @@ def read_dc(coefficients: int, position: int, place: int, n_blocks: int) -> int:
         book = AFTER_DC[min(value, 6)]
         sign = sign ^ -(value & 1) if value else 0
         dc += (((value + 1) >> 1) ^ sign) - sign
-        store_i16(coefficients, place + block, dc)
+        store_i16(place, block, dc)
     return position
 
 
 @kernel
-def open_lane(
-    coefficients: int, lane: int, place: int, start: int, stop: int, n_blocks: int, n_wanted: int
-) -> None:
+def open_lane(lane: int, place: int, start: int, stop: int, n_blocks: int, n_wanted: int) -> None:
     """Begin with a plane of a slice: find its end, and read its DC coefficients.
 
     Parameters
     ----------
     place
-        Its first coefficient.
+        Address of its first coefficient.
     start, stop
         Addresses of its bytes. Where there are none, all coefficients are 0.
     n_blocks
@@ -246,10 +235,10 @@ def open_lane(
         stop -= 1
     store_i64(lane, POSITION, start * 8)
     store_i64(lane, END, start * 8)
-    store_i64(lane, PLACE, place + n_blocks - 1)
-    store_i64(lane, STOP, place + n_blocks * n_wanted)
+    store_i64(lane, PLACE, place + 2 * (n_blocks - 1))
+    store_i64(lane, STOP, place + 2 * n_blocks * n_wanted)
     store_i64(lane, STATE, FIRST_STATE)
     if stop > start:
         last = load_u8(stop - 1, 0)
         store_i64(lane, END, stop * 8 - (63 - leading_zeros(last & -last)))
-        store_i64(lane, POSITION, read_dc(coefficients, start * 8, place, n_blocks))
+        store_i64(lane, POSITION, read_dc(start * 8, place, n_blocks))

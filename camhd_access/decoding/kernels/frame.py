@@ -8,11 +8,8 @@ its lines go out. Two strips may be in work at once, so that no lane waits for a
 from camhd_access.decoding.kernels import parameters as at
 from camhd_access.decoding.kernels.codes import PAIRS
 from camhd_access.decoding.kernels.entropy import (
-    LANE_BYTES,
-    N_LANES,
     PLACE,
     POSITION,
-    ROOM,
     STOP,
     is_near_end,
     open_lane,
@@ -202,8 +199,8 @@ def open_job(p: int, lane: int, k: int, job: int) -> None:
     """Lane `k` begins with a job."""
     reduce = load_i64(p, at.REDUCE)
     open_lane(
-        load_i64(p, at.COEFFICIENTS), lane, k * ROOM, load_i64(job, START_BYTE), load_i64(job, STOP_BYTE),
-        load_i64(job, N_BLOCKS), 64 // (reduce * reduce),
+        lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, load_i64(job, START_BYTE),
+        load_i64(job, STOP_BYTE), load_i64(job, N_BLOCKS), 64 // (reduce * reduce),
     )  # fmt: skip
 
 
@@ -214,7 +211,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     A plane is damaged that was read beyond its end, or that holds more than its coefficients. Of a reduced
     picture not all of it was read, so only the first can be told.
     """
-    reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * ROOM
+    reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM
     place, stop = load_i64(lane, PLACE), load_i64(lane, STOP)
     n_bits_left = 8 * load_i64(job, STOP_BYTE) - load_i64(lane, POSITION)
     is_full = place >= stop
@@ -222,10 +219,10 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     if n_bits_left < 0 or (reduce == 1 and (is_full or n_bits_left >= 32)):
         damage, slice_place = load_i64(p, at.DAMAGE), load_i64(job, DAMAGE_PLACE)
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
-        for i in range(ROOM):
+        for i in range(at.ROOM):
             store_i16(coefficients, i, 0)
     elif is_full:  # what the rest of a group has written behind the wanted coefficients
-        for i in range(stop - k * ROOM, min(place + 1 - k * ROOM, ROOM)):
+        for i in range((stop - coefficients) // 2, min((place - coefficients) // 2 + 1, at.ROOM)):
             store_i16(coefficients, i, 0)
     n_blocks = load_i64(job, N_BLOCKS)
     matrix = load_i64(p, at.MATRICES) + (64 if plane else 0)
@@ -276,9 +273,9 @@ def show_strip(p: int, row: int, slot: int) -> None:
 @kernel
 def close_lane(p: int, k: int, lane_jobs: int, n_left: int) -> None:
     """Finish what lane `k` is at, and show its strip where that was the last of it."""
-    lane = load_i64(p, at.LANES) + k * LANE_BYTES
+    lane = load_i64(p, at.LANES) + k * at.LANE_BYTES
     job = load_i64(lane_jobs, k)
-    read_one(PAIRS.ctypes.data, load_i64(p, at.COEFFICIENTS), lane)
+    read_one(PAIRS.ctypes.data, lane)
     close_job(p, lane, k, job)
     store_i64(lane_jobs, k, 0)
     slot = load_i64(job, SLOT)
@@ -299,12 +296,12 @@ def decode(p: int) -> int:
     fault = find_rows(p)
     if fault < 0 and not load_i64(p, at.IS_LENIENT):
         return fault
-    pairs, coefficients = PAIRS.ctypes.data, load_i64(p, at.COEFFICIENTS)
+    pairs = PAIRS.ctypes.data
     lanes, jobs, max_jobs = load_i64(p, at.LANES), load_i64(p, at.JOBS), load_i64(p, at.MAX_JOBS)
-    left = lanes + N_LANES * LANE_BYTES
-    lane_jobs = left + N_LANES * LANE_BYTES
-    n_left = lane_jobs + 8 * N_LANES  # of each of two strips: jobs that are not done, and its row
-    for k in range(N_LANES):
+    left = lanes + at.N_LANES * at.LANE_BYTES
+    lane_jobs = left + at.N_LANES * at.LANE_BYTES
+    n_left = lane_jobs + 8 * at.N_LANES  # of each of two strips: jobs that are not done, and its row
+    for k in range(at.N_LANES):
         store_i64(lane_jobs, k, 0)
     store_i64(n_left, 0, 0)
     store_i64(n_left, 2, 0)
@@ -314,12 +311,12 @@ def decode(p: int) -> int:
     stop_row = -(-load_i64(p, at.WINDOW_BOTTOM) // lines_of_row)
     job, stop_job, n_active = 0, 0, 0
     while True:
-        for k in range(N_LANES):
+        for k in range(at.N_LANES):
             if load_i64(lane_jobs, k) != 0:
                 continue
             while job == stop_job and row < stop_row:
                 slot = row & 1
-                for other in range(N_LANES):
+                for other in range(at.N_LANES):
                     busy = load_i64(lane_jobs, other)
                     if busy != 0 and load_i64(busy, SLOT) == slot:
                         close_lane(p, other, lane_jobs, n_left)
@@ -334,20 +331,20 @@ def decode(p: int) -> int:
                 row += 1
             if job == stop_job:
                 break
-            open_job(p, lanes + k * LANE_BYTES, k, job)
+            open_job(p, lanes + k * at.LANE_BYTES, k, job)
             store_i64(lane_jobs, k, job)
             n_active += 1
             job += JOB_BYTES
         if n_active == 0:
             return fault
         is_last = job == stop_job and row >= stop_row
-        if n_active < N_LANES and not is_last:
+        if n_active < at.N_LANES and not is_last:
             continue
-        if n_active == N_LANES:
-            read_four(pairs, coefficients, lanes, left)
-        for k in range(N_LANES):
+        if n_active == at.N_LANES:
+            read_four(pairs, lanes, left)
+        for k in range(at.N_LANES):
             if load_i64(lane_jobs, k) == 0:
                 continue
-            if n_active < N_LANES or is_near_end(lanes + k * LANE_BYTES):
+            if n_active < at.N_LANES or is_near_end(lanes + k * at.LANE_BYTES):
                 close_lane(p, k, lane_jobs, n_left)
                 n_active -= 1

@@ -35,6 +35,7 @@ __all__ = [
     "store_i16",
     "store_i64",
     "store_u32",
+    "trailing_zeros",
     "vector",
     "void",
 ]
@@ -130,6 +131,12 @@ def lshr(b: Builder, value: Value, n: Value) -> Value:
 def leading_zeros(b: Builder, value: Value) -> Value:
     """Zeros above the highest 1 bit of `value`, which is not 0."""
     return b.ctlz(value, BIT(1))
+
+
+@operation(i64, i64)
+def trailing_zeros(b: Builder, value: Value) -> Value:
+    """Zeros below the lowest 1 bit of `value`, which is not 0."""
+    return b.cttz(value, BIT(1))
 
 
 @operation(types.boolean, types.boolean)

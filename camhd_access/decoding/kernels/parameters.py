@@ -127,6 +127,15 @@ N_PARAMETERS = _next()
 CODE, GRAY, COLOR, PLANES = range(4)
 """Luma as coded; luma stretched to full range; R'G'B'; all three planes as coded."""
 
+N_LANES = 4
+"""Planes of slices that are read side by side."""
+LANE_BYTES = 48
+N_PAIRS = 5
+"""Pairs of run and level read from one load of 64 bits, 57 of which are valid."""
+ROOM = 2048 + N_PAIRS * 64
+"""Coefficients of a lane: of 32 blocks, and what some runs of 64 may lead beyond them."""
+PLANE_BYTES = 4096
+"""Coefficients, or pixels, of 32 blocks."""
 PIXELS_AT_ONCE = 16
 BLACK, NEUTRAL = 64, 512
 PADDING_BYTES = 256

@@ -26,14 +26,13 @@ from camhd_access.decoding.kernels.machine import (
     vector,
     void,
 )
+from camhd_access.decoding.kernels.parameters import PLANE_BYTES
 
-__all__ = ["BLOCKS_AT_ONCE", "MAX_BLOCKS", "PLANE_BYTES", "Lanes", "block_lines"]
+__all__ = ["BLOCKS_AT_ONCE", "MAX_BLOCKS", "Lanes", "block_lines"]
 
 BLOCKS_AT_ONCE = 16
 MAX_BLOCKS = 32
 """Blocks of a plane of a slice: four in each of eight macroblocks."""
-PLANE_BYTES = 2 * 64 * MAX_BLOCKS
-"""What each of the three memories above takes."""
 
 NARROW, WIDE, WORDS = (vector(bits, BLOCKS_AT_ONCE) for bits in (16, 32, 64))
 WORD = ir.IntType(64)
