@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import crops, decode, fetch, index, memory, remote, render, server
+from benchmarks import crops, decode, decoder, fetch, index, memory, remote, render, server
 from benchmarks.harness import Case, machine_facts, measure, save
 from benchmarks.material import FOLDER, Material, make_material
 from benchmarks.servers import emulated_link, serve
@@ -17,6 +17,7 @@ from benchmarks.servers import emulated_link, serve
 def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iterator[Case]:
     """All cases, each while what it needs is running."""
     yield from decode.cases(material, full=full)
+    yield from decoder.cases(material, full=full)
     yield from crops.cases(material)
     yield from index.cases(material)
     yield from memory.cases(material, full=full)

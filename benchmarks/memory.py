@@ -40,7 +40,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
         name="mean-memory",
         title=f"Mean of {n} frames, rgb24, 2 threads: peak memory of the process",
         unit="MB",
-        limit="imports, 150 MB (with the extra fast 270); in each thread 68 MB of frames, sum and count",
+        limit="imports, 150 MB; in each thread 68 MB of frames, sum and count",
         ways=[
             Way(name, peaking(function, path, n_short, n), max_rounds=1) for name, function in ways.items()
         ],
