@@ -4,13 +4,22 @@ It is a cache: what it cannot do costs time, never an answer. So nothing here ra
 does not answer is logged, left alone for a while, and asked again later. All of its work is done in threads,
 since fsspec's filesystems block.
 
+A picture is proved before it is served. Its length and SHA-256 are written first, to a small file of their
+own, then the picture; locally each is on the disk before it has its name. A picture that does not agree with
+them is none: it is made anew. Several processes, on several machines, may share a store: whether a picture is
+kept is asked of the store, never concluded.
+
 The *index* says which pictures are kept, of what size, and which of them were used last. It lies in memory
-and is made from the store's own listing when the store is first used: there is no second truth on disk, and
-the quota holds across restarts. Pictures lie in a folder of their own; nothing else in the folder or bucket
-that was named is ever counted or deleted.
+and is made from the store's own listing when the store is first used, and again when it has grown old or much
+was written, so that one quota holds for all processes, with a delay of seconds (of a listing's 50-fold time,
+where that is longer). There is no second truth on disk, and the quota holds across restarts. Pictures and
+their checksums lie in folders of their own; nothing else in the folder or bucket that was named is ever
+counted or deleted.
 """
 
 import asyncio
+import errno
+import hashlib
 import logging
 import re
 import time
@@ -36,6 +45,13 @@ T = TypeVar("T")
 
 FOLDER = "camhd-pictures"
 """Where pictures lie in the store."""
+CHECKSUMS = "camhd-checksums"
+"""Where the length and SHA-256 of each lie, under the same key."""
+
+FRESH_SECONDS, FRESH_LISTINGS = 5.0, 50
+"""An index older than this, and than so many times what the listing took, is made again."""
+FRESH_SHARE = 64
+"""So is one since which more was written than this part of the quota."""
 
 ANSWER_SECONDS = 5.0
 """A store that takes longer over a picture has failed: making the picture again is quicker."""
@@ -73,7 +89,8 @@ class ImageStore:
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens for writing: a local folder, `memory://…`, `s3://bucket/…`, `gs://bucket/…`.
+        Anything that fsspec opens for writing: a local folder, `memory://…`, `s3://bucket/…`,
+        `gs://bucket/…`.
     max_bytes
         What the pictures may take together; the least recently used go first.
     public_url
@@ -97,12 +114,17 @@ class ImageStore:
     ) -> None:
         self._fs, root = fsspec.core.url_to_fs(urlpath, **(storage_options or {}))
         self._root = f"{root.rstrip('/')}/{FOLDER}"
+        self._checksums = f"{root.rstrip('/')}/{CHECKSUMS}"
         self._public_root = None if public_url is None else f"{public_url}{FOLDER}/"
         self._max_bytes = max_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._n_bytes = 0
         self._n_failures = 0
         self._is_loaded = False
+        self._fresh_until = float("-inf")
+        self._n_puts = 0
+        self._n_bytes_since = 0
+        self._changed: dict[str, int | None] = {}
         self._loading: asyncio.Task[None] | None = None
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._rests_until = float("-inf")
@@ -123,50 +145,68 @@ class ImageStore:
         """How often the store failed, so far."""
         return self._n_failures
 
-    def public_url(self, key: str) -> str | None:
-        """Where everybody finds a picture; None unless it is kept and the store is public.
+    async def public_url(self, key: str) -> str | None:
+        """Where everybody finds a picture; None unless it is kept, of the right length, and the store is
+        public.
 
         Notes
         -----
-        The index tells, without a request: whoever else deletes pictures makes it wrong.
+        Two small requests: others may have deleted it.
         """
-        if self._public_root is None or key not in self._sizes or key in self._writing:
+        await asyncio.sleep(0)
+        if self._public_root is None or not _is_key(key) or key in self._writing:
             return None
-        self._sizes.move_to_end(key)
-        return self._public_root + quote(key)
+        with suppress(_StoreFailedError):
+            n_puts = self._n_puts
+            size = await self._ask(ANSWER_SECONDS, self._measure, key)
+            self._note(key, size, n_puts)
+            return None if size is None else self._public_root + quote(key)
+        return None
 
     async def get(self, key: str) -> bytes | None:
         """A picture, or None where it is not kept or the store fails.
 
         Notes
         -----
-        One request; none for a picture that is not kept, once the index is there. So pictures of another
-        server that shares the store are found after the next start. Other tasks run in between in any case:
-        one that asks in a loop does not starve those that write.
+        Two requests; one for a picture that is not kept. Other tasks run in between in any case: one that
+        asks in a loop does not starve those that write.
         """
         await asyncio.sleep(0)
-        if not _is_key(key) or (self._is_loaded and key not in self._sizes):
+        if not _is_key(key):
             return None
         self._load_soon()
         with suppress(_StoreFailedError):
+            n_puts = self._n_puts
             body = await self._ask(ANSWER_SECONDS, self._read, key)
-            if body is None and key not in self._writing:
-                self._uncount(key)
-            elif key in self._sizes:
-                self._sizes.move_to_end(key)
-            elif body is not None and not self._is_loaded:
-                self._count(key, len(body))
+            self._note(key, None if body is None else len(body), n_puts)
             return body
         return None
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
-        """Keep a picture soon. Does not wait for the store, nor fail with it; see `aclose`."""
+    def _note(self, key: str, size: int | None, n_puts: int) -> None:
+        """Have the index know what the store said of a picture, unless it may have been written meanwhile."""
+        if key in self._writing:
+            return
+        if size is not None:
+            self._count(key, size)
+        elif n_puts == self._n_puts:
+            self._uncount(key)
+
+    async def put(self, key: str, body: bytes, content_type: str) -> asyncio.Task[None] | None:
+        """Keep a picture soon. Does not wait for the store, nor fail with it; see `aclose`.
+
+        Returns
+        -------
+        task
+            The writing; None where the picture is not kept.
+        """
         full = len(self._writing) >= MAX_WRITES or len(body) > self._max_bytes
         if full or key in self._writing or not _is_key(key) or self._rests:
-            return
+            return None
+        self._n_puts += 1
         task = asyncio.create_task(self._put(key, body, content_type))
         self._writing[key] = task
         task.add_done_callback(lambda _: self._writing.pop(key))
+        return task
 
     async def aclose(self) -> None:
         """Wait until what was put is kept, but for no more than `CLOSE_SECONDS`; then the store rests."""
@@ -179,9 +219,12 @@ class ImageStore:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _put(self, key: str, body: bytes, content_type: str) -> None:
-        await asyncio.shield(self._load_soon())
+        loading = self._load_soon(len(body))
+        if not self._is_loaded or self._n_bytes_since + len(body) > self._max_bytes // FRESH_SHARE:
+            await asyncio.shield(loading)
         if not self._is_loaded:
             return
+        self._n_bytes_since += len(body)
         old_size = self._sizes.get(key)
         self._count(key, len(body))
         try:
@@ -208,27 +251,39 @@ class ImageStore:
 
     def _count(self, key: str, size: int) -> None:
         self._uncount(key)
-        self._sizes[key] = size
+        self._sizes[key] = self._changed[key] = size
         self._n_bytes += size
 
     def _uncount(self, key: str) -> int:
         size = self._sizes.pop(key, 0)
         self._n_bytes -= size
+        self._changed[key] = None
         return size
 
-    def _load_soon(self) -> asyncio.Task[None]:
-        """The task that makes the index; a new one where the last could not."""
-        if self._loading is None or (self._loading.done() and not self._is_loaded):
+    def _load_soon(self, n_bytes: int = 0) -> asyncio.Task[None]:
+        """The task that makes the index; a new one where it has grown old, also by what is written now."""
+        is_old = (
+            time.monotonic() > self._fresh_until
+            or self._n_bytes_since + n_bytes > self._max_bytes // FRESH_SHARE
+        )
+        if self._loading is None or (self._loading.done() and (is_old or not self._is_loaded)):
             self._loading = asyncio.create_task(self._load())
         return self._loading
 
     async def _load(self) -> None:
+        """Make the index of a listing and of what has changed meanwhile, in the order of our own use."""
+        self._n_bytes_since = 0
+        self._changed = {key: self._sizes[key] for key in self._writing if key in self._sizes}
+        begin = time.monotonic()
         with suppress(_StoreFailedError):
-            listed = await self._ask(LISTING_SECONDS, self._list)
-            used = self._sizes
-            self._sizes, self._n_bytes = OrderedDict(), 0
-            for key, size in (*listed, *used.items()):
-                self._count(key, size)
+            found: dict[str, int | None] = dict(await self._ask(LISTING_SECONDS, self._list))
+            found |= self._changed
+            for key in (*(key for key in found if key not in self._sizes), *list(self._sizes)):
+                self._uncount(key)
+                if (size := found.get(key)) is not None:
+                    self._count(key, size)
+            now = time.monotonic()
+            self._fresh_until = now + max(FRESH_SECONDS, FRESH_LISTINGS * (now - begin))
             self._is_loaded = True
 
     @property
@@ -255,25 +310,52 @@ class ImageStore:
             raise _StoreFailedError from error
 
     def _read(self, key: str) -> bytes | None:
+        """The picture, if it is whole."""
+        if not (told := self._read_checksum(key)):
+            return None
         try:
-            body: bytes = self._fs.cat_file(
-                f"{self._root}/{key}", start=0
-            )  # else S3 is asked for the size first
+            body = self._fs.cat_file(f"{self._root}/{key}", start=0)  # else S3 is asked for the size first
         except FileNotFoundError:
             return None
-        return body
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # what S3 says of an object that is empty
+                raise
+            body = b""
+        if told != _checksum_of(body):
+            logger.warning("image store %s: %s does not agree with its checksum", self._root, key)
+            return None
+        return bytes(body)
+
+    def _measure(self, key: str) -> int | None:
+        """The length of a picture, if it is that which was written."""
+        with suppress(FileNotFoundError):
+            size: int = self._fs.info(f"{self._root}/{key}", refresh=True)["size"]
+            return size if self._read_checksum(key).partition(b" ")[0] == str(size).encode() else None
+        return None
+
+    def _read_checksum(self, key: str) -> bytes:
+        """Length and SHA-256 that a picture should have; empty where it was never written."""
+        with suppress(FileNotFoundError):
+            return bytes(self._fs.cat_file(f"{self._checksums}/{key}", start=0))
+        return b""
 
     def _write(self, key: str, body: bytes, content_type: str) -> None:
-        path = f"{self._root}/{key}"
-        if isinstance(self._fs, LocalFileSystem):
-            with replace_file(Path(path)) as file:
-                file.write(body)
-        else:
-            self._fs.pipe_file(path, body, **_object_options(self._fs.protocol, content_type))
+        """Write the checksum, then the picture: without it, a picture is none."""
+        for root, data, kind in (
+            (self._checksums, _checksum_of(body), "text/plain"),
+            (self._root, body, content_type),
+        ):
+            path = f"{root}/{key}"
+            if isinstance(self._fs, LocalFileSystem):
+                with replace_file(Path(path)) as file:
+                    file.write(data)
+            else:
+                self._fs.pipe_file(path, data, **_object_options(self._fs.protocol, kind))
 
     def _remove(self, key: str) -> None:
-        with suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/{key}")
+        for root in (self._root, self._checksums):
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(f"{root}/{key}")
 
     def _list(self) -> list[tuple[str, int]]:
         """Keys and sizes of all pictures, those written first before the others."""
@@ -282,11 +364,16 @@ class ImageStore:
         self._fs.invalidate_cache()  # buckets' filesystems keep all of it in memory
         if isinstance(self._fs, LocalFileSystem):
             _remove_parts(entries.values())
+            _remove_parts(self._fs.find(self._checksums, detail=True).values())
         found = [
             (_when(entry), path.removeprefix(f"{self._root}/"), entry["size"])
             for path, entry in entries.items()
         ]
         return [(key, size) for _, key, size in sorted(found) if _is_key(key)]
+
+
+def _checksum_of(body: bytes) -> bytes:
+    return f"{len(body)} {hashlib.sha256(body).hexdigest()}\n".encode()
 
 
 def _is_key(key: str) -> bool:

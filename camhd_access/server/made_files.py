@@ -1,14 +1,20 @@
 """Files that were made for clients: kept for a while, and made once for all who ask at the same time.
 
 Those made lately are in memory; pictures and films stay longer in the image store, where there is one.
+Processes that share the store and the cache folder make each once between them: who makes it holds a lock,
+until it is stored, and the others wait and find it there.
 """
 
+import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.server.imagestore import ImageStore
+from camhd_access.storage.rangecache.locks import WHOLE_FILE, FetchLocks
 
 __all__ = ["MadeFile", "MadeFiles"]
 
@@ -27,20 +33,24 @@ class MadeFile:
     """What making it took just now, by stage."""
 
 
+POLL_SECONDS = 0.02
+"""Between two looks whether another process has made the file."""
+
 Make = Callable[[], Coroutine[Any, Any, MadeFile]]
 
 
 class MadeFiles:
     """Those made lately, those in the store, and those that are being made."""
 
-    def __init__(self, store: ImageStore | None, max_bytes: int) -> None:
+    def __init__(self, store: ImageStore | None, max_bytes: int, claims: Path) -> None:
         self.memory: LRUCache[str, MadeFile] = LRUCache(max_bytes)
         self.flights: SingleFlight[str, MadeFile] = SingleFlight(is_abandoned=True)
         self.store = store
+        self._claims = claims
 
-    def find_public_url(self, key: str) -> str | None:
+    async def find_public_url(self, key: str) -> str | None:
         """Where everybody finds the file of `key` without us; None where nobody does."""
-        return self.store.public_url(key) if self.store else None
+        return await self.store.public_url(key) if self.store else None
 
     async def find(self, key: str, make: Make, *, content_type: str, is_stored: bool = True) -> MadeFile:
         """The file of `key`: from memory or the store, else what `make` returns.
@@ -63,9 +73,35 @@ class MadeFiles:
         return await self.flights.share(key, lambda: self._find(key, make, content_type, store))
 
     async def _find(self, key: str, make: Make, content_type: str, store: ImageStore | None) -> MadeFile:
-        body = await store.get(key) if store else None
-        made = await make() if body is None else MadeFile(body, content_type)
+        made = await (self._find_stored(key, make, content_type, store) if store else make())
         self.memory.keep(key, replace(made, seconds={}), len(made.body))
-        if store and body is None:
-            await store.put(key, made.body, content_type)
         return made
+
+    async def _find_stored(self, key: str, make: Make, content_type: str, store: ImageStore) -> MadeFile:
+        """The file from the store, else made, by one process of all that share the cache folder."""
+        if (body := await store.get(key)) is not None:
+            return MadeFile(body, content_type)
+        claim = _open_claim(self._claims)
+        writing = None
+        try:
+            if claim and not claim.take(key, [WHOLE_FILE]):
+                while not claim.take(key, [WHOLE_FILE]):  # noqa: ASYNC110 - no process tells another
+                    await asyncio.sleep(POLL_SECONDS)
+                if (body := await store.get(key)) is not None:
+                    return MadeFile(body, content_type)
+            made = await make()
+            writing = await store.put(key, made.body, content_type)
+            return made
+        finally:
+            if claim and writing:  # others look for it in the store only then
+                writing.add_done_callback(lambda _: claim.close())
+            elif claim:
+                claim.close()
+
+
+def _open_claim(path: Path) -> FetchLocks | None:
+    """What says that a file is being made; None where the folder takes no locks."""
+    try:
+        return FetchLocks(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return None

@@ -82,6 +82,8 @@ MAX_NAMES, MAX_NAME_CHARACTERS = 8, 40
 """Of parameters that are ignored, which the answer repeats."""
 
 
+CLAIMS = "making.lock"
+"""The file in the cache folder whose locks say what is being made."""
 FILMS_IN_QUEUE = 4
 """Films and sheets that may wait for each thread that makes them: each takes seconds."""
 
@@ -94,7 +96,7 @@ class Service:
         self.mirrors = open_mirrors(settings)
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
-        self.made_files = MadeFiles(_open_store(settings), settings.memory // 8)
+        self.made_files = MadeFiles(_open_store(settings), settings.memory // 8, settings.cache_dir / CLAIMS)
         self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
         n_films = max(1, settings.max_concurrency // 2)
         self._film_workers = Workers(n_films, min(settings.max_queue, FILMS_IN_QUEUE * n_films), "film")
@@ -355,7 +357,7 @@ class Service:
         headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
         if (unchanged := answer_unchanged(request, etag, content_type, headers)) is not None:
             return unchanged
-        if is_stored and (url := self.made_files.find_public_url(key)):
+        if is_stored and (url := await self.made_files.find_public_url(key)):
             return web.Response(status=307, content_type=content_type, headers=headers | {"Location": url})
         made = await self.made_files.find(key, make, content_type=content_type, is_stored=is_stored)
         request[STAGES].update(made.seconds)

@@ -120,6 +120,8 @@ def replace_file(
         It must survive a power cut: it is on the disk before it has its name. What proves itself when it is
         read, and can be had again, need not.
     """
+    if drafts is None:
+        make_folder(path.parent, folder_mode)
     draft = (drafts or path.parent) / f".{uuid4().hex}{PART}"  # nobody else's, who may write the same now
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else mode)

@@ -94,7 +94,7 @@ def test_it_serves_until_it_is_told_to_stop(served_movie, movie_path, tmp_path, 
         assert picture.headers["Content-Type"] == "image/png"
         process.send_signal(stop)
         assert process.wait(60) == 0
-    (stored,) = (path for path in (tmp_path / "images").rglob("*") if path.is_file())
+    (stored,) = (path for path in (tmp_path / "images" / "camhd-pictures").rglob("*") if path.is_file())
     assert stored.read_bytes() == picture.body
 
 

@@ -5,7 +5,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from urllib.request import urlopen
 
@@ -16,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camhd_access.server import imagestore
-from camhd_access.server.imagestore import FOLDER, ImageStore
+from camhd_access.server.imagestore import CHECKSUMS, FOLDER, ImageStore
+from camhd_access.server.made_files import MadeFile, MadeFiles
 
 KEY = "v1/org/x/CAMHDA301-20161113T000000Z.mov/frame/7.w=320.png"
 
@@ -52,7 +54,10 @@ async def put_all(store, *keys, body=b"0123456789"):
 def files_of(url, options):
     filesystem, root = fsspec.core.url_to_fs(url, **options)
     filesystem.invalidate_cache()
-    return {path.removeprefix(f"{root}/{FOLDER}/") for path in filesystem.find(root)}
+    pictures = {path.removeprefix(f"{root}/{FOLDER}/") for path in filesystem.find(f"{root}/{FOLDER}")}
+    checksums = filesystem.find(f"{root}/{CHECKSUMS}")
+    assert pictures == {path.removeprefix(f"{root}/{CHECKSUMS}/") for path in checksums}
+    return pictures
 
 
 async def kept(store, *keys):
@@ -151,7 +156,7 @@ def test_nothing_is_kept_under_a_key_that_may_lead_astray(tmp_path, key):
         async with opened(str(tmp_path / "images"), public_url="http://x/") as store:
             await put_all(store, key)
             assert await store.get(key) is None
-            assert store.public_url(key) is None
+            assert await store.public_url(key) is None
             assert (store.n_pictures, store.n_failures) == (0, 0)
 
     asyncio.run(use())
@@ -161,12 +166,12 @@ def test_nothing_is_kept_under_a_key_that_may_lead_astray(tmp_path, key):
 def test_public_urls_are_told_of_pictures_that_are_kept(place):
     async def use():
         async with opened(*place, public_url="https://images.example/x/") as store:
-            assert store.public_url("a%b.png") is None
+            assert await store.public_url("a%b.png") is None
             await put_all(store, "a%b.png")
-            assert store.public_url("a%b.png") == f"https://images.example/x/{FOLDER}/a%25b.png"
+            assert await store.public_url("a%b.png") == f"https://images.example/x/{FOLDER}/a%25b.png"
         async with opened(*place) as store:
             await store.get("a%b.png")
-            assert store.public_url("a%b.png") is None
+            assert await store.public_url("a%b.png") is None
 
     asyncio.run(use())
 
@@ -178,7 +183,7 @@ def test_objects_in_a_bucket_say_what_they_are(s3):
         async with opened(f"s3://{bucket}", s3.options, public_url=f"{s3.url}/{bucket}/") as store:
             await store.put(KEY, b"GIF89a", "image/gif")
             await asyncio.gather(*store._writing.values())
-            return store.public_url(KEY)
+            return await store.public_url(KEY)
 
     fsspec.filesystem("s3", **s3.options).chmod(bucket, acl="public-read")
     with urlopen(asyncio.run(use())) as answer:  # noqa: S310 - the server on loopback
@@ -260,7 +265,7 @@ def test_pictures_that_cannot_be_written_are_not_counted(faulty, monkeypatch):
             faulty.error = OSError("no")
             await put_all(store, "c.png")  # b.png would have to go first
             assert (store.n_pictures, store.n_bytes) == (2, 20)
-            assert store.public_url("c.png") is None
+            assert await store.public_url("c.png") is None
             faulty.error = None
             await put_all(store, "d.png")
             assert await kept(store, "a.png", "b.png", "c.png", "d.png") == ["b.png", "d.png"]
@@ -304,11 +309,11 @@ def test_writing_holds_up_neither_the_one_who_puts_nor_many_pictures_in_memory(f
             for i in range(100):
                 await store.put(f"{i}.png", b"x", "image/png")
             assert len(store._writing) == imagestore.MAX_WRITES
-            assert store.public_url("0.png") is None
+            assert await store.public_url("0.png") is None
             faulty.gate.set()
             await asyncio.gather(*store._writing.values())
             assert store.n_pictures == imagestore.MAX_WRITES
-            assert store.public_url("0.png") is not None
+            assert await store.public_url("0.png") is not None
 
     asyncio.run(use())
 
@@ -401,7 +406,7 @@ def test_what_a_killed_writer_left_goes(tmp_path):
     assert [path.exists() for path in (old, fresh, other)] == [False, True, True]
 
 
-def test_a_picture_costs_one_request(s3):
+def test_a_picture_costs_two_requests(s3):
     url = f"s3://{s3.bucket()}/images"
 
     async def use():
@@ -409,11 +414,11 @@ def test_a_picture_costs_one_request(s3):
             await put_all(store, "a.png")  # after a listing
             s3.requests.clear()
             await put_all(store, "b.png")
-            s3.assert_asked(PUT=1)
+            s3.assert_asked(PUT=2)
             await store.get("a.png")
-            s3.assert_asked(PUT=1, GET=1)
+            s3.assert_asked(PUT=2, GET=2)
             await store.get("c.png")
-            s3.assert_asked(PUT=1, GET=1)
+            s3.assert_asked(PUT=2, GET=3)
 
     asyncio.run(use())
 
@@ -467,5 +472,99 @@ def test_it_is_a_cache_of_the_least_recently_used(steps):
                     if key in model:
                         model.move_to_end(key)
             assert (store.n_bytes, store.n_pictures) == (sum(model.values()), len(model))
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("n_kept", [0, 5, 9])
+def test_what_was_cut_off_is_none(place, n_kept):
+    async def use():
+        async with opened(*place, public_url="http://x/") as store:
+            await put_all(store, "a.png")
+            filesystem, root = fsspec.core.url_to_fs(place[0], **place[1])
+            filesystem.pipe_file(f"{root}/{FOLDER}/a.png", b"0123456789"[:n_kept])
+            assert await store.get("a.png") is None
+            assert await store.public_url("a.png") is None
+            await put_all(store, "a.png")
+            assert await store.get("a.png") == b"0123456789"
+            assert store.n_failures == 0
+
+    asyncio.run(use())
+
+
+def test_what_was_changed_or_never_proved_is_none(place):
+    async def use():
+        async with opened(*place) as store:
+            await put_all(store, "a.png")
+            filesystem, root = fsspec.core.url_to_fs(place[0], **place[1])
+            filesystem.pipe_file(f"{root}/{FOLDER}/a.png", b"0123456780")
+            filesystem.pipe_file(f"{root}/{FOLDER}/b.png", b"0123456789")
+            assert await kept(store, "a.png", "b.png") == []
+
+    asyncio.run(use())
+
+
+def test_two_stores_in_one_place_find_what_the_other_keeps(place):
+    async def use():
+        async with opened(*place) as one, opened(*place) as two:
+            await put_all(one, "a.png")
+            assert await two.get("b.png") is None
+            await put_all(one, "b.png")
+            assert await kept(two, "a.png", "b.png") == ["a.png", "b.png"]
+
+    asyncio.run(use())
+
+
+def test_one_quota_holds_for_two_stores(place):
+    async def use():
+        async with opened(*place, max_bytes=100) as one, opened(*place, max_bytes=100) as two:
+            for i in range(12):
+                await put_all(one if i % 2 else two, f"{i}.png")
+            assert len(files_of(*place)) <= 10
+            assert max(one.n_bytes, two.n_bytes) <= 100
+
+    asyncio.run(use())
+
+
+def test_a_file_is_made_once_by_all_who_share_store_and_cache(tmp_path):
+    """Each of these has locks of its own, as processes have."""
+    begun, keys = [], [f"{i}.png" for i in range(5)]
+
+    async def use():
+        async with AsyncExitStack() as stack:
+            stores = [await stack.enter_async_context(opened(str(tmp_path / "store"))) for _ in range(3)]
+            files = [MadeFiles(store, 1 << 20, tmp_path / "lock") for store in stores]
+
+            async def make(key):
+                begun.append(key)
+                await asyncio.sleep(0.05)
+                return MadeFile(key.encode(), "image/png")
+
+            found = await asyncio.gather(
+                *(f.find(key, partial(make, key), content_type="image/png") for key in keys for f in files)
+            )
+            assert [made.body.decode() for made in found] == [key for key in keys for _ in files]
+
+    asyncio.run(use())
+    assert sorted(begun) == keys
+
+
+def test_a_maker_that_fails_leaves_the_work_to_the_next(tmp_path):
+    async def use():
+        async with opened(str(tmp_path / "store")) as one, opened(str(tmp_path / "store")) as two:
+            first, second = (MadeFiles(store, 1 << 20, tmp_path / "lock") for store in (one, two))
+
+            async def fail():
+                await asyncio.sleep(0.05)
+                raise ValueError
+
+            async def make():
+                return MadeFile(b"x", "image/png")
+
+            failing = asyncio.create_task(first.find("a.png", fail, content_type="image/png"))
+            await asyncio.sleep(0.01)
+            assert (await second.find("a.png", make, content_type="image/png")).body == b"x"
+            with pytest.raises(ValueError):
+                await failing
 
     asyncio.run(use())
