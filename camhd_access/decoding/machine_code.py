@@ -178,7 +178,8 @@ def _after_fork() -> None:
         _kernels = _Kernels()
 
 
-os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # Windows forks nothing
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_after_fork)
 
 
 def compile_elsewhere() -> bytes | None:
@@ -263,7 +264,8 @@ def read_cached() -> bytes | None:
             return None
         with file.open("rb") as opened:
             facts = os.fstat(opened.fileno())
-            if facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022:
+            # Windows has other rights, and folders of caches that are the user's own.
+            if hasattr(os, "getuid") and (facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022):
                 return None  # others could have written it, and it will be run
             checksum, code = opened.read(32), opened.read()
     except OSError:

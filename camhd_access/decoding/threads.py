@@ -25,7 +25,8 @@ def decode_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="camhd-decode")
 
 
-os.register_at_fork(after_in_child=decode_pool.cache_clear)
+if hasattr(os, "register_at_fork"):  # Windows forks nothing
+    os.register_at_fork(after_in_child=decode_pool.cache_clear)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import asyncio
 import errno
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -30,6 +29,11 @@ from aiohttp.web_protocol import RequestHandler
 from camhd_access.server.application import ACCESS_LOG, METRICS, add_common_headers, make_app
 from camhd_access.server.problems import Problem, problem_response
 from camhd_access.server.settings import ServerSettings
+
+try:
+    import resource
+except ImportError:
+    resource = None  # type: ignore[assignment]
 
 __all__ = ["LIMITS", "Runner", "run_server"]
 
@@ -266,6 +270,8 @@ def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> in
 
 def _raise_file_limit() -> None:
     """Let this process open as many files as the system allows, within reason."""
+    if resource is None:  # Windows has no such limit
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -7,11 +7,11 @@ files in one slot (1 in 4 million) or beyond a tebibyte wait for each other with
 harm.
 
 Linux locks belong to the open file (`F_OFD_SETLK`), so they hold between threads too. Elsewhere they belong
-to the process: there, two filesystems of one process may fetch a byte twice.
+to the process: there, two filesystems of one process may fetch a byte twice. A system without these locks
+(Windows) is as a filesystem without any: what is kept is right all the same, some bytes are fetched twice.
 """
 
 import errno
-import fcntl
 import os
 import struct
 import sys
@@ -21,6 +21,11 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2b
 
 from camhd_access.ranges import ByteRange
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["WHOLE_FILE", "FetchLocks", "Patience", "exclusive", "is_being_written", "writing"]
 
@@ -47,22 +52,25 @@ class FetchLocks:
         """Those of `ranges` that nobody else was fetching, now ours. Does not wait."""
         number = int.from_bytes(blake2b(url.encode(), digest_size=8).digest()) % (1 << 62 - _SLOT_BITS)
         slot = number << _SLOT_BITS
-        return [r for r in ranges if self._try(fcntl.F_WRLCK, slot + r.start % _SLOT_BYTES, r.n_bytes)]
+        return [r for r in ranges if self._try(slot + r.start % _SLOT_BYTES, r.n_bytes)]
 
     def close(self) -> None:
         """Release everything, also where a forked child still has the file open."""
         try:
-            self._try(fcntl.F_UNLCK, 0, 0)
+            self._try(0, 0, release=True)
         finally:
             self._file.close()
 
-    def _try(self, kind: int, start: int, n_bytes: int) -> bool:
+    def _try(self, start: int, n_bytes: int, *, release: bool = False) -> bool:
         try:
+            if fcntl is None:
+                return True
             if sys.platform == "linux":
+                kind = fcntl.F_UNLCK if release else fcntl.F_WRLCK
                 flock = struct.pack("hhqqi", kind, os.SEEK_SET, start, n_bytes, 0)
                 fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, flock)
             else:
-                command = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+                command = fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB
                 fcntl.lockf(self._file, command, n_bytes, start)
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, by the system's choice
             return False
@@ -97,7 +105,7 @@ def exclusive(fd: int, patience: Patience) -> Iterator[None]:
         Another process held it for longer than anything we do takes: it is stopped, or its disk hangs.
     """
     deadline = patience.deadline(_PATIENCE_SECONDS)
-    while not _lock_file(fd, fcntl.LOCK_EX):
+    while not _lock_file(fd):
         if time.monotonic() >= deadline:
             patience.lose()
             raise TimeoutError("another process holds the cache's books")
@@ -105,8 +113,9 @@ def exclusive(fd: int, patience: Patience) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -119,7 +128,7 @@ def writing(fd: int) -> Iterator[bool]:
     """
     held = os.dup(fd)
     try:
-        yield _lock_file(held, fcntl.LOCK_EX) and bool(os.fstat(held).st_nlink)
+        yield _lock_file(held) and bool(os.fstat(held).st_nlink)
     finally:
         os.close(held)
 
@@ -127,18 +136,22 @@ def writing(fd: int) -> Iterator[bool]:
 def is_being_written(fd: int) -> bool:
     """Whether the writer of an unfinished file lives; without locks, whether it was written to lately."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
+            return False
     except BlockingIOError:
         return True
     except OSError:
-        return time.time() - os.fstat(fd).st_mtime < _OLD_SECONDS
-    return False
+        pass
+    return time.time() - os.fstat(fd).st_mtime < _OLD_SECONDS
 
 
-def _lock_file(fd: int, kind: int) -> bool:
+def _lock_file(fd: int) -> bool:
     """Lock the whole file without waiting; whether nobody else holds it. Filesystems without locks agree."""
+    if fcntl is None:
+        return True
     try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

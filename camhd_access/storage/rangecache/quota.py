@@ -130,14 +130,16 @@ class Quota:
 
     @staticmethod
     def _read(fd: int) -> int | None:
-        digits, _, checksum = os.pread(fd, _BOOKS_BYTES, 0).partition(b" ")
+        os.lseek(fd, 0, os.SEEK_SET)  # not pread, which Windows lacks
+        digits, _, checksum = os.read(fd, _BOOKS_BYTES).partition(b" ")
         sound = digits.isdigit() and checksum == b"%08x" % zlib.crc32(digits)
         return int(digits) if sound else None
 
     @staticmethod
     def _write(fd: int, used: int) -> None:
         digits = b"%020d" % used
-        os.pwrite(fd, digits + b" %08x" % zlib.crc32(digits), 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, digits + b" %08x" % zlib.crc32(digits))
 
 
 def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[Entry]:
