@@ -27,6 +27,7 @@ from camhd_access.movie.rescue.recovery import Recovery, build_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.output_files import make_folder, open_target, replace_file
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
+from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.settings import check_ours, default_permissions
 from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.urls import redact_url
@@ -121,7 +122,7 @@ def _kept_path(source: ByteSource) -> Path | None:
         folder = default_cache_dir()
     else:
         return None
-    url = str(filesystem.unstrip_protocol(source.path))
+    url = Identity(getattr(filesystem, "fs", filesystem))(str(filesystem.unstrip_protocol(source.path)))
     return folder / "recovered-1" / f"{blake2b(url.encode(), digest_size=16).hexdigest()}.npz"
 
 

@@ -17,6 +17,7 @@ from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
+from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
 from camhd_access.storage.rangecache.overlay import read_copy
 from camhd_access.storage.rangecache.settings import parse_size
@@ -86,9 +87,12 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             str(target_protocol), target_options or {}, asynchronous=asynchronous, loop=loop
         )
         self._trusts_target = getattr(self.fs, "checks_validator", False)
+        identify = Identity(self.fs)
         if not self.fs.async_impl:
             self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
-        self.folder = CacheFolder(cache_dir, None if max_bytes is None else parse_size(max_bytes))
+        self.folder = CacheFolder(
+            cache_dir, None if max_bytes is None else parse_size(max_bytes), identify=identify
+        )
         self.offline = offline
         self._pid = os.getpid()
         self._loader = RangeLoader(self.folder, self._fetch)

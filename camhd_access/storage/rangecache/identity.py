@@ -1,0 +1,89 @@
+"""What a remote file is known by in the cache's folder: its address without secrets, and with which login.
+
+What was fetched with credentials is found again with the same ones only: not by a colleague who shares the
+folder, nor after a change of login. Credentials stand in a filesystem's options, in the URL, or in
+`~/.netrc`. Only a slow hash of them is used, and only a hash of that names a folder.
+"""
+
+import netrc
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import pbkdf2_hmac
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fsspec.spec import AbstractFileSystem
+
+from camhd_access.storage.rangecache.settings import default_permissions
+from camhd_access.urls import identify_url
+
+__all__ = ["Identity"]
+
+_CREDENTIAL = re.compile(
+    "key|secret|token|pass|user|login|auth|cookie|header|cred|session|profile|anon|sas|account|tenant"
+    "|client|connection|endpoint",
+    re.IGNORECASE,
+)
+"""What is in the names of options that say who asks, or of which server."""
+_FROM_ENVIRONMENT = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"}
+"""Filesystems that find their credentials somewhere in the user's environment."""
+_ROUNDS = 50_000  # 20 ms, once a process and login; what is tried at random takes as long each time
+
+
+class Identity:
+    """What tells the files of one filesystem from others, by their addresses."""
+
+    def __init__(self, filesystem: AbstractFileSystem) -> None:
+        options: Mapping[str, Any] = filesystem.storage_options
+        self._options = sorted(
+            (name, _describe(options[name])) for name in options if _is_credential(options, name)
+        )
+        protocols = (
+            {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
+        )
+        shared = bool(default_permissions().file & 0o070)
+        if shared and protocols & _FROM_ENVIRONMENT and not options.get("anon"):
+            self._options.append(("user", str(os.getuid())))
+        self._trusts_env = options.get("trust_env", True)
+
+    def __call__(self, url: str) -> str:
+        """The address without secrets; behind a blank, which no URL has, what stands for the credentials."""
+        parts = urlsplit(url)
+        user, at, _ = parts.netloc.rpartition("@")
+        login = user if at else self._find_login(parts.scheme, parts.hostname)
+        secrets = [*self._options, *([("login", str(login))] if login else [])]
+        return f"{identify_url(url)} {_hash(repr(secrets))}" if secrets else identify_url(url)
+
+    def _find_login(self, scheme: str, host: str | None) -> object:
+        """What `~/.netrc`, or the file named by `NETRC`, says of a web server."""
+        if not (self._trusts_env and host and scheme.endswith(("http", "https"))):
+            return None
+        path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+        try:
+            return _read_logins(path, path.stat().st_mtime_ns).authenticators(host)
+        except (OSError, netrc.NetrcParseError, RuntimeError):
+            return None
+
+
+def _describe(value: object) -> str:
+    """A value as text that is the same in each process; of an object that has none, in this process alone."""
+    if isinstance(value, Mapping):
+        return repr(sorted((str(name), _describe(each)) for name, each in value.items()))
+    if isinstance(value, list | tuple):
+        return repr([_describe(each) for each in value])
+    if isinstance(value, str | bytes | int | float | None):
+        return repr(value)
+    return f"{type(value).__qualname__} {id(value)} {os.getpid()}"
+
+
+@lru_cache(maxsize=8)
+def _read_logins(path: Path, changed_ns: int) -> netrc.netrc:  # noqa: ARG001 - read again when it has changed
+    return netrc.netrc(path)
+
+
+@lru_cache(maxsize=256)
+def _hash(secrets: str) -> str:
+    return pbkdf2_hmac("sha256", secrets.encode(), b"camhd_access cache", _ROUNDS).hex()
