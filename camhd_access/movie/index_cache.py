@@ -8,17 +8,41 @@ import os
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from camhd_access.caching import LRUCache
-from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
-from camhd_access.formats.quicktime import Answer, MovieIndex, Request, Tail, parse_moov, read_moov
+from camhd_access.errors import (
+    FrameDecodeError,
+    InvalidMovieError,
+    UnsupportedCodecError,
+    UnsupportedMovieError,
+)
+from camhd_access.formats.prores import parse_frame_header
+from camhd_access.formats.quicktime import (
+    Answer,
+    MovieIndex,
+    Request,
+    Tail,
+    parse_moov,
+    read_moov,
+)
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
+from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["OpenMovie", "Recover", "open_index"]
+__all__ = ["FRAME_HEAD_BYTES", "HINT", "N_HEADS_TRIED", "OpenMovie", "Recover", "open_index", "rebuild_index"]
 
 Recover: TypeAlias = bool | str | os.PathLike[str]
 """Whether to rebuild a missing index; or where a sidecar lies that was written when it was rebuilt."""
+
+HINT = "recover=True makes an index of its frames, and so does --recover on the command line"
+
+FRAME_HEAD_BYTES = 512
+"""What is read of a frame to see its header (156 bytes in all known files)."""
+
+N_HEADS_TRIED = 4
+"""Samples whose headers are looked at, one after the other, where they are damaged."""
 
 MAX_INDEXES_KEPT = 32
 """Indexes that stay in memory, so that opening a movie again costs nothing. One takes 0.8 MB."""
@@ -55,9 +79,6 @@ def _open(address: ByteSource, recover: Recover) -> OpenMovie:
     """The movie at `address`; errors name it."""
     try:
         return _find_index(address, recover)
-    except MissingMoovError as error:
-        hint = "recover=True finds its frames without, and so does --recover on the command line"
-        raise MissingMoovError(f"{address.name}: {error}; {hint}") from error
     except (InvalidMovieError, UnsupportedMovieError) as error:
         raise type(error)(f"{address.name}: {error}") from error
 
@@ -67,11 +88,41 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
     if not isinstance(recover, bool):
         return _recovered(address.pinned(), read_sidecar(recover, file_size=address.size))
     try:
-        return _read_index(address)
-    except InvalidMovieError:
+        movie = _read_index(address)
+    except InvalidMovieError as error:
         if not recover:
-            raise
-    return _rebuild(address.pinned())
+            raise type(error)(
+                f"{error}; {HINT}" if _may_hold_frames(address, error) else str(error)
+            ) from error
+        problem = error
+    else:
+        if not recover or _holds_frames(movie):
+            return movie
+        problem = InvalidMovieError("its index points to bytes that are no frames")
+    try:
+        return _rebuild(address.pinned())
+    except InvalidMovieError as error:
+        raise type(problem)(f"{problem}; {error}") from error
+
+
+def _may_hold_frames(address: ByteSource, error: InvalidMovieError) -> bool:
+    """Whether recovery could find frames: not in a folder, nor in what is empty or of another format."""
+    return "; it is " not in str(error) and address.is_file and address.size > 0
+
+
+def _holds_frames(movie: OpenMovie) -> bool:
+    """Whether one of the first samples is a frame; else the index is that of another layout of the file."""
+    index = movie.index
+    for i in np.flatnonzero(index.size)[:N_HEADS_TRIED]:
+        start, size = int(index.offset[i]), int(index.size[i])
+        try:
+            parse_frame_header(movie.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES))))
+        except UnsupportedCodecError:
+            return True
+        except FrameDecodeError:
+            continue
+        return True
+    return False
 
 
 def _read_index(address: ByteSource) -> OpenMovie:
@@ -88,6 +139,23 @@ def _read_index(address: ByteSource) -> OpenMovie:
 
     moov, offset, file_size = read_moov(answer)
     return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
+
+
+def rebuild_index(address: ByteSource) -> Recovery:
+    """The index made of the frames of the movie at `address`, whatever its own index says.
+
+    Raises
+    ------
+    InvalidMovieError
+        No frame begins within the first 20 MB.
+    """
+    try:
+        source = address.pinned()
+        recovery = recover_index(_uncached(source))
+    except InvalidMovieError as error:
+        raise InvalidMovieError(f"{address.name}: {error}") from error
+    keep_recovery(source, recovery)
+    return recovery
 
 
 def _rebuild(source: ByteSource) -> OpenMovie:

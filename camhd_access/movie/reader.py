@@ -18,7 +18,14 @@ from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileCha
 from camhd_access.formats.names import StartTime, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import MovieIndex
-from camhd_access.movie.index_cache import OpenMovie, Recover, open_index
+from camhd_access.movie.index_cache import (
+    FRAME_HEAD_BYTES,
+    HINT,
+    N_HEADS_TRIED,
+    OpenMovie,
+    Recover,
+    open_index,
+)
 from camhd_access.movie.rescue import Recovery
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.ranges import ByteRange
@@ -32,12 +39,6 @@ FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.numbe
 
 Errors: TypeAlias = Literal["raise", "mask"]
 """What becomes of a damaged frame."""
-
-FRAME_HEAD_BYTES = 512
-"""What is read of a frame to see its header (156 bytes in all known files)."""
-
-N_HEADS_TRIED = 4
-"""Frames whose headers are looked at, one after the other, where they are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class MovieReader:
                 return parse_frame_header(head)
             except FrameDecodeError as error:
                 fault = error
-        raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}") from fault
+        raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.

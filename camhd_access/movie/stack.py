@@ -375,9 +375,11 @@ class FrameStack:
     def _name(self, error: CamhdError, position: int) -> CamhdError:
         """The same error, with movie and frame in its message."""
         start = self.sample_offset[position]
+        # Where no frame is, the index may be that of another layout of the file.
+        hint = "; if others are too, recover=True makes a new index" if "not a ProRes" in str(error) else ""
         return type(error)(
             f"frame {self.frames[position]} of {self.source.name} "
-            f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}"
+            f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}{hint}"
         )
 
 

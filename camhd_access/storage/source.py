@@ -82,6 +82,11 @@ class ByteSource:
         return redact_url(self.path)
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is a file, and no folder; costs no request once anything of the file was read."""
+        return bool(self.filesystem.info(self.path)["type"] == "file")
+
+    @property
     def size(self) -> int:
         """Bytes of the file; costs no request once anything of the file was read."""
         info = self.filesystem.info(self.path)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from camhd_access.errors import UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import Atom
+from camhd_access.formats.quicktime.other_formats import CODEC_NAMES
 from camhd_access.formats.quicktime.tracks import UNSEEN, VIDEO_HEADER, TrackKind, build_atom
 
 __all__ = ["PRORES_CODECS", "VideoDescription", "parse_description", "parse_track_kind"]
@@ -105,7 +106,10 @@ def _listed(atom: Atom) -> list[Atom]:
 
 def _parse_entry(entry: Atom) -> VideoDescription:
     if entry.type not in PRORES_CODECS:
-        raise UnsupportedCodecError(f"the video is {entry.type!r}, not ProRes ({', '.join(PRORES_CODECS)})")
+        name = f" ({CODEC_NAMES[entry.type]})" if entry.type in CODEC_NAMES else ""
+        raise UnsupportedCodecError(
+            f"the video is {entry.type!r}{name}, not ProRes ({', '.join(PRORES_CODECS)})"
+        )
     width, height = entry.unpack("HH", 24)
     if not (width and height):
         raise entry.error(f"a picture of {width} x {height} pixels")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import AtomHeader, parse_header
+from camhd_access.formats.quicktime.other_formats import name_format
 from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async
 
 __all__ = [
@@ -203,6 +204,8 @@ def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
             position, min(position + 16, known.file_size), ahead_stop=_plan_ahead(known, position, has_media)
         )
         header = parse_header(data)
+        if not position and (kind := name_format(data)):
+            raise InvalidMovieError(f"not a QuickTime movie: the file begins with {data!r}; it is {kind}")
         if not position and (header is None or header.type not in _FIRST_TYPES):
             raise InvalidMovieError(f"not a QuickTime movie: the file begins with {data!r}")
         if header is None or not _is_plausible(header):

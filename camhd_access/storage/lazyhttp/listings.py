@@ -59,7 +59,7 @@ class _Page(NamedTuple):
     """Whether an element that holds the entries was opened, and never closed."""
 
 
-def _scan(html: str, url: str) -> _Page:
+def _scan(html: str, url: str) -> _Page:  # noqa: PLR0912 - one case a kind of tag
     """The links of a page, found in one pass: no step looks at what another has passed.
 
     Raises
@@ -73,6 +73,8 @@ def _scan(html: str, url: str) -> _Page:
     n_open = dict.fromkeys(_OUTER, 0)
     deadline = time.thread_time() + MAX_SECONDS
     for n_tags in count():
+        if n_tags % 1024 == 0 and time.thread_time() > deadline:
+            raise RemoteFileError(f"{redact_url(url)}: this listing takes more than {MAX_SECONDS} s to read")
         start = html.find("<", position)
         text = html[position : start if start >= 0 else len(html)]
         if within == "title":
@@ -105,8 +107,6 @@ def _scan(html: str, url: str) -> _Page:
             n_open[name] += 1
         elif name[1:] in n_open:
             n_open[name[1:]] = max(0, n_open[name[1:]] - 1)
-        if n_tags % 1024 == 0 and time.thread_time() > deadline:
-            raise RemoteFileError(f"{redact_url(url)}: this listing takes more than {MAX_SECONDS} s to read")
     return _Page(links, unescape("".join(title)), is_cut=any(n_open.values()))
 
 
@@ -128,9 +128,7 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
     """
     page = _scan(html, base_url)
     if page.is_cut:
-        raise RemoteFileError(
-            f"{redact_url(base_url)}: the listing is cut off: the page has no end (</html>)"
-        )
+        raise TruncatedResponseError(f"{redact_url(base_url)}: the directory listing is cut off")
     base = URL(base_url).join(URL("."))
     entries: dict[str, ListingEntry] = {}
     for href, following in page.links:

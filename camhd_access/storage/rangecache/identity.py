@@ -39,11 +39,12 @@ class Identity:
     def __init__(self, filesystem: AbstractFileSystem) -> None:
         options: Mapping[str, Any] = filesystem.storage_options
         self._options = sorted(
-            (name, _describe(options[name])) for name in options if _is_credential(options, name)
+            (name, _describe(value))
+            for name, value in options.items()
+            if value is not None and _CREDENTIAL.search(name)
         )
-        protocols = (
-            {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
-        )
+        protocol = filesystem.protocol
+        protocols = {protocol} if isinstance(protocol, str) else set(protocol)
         shared = bool(default_permissions().file & 0o070)
         if shared and protocols & _FROM_ENVIRONMENT and not options.get("anon"):
             self._options.append(("user", str(os.getuid())))

@@ -1,0 +1,53 @@
+"""Files of other formats that people try to open, known by their first bytes (their "magic").
+
+"Not a QuickTime movie" alone does not help who has a MKV, or the login page of a portal in place of a movie.
+"""
+
+import re
+
+__all__ = ["CODEC_NAMES", "name_format"]
+
+_STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif")
+
+_REWRAP = "`ffmpeg -i FILE -c copy NEW.mov` makes a QuickTime movie of the ProRes in it"
+
+_MAGIC: tuple[tuple[str, str], ...] = (
+    (r"\x06\x0e\x2b\x34", f"MXF; {_REWRAP}"),
+    (
+        r"\x1a\x45\xdf\xa3",
+        f"Matroska (MKV, WebM); {_REWRAP}",
+    ),
+    (r"\x1f\x8b", "gzip; unpack it first"),
+    (r"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "compressed; unpack it first"),
+    (r"PK\x03\x04", "a ZIP archive; unpack it first"),
+    (
+        r"(?i:\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|\?xml|!--))",
+        "a web page (html), of a login or an error",
+    ),
+    (r"\x00?\x00\x00\x01[\x09\x27\x47\x67]", "H.264 without a container; only ProRes is decoded"),
+    (r"RIFF....AVI ", "AVI"),
+    (r"\x00\x00\x01\xba", "an MPEG stream"),
+    (r"\x89PNG|\xff\xd8\xff|GIF8|II\x2a\x00|MM\x00\x2a", "a still picture"),
+    (r"\x89HDF|CDF[\x01\x02\x05]", "HDF5 or netCDF"),
+    (r"%PDF", "PDF"),
+)
+
+CODEC_NAMES = {
+    "aprn": "ProRes RAW",
+    "aprh": "ProRes RAW HQ",
+    **dict.fromkeys(("avc1", "avc3", "ai55", "ai15"), "H.264"),
+    **dict.fromkeys(("hvc1", "hev1"), "H.265 (HEVC)"),
+    **dict.fromkeys(("AVdn", "AVdh"), "DNxHD"),
+    **dict.fromkeys(("jpeg", "mjpa", "mjpb"), "Motion JPEG"),
+    "mp4v": "MPEG-4 Visual",
+    "av01": "AV1",
+}
+"""What people call the codecs that sample descriptions name by four characters."""
+
+
+def name_format(head: bytes) -> str | None:
+    """What a file is that begins so, if that is known and not QuickTime."""
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return "HEIC, still pictures"
+    known = ((re.compile(magic.encode(), re.DOTALL), name) for magic, name in _MAGIC)
+    return next((name for magic, name in known if magic.match(head)), None)
