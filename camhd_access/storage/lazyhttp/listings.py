@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from yarl import URL
 
-from camhd_access.errors import RemoteFileError
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.urls import redact_url
 
 __all__ = ["ListingEntry", "parse_listing"]
