@@ -34,5 +34,6 @@ def compile_kernels() -> bytes:
 
 def main() -> None:
     """Write the object code; those who decode meanwhile go first."""
-    os.nice(10)
+    if hasattr(os, "nice"):  # Windows has priorities of another kind
+        os.nice(10)
     sys.stdout.buffer.write(compile_kernels())
