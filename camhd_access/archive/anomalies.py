@@ -111,7 +111,21 @@ ANOMALIES: tuple[Anomaly, ...] = (
         "2015-07-09",
         "2015-11-19",
     ),
-    _time("clock", "the recorder's clock is up to six minutes fast", _DB1, "2015-11-01", "2016-05-01"),
+    *_movies("clock", "6 minutes fast, the last one before it was set", _DB1, "20160505T000000Z"),
+    *_movies(
+        "clock",
+        "58 s slow for a day, after it was set",
+        _DB1,
+        "20160505T030000Z 20160505T060000Z 20160505T090000Z 20160505T120000Z 20160505T150000Z"
+        " 20160505T180000Z 20160505T210000Z",
+    ),
+    _time(
+        "clock",
+        "the recorder's clock gains 2 s a day, until it is six minutes fast",
+        _DB1,
+        "2015-11-01",
+        "2016-05-05",
+    ),
     _time("split", "one routine is often split over two movies", _DB1, "2016-11-22", "2017-03-01"),
     _time("black", "some movies of this month are black", _DB2, "2016-09-01", "2016-10-01"),
     _time("black", "some movies of this month are black", _DB2, "2017-01-01", "2017-02-01"),

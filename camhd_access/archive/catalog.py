@@ -20,6 +20,7 @@ from camhd_access.archive.anomalies import describe_anomalies
 from camhd_access.archive.deployments import find_deployment
 from camhd_access.archive.known_catalogs import find_schema
 from camhd_access.archive.records import MovieRecord
+from camhd_access.formats.names import StartTime
 from camhd_access.storage.output_files import check_parquet, open_target
 from camhd_access.storage.small_files import read_small_file
 from camhd_access.urls import redact_url
@@ -70,10 +71,19 @@ def to_frame(records: Iterable[MovieRecord]) -> pd.DataFrame:
     rows = sorted(records, key=lambda record: record.name.sort_key)
     values = {name: [getattr(row, name) for row in rows] for name in _RECORD_COLUMNS}
     values["time_from_name"] = [row.name.time_from_name for row in rows]
-    values["deployment"] = [find_deployment(row.start_time) for row in rows]
-    values["note"] = [describe_anomalies(row.name) for row in rows]
+    values["deployment"] = [
+        find_deployment(row.name.time_from_name if row.start_time is None else row.start_time) for row in rows
+    ]
+    values["note"] = [_describe(row) for row in rows]
     columns = {name: pd.Series(values[name], dtype=dtype) for name, dtype in DTYPES.items()}
     return pd.DataFrame(columns).set_index("basename")
+
+
+def _describe(row: MovieRecord) -> str | None:
+    """What is known to be wrong with the movie, and what its own numbers show; None where nothing is."""
+    known = describe_anomalies(row.name)
+    doubt = StartTime(row.start_time, row.start_source, row.start_disagreement).doubt
+    return "; ".join(filter(None, (known, doubt and f"clock: {doubt}"))) or None
 
 
 def from_frame(catalog: pd.DataFrame) -> list[MovieRecord]:

@@ -1,7 +1,7 @@
 """`MovieRecord`: what is known of one movie; a row of a catalogue."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -25,9 +25,9 @@ class MovieRecord:
     """Name without folders and extension, by which the movie is known on every server."""
     url: str
     """Path or URL that opens it."""
-    start_time: np.datetime64
-    """When the recording began, UTC, in nanoseconds."""
-    start_source: Literal["mvhd", "name"] = "name"
+    start_time: np.datetime64 | None
+    """When the recording began, UTC, in nanoseconds; None of a part of a recording that has no clock."""
+    start_source: Literal["mvhd", "name", "unknown"] = "name"
     """The movie's own clock; or its name, of a length of 15 minutes where the true one is not known."""
     start_disagreement: float | None = None
     """Seconds by which the movie's clock is later than its name, which was corrected for its era."""
@@ -66,12 +66,13 @@ class MovieRecord:
         return replace(
             self,
             duration=duration,
-            start_time=cast("np.datetime64", start.time),  # a name always tells one
-            start_source=cast("Literal['mvhd', 'name']", start.source),
+            start_time=start.time,
+            start_source=start.source,
             start_disagreement=start.disagreement_seconds,
         )
 
 
 def record_of_name(name: MovieName, url: str) -> MovieRecord:
     """What the name alone tells."""
-    return MovieRecord(name.basename, url, name.start_time(NOMINAL_SECONDS))
+    start = choose_start_time(name, None, duration_seconds=NOMINAL_SECONDS)
+    return MovieRecord(name.basename, url, start.time, start.source)

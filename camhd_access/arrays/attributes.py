@@ -1,7 +1,8 @@
 """What an array says of itself (CF-1.11, ACDD-1.3): its dimensions, coordinates and attributes.
 
 They come from the movie's index and name, and are the same whether the pixels come by dask, without, or by
-Zarr.
+Zarr. What is true of one movie alone (its name, its source, how well its times are known) is a coordinate, so
+that it stays true of each frame where arrays are put together; attributes are what movies have in common.
 """
 
 from pathlib import PurePath
@@ -10,25 +11,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.formats.names import find_movie_name
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack
+from camhd_access.urls import redact_url
 
 __all__ = [
     "ABOUT_DAMAGE",
+    "CODECS",
     "OF_PIXELS",
     "coordinates_of",
     "dims_of",
     "movie_attributes",
+    "name_of",
     "pixel_attributes",
+    "place_of",
 ]
 
-ABOUT_DAMAGE = {"long_name": "frame is damaged, its pixels are set to 0"}
+ABOUT_DAMAGE = {"long_name": "share of the frame that is damaged, whose pixels are NaN", "units": "1"}
 """Attributes of the coordinate `damaged`."""
 
 PLACE = {
+    "title": "Seafloor video of the camera CamHD at a hydrothermal vent of Axial Seamount",
     "platform": "Axial Seamount, ASHES vent field, cabled seafloor node PN03B",
     "instrument": "RS03ASHS-PN03B-06-CAMHDA301",
     "geospatial_lat": 45.933636,
@@ -60,14 +67,55 @@ OF_PIXELS = (
 )
 """Attributes of the values, which stay with the variable; the others are the dataset's."""
 
+Coordinate = tuple[Any, ...]
+"""Dimension (none of what is true of the whole movie), values, attributes."""
+
 
 def dims_of(stack: Stack) -> tuple[str, ...]:
     """Names of the array's dimensions."""
     return ("time", "y", "x", "channel")[: stack.ndim]
 
 
-def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
-    """Coordinates of a movie's array: when its frames are shown, which they are, and how large."""
+def name_of(urlpath: str) -> str:
+    """What a movie is called: the base name of a CamHD movie, else the name of the file."""
+    name = find_movie_name(urlpath)
+    return name.basename if name else PurePath(redact_url(urlpath)).name
+
+
+def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
+    """Coordinates of a movie's array: when and where its pixels are, and of which movie."""
+    coordinates = _of_frames(reader, stack) | place_of(stack.decoder, *map(_positions, stack.window))
+    if stack.pixel_format.is_color:
+        coordinates["channel"] = ("channel", _as_objects(list(stack.pixel_format.channels)))
+    return coordinates | _of_movie(reader, len(stack.frames))
+
+
+def _positions(extent: slice) -> npt.NDArray[np.int64]:
+    return np.arange(extent.start, extent.stop)
+
+
+def place_of(
+    decoder: Decoder, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+) -> dict[str, Coordinate]:
+    """Coordinates `y` and `x` of some rows and columns of a decoder's pictures.
+
+    Notes
+    -----
+    In pixels of the whole frame, the first of which is 0: of a preview the centres of its blocks, of a field
+    the middle between its line and the other field's beside it, which is why both fields have the same.
+    """
+    scales = {"y": decoder.reduction * decoder.n_per_frame, "x": decoder.reduction}
+    names = {"y": "line", "x": "column"}
+    coordinates: dict[str, Coordinate] = {}
+    for (dim, scale), positions in zip(scales.items(), (rows, columns), strict=True):
+        centres = positions if scale == 1 else positions * scale + (scale - 1) / 2
+        about = {"long_name": f"{names[dim]} of the whole frame, from 0", "units": "1", "axis": dim.upper()}
+        coordinates[dim] = (dim, centres, about)
+    return coordinates
+
+
+def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
+    """When each frame is shown, which it is, and how large."""
     time: npt.NDArray[Any]
     fields = stack.decoder.fields
     if reader.start_time is None:
@@ -76,13 +124,10 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
     else:
         time = reader.times(fields=fields)
         about_time = {"standard_name": "time", "long_name": "time when the frame is shown, UTC", "axis": "T"}
-    coordinates: dict[str, Any] = {
+    about_frame = {"long_name": "index of the frame in the movie, from 0", "units": "1"}
+    coordinates: dict[str, Coordinate] = {
         "time": ("time", time[stack.frames * stack.decoder.n_per_frame + stack.field], about_time),
-        "frame": (
-            "time",
-            stack.frames,
-            {"long_name": "index of the frame in the movie, from 0", "units": "1"},
-        ),
+        "frame": ("time", stack.frames, about_frame),
         "encoded_size": (
             "time",
             stack.sample_size,
@@ -91,23 +136,67 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Any]:
     }
     if fields:
         about_field = {"long_name": "field of the frame: 0 is shown first, 1 second", "units": "1"}
-        coordinates["field"] = ("time", stack.field.astype(np.int64), about_field)
-    if stack.pixel_format.is_color:
-        # Objects, because strings of fixed length have no place in the specification of Zarr 3.
-        coordinates["channel"] = ("channel", np.array(list(stack.pixel_format.channels), object))
+        about_lines = {
+            "long_name": "lines that the field holds: 0 the even ones of the frame, 1 the odd ones",
+            "units": "1",
+        }
+        field = stack.field.astype(np.int64)
+        coordinates["field"] = ("time", field, about_field)
+        coordinates["line_offset"] = ("time", field ^ (not reader.top_field_first), about_lines)
     return coordinates
 
 
-def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
-    """What the values of the array mean."""
+def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
+    """What is true of every frame of the movie, and of no other movie.
+
+    Notes
+    -----
+    The name stands beside each frame, where xarray finds it however arrays are put together; of the rest one
+    value serves all.
+    """
+    start = reader.start
+    seconds = {"units": "s"}
+    return {
+        "movie": (
+            "time",
+            np.full(n_pictures, name_of(reader.urlpath), object),
+            {"long_name": "base name of the movie"},
+        ),
+        "source": ((), _as_objects(reader.name), {"long_name": "file that was read"}),
+        "time_source": (
+            (),
+            _as_objects(start.source),
+            {"long_name": "how the start is known: the movie's own clock (mvhd), its name, or not at all"},
+        ),
+        "time_disagreement_seconds": (
+            (),
+            np.float64(np.nan if start.disagreement_seconds is None else start.disagreement_seconds),
+            {"long_name": "by how much the movie's clock is later than its name tells"} | seconds,
+        ),
+        "time_uncertainty_seconds": (
+            (),
+            np.float64(np.nan if start.uncertainty_seconds is None else start.uncertainty_seconds),
+            {"long_name": "by how much the times may be wrong; NaN where nothing tells"} | seconds,
+        ),
+    }
+
+
+def _as_objects(text: str | list[str]) -> npt.NDArray[np.object_]:
+    """Text as objects, because strings of fixed length have no place in the specification of Zarr 3."""
+    return np.array(text, object)
+
+
+def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[str, Any]:
+    """What the values of the array mean; with `marks_damage` they are float32."""
     pixel_format = stack.pixel_format
     coded = pixel_format.layout == "code"
+    dtype = np.dtype(np.float32) if marks_damage else pixel_format.dtype.newbyteorder("=")
     attributes = {
         "long_name": {"code": "luma as coded", "gray": "luma"}.get(
             pixel_format.layout, "brightness of R'G'B'"
         ),
         "units": "1",
-        "valid_range": [4, 1019] if coded else [0, pixel_format.full_scale],
+        "valid_range": np.array([4, 1019] if coded else [0, pixel_format.full_scale], dtype),
         "pix_fmt": pixel_format.name,
         "decoder": stack.decoder.name,
         "color_range": "video: black 64, white 940"
@@ -135,17 +224,8 @@ def pixel_attributes(stack: FrameStack) -> dict[str, Any]:
 
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
-    """Where the movie comes from, and how its times are known."""
-    name = find_movie_name(reader.urlpath)
-    start = reader.start
-    attributes: dict[str, Any] = {
-        "title": name.basename if name else PurePath(reader.urlpath.partition("?")[0]).name,
-        "source": reader.name,
-        "codec": f"{CODECS[reader.index.codec]} ({reader.index.codec})",
-        "time_source": start.source,
-    }
-    if start.disagreement_seconds is not None:
-        attributes["time_disagreement_seconds"] = start.disagreement_seconds
+    """What is known of the movie that others may have in common with it."""
+    attributes: dict[str, Any] = {"codec": f"{CODECS[reader.index.codec]} ({reader.index.codec})"}
     if reader.recovery:
         attributes["comment"] = reader.recovery.summary
-    return attributes | (PLACE if name else {})
+    return attributes | (PLACE if find_movie_name(reader.urlpath) else {})

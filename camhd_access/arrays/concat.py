@@ -23,8 +23,10 @@ from camhd_access.arrays.attributes import (
     coordinates_of,
     dims_of,
     movie_attributes,
+    name_of,
     pixel_attributes,
 )
+from camhd_access.arrays.clocks import MAX_NAMED, name_some, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.open_movie import complete_chunks
 from camhd_access.errors import (
@@ -33,6 +35,7 @@ from camhd_access.errors import (
     InvalidMovieError,
     UnsupportedMovieError,
 )
+from camhd_access.formats.names import StartTime
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
@@ -45,7 +48,6 @@ __all__ = [
     "common_attributes",
     "concat_coordinates",
     "concat_movies",
-    "name_some",
     "read_movies",
 ]
 
@@ -56,9 +58,6 @@ Unreadable: TypeAlias = Literal["raise", "skip"]
 
 N_OPENED_AT_ONCE = 16
 """As many as a host is asked at once."""
-
-MAX_NAMED = 20
-"""Movies that a message names before it says how many more there are."""
 
 FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
 """Errors that are the movie's own. Any other is the server's or the network's, and the next movie's too."""
@@ -74,16 +73,16 @@ class MovieFrames:
     """Of an array of these frames alone."""
     attributes: dict[str, Any]
     """Of such an array."""
+    name: str
+    """Base name of the movie."""
+    start: StartTime
+    """When it began, and how that is known."""
 
     @classmethod
-    def of(cls, reader: MovieReader, stack: FrameStack) -> "MovieFrames":
-        """The movie that some frames of a movie are."""
-        return cls(stack, coordinates_of(reader, stack), pixel_attributes(stack) | movie_attributes(reader))
-
-    @property
-    def title(self) -> str:
-        """Base name of the movie."""
-        return str(self.attributes["title"])
+    def of(cls, reader: MovieReader, stack: FrameStack, *, marks_damage: bool) -> "MovieFrames":
+        """Some frames of a movie."""
+        attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
+        return cls(stack, coordinates_of(reader, stack), attributes, name_of(reader.urlpath), reader.start)
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:
@@ -185,7 +184,11 @@ def _report(faults: list[Exception], *, n_movies: int, fatal: bool, hint: str) -
 
 
 def concat_movies(
-    movies: Sequence[MovieFrames], chunks: Literal["auto"] | int | Mapping[str, int], *, marks_damage: bool
+    movies: Sequence[MovieFrames],
+    chunks: Literal["auto"] | int | Mapping[str, int],
+    *,
+    marks_damage: bool,
+    warns_of_clocks: bool,
 ) -> xr.DataArray:
     """The array of the frames of several movies, in order of time.
 
@@ -197,16 +200,18 @@ def concat_movies(
     Warns
     -----
     UserWarning
-        Movies overlap: some frames of one were shown between those of another.
+        Movies overlap: some frames of one were shown between those of another. Or, with `warns_of_clocks`,
+        clock and name of some movies lie more than a minute apart.
     """
     if chunks is None:
         raise TypeError("chunks=None is for open_movie: an array of several movies always has dask chunks")
     _check_times(movies)
     _check_sizes(movies)
+    if warns_of_clocks:
+        warn_of_clocks({movie.name: movie.start for movie in movies}, stacklevel=4)
     ordered = sorted(movies, key=lambda movie: movie.times.min())
     series = FrameSeries.of(movie.stack for movie in ordered)
     coordinates = concat_coordinates([movie.coordinates for movie in ordered])
-    coordinates["movie"] = _name_frames(ordered)
     times = coordinates["time"][1]
     if (times[1:] < times[:-1]).any():
         _warn_of_overlap(ordered)
@@ -216,7 +221,8 @@ def concat_movies(
             name: (dim, values[order] if dim == "time" else values, *attributes)
             for name, (dim, values, *attributes) in coordinates.items()
         }
-    data = StackArray.cut(series, complete_chunks(chunks, series), marks_damage=marks_damage)
+    lengths = complete_chunks(chunks, series, marks_damage=marks_damage)
+    data = StackArray.cut(series, lengths, marks_damage=marks_damage)
     if marks_damage:
         coordinates["damaged"] = xr.Variable("time", DamageArray.of(data), ABOUT_DAMAGE)
     attributes = common_attributes([movie.attributes for movie in ordered]) | {
@@ -232,7 +238,7 @@ def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
     for movie in others:
         seconds = float((last.times.max() - movie.times.min()) / np.timedelta64(1, "s"))
         if seconds >= 0:
-            lines.append(f"{movie.title} begins {seconds:.3f} s before the last frame of {last.title}")
+            lines.append(f"{movie.name} begins {seconds:.3f} s before the last frame of {last.name}")
         last = max(last, movie, key=lambda each: each.times.max())
     if lines:
         warnings.warn(
@@ -241,7 +247,7 @@ def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
 
 
 def _check_times(movies: Sequence[MovieFrames]) -> None:
-    untimed = [p.attributes["source"] for p in movies if p.attributes["time_source"] == "unknown"]
+    untimed = [movie.stack.source.path for movie in movies if movie.start.time is None]
     if untimed:
         raise ValueError(f"nothing tells when these movies began: {name_some(untimed)}")
 
@@ -251,7 +257,7 @@ def _check_sizes(movies: Sequence[MovieFrames]) -> None:
     (usual, n_usual), *others = sizes.most_common()
     if others:
         odd = [
-            f"{p.title} ({_describe_size(p.stack.decoder.frame_size)})"
+            f"{p.name} ({_describe_size(p.stack.decoder.frame_size)})"
             for p in movies
             if p.stack.decoder.frame_size != usual
         ]
@@ -265,30 +271,19 @@ def _describe_size(size: tuple[int, int]) -> str:
     return f"{width}x{height}"
 
 
-def name_some(names: Sequence[str]) -> str:
-    """The names as text; of many, the first."""
-    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
-
-
 def concat_coordinates(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The coordinates of all arrays, along time one after the other; the rest as the first has them."""
-    return {
-        name: (
-            dim,
-            np.concatenate([movie[name][1] for movie in movies]) if dim == "time" else values,
-            *attributes,
-        )
-        for name, (dim, values, *attributes) in movies[0].items()
-    }
+    """The coordinates of all arrays along time, one after the other; of pixels as the first has them.
 
-
-def _name_frames(movies: Sequence[MovieFrames]) -> tuple[Any, ...]:
-    """The coordinate that tells which movie each frame is of."""
-    # Objects, because a day's run has 2.6 million frames, and one name serves all of its movie.
-    titles = np.array([movie.title for movie in movies], object)
-    names = np.repeat(titles, [len(movie.stack.frames) for movie in movies])
-    return "time", names, {"long_name": "base name of the movie"}
+    What is one value for all of a movie becomes one for each frame.
+    """
+    joined = {}
+    for name, (dim, values, *attributes) in movies[0].items():
+        if dim not in ("time", ()):
+            joined[name] = (dim, values, *attributes)
+            continue
+        parts = [np.broadcast_to(movie[name][1], np.shape(movie["time"][1])) for movie in movies]
+        joined[name] = ("time", np.concatenate(parts), *attributes)
+    return joined
 
 
 def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -297,12 +292,12 @@ def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         name: value
         for name, value in first.items()
-        if all(name in other and other[name] == value for other in others)
+        if all(name in other and np.array_equal(other[name], value) for other in others)
     }
 
 
 def _describe_days(movies: Sequence[MovieFrames]) -> str:
     """How many movies there are, and of which days."""
     days = " to ".join(dict.fromkeys(np.datetime_as_string(movies[i].times[i], "D") for i in (0, -1)))
-    n_movies = len({movie.title for movie in movies})
+    n_movies = len({movie.name for movie in movies})
     return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

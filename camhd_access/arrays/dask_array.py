@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -20,7 +20,9 @@ from dask.blockwise import BlockwiseDep, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
-from camhd_access.arrays.reductions import Moments, finish_moments, mean_over_time, sum_over_time
+from camhd_access.arrays.missing import Marked, mark_missing
+from camhd_access.arrays.reductions import Moments, finish_moments
+from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import (
     AxisIndex,
@@ -32,9 +34,6 @@ from camhd_access.movie.stack import (
 )
 
 __all__ = ["DamageArray", "StackArray"]
-
-Marked: TypeAlias = tuple[Pixels, npt.NDArray[np.bool_]]
-"""Pixels, and which pictures are damaged."""
 
 
 class _TypeOfDaskArray(type):
@@ -66,7 +65,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
     array was written to."""
     marks_damage: bool
-    """Damaged frames are 0, rather than an error."""
+    """Values are float32, and NaN where a frame is damaged, which is an error otherwise."""
 
     @classmethod
     def cut(
@@ -79,7 +78,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     ) -> "StackArray":
         """The array of what is `shown` of `stack`, by default all; `chunks` as dask takes them.
 
-        With `marks_damage`, tasks put zeros where a frame is damaged, and `DamageArray` tells where they did.
+        With `marks_damage`, values are NaN where a frame is damaged, and `DamageArray` tells how much is.
         """
         shown = shown or tuple(map(np.arange, stack.shape))
         shape = tuple(len(positions) for positions in shown if positions.ndim)
@@ -93,10 +92,16 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         else:
             layer = blockwise(_Part.read, name, axes, parts, axes, numblocks={}, _data_producer=True)
             graph = HighLevelGraph.from_collections(name, layer)
-        self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), stack.dtype))
+        dtype = np.dtype(np.float32) if marks_damage else stack.dtype
+        self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), dtype))
         self.stack, self.tasks, self.shown = stack, parts, shown
         self.marks_damage = marks_damage
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.shown is None:
+            return super().__reduce__()  # type: ignore[no-any-return]  # dask has no annotations here
+        return _cut_again, (self.stack, self.chunks, self.shown, self.marks_damage)
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
         indices = index if isinstance(index, tuple) else (index,)
@@ -122,6 +127,8 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         self.shown = None
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401
+        if func in _LEAVING_OUT and self.marks_damage and args and args[0] is self:
+            return self._reduce(_LEAVING_OUT[func], *args[1:], **kwargs)
         if func in {np.mean, np.sum, np.std, np.var} and args and args[0] is self:
             return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's, not the method
         return super().__array_function__(func, types, args, kwargs)
@@ -134,11 +141,9 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Mean along axes; over time alone by `mean_over_time`."""
-        if dtype is None and out is None and self._is_time(axis):
-            if not self.marks_damage:
-                return self._moments("mean", keepdims=keepdims, split_every=split_every)
-            return mean_over_time(self, keepdims=keepdims, split_every=split_every)
+        """Mean along axes; over time alone from integer sums."""
+        if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
+            return self._moments("mean", keepdims=keepdims, split_every=split_every)
         return super().mean(axis, dtype, keepdims, split_every, out)
 
     def sum(
@@ -149,11 +154,9 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Sum along axes; over time alone by `sum_over_time`."""
-        if dtype is None and out is None and self._is_time(axis):
-            if not self.marks_damage:
-                return self._moments("sum", keepdims=keepdims, split_every=split_every)
-            return sum_over_time(self, keepdims=keepdims, split_every=split_every)
+        """Sum along axes; over time alone from integers."""
+        if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
+            return self._moments("sum", keepdims=keepdims, split_every=split_every)
         return super().sum(axis, dtype, keepdims, split_every, out)
 
     def std(
@@ -184,6 +187,20 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
             return self._moments("var", ddof=ddof, keepdims=keepdims, split_every=split_every)
         return super().var(axis, dtype, keepdims, ddof, split_every, out)
 
+    def _reduce(
+        self,
+        statistic: Statistic,
+        axis: Any = None,  # noqa: ANN401 - as dask's own
+        dtype: Any = None,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """The statistic of what is not missing: over time alone exactly, otherwise as dask does it."""
+        is_ours = dtype is None and options.get("out") is None and self._is_time(axis)
+        if not is_ours or not has_exact_squares(self):
+            return getattr(da, f"nan{statistic}")(self, axis, dtype=dtype, **options)
+        options.pop("out", None)
+        return reduce_over_time(self, statistic, **options)
+
     def _moments(self, name: str, **options: Any) -> da.Array:  # noqa: ANN401 - of `finish_moments`
         """A reduction over time whose tasks add up while they decode, and hold no frames."""
         take = _Part.add_up_squares if name in {"std", "var"} else _Part.add_up
@@ -209,7 +226,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
 
 
 class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
-    """A dask array of booleans: which pictures of a `StackArray` that marks damage are damaged.
+    """A dask array of float32: how much is damaged of each picture of a `StackArray` that marks damage.
 
     It is computed from the same tasks, so that both together cost what the pixels do. Indexing it chooses
     among the pictures.
@@ -224,17 +241,43 @@ class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
         n_time_axes = int(pictures.tasks.has_time_axis)
         graph = pictures.tasks.marked_graph(name, _damage_of)
         cuts = (*pictures.chunks[:n_time_axes], *((1,) * len(cut) for cut in pictures.chunks[n_time_axes:]))
-        marks = da.Array(graph, name, cuts, meta=np.empty((0,) * pictures.ndim, np.bool_))
-        damage = marks.any(axis=tuple(range(n_time_axes, pictures.ndim)))
-        self = cls(damage.dask, damage.name, damage.chunks, meta=np.empty((0,) * n_time_axes, np.bool_))
+        shares = da.Array(graph, name, cuts, meta=np.empty((0,) * pictures.ndim, np.float32))
+        # Pieces of a frame differ in size: each counts for its share of it.
+        damage = (shares * _share_of_pieces(pictures.chunks[n_time_axes:])).sum(
+            axis=tuple(range(n_time_axes, pictures.ndim))
+        )
+        self = cls(damage.dask, damage.name, damage.chunks, meta=np.empty((0,) * n_time_axes, np.float32))
         self.pictures = pictures
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamageArray.of, (self.pictures,)
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
         indices = index if isinstance(index, tuple) else (index,)
         if not self.ndim or self.pictures.shown is None or not all(map(_is_plain, indices)):
             return super().__getitem__(index)
         return DamageArray.of(self.pictures[expand_index(indices, 1)])
+
+
+_LEAVING_OUT: dict[Any, Statistic] = {np.nanmean: "mean", np.nanvar: "var", np.nanstd: "std"}
+"""What leaves out what is missing, as xarray calls it."""
+
+
+def _cut_again(
+    stack: Stack, chunks: tuple[tuple[int, ...], ...], shown: tuple[npt.NDArray[np.int64], ...], marks: bool
+) -> StackArray:
+    """A `StackArray` from what it was pickled as."""
+    return StackArray.cut(stack, chunks, shown, marks_damage=marks)
+
+
+def _share_of_pieces(cuts: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float32]:
+    """The share of the picture that each dask chunk of it holds, of as many axes as there are cuts."""
+    share = np.ones((1,) * len(cuts), np.float32)
+    for axis, lengths in enumerate(cuts):
+        along = np.array(lengths, np.float32) / np.float32(sum(lengths) or 1)
+        share = share * along.reshape([-1 if i == axis else 1 for i in range(len(cuts))])
+    return share
 
 
 def _is_plain(item: object) -> bool:
@@ -271,18 +314,16 @@ class _Part:
         return self.add_up(squares=True)
 
     def read_marked(self) -> Marked:
-        """The pixels, and which pictures are damaged."""
-        pixels, damaged = self.stack.read_marked(parallel=False)
-        is_damaged = np.zeros(len(pixels), np.bool_)
-        is_damaged[list(damaged)] = True
-        return take_outer(pixels, self.index), is_damaged[self.index[0]]
+        """The pixels in float32, and how much is damaged of each picture."""
+        values, damaged = mark_missing(self.stack, parallel=False)
+        return take_outer(values, self.index), damaged[self.index[0]]
 
 
-def _pixels_of(marked: Marked) -> Pixels:
+def _pixels_of(marked: Marked) -> npt.NDArray[np.float32]:
     return marked[0]
 
 
-def _damage_of(marked: Marked) -> npt.NDArray[np.bool_]:
+def _damage_of(marked: Marked) -> npt.NDArray[np.float32]:
     """With as many axes as the pixels have."""
     pixels, damaged = marked
     return np.reshape(damaged, np.shape(damaged) + (1,) * (np.ndim(pixels) - np.ndim(damaged)))

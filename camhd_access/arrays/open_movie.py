@@ -23,10 +23,13 @@ from camhd_access.arrays.attributes import (
     coordinates_of,
     dims_of,
     movie_attributes,
+    name_of,
     pixel_attributes,
 )
+from camhd_access.arrays.clocks import warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
-from camhd_access.formats.names import find_movie_name
+from camhd_access.arrays.missing import mark_missing
+from camhd_access.formats.names import Clock, find_movie_name
 from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
 from camhd_access.movie.series import Stack
@@ -51,6 +54,7 @@ def open_movie(
     errors: Errors = "raise",
     chunks: Chunks = "auto",
     recover: Recover = False,
+    clock: Clock = "auto",
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
@@ -73,17 +77,21 @@ def open_movie(
     reduce
         2, 4 or 8: pictures of that part of the lines and columns (see `MovieReader.read`).
     errors
-        "raise", or "mask" to let a long reduction go on: the pixels of damaged slices are 0 then, and the
-        boolean coordinate `damaged` tells which frames have some. It is as lazy as the pixels. With dask it
-        comes from the same tasks, so compute both together; without, it is decoded for itself. It tells of
-        whole frames also where the array was cropped: leave it out (`drop_vars`) where that is not worth
-        decoding them. Bytes that could not be had are an error in any case.
+        "raise", or "mask" to let a long reduction go on: values are float32 then, and NaN where a slice is
+        damaged, so that means, weights and plots leave it out. The coordinate `damaged` tells the share of
+        each frame that is. It is as lazy as the pixels. With dask it comes from the same tasks, so compute
+        both together; without, it is decoded for itself. It tells of whole frames also where the array was
+        cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could not be had
+        are an error in any case.
     chunks
         "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
         to length; None: no dask, but lazy all the same.
     recover
         True: make the index of a recording that was cut off, by walking its frames (see `MovieReader`). A
         path or URL: of an index that `camhd recover` wrote.
+    clock
+        What tells when the movie began: "mvhd", its own clock; "name", its name, corrected for its era; or
+        "auto", the clock unless it is missing or more than a day off the name.
     cache
         Keep fetched bytes on disk, for this and other processes.
     storage_options
@@ -93,9 +101,11 @@ def open_movie(
     -------
     xarray.DataArray
         With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
-        movie's start where nothing tells when that was), `frame` (index in the movie, from 0),
-        `encoded_size` (bytes of the sample) and `channel`; with `fields` also `field` (0 is shown first, 1
-        half a frame later).
+        movie's start where nothing tells when that was), `y` and `x` (pixels of the whole frame, whatever is
+        cut out or reduced), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
+        sample), `movie` (its base name, beside each frame), `source`, and how well the times are known:
+        `time_source`, `time_disagreement_seconds` and `time_uncertainty_seconds`. With `fields` also `field`
+        (0 is shown first, 1 half a frame later) and `line_offset` (0: it holds the even lines, 1: the odd).
 
     Raises
     ------
@@ -104,29 +114,36 @@ def open_movie(
     FrameIndexError
         The movie has none of that index.
     ValueError
-        `fields` of a progressive movie, an unknown `pix_fmt`, `reduce` or `errors`.
+        `fields` of a progressive movie, an unknown `pix_fmt`, `reduce`, `errors` or `clock`.
+
+    Warns
+    -----
+    UserWarning
+        Clock and name of the movie lie more than a minute apart, and `clock` does not say which is right.
 
     Notes
     -----
     Costs one request where `moov` ends the file. Indexing by numbers, slices and lists, by `sel` and `isel`,
     decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of one frame.
     """
-    reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
+    reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames
     stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"
+    if clock == "auto":
+        warn_of_clocks({name_of(reader.urlpath): reader.start})
+    attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
     data: Any
     damaged: Any = None
     if chunks is None:
         data = indexing.LazilyIndexedArray(_LazyStack(stack, marks_damage=marks_damage))
         damaged = indexing.LazilyIndexedArray(_LazyDamage(stack))
     else:
-        data = StackArray.cut(stack, complete_chunks(chunks, stack), marks_damage=marks_damage)
+        lengths = complete_chunks(chunks, stack, marks_damage=marks_damage)
+        data = StackArray.cut(stack, lengths, marks_damage=marks_damage)
         damaged = DamageArray.of(data) if marks_damage else None
     movie = xr.DataArray(
-        xr.Variable(dims_of(stack), data, pixel_attributes(stack) | movie_attributes(reader)),
-        coords=coordinates_of(reader, stack),
-        name="video",
+        _VideoVariable(dims_of(stack), data, attributes), coords=coordinates_of(reader, stack), name="video"
     )
     if marks_damage:
         movie = movie.assign_coords(damaged=xr.Variable("time", damaged, ABOUT_DAMAGE))
@@ -147,6 +164,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "reduce",
         "errors",
         "recover",
+        "clock",
         "disk_cache",
         "storage_options",
     )
@@ -162,6 +180,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         reduce: int = 1,
         errors: Errors = "raise",
         recover: Recover = False,
+        clock: Clock = "auto",
         disk_cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
@@ -181,6 +200,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
             errors=errors,
             chunks=None,
             recover=recover,
+            clock=clock,
             cache=disk_cache,
             storage_options=storage_options,
         )
@@ -189,6 +209,9 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         if errors == "mask":
             movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
         attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in OF_PIXELS}
+        for name, coordinate in movie.coords.items():
+            if name not in movie.indexes and name != "damaged":
+                movie.coords[name] = _HeldVariable(coordinate.dims, coordinate.values, coordinate.attrs)
         dataset = movie.to_dataset()
         dataset.attrs = {"Conventions": "CF-1.11, ACDD-1.3"} | attributes
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
@@ -208,14 +231,49 @@ def _reads_in_parallel() -> bool:
     return current_thread() is main_thread()
 
 
+class _VideoVariable(xr.Variable):
+    """The variable of a movie: cut into dask chunks while it is unread, it becomes what `open_movie` makes.
+
+    xarray alone would wrap what is unread into tasks that decode whole dask chunks for a list of frames.
+    """
+
+    def chunk(self, chunks: Any = {}, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401, B006 - whatever xarray's takes
+        """The same variable with dask."""
+        lazy = _find_lazy(self._data)
+        if lazy is None:
+            return super().chunk(chunks, **options)
+        if isinstance(chunks, Mapping):
+            chunks = tuple(chunks.get(dim, -1) for dim in self.dims)
+        stack, key = lazy.array, lazy.key.tuple
+        shown = tuple(
+            np.asarray(np.arange(length)[index]) for length, index in zip(stack.shape, key, strict=True)
+        )
+        data = StackArray.cut(stack.stack, chunks, shown, marks_damage=stack.marks_damage)
+        return self._replace(data=data)
+
+
+class _HeldVariable(xr.Variable):
+    """A coordinate that stays in memory: xarray would cut it into dask chunks, and of text it cannot."""
+
+    _in_memory = True
+
+
+def _find_lazy(data: Any) -> indexing.LazilyIndexedArray | None:  # noqa: ANN401 - of any kind
+    """The unread frames below what xarray has put around them; None where they were read."""
+    while isinstance(data, indexing.CopyOnWriteArray | indexing.MemoryCachedArray):
+        data = data.array
+    is_unread = isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, _LazyStack)
+    return data if is_unread else None
+
+
 class _LazyStack(BackendArray):
     """A stack as xarray reads it without dask."""
 
     def __init__(self, stack: FrameStack, *, marks_damage: bool = False) -> None:
         self.shape = stack.shape
-        self.dtype = stack.dtype
-        self._stack = stack
-        self._marks_damage = marks_damage
+        self.dtype = np.dtype(np.float32) if marks_damage else stack.dtype
+        self.stack = stack
+        self.marks_damage = marks_damage
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Pixels:
         pixels: Pixels = indexing.explicit_indexing_adapter(
@@ -225,41 +283,41 @@ class _LazyStack(BackendArray):
 
     def _read(self, index: Index) -> Pixels:
         parallel = _reads_in_parallel()
-        if not self._marks_damage:
-            return self._stack.read_part(index, parallel=parallel)
-        stack, inner = self._stack.narrow(index)
-        return take_outer(stack.read_marked(parallel=parallel)[0], inner)
+        if not self.marks_damage:
+            return self.stack.read_part(index, parallel=parallel)
+        stack, inner = self.stack.narrow(index)
+        return take_outer(mark_missing(stack, parallel=parallel)[0], inner)
 
 
 class _LazyDamage(BackendArray):
-    """Which pictures of a stack are damaged, as xarray asks without dask: they are decoded to know it."""
+    """How much of each picture is damaged, as xarray asks without dask: they are decoded to know it."""
 
     def __init__(self, stack: FrameStack) -> None:
         self.shape = stack.shape[:1]
-        self.dtype = np.dtype(np.bool_)
+        self.dtype = np.dtype(np.float32)
         self._stack = stack
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.bool_]:
-        damaged: npt.NDArray[np.bool_] = indexing.explicit_indexing_adapter(
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[np.float32]:
+        damaged: npt.NDArray[np.float32] = indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
         return damaged
 
-    def _read(self, index: tuple[AxisIndex]) -> npt.NDArray[np.bool_]:
+    def _read(self, index: tuple[AxisIndex]) -> npt.NDArray[np.float32]:
         positions = np.arange(self.shape[0])[index]
-        damaged = np.zeros(positions.size, np.bool_)
+        damaged = np.zeros(positions.size, np.float32)
         n_at_once = _frames_per_chunk(self._stack.shape, self._stack.dtype)
         for start in range(0, positions.size, n_at_once):
             part = slice(start, start + n_at_once)
             stack = self._stack.select(positions.ravel()[part])
-            marks = stack.read_marked(parallel=_reads_in_parallel())[1]
-            damaged[start + np.array(list(marks), np.int64)] = True
+            damaged[part] = mark_missing(stack, parallel=_reads_in_parallel())[1]
         return damaged.reshape(positions.shape)
 
 
-def complete_chunks(chunks: Chunks, stack: Stack) -> tuple[int, ...]:
+def complete_chunks(chunks: Chunks, stack: Stack, *, marks_damage: bool = False) -> tuple[int, ...]:
     """Length of the dask chunks along each dimension; -1 for all of it."""
-    lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, stack.dtype)}
+    dtype = np.dtype(np.float32) if marks_damage else stack.dtype
+    lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, dtype)}
     if isinstance(chunks, Mapping):
         unknown = chunks.keys() - lengths.keys()
         if unknown:

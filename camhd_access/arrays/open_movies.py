@@ -15,14 +15,15 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from camhd_access.arrays.clocks import name_some
 from camhd_access.arrays.concat import (
     MovieFrames,
     Unreadable,
     check_paths,
     concat_movies,
-    name_some,
     read_movies,
 )
+from camhd_access.formats.names import Clock
 from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
 from camhd_access.times import Duration, to_nanoseconds
 
@@ -43,6 +44,7 @@ def open_movies(
     unreadable: Unreadable = "raise",
     chunks: Literal["auto"] | int | Mapping[str, int] = "auto",
     recover: bool = False,
+    clock: Clock = "auto",
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -55,8 +57,10 @@ def open_movies(
         Anything that fsspec opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
     frames
         Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one a second.
-    pix_fmt, fields, reduce, errors, recover, cache, storage_options
-        As for `open_movie`; `errors` is about damaged frames.
+    pix_fmt, fields, reduce, recover, clock, cache, storage_options
+        As for `open_movie`.
+    errors
+        What becomes of damaged frames, as for `open_movie`.
     unreadable
         "raise", or "skip" to leave out movies that are not there, not whole, or not ProRes; one warning then
         lists them. Trouble with the server always raises.
@@ -68,8 +72,9 @@ def open_movies(
     Returns
     -------
     xarray.DataArray
-        As `open_movie` returns it, and with the coordinate `movie`, the base name; `frame` counts within the
-        movie. The attributes are those that are true of every movie.
+        As `open_movie` returns it; `frame` counts within the movie, and what is one value for a movie there
+        (`source`, `time_source`, …) is one for each frame. The attributes are those that are true of every
+        movie.
 
     Raises
     ------
@@ -85,8 +90,9 @@ def open_movies(
     Warns
     -----
     UserWarning
-        Movies overlap; `movie` tells then which of them a frame is of. Recorders note whole seconds, so that
-        parts of one recording may seem to overlap by less than one.
+        Clock and name of a movie lie more than a minute apart (see `open_movie`). Movies overlap; `movie`
+        tells then which of them a frame is of. Recorders note whole seconds, so that parts of one recording
+        may seem to overlap by less than one.
 
     Notes
     -----
@@ -97,21 +103,29 @@ def open_movies(
     marks_damage = check_errors(errors) == "mask"
     chosen = slice(None) if frames is None else frames
 
+    options: dict[str, Any] = {
+        "recover": recover,
+        "clock": clock,
+        "cache": cache,
+        "storage_options": storage_options,
+    }
+
     def read_one(path: str, frames: FrameSelection) -> MovieFrames:
-        reader = MovieReader(path, recover=recover, cache=cache, storage_options=storage_options)
-        return MovieFrames.of(reader, reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce))
+        reader = MovieReader(path, **options)
+        stack = reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+        return MovieFrames.of(reader, stack, marks_damage=marks_damage)
 
     parts = read_movies(paths, read_one, repeat(chosen), unreadable=unreadable, progress=progress)
     filled = [part for part in parts if len(part.stack.frames)]
     if not filled:
         raise ValueError(f"frames={frames!r:.80} chooses no frame of any of the movies")
     _check_repetition(filled)
-    return concat_movies(filled, chunks, marks_damage=marks_damage)
+    return concat_movies(filled, chunks, marks_damage=marks_damage, warns_of_clocks=clock == "auto")
 
 
 def _check_repetition(parts: list[MovieFrames]) -> None:
     """Refuse a movie that is there twice, be it from different servers."""
-    counts = Counter((part.title, part.times.min()) for part in parts)
+    counts = Counter((part.name, part.times.min()) for part in parts)
     twice = [title for (title, _), n in counts.items() if n > 1]
     if twice:
         raise ValueError(f"movies that were given more than once: {name_some(twice)}")
@@ -128,6 +142,7 @@ def open_timelapse(
     unreadable: Unreadable = "raise",
     chunks: Literal["auto"] | int | Mapping[str, int] = "auto",
     recover: bool = False,
+    clock: Clock = "auto",
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -143,8 +158,10 @@ def open_timelapse(
     at
         Instead of `frame`: how long after its start, in seconds or as a timedelta. The frame whose time is
         nearest is taken.
-    pix_fmt, reduce, errors, recover, cache, storage_options
-        As for `open_movie`; `errors` is about damaged frames.
+    pix_fmt, reduce, recover, clock, cache, storage_options
+        As for `open_movie`.
+    errors
+        What becomes of damaged frames, as for `open_movie`.
     unreadable
         "raise", or "skip" to leave out movies that are not there, not whole, not ProRes, or have no such
         frame; one warning then lists them. Trouble with the server always raises.
@@ -156,8 +173,8 @@ def open_timelapse(
     Returns
     -------
     xarray.DataArray
-        As `open_movie` returns it, and with the coordinate `movie`, the base name. The attributes are those
-        that are true of every movie.
+        As `open_movie` returns it; what is one value for a movie there (`source`, `time_source`, …) is one
+        for each frame. The attributes are those that are true of every movie.
 
     Raises
     ------
@@ -179,14 +196,22 @@ def open_timelapse(
     choices = _choices(frame, at, len(paths))
     marks_damage = check_errors(errors) == "mask"
 
+    options: dict[str, Any] = {
+        "recover": recover,
+        "clock": clock,
+        "cache": cache,
+        "storage_options": storage_options,
+    }
+
     def read_one(path: str, choice: Callable[[MovieReader], int]) -> MovieFrames:
-        reader = MovieReader(path, recover=recover, cache=cache, storage_options=storage_options)
-        return MovieFrames.of(reader, reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce))
+        reader = MovieReader(path, **options)
+        stack = reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce)
+        return MovieFrames.of(reader, stack, marks_damage=marks_damage)
 
     parts = read_movies(paths, read_one, choices, unreadable=unreadable, progress=progress)
     chunks = {} if chunks == "auto" else chunks
     lengths = {"time": MOVIES_PER_TASK} | dict(chunks) if isinstance(chunks, Mapping) else chunks
-    return concat_movies(parts, lengths, marks_damage=marks_damage)
+    return concat_movies(parts, lengths, marks_damage=marks_damage, warns_of_clocks=clock == "auto")
 
 
 def _choices(

@@ -100,14 +100,21 @@ def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("--every", type=POSITIVE, default=30, show_default=True, help="Seconds from one to the next.")
+@click.option("--every", type=POSITIVE, help="Seconds from one to the next.  [default: 24 thumbnails]")
 @click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
 @CROP
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
 @RECOVER
 @AS_JSON
 def sheet(
-    *, url: str, every: float, columns: int, crop: Crop | None, output: Path, recover: bool, as_json: bool
+    *,
+    url: str,
+    every: float | None,
+    columns: int,
+    crop: Crop | None,
+    output: Path,
+    recover: bool,
+    as_json: bool,
 ) -> None:
     """Write thumbnails of the movie at URL, with their times, as one picture: PNG, TIFF or JPEG.
 

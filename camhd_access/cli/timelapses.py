@@ -133,7 +133,7 @@ def _open(
 
 def _without_damage(pictures: "xr.DataArray") -> "xr.DataArray":
     """The pictures that are whole, to be decoded once more when shown; a line tells of each of the others."""
-    damaged = pictures["damaged"].to_numpy()
+    damaged = pictures["damaged"].to_numpy() > 0
     if damaged.all():
         raise ValueError("every one of the frames is damaged")
     for movie in pictures["movie"].to_numpy()[damaged]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileChangedError
-from camhd_access.formats.names import StartTime, choose_start_time, find_movie_name
+from camhd_access.formats.names import Clock, StartTime, check_clock, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.index_cache import (
@@ -64,6 +64,9 @@ class MovieReader:
         True: where the movie has no index, or a damaged one, make one of its frames' headers, which takes
         minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the one that `camhd recover`
         wrote there.
+    clock
+        What tells when the movie began: "mvhd", its own clock; "name", its name, corrected for its era; or
+        "auto", the clock unless it is missing or more than a day off the name.
     cache
         Keep fetched bytes on disk, for this and other processes.
     storage_options
@@ -89,15 +92,19 @@ class MovieReader:
     Pickles as address and version; the copy opens the movie when it is first used.
     """
 
+    _header: FrameHeader | None = None
+
     def __init__(
         self,
         urlpath: str | os.PathLike[str],
         *,
         recover: Recover = False,
+        clock: Clock = "auto",
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.urlpath = os.fsdecode(urlpath)
+        self._clock = check_clock(clock)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)
         self.source = self._movie.source
@@ -105,7 +112,7 @@ class MovieReader:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = self._movie if self._movie and self._movie.recovery else None  # nobody walks a movie twice
-        return {"urlpath": self.urlpath, "source": self.source, "_movie": kept}
+        return {"urlpath": self.urlpath, "source": self.source, "_movie": kept, "_clock": self._clock}
 
     def __repr__(self) -> str:
         if self._movie is None:
@@ -168,7 +175,10 @@ class MovieReader:
     def start(self) -> StartTime:
         """When the movie began, and how that is known."""
         return choose_start_time(
-            find_movie_name(self.urlpath), self.index.creation_time, duration_seconds=self.duration
+            find_movie_name(self.urlpath),
+            self.index.creation_time,
+            duration_seconds=self.duration,
+            clock=self._clock,
         )
 
     @property
@@ -190,16 +200,25 @@ class MovieReader:
             self._movie = replace(self._opened, index=index)
         return bool(self.index.interlaced)
 
+    @property
+    def top_field_first(self) -> bool:
+        """Whether the field shown first holds the even lines of the frame; as costly as `interlaced`."""
+        return self._read_header().interlace != 2
+
     def _read_header(self) -> FrameHeader:
-        """The header of the first frame that has one."""
+        """The header of the first frame that has one; read once."""
+        if self._header is not None:
+            return self._header
         fault = FrameDecodeError("they are empty")
         for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
             start, size = int(self.index.offset[frame]), int(self.index.size[frame])
             head = self.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
             try:
-                return parse_frame_header(head)
+                self._header = parse_frame_header(head)
             except FrameDecodeError as error:
                 fault = error
+            else:
+                return self._header
         raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:

@@ -388,7 +388,7 @@ def _count(spans: Sequence[Span]) -> tuple[int, int]:
     return len(spans), sum(span.n_bytes for span in spans)
 
 
-def take_outer(pixels: Pixels, indices: Sequence[AxisIndex]) -> Pixels:
+def take_outer(pixels: npt.NDArray[Any], indices: Sequence[AxisIndex]) -> npt.NDArray[Any]:
     """The pixels that one index an axis names, each on its own."""
     for axis, index in reversed(list(enumerate(indices))):
         pixels = pixels[(slice(None),) * axis + (index,)]

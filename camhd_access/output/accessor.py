@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from camhd_access.output.films import Animation
 
-__all__ = ["CamhdAccessor", "ReadEstimate"]
+__all__ = ["CamhdAccessor", "CamhdDatasetAccessor", "ReadEstimate"]
 
 SECONDS_PER_MEGAPIXEL = {1: 0.010, 2: 0.014, 4: 0.022, 8: 0.064}
 """What a core takes to decode to `rgb24`, by reduction, for each million pixels of the result."""
@@ -74,6 +74,8 @@ class CamhdAccessor:
                 "what this array costs is not known: plan() is for what open_movie and open_timelapse return "
                 "(with dask) and for parts of that, before anything is computed from it"
             )
+        if not megabits_per_second > 0:
+            raise ValueError(f"megabits_per_second is a speed above 0, not {megabits_per_second!r}")
         stacks = data.task_stacks()
         costs = [stack.plan() for stack in stacks]
         n_bytes = sum(n_bytes for _, n_bytes in costs)
@@ -86,13 +88,24 @@ class CamhdAccessor:
             ),
         )
 
-    def imshow(self, *, ax: "Axes | None" = None, **options: Any) -> "Figure | SubFigure":  # noqa: ANN401
+    def imshow(
+        self,
+        *,
+        ax: "Axes | None" = None,
+        figsize: tuple[float, float] | None = None,
+        title: str | None = None,
+        **options: Any,  # noqa: ANN401 - matplotlib's
+    ) -> "Figure | SubFigure":
         """A figure of the frame, with movie, frame and time in its title.
 
         Parameters
         ----------
         ax
             Where to draw; a new figure where None.
+        figsize
+            Width and height of the new figure, in inches; None for one that fits the frame.
+        title
+            Above the frame; None for movie, frame and time.
         options
             For matplotlib's `imshow`: `vmin`, `vmax`, `cmap`, …
 
@@ -108,9 +121,9 @@ class CamhdAccessor:
 
         Notes
         -----
-        Axes are in pixels of the whole frame where the array still knows them: draw a crop before you load
-        it. Luma as read runs from black to white; what was computed from it, from its least value to its
-        greatest.
+        Axes are in pixels of the whole frame, by the coordinates `y` and `x`. Luma as read runs from black to
+        white; what was computed from it, from its least value to its greatest; what is negative in places, as
+        differences are, about zero, with a colour bar. What is missing (NaN) is grey.
         """
         check_frames(self._array)
         if "time" in self._array.dims:
@@ -119,20 +132,28 @@ class CamhdAccessor:
                     f"{self._array.sizes['time']} frames: choose one, as in movie[0].camhd.imshow(), "
                     "or see them all with contact_sheet()"
                 )
-            return self._array.isel(time=0).camhd.imshow(ax=ax, **options)  # type: ignore[no-any-return]
+            frame = self._array.isel(time=0)
+            return frame.camhd.imshow(ax=ax, figsize=figsize, title=title, **options)  # type: ignore[no-any-return]
         from camhd_access.output.figures import draw_frame  # noqa: PLC0415 - matplotlib, when it is needed
 
-        return draw_frame(self._array, ax, **options)
+        return draw_frame(self._array.compute(), ax, figsize=figsize, title=title, **options)
 
     def contact_sheet(
-        self, *, step: Duration | None = 30, columns: int = 6, progress: bool = False
+        self,
+        *,
+        step: Duration | None = None,
+        n: int | None = 24,
+        columns: int = 6,
+        progress: bool = False,
     ) -> "Figure":
-        """A figure of thumbnails, one every `step`, with their times; of a timelapse, one of each movie.
+        """A figure of thumbnails with their times, spread over the frames; of a timelapse, one of each movie.
 
         Parameters
         ----------
         step
-            Seconds, or a timedelta, from one to the next; None for every frame of the array.
+            Seconds, or a timedelta, from one to the next; None for `n` of them.
+        n
+            Thumbnails where no `step` is given, or as many as there are frames; None for every frame.
         columns
             Thumbnails in a row.
         progress
@@ -146,8 +167,7 @@ class CamhdAccessor:
         movie = self._movie()
         from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - matplotlib, when it is needed
 
-        step = None if "movie" in movie.coords else step
-        return draw_contact_sheet(movie, step, columns, progress=progress)
+        return draw_contact_sheet(movie, step, n, columns, progress=progress)
 
     def activity(self, *, ax: "Axes | None" = None) -> "Figure | SubFigure":
         """A figure of the size of the encoded frames over time: how much there is to see, unseen.
@@ -239,9 +259,28 @@ class CamhdAccessor:
     def _movie(self) -> xr.DataArray:
         """The array, if it is one of frames along time."""
         check_frames(self._array)
-        if not self._array.sizes.get("time"):
+        if "time" not in self._array.dims:
             raise ValueError("this takes frames along time: movie[100:200], not movie[100]")
         return self._array
+
+
+@xr.register_dataset_accessor("camhd")
+class CamhdDatasetAccessor:
+    """The same for the Datasets of the engine: what `CamhdAccessor` does with their variable `video`."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the array's has
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if "video" not in self._dataset:
+            raise AttributeError(f"this Dataset has no variable 'video': .camhd.{name} is for movies")
+        video = self._dataset["video"]
+        return getattr(video.assign_attrs(self._dataset.attrs | video.attrs).camhd, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(CamhdAccessor)
 
 
 def _decoding_seconds(stack: Stack) -> float:

@@ -11,7 +11,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
 from tqdm.auto import tqdm
@@ -20,8 +23,10 @@ from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
 from camhd_access.output.pictures import (
     describe_frame,
     describe_time,
+    is_timelapse,
     iter_frames,
     movie_of,
+    movies_of,
     preview_of,
     time_of,
     to_image,
@@ -33,6 +38,8 @@ from camhd_access.times import Duration, to_nanoseconds
 __all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
 
 INK, ACCENT, GREY = "#1f6f8b", "#c8553d", "#5b6770"
+
+MISSING_COLOR = "#808080"
 
 WIDTH_INCHES = 9.0
 
@@ -60,38 +67,57 @@ class NotebookFigure(Figure):
 # ---- a frame
 
 
-def draw_frame(frame: xr.DataArray, ax: Axes | None, **options: Any) -> Figure | SubFigure:  # noqa: ANN401
+def draw_frame(
+    frame: xr.DataArray,
+    ax: Axes | None,
+    *,
+    figsize: tuple[float, float] | None,
+    title: str | None,
+    **options: Any,  # noqa: ANN401
+) -> Figure | SubFigure:
     """The figure with one frame: see `CamhdAccessor.imshow`."""
     extent = _extent(frame)
     in_color = "channel" in frame.dims
-    ax = _axes_for(extent, bar_inches=0 if in_color else 1) if ax is None else ax
+    low, high = value_range(frame)
+    has_bar = not in_color or low < 0
+    ax = _axes_for(extent, figsize, bar_inches=1 if has_bar else 0) if ax is None else ax
+    values: npt.NDArray[Any]
     if in_color:
-        values: npt.NDArray[Any] = to_image(frame, options.pop("vmin", None), options.pop("vmax", None))
+        low, high = options.pop("vmin", None) or low, options.pop("vmax", None) or high
+        values = to_image(frame, low, high)
     else:
         values = frame.transpose("y", "x").values
-        options = {"cmap": "gray"} | _limits(frame) | options
-    image = ax.imshow(values, **{"extent": extent, "aspect": "equal"} | options)
-    if not in_color:
-        bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.015, 0, 0.02, 1)))
+        options = _scale(frame) | options
+    image: ScalarMappable = ax.imshow(values, **{"extent": extent, "aspect": "equal"} | options)
+    if has_bar:
+        if in_color:
+            image = ScalarMappable(Normalize(low, high), "gray")
+        bar = ax.figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, aspect=30)
         bar.set_label(_describe_values(frame))
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
-    ax.set_title(describe_frame(frame), fontsize=11)
+    ax.set_title(describe_frame(frame) if title is None else title, fontsize=11)
     return ax.figure
 
 
-def _axes_for(extent: tuple[float, float, float, float], bar_inches: float) -> Axes:
+def _scale(frame: xr.DataArray) -> dict[str, Any]:
+    """Colours of one plane: as it was read, from black to white; what is signed, red and blue about zero.
+
+    What is computed otherwise has a range of its own, from its least value to its greatest. What is missing
+    is grey.
+    """
+    low, high = value_range(frame)
+    name = "RdBu_r" if low < 0 else "gray"
+    limits = {"vmin": low, "vmax": high} if low < 0 or frame.dtype.kind == "u" else {}
+    return {"cmap": colormaps[name].with_extremes(bad=MISSING_COLOR)} | limits
+
+
+def _axes_for(
+    extent: tuple[float, float, float, float], figsize: tuple[float, float] | None, bar_inches: float
+) -> Axes:
     left, right, bottom, top = extent
     height = min((WIDTH_INCHES - bar_inches) * abs((bottom - top) / (right - left)), WIDTH_INCHES)
-    figure = NotebookFigure(figsize=(WIDTH_INCHES, height + 0.65), dpi=110, layout="constrained")
-    return figure.add_subplot()
-
-
-def _limits(frame: xr.DataArray) -> dict[str, float]:
-    """Black and white of values as they were read; what was computed from them has a range of its own."""
-    if frame.dtype.kind != "u":
-        return {}
-    low, high = value_range(frame)
-    return {"vmin": low, "vmax": high}
+    size = (WIDTH_INCHES, height + 0.65) if figsize is None else figsize
+    return NotebookFigure(figsize=size, dpi=110, layout="constrained").add_subplot()
 
 
 def _extent(frame: xr.DataArray) -> tuple[float, float, float, float]:
@@ -105,12 +131,7 @@ def _positions(frame: xr.DataArray, dim: str) -> npt.NDArray[Any]:
     """Where the centres of the pixels lie."""
     if dim in frame.coords:
         return np.asarray(frame[dim].values)
-    scale = 2 if dim == "y" and "field" in frame.coords else 1
-    positions = np.arange(frame.sizes[dim])
-    if (data := unread(frame)) is not None and data.shown is not None:
-        positions = data.shown[1 if dim == "y" else 2]
-        scale *= data.stack.decoder.reduction
-    return (positions + 0.5) * scale - 0.5
+    return np.arange(frame.sizes[dim])
 
 
 def _edges(centres: npt.NDArray[Any]) -> tuple[float, float]:
@@ -135,9 +156,11 @@ def _describe_values(array: xr.DataArray) -> str:
 # ---- a contact sheet
 
 
-def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int, *, progress: bool) -> Figure:
+def draw_contact_sheet(
+    movie: xr.DataArray, step: Duration | None, n: int | None, columns: int, *, progress: bool
+) -> Figure:
     """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
-    chosen = movie.isel(time=_every(movie, step))
+    chosen = movie.isel(time=_spread(movie, n) if step is None else _every(movie, step))
     previews = iter_frames(preview_of(chosen))
     n_frames = chosen.sizes["time"]
     frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
@@ -165,10 +188,18 @@ def draw_contact_sheet(movie: xr.DataArray, step: Duration | None, columns: int,
     return figure
 
 
-def _every(movie: xr.DataArray, step: Duration | None) -> npt.NDArray[np.int64] | slice:
-    """Positions of the frames nearest to the start and to each further step; all without a step."""
-    if step is None:
+def _spread(movie: xr.DataArray, n: int | None) -> npt.NDArray[np.int64] | slice:
+    """Positions of `n` frames spread over the movie; of a timelapse, and where `n` is None, of all."""
+    if n is None or is_timelapse(movie):
         return slice(None)
+    if n < 1:
+        raise ValueError(f"n={n}: a sheet has one picture at least")
+    n_frames = movie.sizes["time"]
+    return np.linspace(0, n_frames - 1, min(n, n_frames)).round().astype(np.int64)
+
+
+def _every(movie: xr.DataArray, step: Duration) -> npt.NDArray[np.int64]:
+    """Positions of the frames nearest to the start and to each further step."""
     length = to_nanoseconds(step)
     if not length > np.timedelta64(0, "ns"):
         raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
@@ -191,7 +222,7 @@ def _describe_span(movie: xr.DataArray) -> str:
 def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
     """When, in UTC; of a movie also how long after its start, of a timelapse the day."""
     time = time_of(frame)
-    if "movie" in movie.coords:
+    if len(movies_of(movie)) > 1:
         return describe_time(time, "m")
     seconds = float((time - movie["time"].values[0]) / np.timedelta64(1, "s"))
     minutes, rest = divmod(round(seconds, 1), 60)
@@ -211,7 +242,7 @@ def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
     if time.dtype.kind == "m":
         time = time / np.timedelta64(1, "s")
     blank = kilobytes * 1e3 < _blank_bytes(movie)
-    if "movie" in movie.coords:
+    if is_timelapse(movie):
         _draw_movies(ax, time, kilobytes, blank)
     else:
         _draw_frames(ax, time, kilobytes)

@@ -12,7 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
-from camhd_access.output.pictures import describe_time, iter_frames, sample_rate, time_of, to_image
+from camhd_access.output.pictures import (
+    describe_time,
+    iter_frames,
+    sample_rate,
+    steady_range,
+    time_of,
+    to_image,
+)
 from camhd_access.storage.output_files import open_target
 
 __all__ = ["Animation", "animate"]
@@ -71,6 +78,7 @@ def animate(
     write = find_film_writer(suffix)
     rate = choose_rate(fps, own_fps=sample_rate(movie))
     size = choose_size(movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1), width)
+    vmin, vmax = _steady_range(movie, vmin, vmax)
     frames = tqdm(
         iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
     )
@@ -83,6 +91,16 @@ def animate(
     with open_target(target, seekable=True) as file:
         write(file, images, rate, size)
     return Animation(target, b"", n_frames, rate, size)
+
+
+def _steady_range(
+    movie: xr.DataArray, vmin: float | None, vmax: float | None
+) -> tuple[float | None, float | None]:
+    """Black and white of all frames alike, where they are not those of pixels as they were read."""
+    if movie.dtype.kind == "u" or (vmin is not None and vmax is not None):
+        return vmin, vmax
+    low, high = steady_range(movie[:1].compute())
+    return low if vmin is None else vmin, high if vmax is None else vmax
 
 
 def _image_of(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from camhd_access.arrays.attributes import name_of
 from camhd_access.arrays.dask_array import StackArray
 from camhd_access.decoding.threads import n_cores
 
@@ -20,10 +21,13 @@ __all__ = [
     "check_frames",
     "describe_frame",
     "describe_time",
+    "is_timelapse",
     "iter_frames",
     "movie_of",
+    "movies_of",
     "preview_of",
     "sample_rate",
+    "steady_range",
     "time_of",
     "to_image",
     "unread",
@@ -42,6 +46,9 @@ N_FRAMES_IN_TASK = 4
 MAX_FRAMES_AT_ONCE = 64
 """Frames computed at once, however many a task reads."""
 
+MISSING_GREY = 128
+"""What is shown where pixels are missing."""
+
 CODED_BLACK, CODED_WHITE = 64, 940
 """Of luma as coded (ITU-R BT.709, section 4)."""
 
@@ -51,10 +58,19 @@ def check_frames(array: xr.DataArray) -> None:
     dims = [dim for dim in array.dims if dim != "channel"]
     if dims not in (["y", "x"], ["time", "y", "x"]):
         raise ValueError(f"frames have the dimensions time, y, x and channel; this array has {array.dims}")
+    if not array.sizes.get("time", 1):
+        raise ValueError("the selection is empty: it contains no frames")
+    if not array.sizes["y"] or not array.sizes["x"]:
+        raise ValueError("the selection is empty: its frames contain no pixels")
 
 
 def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None = None) -> Image:
-    """The frame as it is shown: R'G'B', or shades of gray from black at `vmin` to white at `vmax`."""
+    """The frame as it is shown: R'G'B', or shades of gray from black at `vmin` to white at `vmax`.
+
+    Notes
+    -----
+    What is missing is grey. Values that may be negative have zero in the middle, where no range is given.
+    """
     if "channel" in frame.dims:
         order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)
         frame = frame.transpose("y", "x", "channel").sel(channel=order)
@@ -65,17 +81,52 @@ def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None 
         return values
     scaled = (values.astype(np.float32) - low) * (255 / (high - low))
     picture: Image = np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
+    if values.dtype.kind == "f" and (missing := np.isnan(values)).any():
+        picture[missing.any(axis=-1) if "channel" in frame.dims else missing] = MISSING_GREY
     return picture
 
 
 def value_range(array: xr.DataArray) -> tuple[float, float]:
-    """The values of black and white; where nothing tells them, all bits, and of fractions 0 to 1."""
+    """The values of black and white.
+
+    Notes
+    -----
+    Pixels have those of their format. xarray keeps that attribute through arithmetic, so it counts for what
+    was computed only as long as the values can be pixels: negative ones are shown about zero, fractions up to
+    1 from 0 to 1, and what lies beyond the range by its own least and greatest value.
+    """
+    low, high = _range_of_pixels(array)
+    if array.dtype.kind not in "if":
+        return low, high
+    known = array.values[np.isfinite(array.values)] if array.dtype.kind == "f" else array.values
+    if not known.size:
+        return low, high
+    least, greatest = float(known.min()), float(known.max())
+    if least < 0:
+        reach = max(-least, greatest)
+        return -reach, reach
+    if greatest <= 1 < high:
+        return 0.0, 1.0
+    if "valid_range" not in array.attrs or greatest > high:
+        return (least, greatest) if least < greatest else (least, least + 1)
+    return low, high
+
+
+def _range_of_pixels(array: xr.DataArray) -> tuple[float, float]:
+    """Black and white by the pixel format; where nothing tells it, all bits, and of fractions 0 to 1."""
     if array.attrs.get("pix_fmt") == "gray10le":
         return CODED_BLACK, CODED_WHITE
     if "valid_range" in array.attrs:
         low, high = array.attrs["valid_range"]
         return float(low), float(high)
-    return 0, float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else 1
+    return 0.0, float(np.iinfo(array.dtype).max) if array.dtype.kind in "iu" else 1.0
+
+
+def steady_range(first: xr.DataArray) -> tuple[float, float]:
+    """Black and white of all frames of a film, by the first one; of what may be negative all that can be."""
+    low, high = value_range(first)
+    full = _range_of_pixels(first)[1]
+    return (-max(full, high), max(full, high)) if low < 0 else (low, high)
 
 
 def describe_time(time: np.datetime64 | np.timedelta64, unit: Literal["m", "s", "ms"] = "ms") -> str:
@@ -90,16 +141,34 @@ def time_of(frame: xr.DataArray) -> np.datetime64 | np.timedelta64:
     return cast("np.datetime64 | np.timedelta64", frame["time"].values[()])
 
 
+def movies_of(array: xr.DataArray) -> list[str]:
+    """Names of the movies that the frames are from, in their order; none where that is not known."""
+    if "movie" in array.coords:
+        return list(dict.fromkeys(map(str, np.ravel(array["movie"].values))))
+    if "source" in array.coords and not array["source"].dims:  # which a mean over time leaves
+        return [name_of(str(array["source"].item()))]
+    return []
+
+
+def is_timelapse(array: xr.DataArray) -> bool:
+    """Whether each frame is of a movie of its own."""
+    return 1 < array.sizes.get("time", 1) == len(movies_of(array))
+
+
 def movie_of(array: xr.DataArray) -> str:
-    """Name of the movie that all of the array is from; else what it is called."""
-    names = set(np.ravel(array["movie"].values)) if "movie" in array.coords else set[str]()
-    return str(names.pop()) if len(names) == 1 else str(array.attrs.get("title", array.name or ""))
+    """Name of the movie that all of the array is from; of several, how they are called together."""
+    names = movies_of(array)
+    if len(names) == 1:
+        return names[0]
+    title = str(array.attrs.get("title", array.name or ""))
+    return f"{len(names)} movies, {names[0]} to {names[-1]}" if names and "movies" not in title else title
 
 
 def describe_frame(frame: xr.DataArray) -> str:
     """Movie, frame and time of one frame, as far as they are known."""
     known = [name for name in ("frame", "field") if name in frame.coords and not frame[name].dims]
-    words = [movie_of(frame), *(f"{name} {int(frame[name])}" for name in known)]
+    operation = frame.attrs.get("operation", "")
+    words = [movie_of(frame), operation, *(f"{name} {int(frame[name])}" for name in known)]
     if "time" in frame.coords and not frame["time"].dims:
         words.append(describe_time(time_of(frame)))
     return "  ·  ".join(filter(None, words))

@@ -79,7 +79,7 @@ def test_movie_is_named(run):
         "CAMHDA301-20160710T000000Z_02",
     ]
     assert video.attrs["title"] == "3 movies, 2016-07-10"
-    assert "source" not in video.attrs
+    assert video.source[-1].item() == str(max(run))
     assert video.attrs["codec"] == "Apple ProRes 422 (apcn)"
 
 

@@ -18,6 +18,10 @@ from camhd_access.arrays.zarr import references, write_references, write_samples
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.synthetic import write_movie
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:CAMHDA301.*its clock is"
+)  # movies of a second, named after their end
+
 
 @pytest.fixture(scope="module")
 def movie_paths(tmp_path_factory):

@@ -52,6 +52,8 @@ def chunk_key(name: str, position: int, ndim: int, *, dotted: bool = False) -> s
         As references have it ("video/7.0.0"; the encoding "v2" of the specification), instead of
         "video/c/7/0/0".
     """
+    if not ndim:
+        return f"{name}/{'0' if dotted else 'c'}"
     indices = (str(position), *["0"] * (ndim - 1))
     return f"{name}/{'.'.join(indices)}" if dotted else f"{name}/c/{'/'.join(indices)}"
 
@@ -93,7 +95,7 @@ def describe_movies(
     values: dict[str, bytes] = {}
     for name, variable in coordinates.items():
         arrays[name], chunks = _store_variable(variable, dotted=dotted)
-        values |= {chunk_key(name, i, 1, dotted=dotted): chunk for i, chunk in enumerate(chunks)}
+        values |= {chunk_key(name, i, variable.ndim, dotted=dotted): chunk for i, chunk in enumerate(chunks)}
     group = {
         "zarr_format": 3,
         "node_type": "group",
@@ -101,7 +103,9 @@ def describe_movies(
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
     }
     documents = {f"{name}/{ROOT}": array for name, array in arrays.items()} | {ROOT: group}
-    return values | {key: json.dumps(document).encode() for key, document in documents.items()}
+    return values | {
+        key: json.dumps(document, default=np.ndarray.tolist).encode() for key, document in documents.items()
+    }
 
 
 def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> ProResCodec:
@@ -121,23 +125,26 @@ def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -
     """The coordinates of all movies, one after the other."""
     if len(readers) > 1 and any(reader.start_time is None for reader in readers):
         raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
-    joined = concat_coordinates([coordinates_of(*both) for both in zip(readers, stacks, strict=True)])
+    each_movie = [coordinates_of(*both) for both in zip(readers, stacks, strict=True)]
+    joined = each_movie[0] if len(each_movie) == 1 else concat_coordinates(each_movie)
     return {name: xr.Variable(*each) for name, each in joined.items()}
 
 
 def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, Any], list[bytes]]:
-    """Document and chunks of a coordinate, which has one axis."""
+    """Document and chunks of a coordinate, which has one axis or none."""
     if variable.dtype.kind == "M":
         variable.encoding = {"units": TIME_UNITS, "calendar": "proleptic_gregorian", "dtype": "int64"}
+    variable.encoding["_FillValue"] = None  # NaN stands for itself
     encoded = xr.conventions.encode_cf_variable(variable)
     is_text = encoded.dtype.kind in "OUT"
     length = max(1, min(encoded.size, MAX_VALUES_PER_CHUNK))
-    parts = [encoded.values[start : start + length] for start in range(0, encoded.size, length)]
+    flat = encoded.values.ravel()
+    parts = [flat[start : start + length] for start in range(0, encoded.size, length)]
     document = _document(
         encoded.shape,
-        (length,),
+        (length,) * encoded.ndim,
         "string" if is_text else encoded.dtype.name,
-        codecs=[{"name": "vlen-utf8"}] if is_text else [_LITTLE_ENDIAN, _GZIP],
+        codecs=[{"name": "vlen-utf8"} if is_text else _LITTLE_ENDIAN, _GZIP],
         dims=tuple(map(str, encoded.dims)),
         attributes=encoded.attrs,
         dotted=dotted,
@@ -153,13 +160,19 @@ def _pack_numbers(values: npt.NDArray[Any], length: int) -> bytes:
     """A chunk of numbers, filled up to its length."""
     whole = np.zeros(length, values.dtype.newbyteorder("<"))
     whole[: len(values)] = values
-    return gzip.compress(whole.tobytes(), compresslevel=5, mtime=0)
+    return _compress(whole.tobytes())
 
 
 def _pack_text(values: npt.NDArray[Any]) -> bytes:
     """A chunk of strings: their number, then each with its length in bytes (`vlen-utf8`)."""
     texts = [str(value).encode() for value in values]
-    return struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return _compress(
+        struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    )
+
+
+def _compress(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=5, mtime=0)
 
 
 def _document(
