@@ -107,7 +107,7 @@ def value_range(array: xr.DataArray) -> tuple[float, float]:
         return -reach, reach
     if greatest <= 1 < high:
         return 0.0, 1.0
-    if "valid_range" not in array.attrs or greatest > high:
+    if "valid_range" not in array.attrs or greatest > array.attrs["valid_range"][1]:
         return (least, greatest) if least < greatest else (least, least + 1)
     return low, high
 
