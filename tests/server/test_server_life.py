@@ -114,7 +114,7 @@ def test_stored_pictures_are_read_again(served_movie, movie_path, tmp_path):
         made = client.get(f"{movie_path.name}/frame/7.png")
         client.get(f"{movie_path.name}/frame/7.rgba")
         small = client.get(f"{movie_path.name}/frame/7.png?width=64")
-    assert len(list((tmp_path / "store").rglob("*.png"))) == 2
+    assert len(list((tmp_path / "store" / "camhd-pictures").rglob("*.png"))) == 2
     assert not list((tmp_path / "store").rglob("*.rgba"))
     with running_server(served_movie.url, **options) as client:
         assert client.get(f"{movie_path.name}/frame/7.png").content == made.content
