@@ -1,17 +1,18 @@
 # Every target works as the only command on a machine with Python 3.11 or newer (with venv) and make.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 # uv, where it is installed, does in seconds what takes pip a minute.
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: help demo check test lint format docs bench bench-full clean
+.PHONY: help demo check test test-lowest lint format docs bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    do the main job on a small archive, made on the spot and served on loopback"
 	@echo "make check   check what changed: style, types and the pure tests, in under a minute"
 	@echo "make test    run all tests, on all cores"
+	@echo "make test-lowest   run the tests of other libraries' interfaces with the lowest versions allowed"
 	@echo "make lint    check style and types"
 	@echo "make docs    build the documentation, into docs/_build/index.html"
 	@echo "make format  put the code into its standard form"
@@ -68,6 +69,26 @@ test: $(VENV)/.test
 	@echo "== Running the tests on all cores (takes a few minutes; real servers are used where they are installed)"
 	$(BIN)/python -m pytest $(ON_ALL_CORES)
 
+# The lowest versions of what pyproject.toml names itself, on a Python for which all of them have wheels; what tests
+# them (pytest and its kind) is new.
+LOWEST := .venv-lowest
+TESTS_OF_INTERFACES := tests/arrays tests/decoding tests/storage/test_source.py tests/storage/test_s3.py \
+	tests/storage/test_lazyhttp.py tests/movie/test_reader.py tests/archive tests/test_packaging.py
+
+$(LOWEST)/.installed: pyproject.toml | $(BIN)/python
+	@echo "== Installing the lowest versions of what camhd_access needs"
+	$(INSTALL) uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--editable '.[fast,notebook,parquet,s3,server,zarr]'
+	$(BIN)/uv pip freeze --quiet --exclude-editable --python $(LOWEST)/bin/python >$(LOWEST)/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt --editable '.[test]'
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed
+	@echo "== Running the tests of other libraries' interfaces with the lowest versions allowed"
+	$(LOWEST)/bin/python -m pytest $(ON_ALL_CORES) --quiet -m "not slow" -W "ignore::DeprecationWarning" $(TESTS_OF_INTERFACES)
+
 lint: $(VENV)/.lint
 	@echo "== Checking style and types"
 	$(BIN)/ruff check .
@@ -92,4 +113,4 @@ bench-full: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --full --docs
 
 clean:
-	rm -rf $(VENV) demo docs/_build benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest $(LOWEST) demo docs/_build benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
