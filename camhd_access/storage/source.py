@@ -10,7 +10,7 @@ import asyncio
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.urls import redact_url
 
@@ -140,8 +141,10 @@ class ByteSource:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
         self._check_version()
-        with self._submitting() as submit:
+        loop = self.filesystem.loop if self.is_far else None
+        with self._submitting(loop) as submit:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
+                settle(future, loop)
                 yield span, future.result()
 
     def request_worth_bytes(self, n_requests: int) -> int:
@@ -178,12 +181,13 @@ class ByteSource:
         -----
         Only for files that are `is_far`. A result is an error where the walk or the filesystem raised one.
         """
+        loop = self.filesystem.loop
 
         def start(placed: tuple[int, Walk[T]]) -> Future[T]:
-            return asyncio.run_coroutine_threadsafe(self._answer(*placed, n_walks), self.filesystem.loop)
+            return asyncio.run_coroutine_threadsafe(self._answer(*placed, n_walks), loop)
 
         for _, future in _run_ahead(walks, start, cost=_one, limit=MAX_WALKS_AHEAD):
-            wait([future])
+            settle(future, loop)
             yield future
 
     async def _answer(self, offset: int, walk: Walk[T], n_walks: int) -> T:
@@ -208,13 +212,15 @@ class ByteSource:
         return parts
 
     @contextmanager
-    def _submitting(self) -> Iterator[Callable[[Span], Future[bytes]]]:
-        """A function that starts fetching a span: on fsspec's event loop, or in threads."""
+    def _submitting(
+        self, loop: asyncio.AbstractEventLoop | None
+    ) -> Iterator[Callable[[Span], Future[bytes]]]:
+        """A function that starts fetching a span: on the filesystem's event loop, or in threads."""
         fs, path, options = self.filesystem, self.path, self._options
-        if fs.async_impl:
+        if loop is not None:
             yield lambda span: asyncio.run_coroutine_threadsafe(
                 fs._cat_file(path, start=span.start, end=span.stop, **options),  # noqa: SLF001 - fsspec's async interface
-                fs.loop,
+                loop,
             )
         else:
             with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:

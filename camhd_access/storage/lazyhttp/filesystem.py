@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from itertools import chain
 from typing import Any, Literal, cast
 
-from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
@@ -23,7 +23,7 @@ from camhd_access.storage.lazyhttp.answers import Version, clip_range, readable_
 from camhd_access.storage.lazyhttp.client import Client, Settings, parse_url
 from camhd_access.storage.lazyhttp.connections import TransferStats
 from camhd_access.storage.lazyhttp.listings import parse_listing
-from camhd_access.storage.lazyhttp.tasks import blocking, gather
+from camhd_access.storage.lazyhttp.tasks import blocking, gather, in_thread, running, shared_loop
 
 __all__ = ["LazyHTTPFile", "LazyHTTPFileSystem"]
 
@@ -90,6 +90,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
     ) -> None:
+        loop = loop if loop or asynchronous else shared_loop()
         super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size)
         self.max_gap_bytes = max_gap_bytes
         self.max_request_bytes = max_request_bytes
@@ -114,9 +115,9 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that blocking calls use; a forked child gets its own."""
         if self._pid != os.getpid():
-            self._pid: int = os.getpid()
-            self._loop = None if self.asynchronous else get_loop()
-        return cast("asyncio.AbstractEventLoop", self._loop)
+            self._loop = None if self.asynchronous else shared_loop()
+            self._pid: int = os.getpid()  # last: it tells other threads that the loop is there
+        return running(cast("asyncio.AbstractEventLoop", self._loop))
 
     @property
     def stats(self) -> TransferStats:
@@ -196,7 +197,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             if page is None:
                 raise RemoteFileError(f"{readable_url(url)}: too long for a directory listing")
             text = page.body.decode(errors="replace")
-            listed = await asyncio.to_thread(parse_listing, text, page.url)  # seconds where it is very long
+            listed = await in_thread(parse_listing, text, page.url)  # seconds where it is very long
             entries = [
                 {"name": f"{url}/{each.name}", "size": each.size, "type": each.type} for each in listed
             ]

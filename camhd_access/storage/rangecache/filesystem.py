@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
@@ -16,6 +16,7 @@ from fsspec.utils import stringify_path
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.lazyhttp.tasks import in_thread, one_at_a_time, running, shared_loop
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
@@ -80,7 +81,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(asynchronous=asynchronous, loop=loop)
+        super().__init__(asynchronous=asynchronous, loop=loop if loop or asynchronous else shared_loop())
         if (fs is None) == (target_protocol is None):
             raise ValueError("a cache needs a filesystem behind it: give either fs or target_protocol")
         self.fs = fs or _make_target(
@@ -110,12 +111,17 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop of blocking calls; a forked child gets its own, and its own filesystem behind."""
         if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._loop = None if self.asynchronous else get_loop()
-            self._loader.forget_flights()
-            self._knowledge.forget_answers()
-            self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
-        return self._loop
+            with one_at_a_time():
+                if self._pid != os.getpid():
+                    self._start_anew()
+        return None if self._loop is None else running(self._loop)
+
+    def _start_anew(self) -> None:
+        self._loop = None if self.asynchronous else shared_loop()
+        self._loader.forget_flights()
+        self._knowledge.forget_answers()
+        self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
+        self._pid = os.getpid()  # last: it tells other threads that all is there
 
     def request_worth_bytes(self, path: str) -> float:
         """As the filesystem behind tells it; 0 where it does not."""
@@ -251,12 +257,12 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         info = await self._knowledge.describe_version(path, validator)
         ranges = [_clip(path, start, end, info["size"]) for start, end in bounds]
         if "local_copy" in info:
-            return await asyncio.to_thread(read_copy, info, ranges)
+            return await in_thread(read_copy, info, ranges)
         version = self._knowledge.version(path, info)
         answers = await self._loader.load(version, ranges, max_gap=max_gap)
         if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
             self.invalidate_cache(path)
-            await asyncio.to_thread(self.folder.forget, version)
+            await in_thread(self.folder.forget, version)
         return answers
 
     async def _fetch(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.ranges import ByteRange, missing_ranges, overlapping, plan_spans
+from camhd_access.storage.lazyhttp.tasks import in_thread
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.urls import redact_url
@@ -116,7 +117,7 @@ class RangeLoader:
         return {(version, r): _answer(r, pieces, failures) for r in ranges}
 
     async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
-        pieces = await asyncio.to_thread(self._folder.read, version, ranges)
+        pieces = await in_thread(self._folder.read, version, ranges)
         self.count(bytes_from_cache=sum(len(piece.data) for piece in pieces))
         return pieces
 
@@ -134,7 +135,7 @@ class RangeLoader:
                     answers = await self._fetch(version, holes, max_gap)
                     fetched, failed = _sort(version, holes, answers)
                     self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
-                    await asyncio.to_thread(self._folder.write, version, fetched)
+                    await in_thread(self._folder.write, version, fetched)
                     pieces += fetched
                     failures += failed
         return pieces, failures
@@ -154,7 +155,7 @@ async def claim(
     pause_seconds = _SHORTEST_PAUSE_SECONDS
     patience_ends = folder.patience.deadline(_PATIENCE_SECONDS)
     while pending:
-        batch, locks = await asyncio.to_thread(folder.claim, version, pending)
+        batch, locks = await in_thread(folder.claim, version, pending)
         if len(batch) < len(pending) and time.monotonic() >= patience_ends:
             folder.patience.lose()
             batch = pending
@@ -163,7 +164,7 @@ async def claim(
                 yield batch
         finally:
             if locks is not None:
-                await asyncio.to_thread(locks.close)
+                await in_thread(locks.close)
         pending = [r for r in pending if r not in batch]
         if pending:
             await asyncio.sleep(pause_seconds)

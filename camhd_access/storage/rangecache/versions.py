@@ -16,6 +16,7 @@ from fsspec.spec import AbstractFileSystem
 
 from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
+from camhd_access.storage.lazyhttp.tasks import in_thread
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.loader import RangeLoader, claim
@@ -94,7 +95,7 @@ class FileVersions:
             It is of another.
         """
         if path not in self._infos and validator is not None:
-            stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+            stored = await in_thread(self._folder.load_info, self.url(path))
             if stored is not None and stored.info["validator"] == validator:
                 self._note(path, stored.info)  # the caller's word for it that it is true
         info = await self.describe(path)
@@ -115,9 +116,9 @@ class FileVersions:
 
     async def _ask(self, path: str, tail_bytes: int) -> Answer:
         """What `path` is, and its last bytes if they are what was asked for to find out."""
-        if self._overlay is not None and (copy := await asyncio.to_thread(self._describe_copy, path)):
+        if self._overlay is not None and (copy := await in_thread(self._describe_copy, path)):
             return self._note(path, copy), None
-        stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+        stored = await in_thread(self._folder.load_info, self.url(path))
         if stored is not None and self._is_trusted(stored.checked):
             return self._note(path, stored.info), None
         if self._offline:
@@ -134,7 +135,7 @@ class FileVersions:
         anything = FileVersion(self.url(path), None)
         async with aclosing(claim(self._folder, anything, [WHOLE_FILE])) as claims:
             await anext(claims)
-            stored = await asyncio.to_thread(self._folder.load_info, self.url(path))
+            stored = await in_thread(self._folder.load_info, self.url(path))
             if stored is not None and stored.checked >= asked:  # another process was just taught
                 return self._note(path, stored.info), None
             data: bytes = await self._target()._cat_file(path, start=-tail_bytes)  # noqa: SLF001
@@ -142,7 +143,7 @@ class FileVersions:
             self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
             if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
                 tail = Piece(info["size"] - len(data), memoryview(data))
-                await asyncio.to_thread(self._folder.write, self.version(path, info), [tail])
+                await in_thread(self._folder.write, self.version(path, info), [tail])
             return info, data
 
     def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class FileVersions:
         mark = _version_mark(info)
         info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
         if mark:
-            await asyncio.to_thread(self._folder.save_info, self.url(path), info)
+            await in_thread(self._folder.save_info, self.url(path), info)
         return self._note(path, info)
 
     def _describe_copy(self, path: str) -> dict[str, Any] | None:
