@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from urllib.parse import quote, unquote, urljoin
 
-__all__ = ["escape_url", "identify_url", "redact_url", "resolve_location"]
+__all__ = ["escape_url", "identify_url", "redact_url", "resolve_location", "split_login"]
 
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
@@ -55,6 +55,15 @@ def _without_signatures(fields: list[tuple[str, str]]) -> list[str]:
         if any(name.lower() == signature for name, _ in fields):
             fields = [field for field in fields if not its_own.fullmatch(field[0].lower())]
     return [each for _, each in fields]
+
+
+def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
+    """`url` without user and password, and these; None where it has none."""
+    found = _USER.search(url)
+    if found is None:
+        return url, None
+    user, _, password = found[0].removesuffix("@").partition(":")
+    return url[: found.start()] + url[found.end() :], (unquote(user), unquote(password))
 
 
 def escape_url(url: str) -> str:

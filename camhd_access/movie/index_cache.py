@@ -14,6 +14,7 @@ from camhd_access.caching import LRUCache
 from camhd_access.errors import (
     FrameDecodeError,
     InvalidMovieError,
+    RemoteFileChangedError,
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
@@ -88,12 +89,12 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
     if not isinstance(recover, bool):
         return _recovered(address.pinned(), read_sidecar(recover, file_size=address.size))
     try:
-        movie = _read_index(address)
+        movie = _read_index_anew(address)
     except InvalidMovieError as error:
         if not recover:
-            raise type(error)(
-                f"{error}; {HINT}" if _may_hold_frames(address, error) else str(error)
-            ) from error
+            told = f"{error}; {HINT}" if _may_hold_frames(address, error) else str(error)
+            address.forget()  # it may be the page of a portal: opened again, the movie may be there
+            raise type(error)(told) from error
         problem = error
     else:
         if not recover or _holds_frames(movie):
@@ -123,6 +124,25 @@ def _holds_frames(movie: OpenMovie) -> bool:
             continue
         return True
     return False
+
+
+def _read_index_anew(address: ByteSource) -> OpenMovie:
+    """The movie by its own index; if what is kept of it is none, it is fetched once more."""
+    n_bytes_kept = _n_bytes_from_cache(address)
+    try:
+        return _read_index(address)
+    except InvalidMovieError:
+        if _n_bytes_from_cache(address) == n_bytes_kept:
+            raise
+    except RemoteFileChangedError:
+        pass  # it is of another version now than when this session last looked
+    address.forget()
+    return _read_index(address)
+
+
+def _n_bytes_from_cache(address: ByteSource) -> int:
+    cache = address.filesystem
+    return cache.stats.bytes_from_cache if isinstance(cache, RangeCacheFileSystem) else 0
 
 
 def _read_index(address: ByteSource) -> OpenMovie:

@@ -102,6 +102,10 @@ class ByteSource:
         """The same file, held to the version that it has now."""
         return replace(self, version=self._current_version())
 
+    def forget(self) -> None:
+        """Drop what the filesystem knows and keeps of the file: it is not what it should be."""
+        getattr(self.filesystem, "discard", self.filesystem.invalidate_cache)(self.path)
+
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
         refuse_special_file(self.filesystem, self.path)

@@ -362,8 +362,8 @@ def test_a_true_206_is_taken_and_any_other_refused(start, length, size):
     true = clip_range(wanted, size)
     for told in [true, (true[0] + 1, true[1]), (true[0], true[1] + 1), (true[0], true[1] - 1)]:
         headers = {"Content-Range": f"bytes {told[0]}-{told[1] - 1}/{size}"}
-        if told == true and true.n_bytes:
-            assert read_partial_headers(206, headers, wanted) == (size, true)
+        if told[0] == true[0] < told[1] <= true[1]:  # all of it, or a part
+            assert read_partial_headers(206, headers, wanted) == (size, told)
         elif told != true:
             with pytest.raises(Fault):
                 read_partial_headers(206, headers, wanted)

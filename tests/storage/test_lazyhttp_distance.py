@@ -65,7 +65,7 @@ def test_the_connection_used_last_is_used_first(origin, url):
     fs.cat_file(url, start=-1000)
     assert origin.wait_until(lambda o: o.n_connections == 4)
     fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])
-    (connections,) = fs._client._connections.values()
+    (connections,) = fs._client.exchanges._connections.values()
     (idle,) = connections._connector._conns.values()
     assert len(idle) == 4
     used = [protocol for protocol, _ in idle]
@@ -112,7 +112,7 @@ def test_a_request_is_worth_what_its_slot_brings_meanwhile(origin, url):
     fs = far()
     assert fs.request_worth_bytes(url) == 0  # nothing was seen yet
     fs.cat_file(url, 0, MIB)
-    (connections,) = fs._client._connections.values()
+    (connections,) = fs._client.exchanges._connections.values()
     host = URL(url).origin()
     assert 0 <= connections._connector.round_trip_seconds[host] < 1  # as the kernel tells it
     source = ByteSource(RangeCacheFileSystem(fs=fs, skip_instance_cache=True), url)

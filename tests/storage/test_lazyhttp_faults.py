@@ -142,7 +142,7 @@ def test_tries_are_bounded_and_the_error_says_what_happened(origin, movie, fault
 @pytest.mark.parametrize("fault", [stalls, stalls_in_body, drips])
 def test_a_server_that_only_holds_us_up_is_left_at_the_deadline(origin, movie, fault):
     origin.play("/movie.mov", fault, always=True)
-    with pytest.raises(errors.RemoteFileError, match=r"took too long \(1 try\)"):
+    with pytest.raises(errors.RemoteFileError, match=r"took too long \(deadline_seconds=1.2, .*\(1 try\)"):
         lazy(deadline_seconds=1.2, min_bytes_per_second=1 << 20).cat_file(movie, START, STOP)
     assert 1 <= len(origin.requests) <= 5
     assert origin.wait_until(lambda o: o.n_open == 0)
@@ -195,7 +195,8 @@ def test_what_another_try_cannot_mend_is_not_tried_again(origin, movie, status, 
         lambda x: x.partial(offset=1),
         lambda x: x.partial(offset=-1000),
         lambda x: x.partial(total=STOP - 10),
-        lambda x: x.answer(206, {"Content-Range": f"bytes {START}-{STOP - 2}/{MOVIE_BYTES}"}, WANTED[:-1]),
+        lambda x: x.answer(206, {"Content-Range": f"bytes {START}-{STOP}/{MOVIE_BYTES}"}, WANTED + b"!"),
+        lambda x: x.answer(206, {"Content-Range": f"bytes {START}-{START - 1}/{MOVIE_BYTES}"}, b""),
         lambda x: x.answer(206, {"Content-Range": f"bytes {START}-{STOP - 1}/{MOVIE_BYTES}"}, WANTED[:-1]),
         lambda x: x.answer(206, {"Content-Range": f"bytes {START}-{STOP - 1}/*"}, WANTED),
         lambda x: x.answer(206, {"Content-Range": f"{START}-{STOP - 1}/{MOVIE_BYTES}"}, WANTED),
@@ -436,7 +437,8 @@ def test_replaced_between_two_reads(origin, replaced):
     assert fs.stats.bytes == received
     assert fs.cat_file(url, 0, 1000) == new.data[:1000]
     assert fs.cat_file(url, 0, 1000, validator=fs.info(url)["validator"]) == new.data[:1000]
-    assert len(origin.requests) == 6
+    n_probes = 0 if len(old.data) != len(new.data) else 4  # whether it is a replica: each time
+    assert len(origin.requests) == 6 + 2 * n_probes
 
 
 def test_replaced_while_a_body_is_on_its_way(origin, replaced):
@@ -451,7 +453,7 @@ def test_replaced_while_a_body_is_on_its_way(origin, replaced):
     origin.play("/f", breaks_off_and_is_replaced)
     with pytest.raises(errors.RemoteFileChangedError):
         lazy().cat_file(url, 0, 100_000)
-    assert len(origin.requests) == 2
+    assert origin.ranges[2:] == (["HEAD"] * 4 if len(old.data) == len(new.data) else [])
 
 
 @pytest.mark.parametrize("n_before", [1, 2, 3])
@@ -572,9 +574,9 @@ def test_redirect_to_another_host_takes_no_secrets_along(origin, movie):
 def test_redirects_in_a_circle_end(origin):
     origin.play("/a", redirects("/b"), always=True)
     origin.play("/b", redirects("/a"), always=True)
-    with pytest.raises(errors.RemoteFileError, match="more than 5 redirects"):
+    with pytest.raises(errors.RemoteFileError, match="more than 10 redirects"):
         lazy().cat_file(origin.url + "/a", 0, 10)
-    assert len(origin.requests) == 6
+    assert len(origin.requests) == 11
 
 
 @pytest.mark.parametrize("location", ["", "ftp://127.0.0.1/x", "http://[", "file:///etc/passwd"])

@@ -1,22 +1,20 @@
 """What the headers of an answer say, and whether that is what was asked.
 
-What comes in: a status and the headers of a response. What goes out: the facts about the file, the bytes that
-the body holds, or a `Fault`. Only two answers carry wanted bytes: a 206 whose `Content-Range` is exactly the
-range that was asked (clipped to the size of the file), and a 200 where the whole file was asked. Anything
-else would be other bytes than the caller believes, or a download that nobody asked for. No input or output.
+What comes in: a status and the headers of a response. What goes out: the size of the file and the bytes that
+the body holds, or a `Fault`. Only two answers carry wanted bytes: a 206 whose `Content-Range` begins where
+the range that was asked begins (if it ends earlier, it is a part), and a 200 where the whole file was asked.
+Anything else would be other bytes than the caller believes, or a download that nobody asked for. No input or
+output.
 """
 
 import re
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from yarl import URL
-
 from camhd_access.errors import (
     RangeNotSupportedError,
-    RemoteFileChangedError,
     RemoteFileError,
     RemoteFileNotFoundError,
 )
@@ -24,18 +22,24 @@ from camhd_access.ranges import ByteRange
 
 __all__ = [
     "Fault",
-    "FileFacts",
     "UnsatisfiableRangeError",
-    "Version",
     "clip_range",
     "parse_content_length",
     "parse_retry_after",
     "range_header",
     "read_partial_headers",
-    "readable_url",
     "refuse_encoding",
     "status_fault",
 ]
+
+_NOT_ABOUT_SUFFIXES = (401, 404, 407, 408, 410, 429)
+
+_ADVICE = {
+    401: ": the server wants a login; give `auth`, `headers` or `cookies` (storage_options), or use ~/.netrc",
+    403: ": access refused; a login may be missing (`auth`, `headers` or `cookies` in storage_options, or "
+    "~/.netrc), or the signature of the URL have expired",
+    407: ": the proxy wants a login; give `proxy` (storage_options) or HTTP(S)_PROXY as http://user:password@host",
+}
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
@@ -49,66 +53,18 @@ class Fault(Exception):  # noqa: N818 - becomes an error only when no try is lef
         *,
         kind: type[RemoteFileError] = RemoteFileError,
         retry: bool = False,
+        max_tries: int = sys.maxsize,
         wait_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry = retry
+        self.max_tries = max_tries
         self.wait_seconds = wait_seconds
 
 
 class UnsatisfiableRangeError(RangeNotSupportedError):
     """Status 416: the range begins beyond the end, or the server does not know this form of range."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """What a server says about a file."""
-
-    size: int | None
-    """Length in bytes; None where the server does not tell."""
-    etag: str | None = None
-    """`ETag` as it was sent."""
-    last_modified: str | None = None
-    """`Last-Modified` as it was sent."""
-    is_directory: bool = False
-    """Whether the URL, after redirects, ends in a slash."""
-
-    @property
-    def validator(self) -> str:
-        """Short string that differs between versions of the file, as far as the server tells them apart."""
-        # Apache calls an ETag weak during the first seconds after a change only: the same tag, later strong.
-        tag = (self.etag or "").removeprefix("W/").strip('"')
-        return f"{tag or self.last_modified or ''}:{self.size}"
-
-
-class Version:
-    """The one version of a file that all answers to one call must come from."""
-
-    def __init__(self, url: str, validator: str | None = None, facts: FileFacts | None = None) -> None:
-        self.url = url
-        self.validator = validator
-        self.facts = facts
-
-    @property
-    def size(self) -> int | None:
-        """Length of this version in bytes; None until an answer has told it."""
-        return self.facts.size if self.facts else None
-
-    def check(self, facts: FileFacts) -> None:
-        """Take the version from the first answer; `RemoteFileChangedError` where a later one differs."""
-        if self.validator not in (None, facts.validator):
-            raise RemoteFileChangedError(
-                f"{self.url}: the file was replaced while it was in use (it was {self.validator}, "
-                f"now it is {facts.validator}). Open it again to read the new one."
-            )
-        self.validator = facts.validator
-        self.facts = facts
-
-
-def readable_url(url: str) -> str:
-    """`url` for messages and logs: without a password, and without a query, which may hold a signature."""
-    return str(URL(url).with_user(None).with_query(None)) if URL(url).host else url
 
 
 def range_header(wanted: ByteRange) -> str:
@@ -137,7 +93,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return float(value)
     try:
         then = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())
 
@@ -156,7 +112,7 @@ def status_fault(status: int, headers: Mapping[str, str]) -> Fault:
     retry = status in (408, 429) or (500 <= status < 600 and status not in (501, 505))
     wait_seconds = parse_retry_after(headers.get("Retry-After"), datetime.now(UTC)) if retry else None
     told = "" if wait_seconds is None else f", asked to wait {wait_seconds:.0f} s"
-    return Fault(f"status {status}{told}", retry=retry, wait_seconds=wait_seconds)
+    return Fault(f"status {status}{told}{_ADVICE.get(status, '')}", retry=retry, wait_seconds=wait_seconds)
 
 
 def read_partial_headers(
@@ -174,6 +130,17 @@ def read_partial_headers(
         raise Fault("status 416, no such range", kind=UnsatisfiableRangeError)
     if status in (400, 501):
         raise Fault(f"status {status} in answer to a range", kind=RangeNotSupportedError)
+    if wanted.start < 0 and status >= 400 and status not in _NOT_ABOUT_SUFFIXES:
+        # It may be this form of range that the server cannot stand: once more, if it is in trouble, and
+        # then the caller asks otherwise.
+        fault = status_fault(status, headers)
+        raise Fault(
+            str(fault),
+            kind=RangeNotSupportedError,
+            retry=fault.retry,
+            max_tries=2,
+            wait_seconds=fault.wait_seconds,
+        )
     if status not in (200, 206):
         raise status_fault(status, headers)
     refuse_encoding(headers)
@@ -186,7 +153,8 @@ def read_partial_headers(
     if not match:
         raise Fault(f"status 206 without a usable Content-Range ({told!r})")
     first, last, size = map(int, match.groups())
-    held = ByteRange(first, last + 1)
-    if held != clip_range(wanted, size) or length not in (None, held.n_bytes):
+    held, asked = ByteRange(first, last + 1), clip_range(wanted, size)
+    is_part = held.start == asked.start and held.start < held.stop <= asked.stop
+    if not is_part or length not in (None, held.n_bytes):
         raise Fault(f"other bytes than those asked: Content-Range {told!r}, Content-Length {length}")
     return size, held

@@ -113,12 +113,14 @@ class Connections:
                 sock_connect=connect_timeout_seconds, sock_read=stall_timeout_seconds
             ),
             headers={"User-Agent": f"camhd_access/{__version__}", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),  # also of hosts without a name
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
         )
         # aiohttp would send a request that got no answer once more by itself: uncounted, and without a pause.
         self.session._retry_connection = False  # noqa: SLF001
+        self.probing = asyncio.Lock()
+        """Held while finding out whether replicas of a file disagree."""
         self.requests = self.bytes = self.retries = 0
         self.seconds = 0.0
         self._slots: defaultdict[URL, asyncio.Semaphore] = defaultdict(

@@ -9,23 +9,28 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal, cast
 
 from fsspec.asyn import AsyncFileSystem
-from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from camhd_access.errors import RangeNotSupportedError, RemoteFileError, RemoteFileNotFoundError
 from camhd_access.ranges import ByteRange, Span, plan_spans
-from camhd_access.storage.lazyhttp.answers import Version, clip_range, readable_url
-from camhd_access.storage.lazyhttp.client import Client, Settings, parse_url
+from camhd_access.storage.lazyhttp.answers import clip_range
+from camhd_access.storage.lazyhttp.client import Client
 from camhd_access.storage.lazyhttp.connections import TransferStats
+from camhd_access.storage.lazyhttp.environment import Login, Trust
+from camhd_access.storage.lazyhttp.exchanges import parse_url
+from camhd_access.storage.lazyhttp.files import LazyHTTPFile
 from camhd_access.storage.lazyhttp.listings import parse_listing
+from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import blocking, gather, in_thread, running, shared_loop
+from camhd_access.storage.lazyhttp.versions import Version
+from camhd_access.urls import identify_url, redact_url, split_login
 
-__all__ = ["LazyHTTPFile", "LazyHTTPFileSystem"]
+__all__ = ["LazyHTTPFileSystem"]
 
 
 def _raise_unless_missing(error: OSError) -> None:
@@ -42,8 +47,23 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     Parameters
     ----------
-    headers
+    headers, cookies
         Sent with each request, such as `Authorization`; never to another host that a redirect leads to.
+    auth
+        User and password, likewise. By default those of the URL, or of ~/.netrc (or the file NETRC names).
+    proxy
+        URL of the proxy for all requests. By default HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide.
+    ssl
+        Whom to trust: a file or folder of certificates, an `ssl.SSLContext` (which does not pickle), or False
+        for anybody. By default those of the system and of SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE.
+    trust_env
+        Whether these variables and ~/.netrc count. They are looked at for each request.
+    version
+        What tells versions of a file apart. "etag": ETag, else Last-Modified, and size. "size": the size.
+        "auto": as "etag", until replicas are seen to disagree; then size, and Last-Modified if that agrees.
+    signature_parameters
+        Query parameters that do not name an object: what is kept of it is shared by URLs that differ in these
+        alone. By default those of signed URLs of S3, Azure and Google Cloud Storage.
     max_concurrency
         Requests at once to one host, of all calls together.
     max_gap_bytes
@@ -64,7 +84,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         that is fetched alone comes in parts over four of them.
     redirects
         "any", "same-host" to refuse those that lead to another host, or the URL of a folder (with its slash)
-        to refuse those that leave it. At most five are followed, and never one from https to http.
+        to refuse those that leave it. At most ten are followed, and never one from https to http.
     """
 
     protocol = ("lazyhttp", "lazyhttps")
@@ -74,7 +94,14 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     def __init__(
         self,
         *,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: Login | None = None,
+        cookies: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        ssl: Trust = True,
+        trust_env: bool = True,
+        version: Literal["auto", "etag", "size"] = "auto",
+        signature_parameters: Sequence[str] | None = None,
         max_concurrency: int = 16,
         max_gap_bytes: int = 64 << 10,
         max_request_bytes: int = 8 << 20,
@@ -97,6 +124,12 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         self._client = Client(
             Settings(
                 headers=headers or {},
+                auth=auth,
+                cookies=cookies or {},
+                proxy=proxy,
+                ssl=ssl,
+                trust_env=trust_env,
+                version=version,
                 max_concurrency=max_concurrency,
                 max_request_bytes=max_request_bytes,
                 tries=tries,
@@ -109,6 +142,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 redirects=redirects,
             )
         )
+        self._signature_parameters = signature_parameters
         self._hosts_without_suffix: set[str] = set()
 
     @property
@@ -122,7 +156,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     @property
     def stats(self) -> TransferStats:
         """What was transferred so far, in this process; subtract two to see what a job cost."""
-        return self._client.stats
+        return self._client.exchanges.stats
 
     def request_worth_bytes(self, path: str) -> float:
         """Bytes that come in the time that one more request costs, as far as was seen; 0 before that.
@@ -130,21 +164,34 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         The round trip times the highest rate seen so far, over `max_concurrency`. Whoever plans ranges reads
         through gaps that are smaller.
         """
-        return self._client.request_worth_bytes(self._strip_protocol(path))
+        return self._client.exchanges.request_worth_bytes(self._strip_protocol(path))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; they open again when needed."""
-        await self._client.aclose()
+        await self._client.exchanges.aclose()
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - as in fsspec, a path or a list of them
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        return stringify_path(path).removeprefix("lazy").rstrip("/")
+        url = stringify_path(path).removeprefix("lazy")
+        return url if "?" in url else url.rstrip("/")  # a signature may end in a slash
 
     def unstrip_protocol(self, name: str) -> str:
         """The URL `name` with the protocol of this file system, for chaining."""
         return f"lazy{self._strip_protocol(name)}"
+
+    def identify(self, path: str) -> str:
+        """What names a file in a cache: its URL without a signature, and a mark of the credentials used."""
+        url = self._strip_protocol(path)
+        host, login = parse_url(url).raw_host or "", split_login(url)[1]
+        mark = self._client.settings.mark_of_credentials(host, login)
+        return " ".join([identify_url(url, self._signature_parameters), *([mark] if mark else [])])
+
+    def known_validator(self, path: str) -> str | None:
+        """What the last answer told of the version of a file; None where there was none. No request."""
+        facts = self._client.facts.get(self._strip_protocol(path))
+        return facts.validator if facts else None
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget what is known of `path`, or of all files."""
@@ -195,7 +242,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             entries = [await self._info(url)]
         else:
             if page is None:
-                raise RemoteFileError(f"{readable_url(url)}: too long for a directory listing")
+                raise RemoteFileError(f"{redact_url(url)}: too long for a directory listing")
             text = page.body.decode(errors="replace")
             listed = await in_thread(parse_listing, text, page.url)  # seconds where it is very long
             entries = [
@@ -230,9 +277,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         if start is None and end is None:
             return await self._read_whole(url, version)
         if start is not None and start < 0 and end is None:
-            suffix = await self._read_suffix(url, -start, version)
-            if suffix is not None:
-                return suffix
+            return await self._read_suffix(url, -start, version)
         (wanted,) = await self._absolute(url, [(start, end)], version)
         return await self._read_range(url, wanted, version)
 
@@ -296,17 +341,20 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 return page.body
         return await self._read_range(url, ByteRange(0, await self._size_of(url, version)), version)
 
-    async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes | None:
-        """The last `n_bytes` of a file by one request, or None where that needs another form of range."""
+    async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes:
+        """The last `n_bytes` of a file: by one request, or where the server does not take it, by its size."""
         host = str(parse_url(url).origin())
-        too_long = n_bytes > self.max_request_bytes
-        if too_long or version.size is not None or host in self._hosts_without_suffix:
-            return None
-        try:
-            return b"".join(await self._client.fetch(url, ByteRange(-n_bytes, 0), version))
-        except RangeNotSupportedError:
+        too_long, is_refused = n_bytes > self.max_request_bytes, False
+        if not too_long and version.size is None and host not in self._hosts_without_suffix:
+            try:
+                return b"".join(await self._client.fetch(url, ByteRange(-n_bytes, 0), version))
+            except RangeNotSupportedError:
+                is_refused = True
+        (wanted,) = await self._absolute(url, [(-n_bytes, None)], version)
+        data = await self._read_range(url, wanted, version)
+        if is_refused:  # known only now: it may have been the page of a portal
             self._hosts_without_suffix.add(host)
-            return None
+        return data
 
     async def _read_range(self, url: str, wanted: ByteRange, version: Version) -> bytes:
         """The bytes of `wanted` that the file has, by as many requests as they need."""
@@ -332,11 +380,10 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     async def _size_of(self, url: str, version: Version) -> int:
         """Length in bytes of the version of the file that this call is about."""
-        if version.size is None:
-            version.check(await self._client.facts_of(url))
-        if version.size is None:
-            raise RemoteFileError(f"{readable_url(url)}: the server does not tell how long the file is")
-        return version.size
+        size = await self._client.size_of(url, version)
+        if size is None:
+            raise RemoteFileError(f"{redact_url(url)}: the server does not tell how long the file is")
+        return size
 
     def _open(
         self,
@@ -357,7 +404,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
             info = self.info(path)
             size, validator = info["size"], info["validator"]
         if size is None:
-            raise RemoteFileError(f"{readable_url(path)}: of unknown length, use cat_file")
+            raise RemoteFileError(f"{redact_url(path)}: of unknown length, use cat_file")
         return LazyHTTPFile(
             self,
             path,
@@ -386,15 +433,6 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     cat_ranges = blocking(_cat_ranges)
     info = blocking(_info)
     ls = blocking(_ls)
-
-
-class LazyHTTPFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
-    """A file object for readers that want one; what it reads is of the version that was opened."""
-
-    DEFAULT_BLOCK_SIZE = 1 << 20
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        return cast("bytes", self.fs.cat_file(self.path, start, end, **self.kwargs))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,16 @@ from fsspec import asyn
 
 from camhd_access.errors import RemoteFileError
 
-__all__ = ["blocking", "gather", "in_thread", "is_ending", "one_at_a_time", "running", "settle", "shared_loop"]
+__all__ = [
+    "blocking",
+    "gather",
+    "in_thread",
+    "is_ending",
+    "one_at_a_time",
+    "running",
+    "settle",
+    "shared_loop",
+]
 
 _LOOK_SECONDS = 0.5  # how often a waiting thread looks whether it waits in vain
 _ENDING = "nothing can be read any more: the program is ending"
@@ -53,7 +62,7 @@ def one_at_a_time() -> threading.RLock:
 
 
 def shared_loop() -> asyncio.AbstractEventLoop:
-    """fsspec's event loop, started by the first thread of this process that needs it, and by no other.
+    """Fsspec's event loop, started by the first thread of this process that needs it, and by no other.
 
     Raises
     ------

@@ -152,6 +152,14 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self._knowledge.forget(None if path is None else self._behind(path))
         self.fs.invalidate_cache(path)
 
+    def discard(self, path: str) -> None:
+        """Drop what is known and kept of a file, because it is not what it should be; not offline."""
+        version = self._knowledge.known_version(self._behind(path))
+        if not self.offline:
+            self.invalidate_cache(path)
+            if version is not None:
+                self.folder.forget(version)
+
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
         """What the filesystem behind lists; not kept."""
         if self.offline:
@@ -259,25 +267,26 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if "local_copy" in info:
             return await in_thread(read_copy, info, ranges)
         version = self._knowledge.version(path, info)
-        answers = await self._loader.load(version, ranges, max_gap=max_gap)
+        answers = await self._loader.load(path, version, ranges, max_gap=max_gap)
+        await self._knowledge.adopt(path, info)
         if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
             self.invalidate_cache(path)
             await in_thread(self.folder.forget, version)
         return answers
 
     async def _fetch(
-        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+        self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> list[Answer]:
         """Bytes from the filesystem behind, which is told the version if it can check it."""
         if self.offline:
             error = RemoteFileError(
-                f"{redact_url(version.url)}: not all of it is in the cache, and offline was asked for"
+                f"{redact_url(path)}: not all of it is in the cache, and offline was asked for"
             )
             return [error] * len(ranges)
         options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
         starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
         answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
-            [self._behind(version.url)] * len(ranges), starts, stops, on_error="return", **options
+            [path] * len(ranges), starts, stops, on_error="return", **options
         )
         return answers
 
@@ -322,9 +331,7 @@ def _make_target(
 def _clip(path: str, start: int | None, end: int | None, size: int | None) -> ByteRange:
     if size is None:
         if end is None or min(start or 0, end) < 0:
-            raise RemoteFileError(
-                f"{redact_url(path)}: the size of the file is not known, so its end cannot be found"
-            )
+            raise RemoteFileError(f"{redact_url(path)}: of unknown size, so its end cannot be found")
         return ByteRange(start or 0, max(start or 0, end))
     first, stop, _ = slice(start, end).indices(size)
     return ByteRange(first, max(first, stop))

@@ -62,7 +62,7 @@ class Fetch(Protocol):
     """Gets ranges from the filesystem behind; an exception takes the place of what could not be had."""
 
     def __call__(
-        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+        self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> Awaitable[list[Answer]]:
         """The answers, in the order of `ranges`."""
 
@@ -93,24 +93,30 @@ class RangeLoader:
         self._in_flight.forget()
 
     async def load(
-        self, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
+        self, path: str, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
     ) -> list[Answer]:
-        """The bytes of each of `ranges`, or why they could not be had."""
+        """The bytes of each of `ranges`, or why they could not be read.
+
+        Parameters
+        ----------
+        path
+            Where they are fetched, if they have to be; others may have kept them under another address.
+        """
 
         async def load(keys: Sequence[tuple[FileVersion, ByteRange]]) -> Mapping[Any, Answer]:
-            return await self._load(version, [wanted for _, wanted in keys], max_gap)
+            return await self._load(path, version, [wanted for _, wanted in keys], max_gap)
 
         return await self._in_flight.share_all([(version, wanted) for wanted in ranges], load)
 
     async def _load(
-        self, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
+        self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> dict[tuple[FileVersion, ByteRange], Answer]:
         # Ranges that share bytes (a gap of -1 or less) become one, so that no byte is asked for twice.
         spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
         wanted = [ByteRange(span.start, span.stop) for span in spans]
         pieces = await self._read(version, wanted)
         gaps = [gap for span in wanted for gap in missing_ranges(span, pieces)]
-        brought, failures = await self._bring(version, gaps, max_gap)
+        brought, failures = await self._bring(path, version, gaps, max_gap)
         pieces = sorted(pieces + brought, key=lambda piece: piece.start)
         n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
         self.count(hits=len(ranges) - n_misses, misses=n_misses)
@@ -122,7 +128,7 @@ class RangeLoader:
         return pieces
 
     async def _bring(
-        self, version: FileVersion, gaps: list[ByteRange], max_gap: int | None
+        self, path: str, version: FileVersion, gaps: list[ByteRange], max_gap: int | None
     ) -> tuple[list[Piece], list[Failure]]:
         pieces: list[Piece] = []
         failures: list[Failure] = []
@@ -132,7 +138,7 @@ class RangeLoader:
                 pieces += (found := await self._read(version, batch))
                 holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
                 if holes:
-                    answers = await self._fetch(version, holes, max_gap)
+                    answers = await self._fetch(path, version, holes, max_gap)
                     fetched, failed = _sort(version, holes, answers)
                     self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
                     await in_thread(self._folder.write, version, fetched)

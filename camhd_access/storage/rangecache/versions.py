@@ -5,10 +5,10 @@ asked first; or from what an earlier session remembered, once a request has conf
 are named by version, and need no request to be trusted.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fsspec.spec import AbstractFileSystem
 from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.storage.lazyhttp.tasks import in_thread
+from camhd_access.storage.lazyhttp.versions import is_by_size, is_same_version
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.loader import RangeLoader, claim
@@ -25,6 +26,12 @@ from camhd_access.storage.rangecache.overlay import describe_copy, find_local_co
 from camhd_access.urls import redact_url
 
 __all__ = ["FileVersions"]
+
+_CREDENTIALS = (
+    *("key", "secret", "token", "username", "password", "profile", "client_kwargs"),  # s3fs, gcsfs
+    *("account_key", "connection_string", "sas_token", "credential", "client_id", "client_secret"),  # adlfs
+)
+"""Options of other filesystems that say who asks."""
 
 Answer = tuple[dict[str, Any], bytes | None]
 
@@ -61,15 +68,33 @@ class FileVersions:
         self._overlay = overlay
         self._overlay_flatten = overlay_flatten
         self._infos: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
         self._in_flight: SingleFlight[tuple[str, int], Answer] = SingleFlight()
 
     def url(self, path: str) -> str:
         """The address of a file, with its protocol."""
         return path if "://" in path else str(self._target().unstrip_protocol(path))
 
+    def key(self, path: str) -> str:
+        """What a file is kept under: its address, and a mark of the credentials that it is read with.
+
+        Only who has the same credentials gets what was fetched with them. Signatures of URLs do not count,
+        as far as the filesystem behind knows them.
+        """
+        if path not in self._keys:
+            identify = getattr(self._target(), "identify", None)
+            mark = "" if identify else _mark_of_credentials(self._target())
+            self._keys[path] = identify(path) if identify else f"{self.url(path)}{mark}"
+        return self._keys[path]
+
     def version(self, path: str, info: dict[str, Any]) -> FileVersion:
         """The version that `info` describes."""
-        return FileVersion(self.url(path), info["validator"], is_kept=_version_mark(info) is not None)
+        return FileVersion(self.key(path), info["validator"], is_kept=_version_mark(info) is not None)
+
+    def known_version(self, path: str) -> FileVersion | None:
+        """The version that this session knows; None where it knows none."""
+        info = self._infos.get(path)
+        return None if info is None else self.version(path, info)
 
     def forget(self, path: str | None) -> None:
         """Learn again what `path` is (or all files are) when it is next asked."""
@@ -95,16 +120,28 @@ class FileVersions:
             It is of another.
         """
         if path not in self._infos and validator is not None:
-            stored = await in_thread(self._folder.load_info, self.url(path))
+            stored = await in_thread(self._folder.load_info, self.key(path))
             if stored is not None and stored.info["validator"] == validator:
                 self._note(path, stored.info)  # the caller's word for it that it is true
         info = await self.describe(path)
-        if validator not in (None, info["validator"]):
-            raise RemoteFileChangedError(
-                f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now "
-                f"it is {info['validator']}). Open it again to read the new one."
-            )
-        return info
+        if validator is None or is_same_version(validator, str(info["validator"])):
+            return info
+        if not self._offline and hasattr(self._target(), "known_validator"):
+            # Replicas may disagree; then the filesystem behind finds out that this is the same.
+            await self._target()._cat_file(path, 0, 1, validator=validator)  # noqa: SLF001
+            return await self.adopt(path, info)
+        raise RemoteFileChangedError(
+            f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now it is "
+            f"{info['validator']}). Open it again to read the new one."
+        )
+
+    async def adopt(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+        """What `path` is, once the filesystem behind has come to tell versions apart by size."""
+        known = getattr(self._target(), "known_validator", None)
+        now = known(path) if known else None
+        if now is None or now == info["validator"] or not is_by_size(now):
+            return info
+        return await self._remember(path, info | {"validator": now})
 
     async def read_tail(self, path: str, n_bytes: int) -> bytes | None:
         """The last bytes of a file of which nothing is known, or None if it is known now without them."""
@@ -118,7 +155,7 @@ class FileVersions:
         """What `path` is, and its last bytes if they are what was asked for to find out."""
         if self._overlay is not None and (copy := await in_thread(self._describe_copy, path)):
             return self._note(path, copy), None
-        stored = await in_thread(self._folder.load_info, self.url(path))
+        stored = await in_thread(self._folder.load_info, self.key(path))
         if stored is not None and self._is_trusted(stored.checked):
             return self._note(path, stored.info), None
         if self._offline:
@@ -128,14 +165,17 @@ class FileVersions:
         if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
             return await self._ask_by_tail(path, tail_bytes)
         self._loader.count(requests=1)
-        return await self._remember(path, await self._target()._info(path)), None  # noqa: SLF001
+        info = await self._target()._info(path)  # noqa: SLF001
+        if stored is not None and is_same_version(stored.info["validator"], str(info.get("validator"))):
+            info = info | {"validator": stored.info["validator"]}  # also where only the size counts
+        return await self._remember(path, info), None
 
     async def _ask_by_tail(self, path: str, tail_bytes: int) -> Answer:
         asked = time.time()
-        anything = FileVersion(self.url(path), None)
+        anything = FileVersion(self.key(path), None)
         async with aclosing(claim(self._folder, anything, [WHOLE_FILE])) as claims:
             await anext(claims)
-            stored = await in_thread(self._folder.load_info, self.url(path))
+            stored = await in_thread(self._folder.load_info, self.key(path))
             if stored is not None and stored.checked >= asked:  # another process was just taught
                 return self._note(path, stored.info), None
             data: bytes = await self._target()._cat_file(path, start=-tail_bytes)  # noqa: SLF001
@@ -147,8 +187,8 @@ class FileVersions:
             return info, data
 
     def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
-        self._infos[path] = info
-        return info
+        self._infos[path] = info | {"name": path}
+        return self._infos[path]
 
     def _is_trusted(self, checked: float) -> bool:
         # A time in the future comes from a clock that was set back since.
@@ -158,7 +198,8 @@ class FileVersions:
         mark = _version_mark(info)
         info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
         if mark:
-            await in_thread(self._folder.save_info, self.url(path), info)
+            kept = {name: value for name, value in info.items() if name != "name"}  # which may hold secrets
+            await in_thread(self._folder.save_info, self.key(path), kept)
         return self._note(path, info)
 
     def _describe_copy(self, path: str) -> dict[str, Any] | None:
@@ -180,3 +221,9 @@ def _version_mark(info: dict[str, Any]) -> str | None:
         "created",
     )
     return next((str(info[key]) for key in keys if info.get(key) is not None), None)
+
+
+def _mark_of_credentials(target: AbstractFileSystem) -> str:
+    """A digest of the options that say who asks, after a blank; "" where there are none."""
+    told = {name: value for name, value in target.storage_options.items() if name in _CREDENTIALS and value}
+    return f" {blake2b(repr(sorted(told.items())).encode(), digest_size=16).hexdigest()}" if told else ""

@@ -1,0 +1,253 @@
+"""One request and its answer: through proxy and redirects, with what can go wrong on the way as a `Fault`.
+
+A URL goes out as it was given, byte for byte, and so does the `Location` of a redirect. What is meant for
+one host (headers, login, cookies) is sent to no other; a cookie that a server sets goes back where it came
+from, so that a login which redirects works.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from camhd_access.errors import RemoteFileError, TruncatedResponseError
+from camhd_access.storage.lazyhttp.answers import Fault, status_fault
+from camhd_access.storage.lazyhttp.connections import Connections, TransferStats
+from camhd_access.storage.lazyhttp.environment import Login, find_proxy, make_ssl_context
+from camhd_access.storage.lazyhttp.settings import Settings
+from camhd_access.storage.lazyhttp.tasks import is_ending
+from camhd_access.urls import escape_url, redact_url, resolve_location, split_login
+
+__all__ = ["Budget", "Exchanges", "end_body", "iter_body", "parse_url"]
+
+logger = logging.getLogger("camhd_access.storage.lazyhttp")
+
+_MAX_REDIRECTS = 10
+_LAST_CHUNK_SECONDS = 0.05
+
+
+class Budget:
+    """Seconds that one task may still take."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._timeout = asyncio.timeout(None)
+
+    def extend(self, seconds: float) -> None:
+        """Allow `seconds` more, within a block that spends."""
+        self.seconds += seconds
+        self._timeout.reschedule((self._timeout.when() or 0.0) + seconds)
+
+    @asynccontextmanager
+    async def spend(self) -> AsyncIterator[None]:
+        """Charge the time of the block to the budget; `TimeoutError` where it is used up."""
+        begin = time.monotonic()
+        try:
+            self._timeout = asyncio.timeout(self.seconds)
+            async with self._timeout:
+                yield
+        finally:
+            self.seconds -= time.monotonic() - begin
+
+
+class Exchanges:
+    """Sends requests over the connections of the running event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._connections: dict[tuple[int, asyncio.AbstractEventLoop], Connections] = {}
+
+    @property
+    def stats(self) -> TransferStats:
+        """Sum over the event loops of this process."""
+        return sum((each.stats for each in self._all_mine()), start=TransferStats())
+
+    def request_worth_bytes(self, url: str) -> float:
+        """See `Connections`; the most that any event loop of this process has seen."""
+        return max((each.request_worth_bytes(parse_url(url)) for each in self._all_mine()), default=0.0)
+
+    def mine(self) -> Connections:
+        """The connections of the running loop in this process."""
+        key = (os.getpid(), asyncio.get_running_loop())
+        if key not in self._connections or self._connections[key].session.closed:
+            settings = self.settings
+            self._connections[key] = Connections(
+                max_concurrency=settings.max_concurrency,
+                connect_timeout_seconds=settings.connect_timeout_seconds,
+                stall_timeout_seconds=settings.stall_timeout_seconds,
+                long_link_seconds=settings.long_link_seconds,
+            )
+            self._connections[key].close_with(self)
+        return self._connections[key]
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        if connections := self._connections.pop((os.getpid(), asyncio.get_running_loop()), None):
+            await connections.session.close()
+
+    @asynccontextmanager
+    async def exchange(
+        self, method: str, url: str, budget: Budget, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a request after at most ten redirects; its body, if unread, is never downloaded."""
+        origin, target = parse_url(url), url
+        for _ in range(_MAX_REDIRECTS + 1):
+            async with self._hop(method, origin, target, budget, headers or {}) as response:
+                if response.status not in (301, 302, 303, 307, 308):
+                    yield response
+                    return
+                target = self._redirect_target(origin, target, response.headers.get("Location", ""))
+        raise Fault(f"more than {_MAX_REDIRECTS} redirects, the last to {redact_url(target)}")
+
+    def _redirect_target(self, origin: URL, source: str, location: str) -> str:
+        try:
+            target = resolve_location(source, location)
+            parsed = parse_url(target)
+        except ValueError:
+            parsed = None
+        if not location or parsed is None:
+            raise Fault(f"redirect to nowhere ({redact_url(location)!r})")
+        if source.lower().startswith("https:") and parsed.scheme == "http":
+            raise Fault("redirect from https to http refused")
+        allowed = self.settings.redirects
+        if allowed != "any" and not _same_host(origin, parsed):
+            raise Fault(f"redirect to another host refused ({parsed.host})")
+        if allowed.endswith("/") and not _leads_into(parsed, parse_url(allowed)):
+            raise Fault(f"redirect out of the folder refused ({parsed.raw_path})")
+        return target
+
+    @asynccontextmanager
+    async def _hop(
+        self, method: str, origin: URL, address: str, budget: Budget, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to one request, with what can happen to a connection turned into `Fault`."""
+        target = parse_url(address)
+        connections = self.mine()
+        options = self._options(origin, target, split_login(address)[1], headers)
+        response = None
+        async with connections.slot(target):
+            begin = time.monotonic()
+            connections.requests += 1
+            try:
+                async with budget.spend():
+                    response = await connections.session.request(
+                        method, target, allow_redirects=False, **options
+                    )
+                    asked = headers.get("Range", "")
+                    logger.debug("%s %s %s: %d", method, redact_url(address), asked, response.status)
+                    yield response
+                if response.status == 206:
+                    connections.weigh(target, response.content_length or 0, time.monotonic() - begin)
+            except RemoteFileError:
+                raise
+            except (aiohttp.ClientError, OSError, RuntimeError) as error:  # TimeoutError is an OSError
+                if isinstance(error, RuntimeError) and not is_ending():
+                    raise
+                raise self._fault(error, budget, options["proxy"], has_begun=response is not None) from error
+            finally:
+                if response is not None:
+                    response.release()  # closes the connection where the body was not read to its end
+                connections.seconds += time.monotonic() - begin
+
+    def _options(
+        self, origin: URL, target: URL, login: Login | None, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """What goes with a request to `target`, and which way it goes."""
+        settings = self.settings
+        is_own = _same_host(origin, target)
+        told = settings.headers_for(target.raw_host or "", login, is_own=is_own)
+        told.update(headers)
+        try:
+            proxy = settings.proxy or (find_proxy(target) if settings.trust_env else None)
+            trust = target.scheme != "https" or make_ssl_context(settings.ssl, trust_env=settings.trust_env)
+        except ValueError as error:
+            raise Fault(str(error)) from error
+        cookies = dict(settings.cookies) if is_own and settings.cookies else None
+        return {"headers": told, "proxy": proxy, "ssl": trust, "cookies": cookies}
+
+    def _fault(self, error: Exception, budget: Budget, proxy: str | None, *, has_begun: bool) -> Fault:
+        """What an error of the connection means, and which setting has to do with it."""
+        settings = self.settings
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            fault = status_fault(error.status, error.headers or {})
+            return Fault(f"the proxy answers: {fault}", retry=fault.retry, wait_seconds=fault.wait_seconds)
+        if isinstance(error, aiohttp.ClientSSLError):
+            return Fault(f"no trusted connection: {error} (`ssl` or SSL_CERT_FILE name authorities to trust)")
+        if isinstance(error, RuntimeError):
+            return Fault(f"the program is ending ({error})")
+        broke_off = has_begun and not isinstance(error, TimeoutError)
+        kind = TruncatedResponseError if broke_off else RemoteFileError
+        if isinstance(error, TimeoutError) and budget.seconds <= 0:
+            why = (
+                f"took too long (deadline_seconds={settings.deadline_seconds:g}, "
+                f"min_bytes_per_second={settings.min_bytes_per_second})"
+            )
+        elif isinstance(error, aiohttp.ConnectionTimeoutError):
+            why = f"no connection in time (connect_timeout_seconds={settings.connect_timeout_seconds:g})"
+        elif isinstance(error, TimeoutError):
+            why = f"nothing came in time (stall_timeout_seconds={settings.stall_timeout_seconds:g})"
+        else:
+            told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
+            why = f"{type(error).__name__}: {told}".replace(" ssl:default", "")  # which is said of http too
+        by_proxy = f", by the proxy {redact_url(proxy)}" if proxy and not has_begun else ""
+        return Fault(f"{why}{by_proxy}", kind=kind, retry=True)
+
+    def _all_mine(self) -> list[Connections]:
+        pid = os.getpid()
+        return [each for (owner, _), each in list(self._connections.items()) if owner == pid]
+
+
+async def iter_body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """The body as it arrives; where it breaks off, all that had come by then, and then the error."""
+    content = response.content
+    try:
+        async for chunk, _ in content.iter_chunks():
+            yield chunk
+    except (aiohttp.ClientError, OSError):
+        if rest := content._read_nowait(-1):  # noqa: SLF001 - its public twin raises the error first
+            yield rest
+        raise
+
+
+async def end_body(response: aiohttp.ClientResponse, n_bytes: int) -> None:
+    """Wait a moment for the end of a body that has brought its `n_bytes`: its connection serves again then.
+
+    Raises
+    ------
+    Fault
+        There is more.
+    """
+    if response.content.total_bytes <= n_bytes:
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_LAST_CHUNK_SECONDS):
+                await response.content.wait_eof()
+    if response.content.total_bytes > n_bytes:
+        raise Fault("the body is longer than announced")
+
+
+def parse_url(url: str) -> URL:
+    """`url` taken apart, its path and query as they were given; `ValueError` for all but http and https."""
+    address, _ = split_login(url)
+    scheme, _, rest = address.partition("://")
+    end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
+    if scheme.lower() not in ("http", "https") or not rest[:end]:
+        raise ValueError(f"not an http or https URL: {redact_url(url)!r}")
+    host = URL(f"{scheme}://{rest[:end]}").host_port_subcomponent
+    path = escape_url(rest[end:].partition("#")[0])
+    return URL(f"{scheme.lower()}://{host}{path}", encoded=True)
+
+
+def _leads_into(url: URL, folder: URL) -> bool:
+    """Whether a server that resolves ".." or "%2e%2e" finds `url` within `folder` too."""
+    return url.path.startswith(folder.path) and ".." not in url.path.split("/")
+
+
+def _same_host(a: URL, b: URL) -> bool:
+    """Whether what is meant for `a` may go to `b`: same name and port, or both on their default ports."""
+    return a.host == b.host and (a.port == b.port or (a.is_default_port() and b.is_default_port()))

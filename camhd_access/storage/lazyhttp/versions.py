@@ -1,0 +1,98 @@
+"""Which version of a file an answer is about, and whether two answers are about the same.
+
+What comes in: size, ETag and Last-Modified of answers. What goes out: a *validator*, a short string that
+differs between versions, as far as the server tells them apart. Servers that share a name may give one file
+different ETags (Apache made them of inodes) or times: such replicas are told apart by size alone, and by
+Last-Modified where they agree on that. No input or output.
+"""
+
+from dataclasses import dataclass, replace
+
+from camhd_access.errors import RemoteFileChangedError
+
+__all__ = ["FileFacts", "Version", "find_date", "is_by_size", "is_same_version"]
+
+_BY_SIZE = "by size "  # no ETag holds a blank, and no Last-Modified begins so
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a server says about a file."""
+
+    size: int | None
+    """Length in bytes; None where the server does not tell."""
+    etag: str | None = None
+    """`ETag` as it was sent."""
+    last_modified: str | None = None
+    """`Last-Modified` as it was sent."""
+    is_directory: bool = False
+    """Whether the URL, after redirects, ends in a slash."""
+    replicas_date: str | None = None
+    """Not None where only the size tells versions apart: the Last-Modified that has to agree, or ""."""
+
+    @property
+    def validator(self) -> str:
+        """Short string that differs between versions of the file, as far as the server tells them apart."""
+        if self.replicas_date is not None:
+            return f"{_BY_SIZE}{(self.replicas_date and self.last_modified) or ''}:{self.size}"
+        # Apache calls an ETag weak during the first seconds after a change only: the same tag, later strong.
+        tag = (self.etag or "").removeprefix("W/").strip('"')
+        return f"{tag or self.last_modified or ''}:{self.size}"
+
+
+def is_by_size(validator: str) -> bool:
+    """Whether nothing but the size, and perhaps the date, tells this version from others."""
+    return validator.startswith(_BY_SIZE)
+
+
+def is_same_version(one: str, other: str) -> bool:
+    """Whether two validators may be of one version: equal, or of one size where no more is compared."""
+    if one == other or not (one.startswith(_BY_SIZE) or other.startswith(_BY_SIZE)):
+        return one == other
+    (one_date, one_size), (other_date, other_size) = _parts(one), _parts(other)
+    return one_size == other_size and (one_date == other_date or "" in (one_date, other_date))
+
+
+def _parts(validator: str) -> tuple[str, str]:
+    """The date that has to agree, or "", and the size."""
+    mark, _, size = validator.rpartition(":")
+    return mark.removeprefix(_BY_SIZE) if mark.startswith(_BY_SIZE) else "", size
+
+
+def find_date(replicas: list[FileFacts]) -> str:
+    """The Last-Modified that all replicas agree on, or ""."""
+    dates = {each.last_modified or "" for each in replicas}
+    return dates.pop() if len(dates) == 1 else ""
+
+
+class Version:
+    """The one version of a file that all answers to one call must come from."""
+
+    def __init__(self, url: str, validator: str | None = None, facts: FileFacts | None = None) -> None:
+        self.url = url
+        self.validator = validator
+        self.facts = facts
+        self.other: FileFacts | None = None
+        """The facts that did not fit, once `check` has failed."""
+
+    @property
+    def size(self) -> int | None:
+        """Length of this version in bytes; None until an answer has told it."""
+        return self.facts.size if self.facts else None
+
+    def check(self, facts: FileFacts) -> None:
+        """Take the version from the first answer; `RemoteFileChangedError` where a later one differs."""
+        if self.validator is not None and not self._fits(facts):
+            self.other = facts
+            raise RemoteFileChangedError(
+                f"{self.url}: the file was replaced while it was in use (it was {self.validator}, "
+                f"now it is {facts.validator}). Open it again to read the new one."
+            )
+        self.validator = facts.validator if self.validator is None else self.validator
+        self.facts = facts
+
+    def _fits(self, facts: FileFacts) -> bool:
+        pinned = str(self.validator)
+        if pinned.startswith(_BY_SIZE):  # by whoever knows the replicas
+            facts = replace(facts, replicas_date=_parts(pinned)[0])
+        return is_same_version(pinned, facts.validator)
