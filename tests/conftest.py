@@ -80,8 +80,12 @@ def s3():
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_tests(tmp_path_factory):
-    """A cache folder that is not the user's."""
+    """A cache folder that is not the user's, and no way out but the straight one."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.upper(), raising=False)
+        patch.setenv("NETRC", os.devnull)
         patch.setenv("CAMHD_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 

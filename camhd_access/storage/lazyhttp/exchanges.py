@@ -169,7 +169,13 @@ class Exchanges:
         except ValueError as error:
             raise Fault(str(error)) from error
         cookies = dict(settings.cookies) if is_own and settings.cookies else None
-        return {"headers": told, "proxy": proxy, "ssl": trust, "cookies": cookies}
+        options = {"headers": told, "proxy": proxy, "ssl": trust, "cookies": cookies}
+        if proxy and (proxy_login := split_login(proxy)[1]):
+            to_proxy = {"Proxy-Authorization": aiohttp.encode_basic_auth(*proxy_login)}
+            options |= {"proxy": split_login(proxy)[0], "proxy_headers": to_proxy}
+            if target.scheme == "http":  # there is no CONNECT, which would carry it
+                told.update(to_proxy)
+        return options
 
     def _fault(self, error: Exception, budget: Budget, proxy: str | None, *, has_begun: bool) -> Fault:
         """What an error of the connection means, and which setting has to do with it."""
