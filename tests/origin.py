@@ -268,6 +268,47 @@ def chunked(x):
         x.sock.sendall(b"0\r\n\r\n")
 
 
+def capped(n_bytes):
+    """Honest, but no answer holds more than `n_bytes`: it says truly that it ends early."""
+
+    def behave(x):
+        if x.request.method == "HEAD" or not x.wanted():
+            return honest(x)
+        start, stop = x.wanted()
+        stop = min(stop, start + n_bytes)
+        told = f"bytes {start}-{stop - 1}/{len(x.file.data)}"
+        return x.answer(206, {**x.file.headers(), "Content-Range": told}, x.file.data[start:stop])
+
+    return behave
+
+
+def never_ends(*, close):
+    """A chunked body with all its bytes, but without the last chunk."""
+
+    def behave(x):
+        start, stop = x.wanted()
+        told = f"bytes {start}-{stop - 1}/{len(x.file.data)}"
+        x.head(206, {**x.file.headers(), "Transfer-Encoding": "chunked", "Content-Range": told})
+        x.request.n_sent += stop - start
+        x.sock.sendall(b"%x\r\n%s\r\n" % (stop - start, x.file.data[start:stop]))
+        if not close:
+            x.stall()
+        raise Done
+
+    return behave
+
+
+def replicas(*facts):
+    """By turns what replicas of the file say of it: each a dict of `etag` and `last_modified`."""
+    turn = iter(range(10**9))
+
+    def behave(x):
+        x.file = RemoteFile(x.file.data, **facts[next(turn) % len(facts)])
+        honest(x)
+
+    return behave
+
+
 def refuses(*, method=None, suffix=False, status=405):
     """Honest but for this method, or for ranges from the end."""
 

@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 from oracle import decode_ten_bits, expected_pixels, read_by_libav, unpickle, write_by_libav
+from origin import answers
 from prores_samples import KINDS
 
 from camhd_access import (
@@ -24,6 +25,8 @@ from camhd_access import (
 from camhd_access.caching import LRUCache
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.movie import index_cache
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.rangecache import CacheFolder, RangeCacheFileSystem
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
 
 TAIL_BYTES = 512 * 1024
@@ -459,3 +462,36 @@ def test_a_reader_that_travels_to_a_replaced_file_says_so(copy_path):
         assert isinstance(pool.apply(open_and_report, (pickled,)), RemoteFileChangedError)
         pool.close()
         pool.join()
+
+
+PAGE = b"<!DOCTYPE html><title>Please log in</title>" + b"<p>Accept our terms.</p>" * 200
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"page"'}])
+def test_a_page_answered_for_the_movie_leaves_nothing_behind(origin, movie_path, cache, headers):
+    url = origin.put("/m.mov", movie_path.read_bytes())
+    origin.play("/m.mov", answers(200, PAGE, Content_Type="text/html", **headers), always=True)
+    with pytest.raises(InvalidMovieError):
+        MovieReader(url, cache=cache)
+    assert not [each for each in CacheFolder().path.rglob("*-*-*") if each.is_file()]
+    origin.play("/m.mov")
+    assert read_frame_number(MovieReader(url, cache=cache).read(3)[0]) == 3
+
+
+def test_bytes_of_the_cache_that_are_no_movie_are_fetched_once_more(origin, movie_path):
+    data = movie_path.read_bytes()
+    url = origin.put("/m.mov", PAGE.ljust(len(data)))  # of one size, and with the same ETag
+    RangeCacheFileSystem(fs=LazyHTTPFileSystem()).cat_file(url, start=-TAIL_BYTES)
+    origin.put("/m.mov", data)
+    RangeCacheFileSystem.clear_instance_cache()
+    LazyHTTPFileSystem.clear_instance_cache()
+    assert read_frame_number(MovieReader(url).read(3)[0]) == 3
+
+
+def test_a_movie_that_is_damaged_is_fetched_once_more_at_most(origin):
+    url = origin.put("/m.mov", PAGE)
+    for n_requests in (1, 2):
+        with pytest.raises(InvalidMovieError):
+            MovieReader(url)
+        assert len(origin.requests) == n_requests

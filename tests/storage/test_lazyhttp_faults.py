@@ -12,13 +12,16 @@ from origin import (
     RemoteFile,
     answers,
     breaks_off,
+    capped,
     chunked,
     closes,
     drips,
     honest,
     ignores_range,
+    never_ends,
     redirects,
     refuses,
+    replicas,
     resets,
     running_origin,
     stalls,
@@ -113,6 +116,19 @@ def test_connections_dropped_while_idle(origin, movie):
         assert fs.cat_file(movie, START + i, STOP) == WANTED[i:]
         assert origin.wait_until(lambda o: o.n_open == 0)
     assert len(origin.requests) == 5
+
+
+@pytest.mark.parametrize("header", ["0", "Thu, 01 Jan 2015 00:00:00 GMT"])
+def test_retry_after_is_a_least_pause(origin, movie, header):
+    """One of 5,000 runs of the usual pauses is shorter than the time for which the server is busy."""
+    first = []
+
+    def busy(x):
+        first.append(time.monotonic())
+        return answers(429, Retry_After=header)(x) if first[-1] < first[0] + 0.15 else honest(x)
+
+    origin.play("/movie.mov", busy, always=True)
+    assert lazy(backoff_seconds=0.2).cat_file(movie, START, STOP) == WANTED
 
 
 # ---- faults that do not pass
@@ -402,6 +418,136 @@ def test_ranges_from_the_end_ignored_tells_the_size_all_the_same(origin, movie):
     assert fs.stats.bytes == 1000
 
 
+@pytest.mark.parametrize("status", [400, 402, 403, 405, 409, 418, 500, 501, 502, 503, 505])
+def test_ranges_from_the_end_refused_by_any_status(origin, movie, status):
+    origin.play("/movie.mov", refuses(suffix=True, status=status), always=True)
+    fs = lazy()
+    for _ in range(2):
+        assert fs.cat_file(movie, start=-1000) == Pattern(MOVIE_BYTES)[-1000:]
+    n_tries = 2 if status in (500, 502, 503) else 1
+    explicit = f"bytes={MOVIE_BYTES - 1000}-{MOVIE_BYTES - 1}"
+    assert origin.ranges == ["bytes=-1000"] * n_tries + ["HEAD", explicit, explicit]
+
+
+@pytest.mark.parametrize("status", [401, 404, 407, 410])
+def test_what_is_not_about_the_form_of_the_range_is_no_reason_to_ask_again(origin, movie, status):
+    origin.play("/movie.mov", answers(status), always=True)
+    with pytest.raises(errors.RemoteFileError, match=f"status {status}"):
+        lazy().cat_file(movie, start=-1000)
+    assert len(origin.requests) == 1
+
+
+def test_a_portal_is_no_reason_to_think_that_the_server_lacks_something(origin, movie):
+    page = answers(200, b"<html>" * 5000, Content_Type="text/html")
+    origin.play("/movie.mov", page, page, page)
+    fs = lazy()
+    with pytest.raises(errors.RemoteFileError):
+        fs.cat_file(movie, start=-1000)
+    origin.play("/movie.mov")
+    origin.requests.clear()
+    assert fs.cat_file(movie, start=-1000) == Pattern(MOVIE_BYTES)[-1000:]
+    assert origin.ranges == ["bytes=-1000"]
+
+
+# ---- parts
+
+
+def test_an_answer_that_ends_early_is_a_part(origin, movie):
+    origin.play("/movie.mov", capped(40_000), always=True)
+    fs = lazy()
+    assert fs.cat_file(movie, START, STOP) == WANTED
+    assert origin.ranges == [f"bytes={START + done}-{STOP - 1}" for done in (0, 40_000, 80_000)]
+    assert fs.cat_file(movie, start=-50_000) == Pattern(MOVIE_BYTES)[-50_000:]
+    assert (fs.stats.retries, fs.stats.bytes, len(origin.requests)) == (0, N + 50_000, 5)
+
+
+def test_answers_of_a_few_bytes_count_as_tries(origin, movie):
+    origin.play("/movie.mov", capped(100), always=True)
+    with pytest.raises(errors.TruncatedResponseError, match=r"100 bytes at once only \(5 tries\)"):
+        lazy().cat_file(movie, START, STOP)
+    assert len(origin.requests) == 5
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_chunked_body_is_done_when_its_bytes_are_there(origin, movie, close):
+    origin.play("/movie.mov", never_ends(close=close), always=True)
+    fs = lazy()
+    assert fs.cat_file(movie, START, STOP) == WANTED
+    assert (len(origin.requests), fs.stats.retries) == (1, 0)
+
+
+# ---- replicas that disagree
+
+DATE, LATER = "Mon, 23 Nov 2015 12:00:00 GMT", "Mon, 23 Nov 2015 12:00:09 GMT"
+DISAGREEING = {
+    "etag": ({"etag": '"a"', "last_modified": DATE}, {"etag": '"b"', "last_modified": DATE}),
+    "both": ({"etag": '"a"', "last_modified": DATE}, {"etag": '"b"', "last_modified": LATER}),
+    "date": ({"etag": None, "last_modified": DATE}, {"etag": None, "last_modified": LATER}),
+    "one has no etag": ({"etag": None, "last_modified": DATE}, {"etag": '"b"', "last_modified": DATE}),
+}
+
+
+@pytest.mark.parametrize("version", ["auto", "size"])
+@pytest.mark.parametrize("kind", DISAGREEING)
+def test_replicas_that_disagree_are_of_one_version(origin, movie, version, kind):
+    origin.play("/movie.mov", replicas(*DISAGREEING[kind]), always=True)
+    fs = lazy(version=version)
+    tail = fs.cat_file(movie, start=-1000)
+    validator = fs.info(movie)["validator"]
+    assert tail == Pattern(MOVIE_BYTES)[-1000:]
+    for _ in range(4):
+        assert fs.cat_file(movie, START, STOP, validator=validator) == WANTED
+        assert lazy(version=version).cat_file(movie, START, STOP, validator=validator) == WANTED
+    settled = fs.info(movie)["validator"]
+    n_requests = len(origin.requests)
+    assert lazy(version=version).cat_file(movie, START, STOP, validator=settled) == WANTED
+    assert len(origin.requests) == n_requests + 1  # who is told of it need not find out
+
+
+@pytest.mark.parametrize("kind", DISAGREEING)
+def test_replicas_are_named_where_etags_have_to_agree(origin, movie, kind):
+    origin.play("/movie.mov", replicas(*DISAGREEING[kind]), always=True)
+    fs = lazy(version="etag")
+    fs.cat_file(movie, start=-1000)
+    with pytest.raises(errors.RemoteFileChangedError, match=r"replicas .* disagree.*version='size'"):
+        fs.cat_file(movie, START, STOP, validator=fs.info(movie)["validator"])
+
+
+def test_where_only_the_size_counts_another_size_is_another_version(origin):
+    url = origin.put("/f", 1000)
+    fs = lazy(version="size")
+    validator = fs.info(url)["validator"]
+    origin.put("/f", 1000, etag='"v2"', last_modified=None)
+    assert fs.cat_file(url, 0, 10, validator=validator) == Pattern(1000)[:10]
+    origin.put("/f", 1001)
+    with pytest.raises(errors.RemoteFileChangedError):
+        fs.cat_file(url, 0, 10, validator=validator)
+
+
+def test_the_date_that_replicas_agree_on_counts(origin):
+    url = origin.put("/f", 10**6)
+    origin.play("/f", replicas(*DISAGREEING["etag"]), always=True)
+    fs = lazy(max_request_bytes=10_000)
+    assert fs.cat_file(url, 0, 50_000) == Pattern(10**6)[:50_000]
+    validator = fs.info(url)["validator"]
+    origin.play("/f", replicas({"etag": '"c"', "last_modified": LATER}), always=True)
+    with pytest.raises(errors.RemoteFileChangedError):
+        fs.cat_file(url, 0, 10, validator=validator)
+
+
+@pytest.mark.parametrize(
+    ("fault", "settings", "words"),
+    [
+        (stalls, {"stall_timeout_seconds": 0.2, "tries": 1}, "stall_timeout_seconds=0.2"),
+        (drips, {"deadline_seconds": 0.5, "min_bytes_per_second": 10**6}, "deadline_seconds=0.5"),
+    ],
+)
+def test_deadlines_name_their_setting(origin, movie, fault, settings, words):
+    origin.play("/movie.mov", fault, always=True)
+    with pytest.raises(errors.RemoteFileError, match=words):
+        lazy(**settings).cat_file(movie, START, STOP)
+
+
 # ---- the file is replaced
 
 OLD, NEW = {"etag": '"old"', "last_modified": None}, {"etag": '"new"', "last_modified": None}
@@ -512,6 +658,7 @@ def of_ranges(behave):
 
 FAULTS = [honest, resets, closes, answers(503), answers(429, Retry_After="0"), answers(404), answers(403)]
 FAULTS += [answers(416), chunked, ignores_range, swaps, of_ranges(breaks_off(0)), of_ranges(breaks_off(7000))]
+FAULTS += [of_ranges(capped(5000)), of_ranges(capped(70)), of_ranges(never_ends(close=True))]
 FAULTS += [of_ranges(breaks_off(3, reset=True)), of_ranges(lambda x: x.partial(offset=1))]
 FAULTS += [
     of_ranges(lambda x: x.partial(total=10**7)),
