@@ -39,7 +39,8 @@ def listing(x):
 def test_mirror_fails(origin, tmp_path, path, fault, status):
     for place in ("/files/", "/files/movie.mov", "/files"):
         origin.play(place, fault, always=True)
-    with running_server(f"{origin.url}/files/", cache_dir=tmp_path, request_seconds=0.4) as client:
+    seconds = 0.4 if fault is stalls else 60
+    with running_server(f"{origin.url}/files/", cache_dir=tmp_path, request_seconds=seconds) as client:
         answer = client.get(path)
     assert answer.status == status
     assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -75,9 +76,9 @@ def test_redirects_to_other_hosts_are_refused(client, origin, path):
         assert other.requests == []
 
 
-def test_redirects_on_the_host_are_followed(client, origin, movie_bytes):
-    origin.put("/moved.mov", movie_bytes)
-    origin.play("/files/movie.mov", redirects(f"{origin.url}/moved.mov"), always=True)
+def test_redirects_in_the_folder_are_followed(client, origin, movie_bytes):
+    origin.put("/files/moved.mov", movie_bytes)
+    origin.play("/files/movie.mov", redirects(f"{origin.url}/files/moved.mov"), always=True)
     assert client.get("movie.mov").json()["NumFrames"] == 40
 
 
@@ -250,8 +251,6 @@ def test_client_that_leaves_takes_nobodys_work_away(origin, tmp_path, movie_byte
         "..%5cmovie.mov",
         "a%2fmovie.mov",
         "a/./movie.mov",
-        "a//movie.mov",
-        "//movie.mov",
         "movie.mov%00",
         "movie.mov%0d%0aX:1",
         "%252e%252e/movie.mov",
