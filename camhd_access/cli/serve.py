@@ -177,9 +177,8 @@ def serve(**settings: Any) -> None:  # noqa: ANN401 - of many kinds, each checke
     Examples:
       camhd serve
       camhd serve --port 8000 --image-store ~/pictures --image-store-size '50 GiB'
-      camhd serve --mirror http://localhost:9000/movies/ --mirror
-      https://rawdata.oceanobservatories.org/files/ camhd serve --bind 0.0.0.0 --public --no-raw --config
-      /etc/camhd.toml
+      camhd serve --mirror http://localhost:9000/movies/ --mirror https://rawdata.oceanobservatories.org/files/
+      camhd serve --bind 0.0.0.0 --public --no-raw
     """  # noqa: D301 - click looks for the backspace itself
     given = {name: value for name, value in settings.items() if value is not None and value != ()}
     try:

@@ -336,7 +336,7 @@ def test_sheet(movie, tmp_path):
         ("plan", "--crop", "256,0,65,64"),
         ("sheet", "--crop", "0,128,64,65"),
         ("frame", "--frame", "0", "--crop", "0,0,a,b"),
-        ("frame", "--frame", "0", "--reduce", "2"),
+        ("frame", "--frame", "0", "--reduce", "3"),
         ("frame", "--frame", "0", "--pix-fmt", "yuv"),
         ("frame", "--frame", "0", "-o", "frame.bmp"),
         ("frame", "--frame", "0", "-o", "frame"),

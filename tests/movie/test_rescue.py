@@ -81,7 +81,7 @@ def test_movie_without_index_reads_like_the_whole(both):
     assert reader.start_time == np.datetime64("2016-03-10T15:00:00")  # of the name: there is no mvhd
     movie = open_movie(both[1], recover=True)
     assert movie.sizes["time"] == 19
-    assert movie.attrs["time_source"] == "name"
+    assert movie["time_source"].item() == "name"
     assert movie.attrs["comment"].startswith(
         "index rebuilt from 19 frame headers, their rate assumed 30000/1001"
     )

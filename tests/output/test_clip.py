@@ -266,7 +266,7 @@ def test_frames_that_make_no_clip(movie_path, tmp_path, frames, error, message):
 
 
 def test_a_clip_that_is_too_long_for_its_header(tmp_path):
-    reader = handmade(tmp_path, durations=[1 << 31] * 3, media_header_version=1)
+    reader = handmade(tmp_path, durations=[(1 << 31) - 1] * 3, media_header_version=1)
     assert clip_of(reader, [0], tmp_path / "clip.mov").n_frames == 1
     with pytest.raises(UnsupportedMovieError, match="fewer frames"):
         plan_clip(reader, slice(None))

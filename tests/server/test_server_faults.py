@@ -76,10 +76,13 @@ def test_redirects_to_other_hosts_are_refused(client, origin, path):
         assert other.requests == []
 
 
-def test_redirects_in_the_folder_are_followed(client, origin, movie_bytes):
+def test_redirects_within_the_folder_of_the_mirror_are_followed(client, origin, movie_bytes):
     origin.put("/files/moved.mov", movie_bytes)
+    origin.put("/moved.mov", movie_bytes)
     origin.play("/files/movie.mov", redirects(f"{origin.url}/files/moved.mov"), always=True)
+    origin.play("/files/other.mov", redirects(f"{origin.url}/moved.mov"), always=True)
     assert client.get("movie.mov").json()["NumFrames"] == 40
+    assert client.get("other.mov").status == 502
 
 
 def test_damaged_frame(client, origin, movie_path, movie_bytes):
