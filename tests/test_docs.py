@@ -66,6 +66,7 @@ def stands_for_ooi(long_archive, tmp_path, monkeypatch):
         yield server
 
 
+@pytest.mark.filterwarnings("ignore:.*its clock is:UserWarning")  # of one of the archive's movies it is true
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_guides_do_what_they_say(page, stands_for_ooi, long_archive):
     shutil.copytree(long_archive / ROOT / "2016/11/13", "movies")
