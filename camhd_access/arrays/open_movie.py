@@ -5,7 +5,7 @@ without, and the index becomes its coordinates.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from math import prod
 from pathlib import PurePath
 from threading import current_thread, main_thread
@@ -143,7 +143,7 @@ def open_movie(
         data = StackArray.cut(stack, lengths, marks_damage=marks_damage)
         damaged = DamageArray.of(data) if marks_damage else None
     movie = xr.DataArray(
-        _VideoVariable(dims_of(stack), data, attributes), coords=coordinates_of(reader, stack), name="video"
+        xr.Variable(dims_of(stack), data, attributes), coords=coordinates_of(reader, stack), name="video"
     )
     if marks_damage:
         movie = movie.assign_coords(damaged=xr.Variable("time", damaged, ABOUT_DAMAGE))
@@ -209,10 +209,10 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         if errors == "mask":
             movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
         attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in OF_PIXELS}
-        for name, coordinate in movie.coords.items():
-            if name not in movie.indexes and name != "damaged":
-                movie.coords[name] = _HeldVariable(coordinate.dims, coordinate.values, coordinate.attrs)
-        dataset = movie.to_dataset()
+        lazy: Any = movie.variable._data  # noqa: SLF001 - the property would read it
+        video = _VideoVariable(movie.dims, lazy, movie.attrs, movie.encoding)
+        coordinates = dict(_hold(movie))
+        dataset = xr.Dataset({"video": video} | coordinates).set_coords(list(coordinates))
         dataset.attrs = {"Conventions": "CF-1.11, ACDD-1.3"} | attributes
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return dataset.drop_vars(dropped, errors="ignore")
@@ -256,6 +256,14 @@ class _HeldVariable(xr.Variable):
     """A coordinate that stays in memory: xarray would cut it into dask chunks, and of text it cannot."""
 
     _in_memory = True
+
+
+def _hold(movie: xr.DataArray) -> Iterator[tuple[Hashable, xr.Variable]]:
+    """The coordinates: those in memory such that they stay there, but for indexes, which do by themselves."""
+    for name, coordinate in movie.coords.items():
+        is_held = name not in movie.indexes and name != "damaged"
+        known = coordinate.variable
+        yield name, _HeldVariable(known.dims, known.values, known.attrs) if is_held else known
 
 
 def _find_lazy(data: Any) -> indexing.LazilyIndexedArray | None:  # noqa: ANN401 - of any kind
