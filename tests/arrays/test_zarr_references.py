@@ -76,7 +76,9 @@ def test_several_movies_follow_each_other(movie_paths, tmp_path, monkeypatch, su
     for name in ("time", "frame", "encoded_size"):
         assert np.array_equal(dataset[name], np.concatenate([movie[name] for movie in movies]))
     assert dataset.indexes["time"].is_monotonic_increasing
-    assert "title" not in dataset.attrs  # each has its own
+    assert [str(name) for name in np.unique(dataset["movie"])] == sorted(
+        {str(movie["movie"].values.flat[0]) for movie in movies}
+    )
     assert dataset.attrs["platform"] == movies[0].attrs["platform"]
     assert len(list(target.glob("video/*.parq"))) == (3 if suffix == ".parquet" else 0)
 

@@ -250,7 +250,7 @@ def test_only_frames_are_shown(movie):
     [
         (np.array([[0, 51, 255]], "u1"), [0, 51, 255]),
         (np.array([[0.0, 0.2, 1.0]]), [0, 51, 255]),
-        (np.array([[-1.0, np.nan, 7.0]]), [0, 0, 255]),
+        (np.array([[-1.0, np.nan, 7.0]]), [109, 128, 255]),  # 0 lies in the middle, what is missing is gray
         (np.array([[0, 13107, 65535]], "u2"), [0, 51, 255]),
     ],
 )

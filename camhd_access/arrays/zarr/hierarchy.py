@@ -149,7 +149,7 @@ def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, A
         attributes=encoded.attrs,
         dotted=dotted,
     )
-    return document, [_pack_text(part) if is_text else _pack_numbers(part, length) for part in parts]
+    return document, [(_pack_text if is_text else _pack_numbers)(part, length) for part in parts]
 
 
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -163,9 +163,9 @@ def _pack_numbers(values: npt.NDArray[Any], length: int) -> bytes:
     return _compress(whole.tobytes())
 
 
-def _pack_text(values: npt.NDArray[Any]) -> bytes:
-    """A chunk of strings: their number, then each with its length in bytes (`vlen-utf8`)."""
-    texts = [str(value).encode() for value in values]
+def _pack_text(values: npt.NDArray[Any], length: int) -> bytes:
+    """A chunk of strings, filled up: their number, then each with its length in bytes (`vlen-utf8`)."""
+    texts = [str(value).encode() for value in values] + [b""] * (length - len(values))
     return _compress(
         struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)
     )
