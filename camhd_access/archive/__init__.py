@@ -1,22 +1,21 @@
-"""The archive as a whole: which movies there are, when each was recorded, and what is to be seen in it.
+"""The archive as a whole: which movies exist, when they were recorded, and which scenes they show.
 
 ::
 
-    moments          times as callers give them
-    manners          few requests at once, and few a second
-    listing          folders by day, or one flat folder → which movies there are
-    deployments      which camera was in place when
-    anomalies        what is known to be wrong with movies and times
-    records          what is known of one movie
-    catalog          a table of movies, one row each, and the files that hold it
-    known_catalogs   the catalogues that others have published → ours, their false rows told
-    quality          a movie's index → good, blank or odd
-    crawl            what is listed, and each movie's index → a catalogue, kept up to date in a file
-    archive          `Archive`: all of this for one address
+    rate_limit       limits of requests in flight and requests per second
+    listing          folders by day, or one flat folder → the movies in them
+    deployments      which camera unit was in place when
+    anomalies        known defects of movies and periods
+    records          the properties of one movie
+    catalog          a table of movies, one row each, and its files
+    known_catalogs   third-party catalogues → ours, without their wrong values
+    quality          the index of a movie → good, blank or odd
+    crawl            listings and indexes → a catalogue, kept up to date in a file
+    archive          `Archive`: all of this for one root
     runs             movies that follow each other without a gap
-    scenes           published tables of what the camera looked at → frames
+    scenes           published tables of views → frames
 
-A movie is known by its base name: the same movie lies under several URLs.
+A movie is identified by its base name: the same movie exists at several URLs.
 """
 
 from camhd_access.archive.anomalies import Anomaly, known_anomalies

@@ -1,8 +1,7 @@
-"""What is known to be wrong with movies of the archive, and with stretches of its time.
+"""Known defects of movies of the archive, and of periods of time.
 
-Found by those who studied the archive until 2019; later years wait for somebody to look. Where a movie's
-index shows the trouble, a crawl finds it by itself (`quality`); the rest can be known from here alone, and
-stands in the column `note` of a catalogue.
+They were found by studies of the archive until 2019; later years have not been examined. A crawl detects the
+defects that the index of a movie shows (`quality`); all known ones are in the column `note` of a catalogue.
 """
 
 from dataclasses import asdict, dataclass
@@ -19,26 +18,26 @@ __all__ = ["ANOMALIES", "Anomaly", "Kind", "describe_anomalies", "known_anomalie
 Kind: TypeAlias = Literal[
     "empty", "cut short", "giant", "tiny", "no signal", "black", "gap", "one light", "clock", "split", "count"
 ]
-"""`cut short`: no index was written. `gap`: no movies. `split`: one routine in two movies. `count`: other
-catalogues count no frames."""
+"""`cut short`: a truncated recording without index. `gap`: no movies. `split`: one routine in two movies.
+`count`: third-party catalogues list 0 frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One thing that is wrong, of a movie or of a time."""
+    """A defect of a movie or of a period."""
 
     kind: Kind
-    """What sort of trouble."""
+    """Category."""
     note: str
-    """What is known of it."""
+    """Description."""
     source: str
-    """Who found it."""
+    """Reference."""
     basename: str | None = None
-    """The movie that it is about; None where it is about a time."""
+    """The affected movie; None for a period."""
     start: np.datetime64 | None = None
-    """First day of the time that it is about."""
+    """First day of the affected period."""
     end: np.datetime64 | None = None
-    """One past its last day."""
+    """Day after the last one (exclusive)."""
 
 
 _DB1 = "catalogue of rte-camhd, 2018-08"
@@ -71,7 +70,7 @@ ANOMALIES: tuple[Anomaly, ...] = (
     *_movies("empty", "8,192 bytes", _DB2, "20190401T134500"),
     *_movies(
         "cut short",
-        "the recording was cut off before its index was written",
+        "truncated recording: the index was not written",
         f"{_DB1}; {_DB2}",
         "20160309T210000Z 20160310T150000Z 20160310T180000Z 20160310T210000Z 20160311T090000Z"
         " 20160311T120000Z 20160311T150000Z 20160311T180000Z 20160311T210000Z 20160312T000000Z"
@@ -80,7 +79,7 @@ ANOMALIES: tuple[Anomaly, ...] = (
     *_movies("giant", "228 GB, 229,243 frames", _DB2, "20150709T134200Z 20150716T010015Z"),
     *_movies(
         "giant",
-        "goes on from 20150716T010015Z",
+        "continues 20150716T010015Z",
         _DB2,
         "20150716T010015Z_01 20150716T010015Z_02 20150716T010015Z_03 20150716T010015Z_04",
     ),
@@ -91,14 +90,14 @@ ANOMALIES: tuple[Anomaly, ...] = (
     *_movies("tiny", "320 frames, 11 s", _DB1, "20171031T235000"),
     *_movies(
         "no signal",
-        "frames of unusual size: stretches without signal, it seems",
+        "frames of unusual size: probably parts without signal",
         _DB2,
         "20150715T213637Z 20150727T190015Z 20150723T231015Z",
     ),
-    *_movies("no signal", "the picture begins at 3:30", _CMM, "20180704T091500"),
+    *_movies("no signal", "black until 3:30", _CMM, "20180704T091500"),
     *_movies(
         "no signal",
-        "no picture: the decoder was stuck",
+        "no signal: the decoder was stuck",
         _CMM,
         "20180706T001500 20180706T031500 20180706T061500",
     ),
@@ -106,7 +105,7 @@ ANOMALIES: tuple[Anomaly, ...] = (
     _time("one light", "one of the lights is off", _CMM, "2017-10-01", "2018-07-04"),
     _time(
         "count",
-        "catalogues of pycamhd count no frames in most of these movies, which can be read",
+        "catalogues made with pycamhd list 0 frames for most of these movies, which can be read",
         _DB1,
         "2015-07-09",
         "2015-11-19",
@@ -134,18 +133,16 @@ ANOMALIES: tuple[Anomaly, ...] = (
     _time("black", "some movies of these months are black", _DB2, "2019-06-01", "2019-08-01"),
     *(_time("gap", "no movies", _DB2, *period.split("/")) for period in _GAPS.split()),
 )
-"""All that is known, movies first."""
+"""All known anomalies, those of movies first."""
 
 
 def known_anomalies() -> pd.DataFrame:
-    """The table of all that is known to be wrong: one row for each movie or stretch of time, with its
-    source.
-    """
+    """A table of known anomalies: one row for each movie or period, with the source."""
     return pd.DataFrame([asdict(anomaly) for anomaly in ANOMALIES])
 
 
 def describe_anomalies(name: MovieName) -> str | None:
-    """What is known to be wrong with a movie or with the time that its name tells; None where nothing is."""
+    """Known anomalies of a movie and of the day in its name; None if there are none."""
     return "; ".join(_notes_by_basename().get(name.basename, ()) + _notes_of_day(name.day)) or None
 
 

@@ -1,7 +1,7 @@
-"""`Archive`: the movies below one address.
+"""`Archive`: the movies below one root.
 
-Movies lie in folders by the day that their name tells (`2016/11/13/CAMHDA301-20161113T000000Z.mov`), as on
-OOI's server, or all in one folder, as on mirrors in object storage.
+Movies are in folders by the day in their name (`2016/11/13/CAMHDA301-20161113T000000Z.mov`), as on OOI's
+server, or all in one folder, as on mirrors in object storage.
 """
 
 import os
@@ -34,20 +34,20 @@ OOI_ARCHIVE = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CA
 def open_archive(
     root: str | os.PathLike[str] = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] | None = None
 ) -> "Archive":
-    """The archive below `root`, not yet looked at.
+    """The archive at `root`. Makes no request.
 
     Parameters
     ----------
     root
-        URL or path of a folder: OOI's server, a mirror in any storage that fsspec reaches, a local copy.
+        URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy.
     storage_options
         For the constructor of the filesystem.
 
     Notes
     -----
-    Asks for nothing. The root must be one that can be listed: a container of Azure cannot by `https://`, but
-    by `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or let `read_catalog` read the catalogue
-    that lies there.
+    It must be possible to list the root. An Azure container cannot be listed by `https://`, but by
+    `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or read the catalogue there with
+    `read_catalog`.
     """
     if not isinstance(root, str | os.PathLike):
         raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
@@ -57,47 +57,47 @@ def open_archive(
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A folder of movies, or of folders by year, month and day that hold them.
+    """A folder of movies, or of folders by year, month and day.
 
     Notes
     -----
-    A server of one's own bears more, a weak one less: `dataclasses.replace(archive, per_second=500)`.
+    To change the rate limits: `dataclasses.replace(archive, per_second=500)`.
     """
 
     filesystem: fsspec.AbstractFileSystem
-    """Where the archive lies."""
+    """The filesystem of the archive."""
     root: str
-    """Its folder there, or its URL, without a slash at the end."""
+    """Its folder or URL, without a trailing slash."""
     at_once: int = MAX_AT_ONCE
-    """Requests that are under way at the same time, at most."""
+    """Maximum number of requests in flight."""
     per_second: float = MAX_PER_SECOND
-    """Requests that are begun in a second, at most; a disk is not spared."""
+    """Maximum number of requests started per second; not applied to local files."""
 
     def movies(self, start: Moment | None = None, end: Moment | None = None) -> list[str]:
-        """Paths or URLs of the movies whose name tells a time from `start` to before `end`, in order of time.
+        """Paths or URLs of the movies whose file-name time is in [start, end), in chronological order.
 
         Parameters
         ----------
         start, end
-            UTC, half-open; None for no bound. Names until 2016-11-21 tell the start of the recording, later
+            UTC, half-open; None for no bound. Names until 2016-11-21 give the start of the recording, later
             ones its end.
 
         Raises
         ------
         OSError
-            A listing failed. No folder is skipped.
+            A listing failed. Folders are never skipped.
         ValueError
-            `start` or `end` is no time, or they are in the wrong order.
+            `start` or `end` is not a time, or they are in the wrong order.
 
         Warns
         -----
         UserWarning
-            The root holds neither folders of years nor movies: it is not that of an archive.
+            The root contains neither folders of years nor movies: it is not the root of an archive.
 
         Notes
         -----
-        Each movie once, known by its base name. One request for the root, and one for each year, month and
-        day that the times touch; `at_once` at once, `per_second` a second.
+        Each base name is returned once. Makes one request for the root, and one for each year, month and day
+        of the period, with at most `at_once` in flight and `per_second` started per second.
         """
         listing = self._list_movies(parse_period(start, end))
         found = sorted(listing.movies.values(), key=lambda movie: movie.name.sort_key)
@@ -109,18 +109,17 @@ class Archive:
         Parameters
         ----------
         name_or_time
-            Base name of the movie (`CAMHDA301-20161113T000000Z`), or a time (UTC) when it was recorded.
+            Base name of the movie (`CAMHDA301-20161113T000000Z`), or a time (UTC) during its recording.
 
         Raises
         ------
         LookupError
-            No movie was under way at that time, as far as names tell; the message names the nearest.
+            By the names, no movie was recorded at that time; the message contains the nearest.
         ValueError
-            It is neither the name of a movie nor a time.
+            `name_or_time` is neither the name of a movie nor a time.
 
-        Notes
-        -----
-        A name costs no request on OOI's server and one listing elsewhere, a time those of two days.
+        Notes ----- A name takes no request on OOI's server and one listing elsewhere; a time takes the
+        listings of two days.
         """
         name = find_movie_name(name_or_time) if isinstance(name_or_time, str) else None
         if name:
@@ -140,42 +139,42 @@ class Archive:
         progress: bool = True,
         file: str | os.PathLike[str] | None = None,
     ) -> pd.DataFrame:
-        """A table of the movies whose name tells a time from `start` to before `end`, in order of time.
+        """A table of the movies whose file-name time is in [start, end), in chronological order.
 
         Parameters
         ----------
         start, end
             UTC, half-open; None for no bound.
         index
-            Read each movie's index, for all that names and listings do not tell: its size, its own start, its
-            frames, its quality.
+            Also read the index of each movie, which gives its start time, duration, frames, frame size and
+            quality.
         progress
-            Show bars of what was asked so far.
+            Show progress bars.
         file
-            Where the catalogue is kept: a path or URL of any kind that fsspec writes to, ending in `.parquet`
-            (needs pyarrow), `.jsonl` or `.jsonl.gz`. What it holds is not asked again: days that were
+            File of the catalogue: a path or URL that fsspec can write to, ending in `.parquet` (needs
+            pyarrow), `.jsonl` or `.jsonl.gz`. What is already in it is not queried again: days that were
             listed a week or longer after they had passed, and movies whose index is known. It is written
-            every few hundred movies, and when a crawl ends in whatever way, so that the next one goes on from
-            there. To begin anew, delete it. One crawl at a time may use it.
+            every few hundred movies and when the crawl ends or is interrupted, so that the next crawl
+            resumes there. To start again, delete it. Only one crawl at a time may use it.
 
         Returns
         -------
         DataFrame
-            One row a movie, its base name as the index; see `MovieRecord` for the columns.
+            One row per movie, with its base name as the index; see `MovieRecord` for the columns.
 
         Raises
         ------
         OSError
-            A listing failed, or the server stopped answering. What was found until then is in `file`. What is
-            wrong with a single movie is told in its row, as its `quality` and the `reason` for it.
+            A listing failed, or the server stopped responding. Results until then are in `file`. Problems of
+            a single movie do not raise; they are in the columns `quality` and `reason` of its row.
         ValueError, ImportError
-            `start` or `end` is no time; `file` ends otherwise, or needs pyarrow. Nothing was asked.
+            `start` or `end` is not a time; `file` has another suffix, or needs pyarrow. No request was made.
 
         Notes
         -----
-        Costs what `movies` costs, and with `index` one request of 512 KiB for each movie that is new. A
-        crawl minds its manners: at most `at_once` requests at the same time, and `per_second` a second. All
-        9,441 movies of August 2018 take four minutes so, and a second crawl some seconds.
+        Makes the requests of `movies`, and with `index` one request of 512 KiB for each new movie, within the
+        rate limits (`at_once`, `per_second`). All 9,441 movies of August 2018 take four minutes, and a second
+        crawl a few seconds.
         """
         return Crawl(self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once).catalog(
             parse_period(start, end),
@@ -204,11 +203,11 @@ class Archive:
             if starts[path] <= time < starts[path] + length:
                 return self._urlpath(path)
         nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
-        others = f"; the nearest is {nearest}" if nearest else ", nor within a day of it"
-        raise LookupError(f"no movie was under way at {time}{others}")
+        others = f"; the nearest is {nearest}" if nearest else ", nor within a day before or after it"
+        raise LookupError(f"no movie was recorded at {time}{others}")
 
     def _is_dated(self) -> bool:
-        """Whether movies lie in folders by day."""
+        """Whether the movies are in folders by day."""
         return f"{self.root}/" == OOI_ARCHIVE or any(
             map(is_dated_folder, self.filesystem.ls(f"{self.root}/", detail=True))
         )
@@ -221,6 +220,6 @@ class Archive:
         return RateLimiter(self.per_second if self.filesystem.async_impl else float("inf"))
 
     def _urlpath(self, path: str) -> str:
-        """What opens the file at `path` of the filesystem."""
+        """The path or URL that opens the file at `path` of the filesystem."""
         opens_as_is = isinstance(self.filesystem, LocalFileSystem) or path.startswith(("http://", "https://"))
         return path if opens_as_is else str(self.filesystem.unstrip_protocol(path))

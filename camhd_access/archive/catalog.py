@@ -1,9 +1,9 @@
-"""A catalogue: a table of movies, one row each, and the file that holds it.
+"""A catalogue: a table of movies, one row each, and its files.
 
-`MovieRecord` is a row and says what the columns mean. Three columns that follow from others are added when
-the table is made: `time_from_name`, `deployment`, and `note`, what is known to be wrong with the movie or its
-time (`anomalies`). As a file a catalogue is Parquet or JSON lines, on anything that fsspec reaches; the
-catalogues that others have published (`known_catalogs`) are read alike.
+`MovieRecord` is a row and describes the columns. Three columns are derived when the table is made:
+`time_from_name`, `deployment`, and `note`, the known anomalies of the movie or its period (`anomalies`). A
+catalogue is stored as Parquet or JSON lines on any filesystem of fsspec; third-party catalogues
+(`known_catalogs`) can be read too.
 """
 
 import gzip
@@ -61,13 +61,13 @@ DTYPES = {
     "note": "string",
     "seen": "datetime64[ns]",
 }
-"""All columns in their order, the index first."""
+"""All columns in order, the index first."""
 
 _RECORD_COLUMNS = [field.name for field in fields(MovieRecord)]
 
 
 def to_frame(records: Iterable[MovieRecord]) -> pd.DataFrame:
-    """The catalogue of these movies, in order of the times of their names; the base name is the index."""
+    """The catalogue of these movies, sorted by the time in their names; the base name is the index."""
     rows = sorted(records, key=lambda record: record.name.sort_key)
     values = {name: [getattr(row, name) for row in rows] for name in _RECORD_COLUMNS}
     values["time_from_name"] = [row.name.time_from_name for row in rows]
@@ -96,21 +96,21 @@ def from_frame(catalog: pd.DataFrame) -> list[MovieRecord]:
 def read_catalog(
     urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """The catalogue that a file holds.
+    """Read a catalogue from a file.
 
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens: Parquet where it ends in `.parquet`, else JSON lines, which may be
-        compressed (`.jsonl.gz`). The published catalogues `dbcamhd.json` of rte-camhd, of Pangeo and of
-        Azure Open Datasets are read too; what is false in them becomes unknown, and `reason` says so.
+        Anything that fsspec opens: Parquet if it ends in `.parquet`, otherwise JSON lines, which may be
+        compressed (`.jsonl.gz`). The third-party catalogues `dbcamhd.json` of rte-camhd, of Pangeo and of
+        Azure Open Datasets are read too; their wrong values are replaced by NaN, explained in `reason`.
     storage_options
         For the constructor of the filesystem.
 
     Raises
     ------
     ValueError
-        The file is no catalogue of a known kind.
+        The file is not a catalogue of a known kind.
     """
     name = redact_url(os.fspath(urlpath))
     data = read_small_file(
@@ -199,25 +199,25 @@ def _pack_parquet(table: pd.DataFrame) -> bytes:
 
 
 def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:
-    """The path or URL, if a catalogue can be written under such a name.
+    """The path or URL, after checking that a catalogue can be written there.
 
     Raises
     ------
     ValueError
-        It ends otherwise than catalogues do.
+        Another suffix than those of catalogues.
     ImportError
-        pyarrow is missing, which writes Parquet.
+        pyarrow, which writes Parquet, is not installed.
     """
     name = os.fspath(urlpath)
     if _is_parquet(name):
         check_parquet()
     elif not name.endswith((".jsonl", ".jsonl.gz")):
-        raise ValueError(f"'{name}': the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz")
+        raise ValueError(f"'{name}': the name of a catalogue must end in .parquet, .jsonl or .jsonl.gz")
     return name
 
 
 def _iter_lines(table: pd.DataFrame) -> Iterator[bytes]:
-    """The rows as JSON; times in ISO 8601, what is missing as null."""
+    """The rows as JSON; times in ISO 8601, missing values as null."""
     columns = [table[name].astype(object).where(table[name].notna(), None) for name in table]
     for row in zip(*columns, strict=True):
         values = dict(zip(table, row, strict=True))

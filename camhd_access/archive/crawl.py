@@ -1,13 +1,13 @@
-"""A crawl: what is listed, and the index of each movie → a catalogue, kept up to date in a file.
+"""A crawl: listings and the index of each movie → a catalogue, kept up to date in a file.
 
-One movie's index is its last half megabyte, one request. What is wrong with one movie goes into its row; a
-server that answers nothing any more ends the crawl. The catalogue's file is written now and then and at the
-end, whatever the end was, and the next crawl asks for what is missing in it:
+The index of a movie is its last half megabyte, one request. Problems of a single movie are stored in its row;
+a server that stops responding ends the crawl. The file of the catalogue is written repeatedly and at the end,
+also after an error, and the next crawl queries only what is missing in it:
 
-- days that were listed when they had been over for `SETTLING` are not listed again;
-- movies whose index was read are not read again, but for those that were unreadable when they were young:
-  they may have been on their way to the server;
-- movies that could not be reached have no quality yet, and are asked again.
+- days that were listed at least `SETTLING` after they had passed are not listed again;
+- movies whose index was read are not read again, except recent ones that were unreadable: they may have been
+  in transfer to the server;
+- movies that could not be reached have no quality yet, and are queried again.
 """
 
 from collections import deque
@@ -35,13 +35,13 @@ from camhd_access.times import Period
 __all__ = ["Crawl"]
 
 SETTLING = np.timedelta64(7, "D")
-"""How long after its day a movie may still be new on the server."""
+"""How long after its day a movie may still appear on the server."""
 
 MOVIES_PER_WRITE = 500
-"""Indexes that are read before the file is written again: a minute's work at most is lost."""
+"""Number of indexes between two writes of the file; at most a minute of work is lost."""
 
 MAX_FAILURES_IN_A_ROW = 25
-"""So many movies that cannot be reached, one after the other, are no accident: the server is gone."""
+"""After this number of consecutive movies that cannot be reached, the server is considered down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Crawl:
     """One crawl of an archive."""
 
     filesystem: AsyncFileSystem
-    """Where the archive lies."""
+    """The filesystem of the archive."""
     root: str
-    """Its folder there."""
+    """The root folder of the archive in it."""
     urlpath: Callable[[str], str]
-    """What opens the file at a path of the filesystem."""
+    """Returns the path or URL that opens a path of the filesystem."""
     pace: RateLimiter
-    """When requests begin."""
+    """The rate limit."""
     at_once: int
-    """Requests under way at the same time."""
+    """Maximum number of requests in flight."""
 
     def catalog(self, period: Period, *, index: bool, progress: bool, file: str | None) -> pd.DataFrame:
         """See `Archive.catalog`."""
@@ -73,7 +73,7 @@ class Crawl:
     def _read_all(
         self, rows: dict[str, MovieRecord], wanted: Iterable[MovieRecord], *, progress: bool, file: str | None
     ) -> None:
-        """Complete the `wanted` ones of `rows`, and write all to the file now and then."""
+        """Complete the `wanted` rows, and write all rows to the file repeatedly."""
         try:
             for n, row in enumerate(self._read_indexes(list(wanted), progress=progress), 1):
                 rows[row.basename] = row
@@ -106,12 +106,12 @@ class Crawl:
             rows[known.basename] = replace(known, url=url, seen=now)
 
     def _read_indexes(self, rows: list[MovieRecord], *, progress: bool) -> Iterable[MovieRecord]:
-        """The rows, completed from the movies' indexes, as they come in.
+        """The rows, completed from the indexes of the movies, as they arrive.
 
         Raises
         ------
         OSError
-            The movies cannot be reached, one after the other.
+            Too many consecutive movies cannot be reached.
         """
         failures = 0
         answers = ask_all(deque(rows), self._read_index, self.filesystem.loop, at_once=self.at_once)
@@ -128,7 +128,7 @@ class Crawl:
     async def _read_index(self, row: MovieRecord) -> MovieRecord:
         """The row, completed from the movie's index."""
         fs = self.filesystem
-        path = fs._strip_protocol(row.url)  # noqa: SLF001 - fsspec's way to take addresses
+        path = fs._strip_protocol(row.url)  # noqa: SLF001 - fsspec's way to parse URLs
         info: dict[str, Any] = {}
 
         async def answer(request: Request) -> Answer:
@@ -160,14 +160,14 @@ def _read_records(file: str | None) -> list[MovieRecord]:
 
 
 def _whole_days(period: Period) -> Period:
-    """The days that `period` touches: a folder is listed whole, or not at all."""
+    """The whole days of `period`: a folder is listed completely or not at all."""
     one = np.timedelta64(1, "D")
     first, last = (time.astype("datetime64[D]") for time in (period[0], period[1] - np.timedelta64(1, "s")))
     return first.astype("datetime64[s]"), (last + one).astype("datetime64[s]")
 
 
 def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[str]:
-    """Days whose movies were all seen, below `root`, when the day had been over for long enough."""
+    """Days whose movies were all listed, below `root`, at least `SETTLING` after the day."""
     settled: dict[str, bool] = {}
     for row in rows:
         settling = np.datetime64(row.name.day) + np.timedelta64(1, "D") + SETTLING
@@ -181,7 +181,7 @@ def _stays(row: MovieRecord, listing: Listing) -> bool:
 
 
 def _needs_index(row: MovieRecord) -> bool:
-    """Whether something may be learnt from the movie that is not known yet."""
+    """Whether the index of the movie may contain new information."""
     if row.quality is None:
         return True
     young = row.seen is None or bool(row.seen <= row.name.time_from_name + SETTLING)
@@ -189,7 +189,7 @@ def _needs_index(row: MovieRecord) -> bool:
 
 
 def _complete(row: MovieRecord, future: Future[MovieRecord]) -> tuple[MovieRecord, OSError | None]:
-    """The completed row; or the old one with the reason why the movie could not be reached, and the error."""
+    """The completed row; or the old row with the reason why the movie could not be reached, and the error."""
     try:
         return future.result(), None
     except OSError as error:
@@ -215,5 +215,5 @@ def _describe(row: MovieRecord, moov: bytes, offset: int, file_size: int) -> Mov
 
 
 def _same_version(fs: AsyncFileSystem, info: dict[str, Any]) -> dict[str, str]:
-    """The option that holds an answer to the version of the file that was seen first, where there is one."""
+    """The option that pins a request to the version of the file seen first, if the filesystem has one."""
     return {"validator": info["validator"]} if getattr(fs, "checks_validator", False) else {}

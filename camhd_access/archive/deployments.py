@@ -1,4 +1,4 @@
-"""When which camera stood at the vent: two units take turns, swapped each summer."""
+"""Deployments: which of the two camera units was at the vent when; they are swapped each summer."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ __all__ = ["DEPLOYMENTS", "Deployment", "find_deployment"]
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One camera at the vent."""
+    """One deployment of a camera unit."""
 
     number: int
-    """As OOI counts them, from 1."""
+    """Number of the deployment by OOI, from 1."""
     start: np.datetime64
-    """When it was put in place, UTC, in seconds."""
+    """Start of the deployment, UTC, in seconds."""
     end: np.datetime64 | None
-    """When it was taken away; None where that is not known yet."""
+    """End of the deployment; None if unknown."""
 
     def __contains__(self, time: np.datetime64) -> bool:
         return bool(self.start <= time and (self.end is None or time < self.end))
@@ -40,16 +40,14 @@ DEPLOYMENTS = (
     _deployment(9, "2023-08-26T11:30", None),
 )
 """Source: OOI's asset management (oceanobservatories/asset-management), as of 2023. The first movie of the
-archive (2015-07-09T12:14) is earlier than deployment 2, and is of none."""
+archive (2015-07-09T12:14) is earlier than deployment 2 and belongs to none."""
 
 
 def find_deployment(time: Moment) -> int | None:
-    """Number of the deployment at a time (UTC); None where no camera was in place.
+    """Number of the deployment at a time (UTC); None if no camera was in place.
 
-    Notes
-    -----
-    The scene tags of the regions tables (`d2_p1_z0`) count alike, but begin with the scripted routine of each
-    deployment, some days or months later.
+    Notes ----- The scene tags of the regions tables (`d2_p1_z0`) use the same numbers, but change with the
+    scripted routine of a deployment, some days or months after its start.
     """
     moment = parse_moment(time, "time")
     return next((deployment.number for deployment in DEPLOYMENTS if moment in deployment), None)

@@ -1,9 +1,8 @@
-"""The ancestors' lists of movies and of frames: files of go-multimov and of go-frameset.
+"""Lists of movies and of frames: files of go-multimov and go-frameset.
 
-A *multimov* is a list of movies addressed as one: frame 100 of it may be frame 3 of its second movie. A
-*frameset* names selections of frames of a movie or of a multimov. Both are JSON, and count frames from 1;
-here, frames count from 0. What is read gives `open_movies` its movies, and `open_timelapse` its movies and
-frames.
+A *multimov* is a list of movies addressed as one: its frame 100 may be frame 3 of its second movie. A
+*frameset* has named selections of frames of a movie or a multimov. Both are JSON, with frame numbers that
+start at 1; here, frame numbers start at 0. The results can be passed to `open_movies` and `open_timelapse`.
 """
 
 import json
@@ -35,30 +34,30 @@ __all__ = ["FrameSet", "MovieSequence", "read_frameset", "read_multimov"]
 
 @dataclass(frozen=True, slots=True)
 class MovieSequence:
-    """Movies whose frames are counted through, from the first of the first to the last of the last."""
+    """Several movies with consecutive frame numbers."""
 
     movies: tuple[str, ...]
-    """Paths or URLs; the same may be there more than once."""
+    """Paths or URLs; a movie may occur more than once."""
     lengths: tuple[int, ...]
     """Number of frames of each."""
 
     @property
     def n_frames(self) -> int:
-        """Number of frames of all."""
+        """Total number of frames."""
         return sum(self.lengths)
 
     def locate(self, frames: int | Iterable[int]) -> tuple[list[str], list[int]]:
-        """The movie and the index therein of each of some frames: `movies, frame` of `open_timelapse`.
+        """The movie of each frame, and its index in that movie: the arguments of `open_timelapse`.
 
         Raises
         ------
         FrameIndexError
-            There is no such frame; negative ones do not count from the end.
+            A frame number is out of range; negative numbers are not allowed.
         """
         numbers = np.atleast_1d(np.array(frames if isinstance(frames, int) else list(frames), np.int64))
         wrong = (numbers < 0) | (numbers >= self.n_frames)
         if wrong.any():
-            raise FrameIndexError(f"no frame {numbers[wrong][0]}: there are frames 0 to {self.n_frames - 1}")
+            raise FrameIndexError(f"no frame {numbers[wrong][0]}: the frames are 0 to {self.n_frames - 1}")
         edges = np.cumsum([0, *self.lengths])
         owners = np.searchsorted(edges, numbers, side="right") - 1
         return [self.movies[owner] for owner in owners], (numbers - edges[owners]).tolist()
@@ -69,33 +68,33 @@ class FrameSet:
     """Named selections of frames."""
 
     sequence: MovieSequence
-    """The movies of which they are; often a single one."""
+    """The movies of the frames; often a single one."""
     chunks: Mapping[str, npt.NDArray[np.int64]]
-    """Frames of each selection by its name, counted from 0 through the sequence; in order of their first."""
+    """Frames of each selection by its name, numbered from 0 in the sequence; ordered by the first frame."""
     descriptions: Mapping[str, str]
-    """What the file says of a selection, by its name; "" where nothing."""
+    """Description of each selection by its name; may be empty."""
 
     def locate(self, name: str) -> tuple[list[str], list[int]]:
-        """Movie and index therein of each frame of a selection: `movies, frame` of `open_timelapse`."""
+        """Movie and index of each frame of a selection: the arguments of `open_timelapse`."""
         return self.sequence.locate(self.chunks[name])
 
 
 def read_multimov(
     urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> MovieSequence:
-    """The movies that a file of go-multimov lists.
+    """Read the list of movies in a file of go-multimov.
 
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens. Where the file has no `BaseDir`, its movies lie beside it.
+        Anything that fsspec opens. Without `BaseDir`, the movies are in the folder of the file.
     storage_options
         For the constructor of the filesystem.
 
     Raises
     ------
     ValueError
-        Not such a file, or one that contradicts itself.
+        The file has another format, or its content is inconsistent.
     """
     path = os.fspath(urlpath)
     with _naming(path):
@@ -105,28 +104,28 @@ def read_multimov(
 def read_frameset(
     urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> FrameSet:
-    """The selections of frames that a file of go-frameset names.
+    """Read the selections of frames in a file of go-frameset.
 
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens. A `Source` that is no URL and no absolute path counts from the file's
-        folder; environment variables in it are filled in.
+        Anything that fsspec opens. A relative `Source` is resolved from the folder of the file; environment
+        variables in it are expanded.
     storage_options
         For the constructor of the filesystem.
 
     Raises
     ------
     ValueError
-        Not such a file, or one that contradicts itself.
+        The file has another format, or its content is inconsistent.
     FrameIndexError
-        A selection has frames that the movies have not.
+        A selection contains frames that do not exist.
     CamhdError
-        A single movie cannot be opened, which is done where the file does not tell its `NumFrames`.
+        The movie cannot be opened; this is needed if the file has no `NumFrames`.
 
     Notes
     -----
-    A selection without an end goes to the first frame of the next one, the last to the last frame.
+    A selection without an end extends to the first frame of the next one; the last one to the last frame.
     """
     path = os.fspath(urlpath)
     content = _read_json(path, storage_options)
@@ -151,7 +150,7 @@ def read_frameset(
 
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Tell of what is missing in a file, or of another kind than it should be."""
+    """Report missing and wrongly typed values of a file."""
     try:
         yield
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
@@ -160,7 +159,7 @@ def _naming(path: str) -> Iterator[None]:
 
 
 def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
-    """The movies in the order of the sequence; offsets must be what their lengths make."""
+    """The movies in the order of the sequence; checks that offsets equal the sums of lengths."""
     folder = _resolve(content.get("BaseDir") or "", _folder(path))
     movies: list[str] = []
     lengths: list[int] = []
@@ -185,7 +184,7 @@ def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
 def _read_chunks(
     chunks: list[Mapping[str, Any]], sequence: MovieSequence, path: str
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Frames of each chunk from 0, in order of the first; `Start`, `End` and `Frames` count from 1."""
+    """Frames of each chunk, from 0, ordered by the first frame; in the file they start at 1."""
     for chunk in chunks:
         if bool(chunk.get("Frames")) == bool(chunk.get("Start")):
             raise ValueError(f"{redact_url(path)}: chunk {chunk['Name']!r} must have either Frames or Start")
@@ -197,7 +196,7 @@ def _read_chunks(
         if chunk.get("Frames"):
             numbers = sorted(map(index, chunk["Frames"]))
         if numbers:
-            sequence.locate([numbers[0] - 1, numbers[-1] - 1])  # before room is made for those between
+            sequence.locate([numbers[0] - 1, numbers[-1] - 1])  # before memory is allocated
         n_chosen += len(numbers)
         if n_chosen > MAX_CHOSEN:
             raise ValueError(f"{redact_url(path)}: its chunks have more than {MAX_CHOSEN:,} frames")
@@ -222,9 +221,9 @@ def _read_json(path: str, storage_options: Mapping[str, Any] | None) -> dict[str
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name} is no JSON: {error}") from error
+        raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{name} has no table of names and values")  # noqa: TRY004 - a file's content is a value
+        raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004 - a file's content is a value
     return content
 
 

@@ -1,7 +1,7 @@
-"""Which movies there are: a walk through folders by year, month and day, or through one flat folder.
+"""List movies: a walk through folders by year, month and day, or through one flat folder.
 
-Of the folders below the root, those of a year, a month or a day are opened, as far as their time is asked
-for. What is not there is an error: a listing that fails is never taken for an empty day.
+Below the root, folders of years, months and days are opened if they overlap the period. A listing that fails
+is an error; it is never treated as an empty day.
 """
 
 import re
@@ -27,24 +27,24 @@ _DATED_FOLDER = re.compile(r"\d{4}|\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class ListedMovie:
-    """One movie as a listing has it."""
+    """One movie in a listing."""
 
     name: MovieName
-    """Its name, read."""
+    """Its parsed name."""
     path: str
-    """Where it lies in the filesystem."""
+    """Its path in the filesystem."""
     file_size: int | None
-    """Bytes, where the listing tells them exactly."""
+    """Bytes, if the listing has the exact size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a walk has found."""
+    """The result of a walk."""
 
     movies: dict[str, ListedMovie] = field(default_factory=dict)
-    """By base name: a movie that lies in several folders is one movie."""
+    """By base name: a movie in several folders is listed once."""
     skipped_days: set[str] = field(default_factory=set)
-    """Days (`2016-11-13`) whose folders are there, but were not to be opened."""
+    """Days (`2016-11-13`) whose folders exist but were skipped as known."""
 
 
 def list_movies(
@@ -57,14 +57,14 @@ def list_movies(
     known_days: Collection[str] = (),
     progress: bool = False,
 ) -> Listing:
-    """The movies below `root` whose name tells a time in `period`.
+    """The movies below `root` whose file-name time is in `period`.
 
     Parameters
     ----------
     known_days
-        Days (`2016-11-13`) whose folders need not be opened.
+        Days (`2016-11-13`) whose folders are skipped.
     progress
-        Show a bar of the folders listed.
+        Show a progress bar of the listed folders.
 
     Raises
     ------
@@ -74,12 +74,10 @@ def list_movies(
     Warns
     -----
     UserWarning
-        The root holds neither folders of years nor movies: it is not that of an archive.
+        The root contains neither folders of years nor movies: it is not the root of an archive.
 
-    Notes
-    -----
-    One request for the root, and one for each year, month and day that `period` touches. Files with other
-    names than those of the camera are no movies of the archive.
+    Notes ----- Makes one request for the root, and one for each year, month and day of `period`. Files with
+    other names than those of the camera are ignored.
     """
     listing = Listing()
     is_archive = False
@@ -87,7 +85,7 @@ def list_movies(
 
     async def ask(job: tuple[str, str]) -> list[dict[str, Any]]:
         await pace.turn()
-        filesystem.invalidate_cache(job[0])  # some remember listings
+        filesystem.invalidate_cache(job[0])  # some filesystems cache listings
         entries: list[dict[str, Any]] = await filesystem._ls(f"{job[0]}/", detail=True)  # noqa: SLF001 - fsspec's async interface
         return entries
 
@@ -130,12 +128,12 @@ def _find_name(entry: Mapping[str, Any]) -> MovieName | None:
 
 
 def is_dated_folder(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a listing is a folder named as a year, a month or a day."""
+    """Whether an entry of a listing is a folder named like a year, a month or a day."""
     return entry["type"] == "directory" and _DATED_FOLDER.fullmatch(_last_part(entry)) is not None
 
 
 def _is_archives(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a root is what archives hold there: a year or a movie."""
+    """Whether an entry of a root is a year or a movie, as in an archive."""
     if is_dated_folder(entry):
         return len(_last_part(entry)) == len("2016")
     return _find_name(entry) is not None
@@ -146,10 +144,10 @@ def _last_part(entry: Mapping[str, Any]) -> str:
 
 
 def _touches(date_text: str, period: Period) -> bool:
-    """Whether the year, month or day `date_text` has a moment in common with `period`."""
+    """Whether the year, month or day `date_text` overlaps `period`."""
     try:
         date = np.datetime64(date_text)
-    except ValueError:  # a folder of other numbers
+    except ValueError:  # a folder with another number as its name
         return False
     end = (date.astype(np.int64) + 1).astype(date.dtype)  # a year, a month or a day later
     return bool(date < period[1] and end.astype("datetime64[s]") > period[0])

@@ -1,8 +1,8 @@
-"""How an archive's server is treated: few requests at once, and few a second.
+"""Rate limits for the server of an archive: requests in flight, and requests per second.
 
-The server is a public one, of an observatory whose purpose is not to serve crawlers. A crawl has at most
-`MAX_AT_ONCE` requests under way and begins at most `MAX_PER_SECOND`, whatever the link would bear. Requests
-that are tried again (`lazyhttp`: with growing pauses, and as late as `Retry-After` asks) come on top.
+OOI's server is a public server of an observatory and not made for crawlers. A crawl has at most `MAX_AT_ONCE`
+requests in flight and starts at most `MAX_PER_SECOND` per second. Retries (`lazyhttp`: with exponential
+back-off, or after `Retry-After`) are additional.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from typing import Any, TypeVar
 __all__ = ["MAX_AT_ONCE", "MAX_PER_SECOND", "RateLimiter", "ask_all"]
 
 MAX_AT_ONCE = 8
-"""Requests under way at the same time: what a browser allows itself, and a bit more."""
+"""Maximum number of requests in flight: slightly more than a browser uses."""
 
 MAX_PER_SECOND = 50.0
-"""Requests begun in any second."""
+"""Maximum number of requests started per second."""
 
 Job = TypeVar("Job")
 T = TypeVar("T")
 
 
 class RateLimiter:
-    """Turns at equal distances: who asks for one is told how long to wait for it.
+    """Turns at equal intervals; `reserve` returns the time to wait for the next one.
 
     Parameters
     ----------
     per_second
-        How many turns a second there are at most; `inf` where nobody needs to be spared.
+        Maximum number of turns per second; `inf` for no limit.
     """
 
     def __init__(self, per_second: float) -> None:
@@ -43,7 +43,7 @@ class RateLimiter:
         return turn - now
 
     async def turn(self) -> None:
-        """Wait for the next free turn. All who wait for one pace must run on one event loop."""
+        """Wait for the next free turn. All users of a limiter must run on the same event loop."""
         await asyncio.sleep(self.reserve(asyncio.get_running_loop().time()))
 
 
@@ -54,23 +54,23 @@ def ask_all(
     *,
     at_once: int,
 ) -> Generator[tuple[Job, Future[T]]]:
-    """Each job of `queue` with its future, as they are done; `at_once` are under way meanwhile.
+    """Each job of `queue` with its future, as they complete; at most `at_once` are in flight.
 
     Parameters
     ----------
     queue
-        Emptied from its left. The caller may add to it while it goes through the answers.
+        Emptied from the left. The caller may append to it while it iterates over the results.
     ask
-        The coroutine that answers a job, run on `loop`.
+        Coroutine function that performs a job on `loop`.
     """
-    under_way: dict[Future[T], Job] = {}
+    in_flight: dict[Future[T], Job] = {}
     try:
-        while queue or under_way:
-            while queue and len(under_way) < at_once:
+        while queue or in_flight:
+            while queue and len(in_flight) < at_once:
                 job = queue.popleft()
-                under_way[asyncio.run_coroutine_threadsafe(ask(job), loop)] = job
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                yield under_way.pop(future), future
+                in_flight[asyncio.run_coroutine_threadsafe(ask(job), loop)] = job
+            for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                yield in_flight.pop(future), future
     finally:
-        for future in under_way:
+        for future in in_flight:
             future.cancel()

@@ -1,4 +1,4 @@
-"""`MovieRecord`: what is known of one movie; a row of a catalogue."""
+"""`MovieRecord`: the properties of one movie; a row of a catalogue."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -10,58 +10,60 @@ from camhd_access.formats.names import MovieName, choose_start_time, find_movie_
 __all__ = ["NOMINAL_SECONDS", "MovieRecord", "Quality", "record_of_name"]
 
 NOMINAL_SECONDS = 15 * 60
-"""Length of a routine recording, for what a name alone cannot tell."""
+"""Duration of a routine recording, assumed if only the name is known."""
 
 Quality: TypeAlias = Literal["good", "blank", "odd", "empty", "unreadable"]
-"""`blank`: no picture, the camera was off. `odd`: can be read, but is not what a routine recording is.
-`empty`: no bytes. `unreadable`: no index, a damaged one, or not ProRes."""
+"""`good`: a normal recording. `blank`: black, the camera was off. `odd`: can be read, but differs from a
+routine
+recording. `empty`: no bytes. `unreadable`: no index (truncated), a damaged index, or not ProRes."""
 
 
 @dataclass(frozen=True, slots=True)
 class MovieRecord:
-    """What is known of one movie; None for what is not."""
+    """The properties of one movie, a row of a catalogue; None for unknown values."""
 
     basename: str
-    """Name without folders and extension, by which the movie is known on every server."""
+    """Name without folders and suffix, which identifies the movie on every server."""
     url: str
     """Path or URL that opens it."""
     start_time: np.datetime64 | None
-    """When the recording began, UTC, in nanoseconds; None of a part of a recording that has no clock."""
+    """Start of the recording, UTC, in nanoseconds; None for a part of a recording without a clock."""
     start_source: Literal["mvhd", "name", "unknown"] = "name"
-    """The movie's own clock; or its name, of a length of 15 minutes where the true one is not known."""
+    """Source of `start_time`: the header of the movie (`mvhd`), or its name (15 minutes long if the
+    duration is unknown)."""
     start_disagreement: float | None = None
-    """Seconds by which the movie's clock is later than its name, which was corrected for its era."""
+    """Seconds by which the movie's clock is later than its name, corrected for its naming scheme."""
     file_size: int | None = None
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     n_frames: int | None = None
     """Number of frames."""
     duration: float | None = None
     """Seconds from the start of the first frame to the end of the last."""
     codec: str | None = None
-    """Four characters that name the kind of ProRes."""
+    """Four-character code of the ProRes variant, such as `apcn`."""
     width: int | None = None
-    """Pixels a row."""
+    """Width of the frame in pixels."""
     height: int | None = None
-    """Rows, both fields together."""
+    """Height of the frame in lines (both fields)."""
     bytes_per_frame: float | None = None
-    """Mean size of a sample; of a catalogue that others made, of the file divided by its frames."""
+    """Mean encoded size of a frame; in third-party catalogues, file size divided by frames."""
     quality: Quality | None = None
-    """None: not known yet."""
+    """`good`, `blank`, `odd`, `empty` or `unreadable`; None if the index was not read."""
     reason: str | None = None
-    """Why the quality is what it is, where it is not good."""
+    """Reason for a quality other than `good`."""
     seen: np.datetime64 | None = None
     """When the movie was last seen in a listing, UTC."""
 
     @property
     def name(self) -> MovieName:
-        """The name, read."""
+        """The parsed name."""
         name = find_movie_name(self.basename)
         if name is None:
             raise ValueError(f"{self.basename!r} is not the name of a CamHD movie")
         return name
 
     def timed(self, duration: float, creation_time: np.datetime64 | None) -> "MovieRecord":
-        """The record with the movie's length in seconds, and the start that its clock or its name tells."""
+        """The record with the duration in seconds, and the start time by clock or name."""
         start = choose_start_time(self.name, creation_time, duration_seconds=duration)
         return replace(
             self,
@@ -73,6 +75,6 @@ class MovieRecord:
 
 
 def record_of_name(name: MovieName, url: str) -> MovieRecord:
-    """What the name alone tells."""
+    """The record of a movie of which only the name is known."""
     start = choose_start_time(name, None, duration_seconds=NOMINAL_SECONDS)
     return MovieRecord(name.basename, url, start.time, start.source)

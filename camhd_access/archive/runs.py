@@ -1,8 +1,8 @@
-"""Runs: what the camera recorded without a break, in however many files.
+"""Runs: uninterrupted recordings, in one or several files.
 
 From 2016-11-22 to February 2017 a routine is often split over two movies; on the 1st, 10th and 20th of a
-month the camera records for a day or three, in a new file every quarter of an hour. A run is a maximal
-sequence of movies that follow each other so closely.
+month the camera records for one or three days, in a new file every quarter of an hour. A run is a maximal
+sequence of movies with only short gaps between them.
 """
 
 import pandas as pd
@@ -10,25 +10,25 @@ import pandas as pd
 __all__ = ["MAX_GAP_SECONDS", "find_runs"]
 
 MAX_GAP_SECONDS = 60.0
-"""Recorders take some seconds to go on in a new file (nearly always less than 5), routines rest for hours."""
+"""Recorders start a new file within some seconds (nearly always less than 5); routines are hours apart."""
 
 
 def find_runs(catalog: pd.DataFrame, *, max_gap_seconds: float = MAX_GAP_SECONDS) -> pd.DataFrame:
-    """The runs of a catalogue, in order of time: one row a run.
+    """The runs of a catalogue in chronological order, one row per run.
 
     Parameters
     ----------
     catalog
-        With `start_time` and `duration`, as a crawl of indexes or a published catalogue has them. A movie of
-        unknown length begins a run, and ends it.
+        A catalogue with `start_time` and `duration`, from a crawl with `index=True` or a third party. A movie
+        of unknown duration is a run of its own.
     max_gap_seconds
-        The longest time from the end of a movie to the start of the next one of its run.
+        Maximum time from the end of a movie to the start of the next one in a run.
 
     Returns
     -------
     DataFrame
-        `start_time` and `end_time` of the run, UTC; `n_movies`; `n_frames` of all together (missing where one
-        is not known); `basenames` and `urls`, tuples in order of time.
+        `start_time` and `end_time` of the run, UTC; `n_movies`; `n_frames`, the total (missing if one is
+        unknown); `basenames` and `urls`, tuples in chronological order.
     """
     movies = catalog.reset_index().sort_values(["start_time", "basename"], ignore_index=True)
     end_time = movies["start_time"] + pd.to_timedelta(movies["duration"], unit="s")

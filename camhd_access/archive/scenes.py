@@ -1,9 +1,9 @@
-"""Scenes: which frames of which movies show the same view, after the tables of the CamHD motion analysis.
+"""Scenes: which frames of which movies show the same view, from the tables of the CamHD motion analysis.
 
-Those tables (`datapackage/regions.csv` of CamHD_motion_metadata) divide each movie into regions in which the
-camera stood still, and give each a scene tag: `d3_p1_z0` is deployment 3, position 1, zoom 0. Their frames
-count from 1 and their ends are included; here frames count from 0 and ends are not, as everywhere in Python.
-A table that counts from 0 would shift every picture by one unnoticed, so the first frame 0 in it is an error.
+The tables (`datapackage/regions.csv` of CamHD_motion_metadata) divide each movie into regions in which the
+camera did not move, and give each a scene tag: `d3_p1_z0` is deployment 3, position 1, zoom 0. Their frame
+numbers start at 1 and ends are included; here frame numbers start at 0 and ends are excluded. A table that
+starts at 0 would shift every frame by one without notice, so a frame 0 in it is an error.
 
 Source: A. Marburg, CamHD_motion_metadata, doi:10.5281/zenodo.834740, CC-BY-SA-4.0.
 """
@@ -37,28 +37,28 @@ _FRAMES_PER_SECOND = 30_000 / 1001
 def read_regions(
     urlpath: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """The regions of a published table, one row each, in its order.
+    """Read a published table of regions: one row per region, in its order.
 
     Parameters
     ----------
     urlpath
-        A `regions.csv` with the columns `mov_basename, date_time, start_frame, end_frame, scene_tag`; of
-        older versions without header and without `date_time`.
+        A `regions.csv` with the columns `mov_basename, date_time, start_frame, end_frame, scene_tag`; older
+        versions have no header and no `date_time`.
     storage_options
         For the constructor of the filesystem.
 
     Returns
     -------
     DataFrame
-        `basename` of the movie; `start` and `stop`, the half-open range of its frames, counted from 0;
-        `scene_tag`, missing where the scene is not known; `deployment`, `position` and `zoom` from the tag.
+        `basename` of the movie; `start` and `stop`, the half-open range of its frames, starting at 0;
+        `scene_tag`, missing if the scene is unknown; `deployment`, `position` and `zoom` from the tag.
         The table's `date_time` is left out: it is the time in the name, which is not the start of the
         recording.
 
     Raises
     ------
     ValueError
-        Not such a table; or its frames do not count from 1; or a region ends before it begins.
+        The file is not such a table; its frame numbers do not start at 1; or a region ends before it starts.
     """
     data = read_small_file(
         urlpath, max_bytes=MAX_TABLE_BYTES, compressed=True, storage_options=storage_options

@@ -1,7 +1,7 @@
-"""The command `camhd`: what the library does, one command a task.
+"""The command `camhd`: the library on the command line, one command per task.
 
-The commands lie in modules of their own, which are imported when they are used: `camhd --help` needs neither
-matplotlib nor a web server. `COMMANDS` is the list of them. A known error ends in one line, no traceback.
+Each command is in a module of its own, which is imported when it is used: `camhd --help` needs neither
+matplotlib nor a web server. `COMMANDS` lists them. A known error is printed as one line without a traceback.
 """
 
 import os
@@ -19,31 +19,31 @@ from camhd_access.errors import CamhdError
 __all__ = ["main"]
 
 COMMANDS = {
-    "info": ("movies", "Print the facts of a movie."),
-    "frame": ("pictures", "Write one frame as a picture."),
-    "sheet": ("pictures", "Write a sheet of thumbnails of a movie."),
-    "plan": ("movies", "Tell what reading frames would cost."),
+    "info": ("movies", "Print the properties of a movie."),
+    "frame": ("pictures", "Write one frame as an image."),
+    "sheet": ("pictures", "Write a contact sheet of a movie."),
+    "plan": ("movies", "Estimate the cost of reading frames."),
     "ls": ("archives", "List the movies of an archive."),
-    "catalog": ("archives", "Crawl an archive, and keep what was found."),
+    "catalog": ("archives", "Make or update a catalogue of an archive."),
     "timelapse": ("timelapses", "Write a film of one frame of each movie."),
-    "clip": ("clips", "Write some frames as a movie, film or images of their own."),
-    "recover": ("recovery", "Rebuild the index of a recording that was cut off."),
-    "cache": ("caches", "Look after the bytes that are kept on disk."),
-    "serve": ("serve", "Serve frames over HTTP, to programs and browsers."),
-    "demo": ("demo", "Do the main job once, from list to figure."),
-    "completion": ("completions", "Print what teaches a shell to complete."),
+    "clip": ("clips", "Write selected frames as a clip, a film or images."),
+    "recover": ("recovery", "Rebuild the index of a truncated recording."),
+    "cache": ("caches", "Manage the disk cache."),
+    "serve": ("serve", "Serve frames over HTTP, to browsers and programs."),
+    "demo": ("demo", "Run a self-contained demonstration."),
+    "completion": ("completions", "Print the shell-completion script."),
 }
-"""Each command's module in this package, and the line that tells what it does."""
+"""The module of each command in this package, and its line in the help text."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as of a program that the signal has ended (128 and its number)."""
+"""Exit code after Ctrl-C: 128 plus the number of the signal, by convention."""
 
 
 class _Commands(click.Group):
     """The commands of the table, imported when called; known errors end in one line and exit code 1."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run as a program, which ends at once when it is interrupted, whatever its threads wait for."""
+        """Run as a program that exits immediately when it is interrupted, even if threads are blocked."""
         try:
             return super().__call__(*args, **kwargs)
         except SystemExit as end:
@@ -66,7 +66,7 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, by the table: click would import every one of them."""
+        """The commands that start with `incomplete`, from the table: click would import every command."""
         commands = [
             CompletionItem(name, help=line)
             for name, (_, line) in COMMANDS.items()
@@ -79,11 +79,11 @@ class _Commands(click.Group):
             with warnings.catch_warnings():
                 warnings.showwarning = _print_warning
                 return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read the output has enough; click ends without a word
+        except BrokenPipeError:  # the reader closed the pipe; click exits silently
             raise
         except (CamhdError, OSError, ValueError, ImportError) as error:
-            # The last two: a URL of an unknown protocol, or of one whose filesystem is not installed.
-            _print_line(f"{type(error).__name__}: {error}")
+            # The last two: a URL with an unknown protocol, or one whose filesystem is not installed.
+            _print_line(_describe(error))
             sys.exit(1)
         except KeyboardInterrupt:
             _print_line("interrupted")
@@ -92,11 +92,20 @@ class _Commands(click.Group):
             kind = type(error)
             if kind.__module__ in ("builtins", "click.exceptions"):
                 raise
-            _print_line(f"{kind.__module__}.{kind.__name__}: {error}")  # of a filesystem: no credentials, say
+            _print_line(_describe(error))  # of a filesystem, such as missing credentials
             sys.exit(1)
 
 
-def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401 - where in the code it arose
+def _describe(error: Exception) -> str:
+    """What went wrong, in words: without the name of a Python class or a number of the system's."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: '{error.filename}'"
+    if isinstance(error, FileNotFoundError) and not isinstance(error, CamhdError):
+        return f"no such file: {error}"  # of filesystems that give the bare path
+    return str(error) or type(error).__name__
+
+
+def _print_warning(message: Warning | str, *_: Any, **__: Any) -> None:  # noqa: ANN401 - the place in the code
     _print_line(str(message))
 
 
@@ -108,7 +117,7 @@ def _print_line(text: str) -> None:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="camhd")
 def main() -> None:
-    """Frames out of enormous ProRes movies on a plain web server, without downloading the movies.
+    """Read frames of very large ProRes movies on a plain web server, without downloading the movies.
 
-    The exit code is 0 when all went well, 1 after an error, 2 where arguments are wrong, 130 after Ctrl-C.
+    The exit code is 0 on success, 1 after an error, 2 for wrong arguments, 130 after Ctrl-C.
     """

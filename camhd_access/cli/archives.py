@@ -1,4 +1,4 @@
-"""Commands about an archive: `ls`, `catalog`."""
+"""Commands for an archive: `ls`, `catalog`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ __all__ = ["catalog", "find_archive", "ls"]
 
 @click.command
 @click.argument("root", required=False, type=PATH_OR_URL)
-@click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
-@click.option("--end", help="Before this time.")
+@click.option("--start", help="Start of the period (UTC), compared with the times in file names.")
+@click.option("--end", help="End of the period (exclusive).")
 @AS_JSON
 def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
-    """List the movies below ROOT (by default OOI's server), in order of time, one URL a line.
+    """List the movies in ROOT (default: OOI's server) in chronological order, one URL per line.
 
     \b
     Examples:
@@ -48,23 +48,23 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
 
 @click.command
 @click.argument("root", required=False, type=PATH_OR_URL)
-@click.option("--start", help="From this time on (UTC), by the times in the movies' names.")
-@click.option("--end", help="Before this time.")
-@click.option("--index", is_flag=True, help="Read the index of each movie: frames, size, quality.")
+@click.option("--start", help="Start of the period (UTC), compared with the times in file names.")
+@click.option("--end", help="End of the period (exclusive).")
+@click.option("--index", is_flag=True, help="Also read the index of each movie: frames, size, quality.")
 @click.option(
     "-o",
     "--output",
     type=PATH_OR_URL,
-    help="Path or URL that keeps the catalogue: .parquet, .jsonl or .jsonl.gz.",
+    help="File of the catalogue, a path or URL: .parquet, .jsonl or .jsonl.gz.",
 )
 @AS_JSON
 def catalog(
     root: str | None, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
 ) -> None:
-    """Crawl the archive below ROOT (by default OOI's server), keep its catalogue, and sum it up.
+    """Make or update a catalogue of the movies in ROOT (default: OOI's server), and print a summary.
 
-    What the file at --output holds is not asked again, so that the same command brings it up to date, and
-    goes on where a crawl was interrupted. --index costs one request of 512 KiB for each movie that is new.
+    Movies already in the file at --output are not queried again, so the same command updates the catalogue or
+    resumes an interrupted crawl. --index makes one request of 512 KiB for each new movie.
 
     \b
     Examples:
@@ -87,14 +87,14 @@ def catalog(
 
 
 def find_archive(root: str | None) -> "Archive":
-    """The archive at `root`; by default OOI's."""
+    """The archive at `root`, by default OOI's."""
     from camhd_access.archive import open_archive
 
     return open_archive(root) if root else open_archive()
 
 
 def _sum_up(catalog: "pd.DataFrame") -> dict[str, Any]:
-    """What the rows have together; `quality` counts the movies of each, "unknown" those not looked at."""
+    """Totals of the rows; `quality` has the number of movies of each quality ("unknown": index not read)."""
     times = catalog["start_time"].dropna().to_numpy()
     quality = catalog["quality"].fillna("unknown").value_counts()
     return {
@@ -117,12 +117,12 @@ def _print_summary(summary: dict[str, Any]) -> None:
             np.datetime_as_string(summary[name], "m").replace("T", " ")
             for name in ("first_start_time", "last_start_time")
         )
-        click.echo(f"  begun from {first} to {last} UTC")
+        click.echo(f"  start times from {first} to {last} UTC")
     if summary["file_size"]:
-        click.echo(f"  {format_bytes(summary['file_size'])} as far as sizes are known")
+        click.echo(f"  {format_bytes(summary['file_size'])} in movies of known size")
     if summary["n_frames"]:
-        click.echo(f"  {summary['n_frames']:,} frames as far as indexes were read")
+        click.echo(f"  {summary['n_frames']:,} frames in movies whose index was read")
     for name, number in summary["quality"].items():
-        click.echo(f"  {number:,} {'not looked at (--index does)' if name == 'unknown' else name}")
+        click.echo(f"  {number:,} {'unknown (use --index)' if name == 'unknown' else name}")
     if summary["path"]:
-        click.echo(f"kept in {summary['path']}")
+        click.echo(f"catalogue written to {summary['path']}")

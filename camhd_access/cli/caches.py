@@ -1,4 +1,4 @@
-"""The commands `cache …`: looking after the bytes that are kept on disk."""
+"""The commands `cache …`, which manage the disk cache."""
 
 import sys
 from dataclasses import asdict
@@ -13,10 +13,10 @@ __all__ = ["cache"]
 
 @click.group()
 def cache() -> None:
-    """Look after the bytes that are kept on disk.
+    """Manage the disk cache.
 
-    They lie in the folder CAMHD_CACHE_DIR (by default in your cache folder) and take CAMHD_CACHE_SIZE at most
-    (by default 10 GiB). It is safe to use these commands while other programs read movies.
+    The cache is in the folder CAMHD_CACHE_DIR (default: in your cache folder). Its maximum size is
+    CAMHD_CACHE_SIZE (default: 10 GiB). These commands can be used while other programs read movies.
 
     \b
     Examples:
@@ -25,10 +25,10 @@ def cache() -> None:
     """  # noqa: D301 - click looks for the backspace itself
 
 
-@cache.command("info", short_help="Print what is kept, and where.")
+@cache.command("info", short_help="Print the folder, contents and maximum size.")
 @AS_JSON
 def cache_info(*, as_json: bool) -> None:
-    """Print where the cache lies, what it holds and what it may hold."""
+    """Print the folder, the contents and the maximum size of the cache."""
     from dask.utils import format_bytes
 
     from camhd_access.storage.rangecache import CacheFolder
@@ -37,16 +37,16 @@ def cache_info(*, as_json: bool) -> None:
     if as_json:
         print_json(asdict(held))
         return
-    click.echo(f"folder:    {held.path}")
+    click.echo(f"folder:        {held.path}")
     click.echo(
-        f"holds:     {format_bytes(held.n_bytes)} of {held.n_files} files in {held.n_blocks} stretches"
+        f"contents:      {format_bytes(held.n_bytes)} of {held.n_files} files in {held.n_blocks} blocks"
     )
-    click.echo(f"may hold:  {format_bytes(held.max_bytes)}")
+    click.echo(f"maximum size:  {format_bytes(held.max_bytes)}")
 
 
-@cache.command("clear", short_help="Remove everything.")
+@cache.command("clear", short_help="Delete all data.")
 def cache_clear() -> None:
-    """Remove all that is kept. Programs that read movies go on, from the network."""
+    """Delete all data in the cache. Programs that are reading movies continue, from the network."""
     from dask.utils import format_bytes
 
     from camhd_access.storage.rangecache import CacheFolder
@@ -54,27 +54,27 @@ def cache_clear() -> None:
     folder = CacheFolder()
     n_bytes = folder.info().n_bytes
     folder.clear()
-    click.echo(f"removed {format_bytes(n_bytes)}")
+    click.echo(f"deleted {format_bytes(n_bytes)}")
 
 
-@cache.command("verify", short_help="Check all that is kept.")
+@cache.command("verify", short_help="Check the checksums of all data.")
 @AS_JSON
 def cache_verify(*, as_json: bool) -> None:
-    """Read everything that is kept, and remove what is damaged (exit code 1 if there was such)."""
+    """Check the checksums of all data, and delete damaged blocks (exit code 1 if there are any)."""
     from camhd_access.storage.rangecache import CacheFolder
 
     report = CacheFolder().verify()
     if as_json:
         print_json(asdict(report))
     else:
-        click.echo(f"{report.n_blocks} stretches are right, {report.n_damaged} were damaged and are removed")
+        click.echo(f"{report.n_blocks} blocks are intact, {report.n_damaged} damaged blocks were deleted")
     sys.exit(1 if report.n_damaged else 0)
 
 
-@cache.command("prune", short_help="Remove what was not used for long.")
+@cache.command("prune", short_help="Delete the least recently used data.")
 @click.argument("size", required=False)
 def cache_prune(size: str | None) -> None:
-    """Remove what was not used for longest, until SIZE ("2 GiB") or less is kept; by default the quota."""
+    """Delete the least recently used data until at most SIZE ("2 GiB"; default: the maximum size) is left."""
     from dask.utils import format_bytes
 
     from camhd_access.storage.rangecache import CacheFolder, parse_size
@@ -85,4 +85,4 @@ def cache_prune(size: str | None) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     folder.prune(max_bytes)
-    click.echo(f"{format_bytes(folder.info().n_bytes)} are kept")
+    click.echo(f"{format_bytes(folder.info().n_bytes)} left")

@@ -36,7 +36,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
         bounds = [int(part) if part else None for part in text.split(":")]
         return slice(bounds[0], *bounds[1:])
     except (TypeError, ValueError) as error:
-        raise click.BadParameter(f"{text!r}: START:STOP, START:STOP:STEP or A,B,C are wanted") from error
+        raise click.BadParameter(f"{text!r}: write START:STOP, START:STOP:STEP or A,B,C") from error
 
 
 @click.command
@@ -45,14 +45,20 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
     "--frames",
     metavar="START:STOP:STEP",
     callback=_parse_frames,
-    help="By index, from 0, without STOP; or several, as 3,4,20.",
+    help="Frame indices from 0, STOP excluded; or a list, such as 3,4,20.",
 )
-@click.option("--from", "begin", type=NOT_NEGATIVE, help="Frames shown at this second of the movie or later.")
-@click.option("--to", "end", type=NOT_NEGATIVE, help="Frames shown before this second of the movie.")
-@click.option("--at", type=NOT_NEGATIVE, multiple=True, help="The frame nearest to this second; may repeat.")
-@click.option("--codec", type=click.Choice(["h264", "h265"]), help="Of MP4.  [default: h264]")
-@click.option("--fps", type=POSITIVE, help="Frames a second of a film; as they were filmed, or 10 if apart.")
-@click.option("--width", type=AT_LEAST_ONE, help="Shrink wider pictures of a film, or images, to this.")
+@click.option("--from", "begin", type=NOT_NEGATIVE, help="Start of the clip, in seconds of the movie.")
+@click.option("--to", "end", type=NOT_NEGATIVE, help="End of the clip (exclusive), in seconds of the movie.")
+@click.option(
+    "--at", type=NOT_NEGATIVE, multiple=True, help="The frame nearest to this second; can be repeated."
+)
+@click.option("--codec", type=click.Choice(["h264", "h265"]), help="Codec of an MP4 film.  [default: h264]")
+@click.option(
+    "--fps",
+    type=POSITIVE,
+    help="Frames per second of a film.  [default: original rate, or 10 if frames are skipped]",
+)
+@click.option("--width", type=AT_LEAST_ONE, help="Maximum width of a film or of images.")
 @click.option("-o", "--output", type=PATH_OR_URL, required=True, help="File or URL to write.")
 @RECOVER
 @AS_JSON
@@ -70,11 +76,11 @@ def clip(
     recover: bool,
     as_json: bool,
 ) -> None:
-    """Write some frames of the movie at URL as a file of their own.
+    """Write selected frames of the movie at URL to a new file.
 
-    The name of the OUTPUT decides what is written. A .mov has the very samples of the movie, with times and
-    timecode, and costs what these frames weigh. A .mp4, .gif or .webp is a film to look at. A name such as
-    frame_{frame:06d}.png (or .tif, .jpg) makes an image of each frame. There is no sound in any of them.
+    The suffix of OUTPUT sets the format. A .mov is a clip without re-encoding, with times and timecode; only
+    the bytes of these frames are read. A .mp4, .gif or .webp is a film for viewing. A name such as
+    frame_{frame:06d}.png (or .tif, .jpg) writes an image of each frame. None of them has sound.
 
     \b
     Examples:
@@ -88,7 +94,7 @@ def clip(
 
     has_times = begin is not None or end is not None
     if (frames is not None) + has_times + bool(at) != 1:
-        raise click.UsageError("choose frames by --frames, by --from and --to, or by --at")
+        raise click.UsageError("choose frames with --frames, with --from and --to, or with --at")
     with as_usage_error():
         check_clip(output, codec=codec, fps=fps, width=width)
     reader = MovieReader(url, recover=recover)
@@ -103,7 +109,7 @@ def clip(
 def _find_frames(
     reader: "MovieReader", begin: float | None, end: float | None, at: tuple[float, ...]
 ) -> "npt.NDArray[np.int64]":
-    """Indices of the frames shown from `begin` until before `end`; or of those nearest to each of `at`."""
+    """Indices of the frames shown from `begin` to before `end`, or of those nearest to each of `at`."""
     import numpy as np
 
     if at:
@@ -111,5 +117,5 @@ def _find_frames(
     seconds = reader.elapsed() / np.timedelta64(1, "s")
     found = np.flatnonzero((seconds >= (begin or 0)) & (seconds < (np.inf if end is None else end)))
     if not found.size:
-        raise click.UsageError(f"no frame is shown in that time: the movie lasts {reader.duration:.3f} s")
+        raise click.UsageError(f"the selection contains no frames: the movie lasts {reader.duration:.3f} s")
     return found

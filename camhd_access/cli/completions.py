@@ -1,4 +1,4 @@
-"""The command `completion`: what teaches a shell to complete `camhd`."""
+"""The command `completion`: the shell-completion script of `camhd`."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -6,14 +6,14 @@ from click.shell_completion import get_completion_class
 __all__ = ["completion"]
 
 COMPLETE_VARIABLE = "_CAMHD_COMPLETE"
-"""By its value click knows that a shell asks, and what."""
+"""The environment variable by which a shell requests completions from click."""
 
 
 @click.command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that teaches SHELL to complete commands, options and paths.
+    """Print the completion script for SHELL: it completes commands, options and paths.
 
     \b
     Examples:
@@ -23,6 +23,6 @@ def completion(context: click.Context, shell: str) -> None:
     """  # noqa: D301 - click looks for the backspace itself
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this version of click does not complete in {shell}")
+        raise click.UsageError(f"this version of click does not support completion in {shell}")
     command = context.find_root().command
     click.echo(kind(command, {}, "camhd", COMPLETE_VARIABLE).source())

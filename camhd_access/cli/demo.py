@@ -1,8 +1,9 @@
-"""The main job, done once from end to end: `camhd demo`.
+"""The command `demo`: a self-contained demonstration of the library.
 
-A small archive is made on the spot and served on loopback, and from there on everything goes through HTTP, as
-it would with the real one: list it, open a movie lazily, slice a frame by its time, average frames with dask,
-draw a figure, and tell what that cost beside the size of the movies. With a URL it is done to any movie.
+It writes a small synthetic archive and serves it on loopback, so that everything is read over HTTP, as from
+the real one: list the archive, open a movie lazily, select a frame by its time, average frames with dask,
+draw a figure, and print requests and bytes compared with the size of the movies. With a URL it reads that
+movie.
 """
 
 import tempfile
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["demo", "run_demo"]
 
 N_FRAMES_AVERAGED = 24
-"""Frames of the time-mean at most, spread over the middle of the movie."""
+"""Maximum number of frames in the mean, spread over the middle of the movie."""
 
 FRAMES_PER_MOVIE = 48
 """Length of the synthetic movies."""
 
 MIDDLE = 0.42, 0.6
-"""Part of the movie that is averaged; the synthetic camera rests there, so only what drifts is blurred."""
+"""Part of the movie that is averaged; the synthetic camera rests there, so only moving things are blurred."""
 
 Print = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class _Costs:
-    """What each step of the job cost."""
+    """Requests, bytes and seconds of each step."""
 
     rows: "list[tuple[str, TransferStats, float]]" = field(default_factory=list)
 
@@ -66,16 +67,16 @@ class _Costs:
 
 
 def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
-    """Do the main job on the movie at `url`, or on a synthetic archive, and draw `output`.
+    """Run the demonstration on the movie at `url` or on a synthetic archive, and draw `output`.
 
     Parameters
     ----------
     url
-        Any movie; None for one of an archive that is made on the spot, in a temporary folder.
+        Any movie; None for a synthetic archive in a temporary folder.
     output
         PNG to write.
     echo
-        Takes each line of the report.
+        Called with each line of the report.
 
     Raises
     ------
@@ -87,10 +88,10 @@ def run_demo(url: str | None, *, output: Path, echo: Print = print) -> None:
     if url is not None:
         costs = _Costs()
         _study_movie(url, costs, output=output, echo=echo)
-        echo("\nWhat that cost:\n" + costs.table())
+        echo("\nRequests, bytes and time:\n" + costs.table())
         return
     with tempfile.TemporaryDirectory(prefix="camhd-demo-") as folder:
-        echo("Making a small archive: vents, nine movies, 1920x1080 interlaced ProRes 422 …")
+        echo("Writing a small synthetic archive: nine movies, 1920x1080 interlaced ProRes 422 …")
         begun = time.perf_counter()
         movies = write_archive(folder, n_frames=FRAMES_PER_MOVIE)
         n_bytes = sum(Path(movie.path).stat().st_size for movie in movies)
@@ -106,20 +107,20 @@ def _study_archive(root: str, n_bytes: int, *, output: Path, echo: Print) -> Non
     echo(f"Listing {root}")
     with costs.step("list the archive"):
         urls = open_archive(root).movies()
-    echo(f"\n{'movie':<31} {'begins (UTC)':<20} {'frames':>6} {'MB':>6} {'kB/frame':>9}")
+    echo(f"\n{'movie':<31} {'start (UTC)':<20} {'frames':>6} {'MB':>6} {'kB/frame':>9}")
     with costs.step(f"open all {len(urls)} movies (their indexes)"):
         for url in urls:
             echo(_describe(url))
-    echo("\nNow one movie, from one of its frames to the mean of many:\n")
+    echo("\nNow one movie: a frame, and the mean of many frames:\n")
     good = next(url for url in urls if "20161113T000000" in url)
     _study_movie(good, costs, output=output, echo=echo)
     fetched = sum(stats.bytes for _, stats, _ in costs.rows)
-    echo("\nWhat that cost:\n" + costs.table())
+    echo("\nRequests, bytes and time:\n" + costs.table())
     echo(f"The movies have {n_bytes:,} bytes; {fetched / n_bytes:.1%} of them were fetched.")
 
 
 def _describe(url: str) -> str:
-    """One line about a movie, or about why it cannot be read."""
+    """One line about a movie, or the reason why it cannot be read."""
     import numpy as np
 
     from camhd_access.errors import CamhdError
@@ -173,7 +174,7 @@ def _draw(movie: "xr.DataArray", frame: "xr.DataArray", mean: "xr.DataArray", *,
     panels = figure.subplot_mosaic([["frame", "mean"], ["size", "size"]], height_ratios=[1.9, 1])
     frame.camhd.imshow(ax=panels["frame"])
     mean.camhd.imshow(ax=panels["mean"])
-    panels["mean"].set_title(f"mean of {n_averaged} frames: what drifts fades", fontsize=11)
+    panels["mean"].set_title(f"mean of {n_averaged} frames: moving things average out", fontsize=11)
     for name in ("frame", "mean"):
         panels[name].set(xlabel="", ylabel="", xticks=[], yticks=[])
     movie.camhd.activity(ax=panels["size"])
@@ -186,15 +187,15 @@ def _draw(movie: "xr.DataArray", frame: "xr.DataArray", mean: "xr.DataArray", *,
 
 
 @click.command
-@click.option("--url", help="Do it with this movie instead, say one of the real archive.")
+@click.option("--url", help="Use this movie instead, for example one of the real archive.")
 @click.option(
     "-o", "--output", type=PICTURE, default="camhd-demo.png", show_default=True, help="File to write."
 )
 def demo(url: str | None, output: Path) -> None:
-    """Do the main job once: list, open lazily, slice, average with dask, draw, and tell what it cost.
+    """Run a self-contained demonstration: list, open lazily, slice, average with dask, draw, print the cost.
 
-    Without --url a small archive is made in a temporary folder and served on loopback, so this needs no
-    network.
+    Without --url it writes a small synthetic archive to a temporary folder and serves it on loopback, so it
+    needs no network.
 
     \b
     Example:

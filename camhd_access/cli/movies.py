@@ -1,4 +1,4 @@
-"""Commands about one movie that print: `info`, `plan`."""
+"""Commands that print properties of one movie: `info`, `plan`."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 __all__ = ["info", "plan"]
 
 SOURCES = {
-    "mvhd": "by the movie's own header",
-    "name": "by its name",
-    "unknown": "neither name nor header tells",
+    "mvhd": "from the header of the movie",
+    "name": "from the file name",
+    "unknown": "neither in the file name nor in the header",
 }
 
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("--stats", is_flag=True, help="Tell what this cost, on standard error.")
+@click.option("--stats", is_flag=True, help="Print requests and bytes on standard error.")
 @RECOVER
 @AS_JSON
 def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
-    """Print the facts of the movie at URL: what it is, when it began, how large its frames are.
+    """Print the properties of the movie at URL: codec, start time, number and size of frames.
 
-    URL is anything that fsspec opens, a local path included. Costs two requests, for the index and for
-    the header of the first frame.
+    URL is anything that fsspec opens, including a local path. This makes two requests, for the index and
+    for the header of the first frame.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
 
 
 def _read_facts(reader: "MovieReader") -> dict[str, Any]:
-    """What is known of the movie, by the names that a catalogue has for it where it has one."""
+    """The properties of the movie, named as the columns of a catalogue where these exist."""
     import numpy as np
 
     index, start = reader.index, reader.start
@@ -78,32 +78,34 @@ def _print_facts(facts: dict[str, Any]) -> None:
     from camhd_access.arrays.attributes import CODECS
 
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
-    begins = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
+    start_text = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
     scan = "interlaced" if facts["interlaced"] else "progressive"
     lines = {
         "movie": facts["url"],
         "codec": f"{CODECS[codec]} ({codec})",
-        "picture": f"{facts['width']}x{facts['height']}, {scan}",
-        "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} a second",
+        "frame size": f"{facts['width']}x{facts['height']}, {scan}",
+        "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} per second",
         "duration": f"{facts['duration']:.3f} s",
-        "begins": f"{begins} ({SOURCES[facts['start_source']]})",
-        "name says": None if apart is None else f"{abs(apart):.0f} s {'earlier' if apart > 0 else 'later'}",
+        "start": f"{start_text} ({SOURCES[facts['start_source']]})",
+        "file-name time": None
+        if apart is None
+        else f"{abs(apart):.0f} s {'earlier' if apart > 0 else 'later'}",
         "file": f"{facts['file_size']:,} bytes",
-        "a frame": (
+        "frame bytes": (
             f"{facts['bytes_per_frame']:,.0f} bytes "
             f"(from {facts['smallest_frame']:,} to {facts['largest_frame']:,})"
         ),
-        "hidden": f"{facts['n_hidden_frames']:,} frames are not shown by players"
+        "hidden frames": f"{facts['n_hidden_frames']:,} are not shown by players"
         if facts["n_hidden_frames"]
         else None,
     }
     for name, line in lines.items():
         if line is not None:
-            click.echo(f"{name + ':':<11}{line}")
+            click.echo(f"{name + ':':<16}{line}")
 
 
 def _print_stats(url: str) -> None:
-    """Tell what this process has transferred through the filesystem that `url` lies on."""
+    """Print what this process has transferred through the filesystem of `url`."""
     from camhd_access.storage.rangecache import RangeCacheFileSystem
     from camhd_access.storage.source import open_source
 
@@ -127,11 +129,13 @@ def _print_stats(url: str) -> None:
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Only every so many-th frame.")
+@click.option("--every", type=AT_LEAST_ONE, default=1, show_default=True, help="Every N-th frame.")
 @CROP
 @REDUCE
-@click.option("--fields", is_flag=True, help="Single fields instead of frames, of an interlaced movie.")
-@click.option("--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the link, Mbit/s.")
+@click.option("--fields", is_flag=True, help="Fields instead of frames, for an interlaced movie.")
+@click.option(
+    "--megabits", type=POSITIVE, default=100, show_default=True, help="Speed of the network, Mbit/s."
+)
 @RECOVER
 @AS_JSON
 def plan(
@@ -145,9 +149,9 @@ def plan(
     recover: bool,
     as_json: bool,
 ) -> None:
-    """Tell requests, bytes and seconds of reading frames of the movie at URL. Reads its index alone.
+    """Estimate requests, bytes and seconds of reading frames of the movie at URL. Reads only its index.
 
-    Of a distant movie, a crop of few lines is fetched by parts of each frame; what it costs is an estimate.
+    A crop of few lines of a remote movie reads parts of each frame; its cost is approximate.
 
     \b
     Examples:

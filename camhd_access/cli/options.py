@@ -1,4 +1,4 @@
-"""Kinds of values, and options, that several commands take."""
+"""Parameter types and options that several commands share."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -27,20 +27,20 @@ __all__ = [
 ]
 
 LARGEST = 1_000_000
-"""Of seconds, rates and frames a second: what is more is a slip of the keyboard."""
+"""Upper bound of seconds, rates and frames per second; larger values are typing errors."""
 
 MAX_FRAMES = 2**31
-"""Of a movie that QuickTime can hold."""
+"""The largest number of frames in a QuickTime movie."""
 
 
 class _UsualRange(click.FloatRange):
-    """Numbers within bounds, and none that only Python takes for one: neither "nan" nor 1e300."""
+    """Numbers within bounds; rejects values such as "nan" and 1e300, which Python accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        """The number; click's error where it is none."""
+        """The number; raises click's error for other text."""
         number = float(super().convert(value, param, ctx))
         if not number <= LARGEST:
-            self.fail(f"{value!r} is no number up to {LARGEST:,}", param, ctx)
+            self.fail(f"{value!r} is not a number up to {LARGEST:,}", param, ctx)
         return number
 
 
@@ -49,23 +49,23 @@ FRAME = click.IntRange(-MAX_FRAMES, MAX_FRAMES)
 POSITIVE = _UsualRange(min=0, min_open=True)
 NOT_NEGATIVE = _UsualRange(min=0)
 PATH_OR_URL = click.Path()
-"""Taken as it is; shells complete it as a path."""
+"""Any text; shells complete it as a path."""
 
 
 class OutputFile(click.Path):
-    """A file to write, in a folder that is there, and whose suffix tells the format."""
+    """A file to write, in an existing folder, with a suffix that sets the format."""
 
     def __init__(self, *suffixes: str) -> None:
         super().__init__(dir_okay=False, path_type=Path)
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's
-        """The path; click's error where it cannot be written."""
+        """The path; raises click's error if it cannot be written."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self.suffixes:
-            self.fail(f"'{path}': the name ends in {', '.join(self.suffixes)}", param, ctx)
+            self.fail(f"'{path}': the file name must end in {', '.join(self.suffixes)}", param, ctx)
         if not path.parent.is_dir():
-            self.fail(f"'{path}': there is no folder '{path.parent}'", param, ctx)
+            self.fail(f"'{path}': the folder '{path.parent}' does not exist", param, ctx)
         return path
 
 
@@ -86,21 +86,24 @@ class Crop:
     """Lines."""
 
     def slices(self, size: tuple[int, int], *, reduce: int = 1, fields: bool = False) -> dict[str, slice]:
-        """Lines and columns of the pictures that show this part of frames of that `size` (height, width).
+        """Lines and columns of this part in images of frames of that `size` (height, width).
 
         Parameters
         ----------
         reduce, fields
-            How the pictures were made of the frames: reduced by so much, split into fields.
+            How the images were made from the frames: the factor of reduction; whether split into fields.
 
         Raises
         ------
         click.BadParameter
-            The part lies outside.
+            The part exceeds the frame.
         """
         height, width = size
         if self.x + self.width > width or self.y + self.height > height:
-            raise click.BadParameter(f"the movie's frames are {width}x{height}", param_hint="'--crop'")
+            raise click.BadParameter(
+                f"crop {self.x},{self.y},{self.width},{self.height} exceeds the frame ({width}x{height})",
+                param_hint="'--crop'",
+            )
         return {
             "y": _cover(self.y, self.height, 2 * reduce if fields else reduce),
             "x": _cover(self.x, self.width, reduce),
@@ -108,7 +111,7 @@ class Crop:
 
 
 def _cover(start: int, length: int, scale: int) -> slice:
-    """The positions, each of `scale` pixels, that cover some pixels."""
+    """The positions, each of `scale` pixels, that cover a range of pixels."""
     return slice(start // scale, -(-(start + length) // scale))
 
 
@@ -119,10 +122,10 @@ def _parse_crop(_ctx: click.Context, _param: click.Parameter, text: str | None) 
         x, y, width, height = map(int, text.split(","))
     except ValueError as error:
         raise click.BadParameter(
-            f"{text!r}: four whole numbers are wanted, as in 448,28,1024,1024"
+            f"{text!r}: write four integers X,Y,WIDTH,HEIGHT, such as 448,28,1024,1024"
         ) from error
     if min(x, y) < 0 or min(width, height) < 1:
-        raise click.BadParameter(f"{text!r} holds no pixels, or begins outside the frame")
+        raise click.BadParameter(f"{text!r}: X and Y must be at least 0, WIDTH and HEIGHT at least 1")
     return Crop(x, y, width, height)
 
 
@@ -132,7 +135,7 @@ CROP: Decorator = click.option(
     "--crop",
     metavar="X,Y,WIDTH,HEIGHT",
     callback=_parse_crop,
-    help="Only this part, in pixels of whole frames.",
+    help="Part of the frame to read, in pixels of the whole frame.",
 )
 
 REDUCE: Decorator = click.option(
@@ -147,21 +150,21 @@ REDUCE: Decorator = click.option(
 RECOVER: Decorator = click.option(
     "--recover",
     is_flag=True,
-    help="Find the frames of a recording that was cut off; looks up what was found before.",
+    help="Rebuild the index of a truncated recording, or use the rebuilt index in the cache.",
 )
 
-AS_JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+AS_JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 def check_moment(at: float | None, frame: int | None) -> None:
-    """Raise a usage error unless a frame is named, and in one way."""
+    """Raise a usage error unless exactly one of the two options is given."""
     if (at is None) == (frame is None):
-        raise click.UsageError("name the frame by --at or by --frame, not both")
+        raise click.UsageError("choose a frame: --at SECONDS or --frame INDEX")
 
 
 @contextmanager
 def as_usage_error() -> Iterator[None]:
-    """Have a `ValueError` of what is checked within end as wrong options do."""
+    """Turn a `ValueError` raised within into a usage error."""
     try:
         yield
     except ValueError as error:

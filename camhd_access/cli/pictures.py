@@ -1,4 +1,4 @@
-"""Commands that write pictures of one movie: `frame`, `sheet`."""
+"""Commands that write images of one movie: `frame`, `sheet`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ DOTS_PER_INCH = 110
 @click.command
 @click.argument("url", type=PATH_OR_URL)
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of the movie.")
-@click.option("--frame", type=FRAME, help="Index of the frame, from 0; negative from the end.")
+@click.option("--frame", type=FRAME, help="Index of the frame, from 0; negative: from the end.")
 @CROP
 @REDUCE
 @click.option(
@@ -42,7 +42,7 @@ DOTS_PER_INCH = 110
     type=click.Choice(["rgb24", "gray", "gray16le", "gray10le"]),
     default="rgb24",
     show_default=True,
-    help="gray: luma. gray16le: luma in 16 bits. gray10le: luma exactly as coded, black 64, white 940.",
+    help="gray: luma. gray16le: 16-bit luma. gray10le: luma as coded, black 64, white 940.",
 )
 @click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="File to write.")
 @RECOVER
@@ -59,7 +59,7 @@ def frame(
     recover: bool,
     as_json: bool,
 ) -> None:
-    """Write one frame of the movie at URL, pixel by pixel, as PNG, TIFF or JPEG.
+    """Write one frame of the movie at URL, at full resolution, as PNG, TIFF or JPEG.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def frame(
 
     check_moment(at, frame)
     if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
-        raise click.UsageError(f"JPEG has 8 bits a pixel, not those of {pix_fmt}: write PNG or TIFF")
+        raise click.UsageError(f"JPEG cannot store {pix_fmt}, only 8 bits per channel: write PNG or TIFF")
     reader = MovieReader(url, recover=recover)
     position = _find_frame(reader, at=at, frame=frame)
     part = crop.slices(reader.shape[1:], reduce=reduce) if crop else {}
@@ -92,7 +92,7 @@ def frame(
 
 
 def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -> int:
-    """Index of the frame; of a time, of the one that is nearest to it."""
+    """Index of the frame; for a time, of the nearest frame."""
     if frame is not None:
         return int(reader.stack(frame).frames[0])
     return reader.frame_at(at or 0.0)
@@ -100,8 +100,8 @@ def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("--every", type=POSITIVE, help="Seconds from one to the next.  [default: 24 thumbnails]")
-@click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails in a row.")
+@click.option("--every", type=POSITIVE, help="Seconds between thumbnails.  [default: 24 thumbnails]")
+@click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails per row.")
 @CROP
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
 @RECOVER
@@ -116,7 +116,7 @@ def sheet(
     recover: bool,
     as_json: bool,
 ) -> None:
-    """Write thumbnails of the movie at URL, with their times, as one picture: PNG, TIFF or JPEG.
+    """Write a contact sheet of the movie at URL: thumbnails with their times, as PNG, TIFF or JPEG.
 
     \b
     Example:
@@ -134,7 +134,7 @@ def sheet(
 
 
 def write_sheet(movie: "xr.DataArray", output: Path, *, step: float | None, columns: int) -> int:
-    """Write a contact sheet; the number of its thumbnails comes back."""
+    """Write a contact sheet; returns the number of its thumbnails."""
     from camhd_access.storage.output_files import open_target
 
     figure = movie.camhd.contact_sheet(step=step, columns=columns, progress=shows_progress())

@@ -1,4 +1,4 @@
-"""What commands print beside plain lines: JSON for programs, and progress for people."""
+"""JSON output for scripts, and progress bars for terminals."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ import click
 __all__ = ["print_json", "shows_progress"]
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-    """Print one JSON document; times are in ISO 8601 and UTC."""
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print one JSON document; times are in ISO 8601, UTC."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_to_json))
 
 
@@ -24,9 +24,9 @@ def _to_json(value: object) -> object:
         return value.item()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is not for JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def shows_progress() -> bool:
-    """Whether somebody watches: bars are for terminals, not for logs."""
+    """Whether to show progress bars: on terminals, not in logs."""
     return sys.stderr.isatty()

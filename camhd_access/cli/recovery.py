@@ -9,15 +9,15 @@ __all__ = ["recover"]
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("-o", "--output", type=PATH_OR_URL, help="Where to write the index as well: a path or URL.")
-@click.option("--force", is_flag=True, help="Also where the movie has an index that seems to be right.")
+@click.option("-o", "--output", type=PATH_OR_URL, help="Also write the index to this path or URL.")
+@click.option("--force", is_flag=True, help="Rebuild the index even if the movie has one that seems correct.")
 def recover(url: str, output: str | None, *, force: bool) -> None:
-    """Rebuild the index of the movie at URL, whose recording was cut off before it was written.
+    """Rebuild the index of the truncated recording at URL (a movie without a moov index).
 
-    So it does where the index that is there points to bytes that are no frames: the file was changed later.
-    Walks from frame to frame, which reads a thirtieth of the movie. The index is kept in the cache folder,
-    so that other commands find it there with --recover, and Python with recover=True; with -o it goes into a
-    small file that serves elsewhere too.
+    This also works if the index of the movie points to bytes that are not frames, because the file was
+    changed later. It walks from frame to frame and reads a thirtieth of the movie. The index is kept in the
+    cache folder, where other commands find it with --recover, and Python with recover=True; -o also writes it
+    to a small sidecar file, which works on other machines too.
 
     \b
     Example:
@@ -30,7 +30,7 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
 
     recovery = rebuild_index(open_source(url)) if force else MovieReader(url, recover=True).recovery
     if recovery is None:
-        click.echo("the movie has an index of its own: there is nothing to recover (but see --force)")
+        click.echo("the movie has an index: there is nothing to recover (--force rebuilds it)")
         return
     click.echo(recovery.summary)
     if output:

@@ -1,8 +1,8 @@
-"""The command `serve`: the web server, each of its settings an option.
+"""The command `serve`: the web server, with an option for each of its settings.
 
-A setting is taken from its option, else from its variable of the environment (`CAMHD_PORT`), else from the
-variable that go-lazycache had for it (`LAZYCACHE_PORT`), else from the TOML file of `--config` (`port`), else
-it has its default. click does all of that; the values are checked by the settings themselves.
+The value of a setting is that of its option, or else of its environment variable (`CAMHD_PORT`), or else
+of the variable of go-lazycache (`LAZYCACHE_PORT`), or else of the TOML file given by `--config` (`port`), or
+else the default. click implements this; `ServerSettings` checks the values.
 """
 
 import logging
@@ -36,13 +36,13 @@ ANCESTORS = {
     "file_overlay": "FILEOVERLAY",
     "file_overlay_flatten": "FILEOVERLAY_FLATTEN",
 }
-"""What go-lazycache called its variables, without `LAZYCACHE_`; its image store took several, see below."""
+"""The environment variables of go-lazycache, without `LAZYCACHE_`; for its image store see below."""
 
 DEFAULTS = {each.name: each.default for each in fields(ServerSettings)}
 
 
 class _Checked(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A value that is checked by its setting; an error names the place where the value was found."""
+    """A value that is checked by its setting; errors name the source of the value."""
 
     def __init__(self, setting: Setting, *, is_one_of_many: bool) -> None:
         self.name = setting.metavar
@@ -50,7 +50,7 @@ class _Checked(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         self._is_one_of_many = is_one_of_many
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's
-        """The value as the server takes it."""
+        """The checked value."""
         try:
             if self._is_one_of_many:
                 (checked,) = self._setting.check([value])
@@ -61,11 +61,11 @@ class _Checked(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 class _Switch(_Checked, BoolParamType):
-    """The same of an option that is on or off, which click knows by the class."""
+    """The same for an option that is on or off, which click recognises by the class."""
 
 
 def _place_of(param: click.Parameter | None, ctx: click.Context | None) -> str:
-    """Where the value of an option was found."""
+    """The source of the value of an option."""
     if param is None or ctx is None or not param.name:
         return "a setting"
     match ctx.get_parameter_source(param.name):
@@ -78,11 +78,11 @@ def _place_of(param: click.Parameter | None, ctx: click.Context | None) -> str:
 
 
 PLACES = "camhd_access.cli.serve.places"
-"""Under which a click context keeps where the values of its `default_map` were found."""
+"""Key of a click context for the sources of the values in its `default_map`."""
 
 
 def _read_defaults(ctx: click.Context, _param: click.Parameter, config: Path | None) -> None:
-    """Make the file of settings, and go-lazycache's image store, the context's defaults."""
+    """Make the settings in the file, and go-lazycache's image store, the defaults of the context."""
     values, places = {}, {}
     for place, name, value in (*_read_file(config), *_read_ancestors_store(os.environ)):
         values[name] = value.split() if name == "mirrors" and isinstance(value, str) else value
@@ -100,18 +100,18 @@ def _read_file(config: Path | None) -> list[tuple[str, str, Any]]:
         raise click.UsageError(f"{config}: {error}") from error
     for name in values:
         if name not in list_settings():
-            raise click.UsageError(f"{config}: there is no setting {name!r}")
+            raise click.UsageError(f"{config}: unknown setting {name!r}")
     if not isinstance(values.get("mirrors", ""), str | list) or values.get("mirrors") == []:
-        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is no list of URLs")
+        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is not a list of URLs")
     return [(f"{config}: {name}", name, value) for name, value in values.items()]
 
 
 def _read_ancestors_store(environment: Mapping[str, str]) -> list[tuple[str, str, Any]]:
-    """Place, name and value of what go-lazycache's variables say of its image store, which had two kinds."""
+    """Place, name and value of the settings of go-lazycache's image store, which has two kinds."""
     place = "LAZYCACHE_IMAGESTORE"
     kind = environment.get(place) or "none"
     if kind not in {"local", "google", "none"}:
-        raise click.UsageError(f"{place}: {kind!r} is none of local, google, none")
+        raise click.UsageError(f"{place}: {kind!r} is not one of local, google, none")
     if kind == "none":
         return []
     found = []
@@ -126,7 +126,7 @@ def _read_ancestors_store(environment: Mapping[str, str]) -> list[tuple[str, str
 
 
 def _default_of(name: str) -> str:
-    """The default of a setting as people read it; empty where there is none, or where its text tells."""
+    """The default of a setting for the help text; empty if there is none, or if the text states it."""
     value = DEFAULTS[name]
     if value is None or value is MISSING:
         return ""
@@ -168,10 +168,10 @@ def _make_option(name: str, setting: Setting) -> click.Option:
     help="TOML file with settings, such as `port = 8080`.  [CAMHD_CONFIG]",
 )
 def serve(**settings: Any) -> None:  # noqa: ANN401 - of many kinds, each checked
-    """Serve frames of an archive's movies over HTTP, as pictures, to programs and browsers.
+    """Serve frames of an archive's movies as images over HTTP, to browsers and programs.
 
-    Each setting is taken from its option, else from the environment, else from the file of --config, else
-    it has its default. Stop with Ctrl-C: requests in flight are finished.
+    The value of a setting is that of its option, or else of its environment variable, or else of the file
+    given by --config, or else the default. Ctrl-C stops the server after requests in flight are finished.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The command `timelapse`: one picture of each movie of an archive, as a film or a sheet."""
+"""The command `timelapse`: one frame of each movie of an archive, as a film or a contact sheet."""
 
 from functools import partial
 from pathlib import Path
@@ -38,10 +38,12 @@ SHEET_COLUMNS = 6
 
 @click.command
 @click.argument("root", required=False, type=PATH_OR_URL)
-@click.option("--start", required=True, help="From this time on (UTC), by the times in the movies' names.")
-@click.option("--end", required=True, help="Before this time.")
+@click.option(
+    "--start", required=True, help="Start of the period (UTC), compared with the times in file names."
+)
+@click.option("--end", required=True, help="End of the period (exclusive).")
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of each movie.")
-@click.option("--frame", type=FRAME, help="Index of the frame in each movie, from 0; negative from the end.")
+@click.option("--frame", type=FRAME, help="Index of the frame in each movie, from 0; negative: from the end.")
 @CROP
 @REDUCE
 @click.option(
@@ -49,11 +51,11 @@ SHEET_COLUMNS = 6
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="skip: leave out movies that cannot be read or have no such frame, and damaged frames.",
+    help="skip: leave out damaged frames, and movies that cannot be read or have no such frame.",
 )
-@click.option("--fps", type=POSITIVE, help="Frames a second of a film.  [default: 10]")
+@click.option("--fps", type=POSITIVE, help="Frames per second of a film.  [default: 10]")
 @click.option(
-    "--columns", type=AT_LEAST_ONE, help=f"Pictures in a row of a sheet.  [default: {SHEET_COLUMNS}]"
+    "--columns", type=AT_LEAST_ONE, help=f"Thumbnails per row of a contact sheet.  [default: {SHEET_COLUMNS}]"
 )
 @click.option(
     "-o",
@@ -61,7 +63,7 @@ SHEET_COLUMNS = 6
     type=OutputFile(*FILMS, SHEET),
     default="timelapse.mp4",
     show_default=True,
-    help="A film (.mp4, .gif, .webp) or a sheet (.png).",
+    help="A film (.mp4, .gif, .webp) or a contact sheet (.png).",
 )
 @RECOVER
 @AS_JSON
@@ -81,9 +83,9 @@ def timelapse(
     recover: bool,
     as_json: bool,
 ) -> None:
-    """Write one picture of each movie below ROOT (by default OOI's server) as a film or a sheet.
+    """Write one frame of each movie in ROOT (default: OOI's server) as a film or a contact sheet.
 
-    Each movie costs two requests, for its index and for the frame.
+    This makes two requests per movie, for its index and for the frame.
 
     \b
     Examples:
@@ -97,7 +99,7 @@ def timelapse(
         parse_period(start, end)
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
-        raise click.UsageError("--fps is for films, --columns for sheets")
+        raise click.UsageError("--fps applies to films, --columns to contact sheets")
     urls = list(find_archive(root).catalog(start, end, progress=shows_progress())["url"])
     if not urls:
         raise ValueError(f"no movies below {root or 'the archive'} from {start} to {end}")
@@ -116,7 +118,7 @@ def timelapse(
 def _open(
     urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int, recover: bool
 ) -> "xr.DataArray":
-    """The pictures, unread; where trouble is skipped, those that are whole."""
+    """The frames as a lazy array; with `skips`, without damaged ones."""
     from camhd_access.arrays.open_movies import open_timelapse
 
     open_pictures = partial(
@@ -127,23 +129,23 @@ def _open(
     try:
         return open_pictures()
     except (CamhdError, FileNotFoundError) as error:
-        hint = "--on-error skip"  # what Python calls unreadable='skip'
+        hint = "--on-error skip"  # unreadable='skip' in Python
         raise type(error)(str(error).replace("unreadable='skip'", hint)) from error
 
 
 def _without_damage(pictures: "xr.DataArray") -> "xr.DataArray":
-    """The pictures that are whole, to be decoded once more when shown; a line tells of each of the others."""
+    """The undamaged frames, which are decoded again when used; prints a line for each damaged one."""
     damaged = pictures["damaged"].to_numpy() > 0
     if damaged.all():
-        raise ValueError("every one of the frames is damaged")
+        raise ValueError("all frames are damaged")
     for movie in pictures["movie"].to_numpy()[damaged]:
-        click.echo(f"camhd: the frame of {movie} is damaged, and left out", err=True)
+        click.echo(f"camhd: the frame of {movie} is damaged and left out", err=True)
     return pictures.drop_vars("damaged").isel(time=~damaged)
 
 
 def _report(pictures: "xr.DataArray", output: Path, *, n_movies: int, as_json: bool) -> None:
     if not as_json:
-        click.echo(f"{output}: {pictures.sizes['time']} pictures of {n_movies} movies")
+        click.echo(f"{output}: {pictures.sizes['time']} frames of {n_movies} movies")
         return
     columns = (pictures[name].to_numpy() for name in ("movie", "frame", "time"))
     shown = [

@@ -125,11 +125,11 @@ def test_a_reader_that_has_enough_is_no_error(movie):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("cut.mov", "camhd: MissingMoovError: {path}: "),
-        ("empty.mov", "camhd: InvalidMovieError: {path}: "),
-        ("text.mov", "camhd: InvalidMovieError: {path}: "),
-        ("nothing.mov", "camhd: FileNotFoundError: [Errno 2] No such file or directory: '{path}'\n"),
-        ("", "camhd: InvalidMovieError: {path}: it is a folder, not a movie: open one of the files in it\n"),
+        ("cut.mov", "camhd: {path}: "),
+        ("empty.mov", "camhd: {path}: "),
+        ("text.mov", "camhd: {path}: "),
+        ("nothing.mov", "camhd: No such file or directory: '{path}'\n"),
+        ("", "camhd: {path}: it is a folder, not a movie: open one of the files in it\n"),
     ],
     ids=lambda value: value.partition(" ")[0],
 )
@@ -149,9 +149,9 @@ def test_errors_end_in_one_line(movie_folder, empty_folder, command, name, messa
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nobody://knows/it.mov", "camhd: ValueError: Protocol not known: nobody\n"),
-        ("http://127.0.0.1:9/it.mov", "camhd: RemoteFileError: http://127.0.0.1:9/it.mov, "),
-        ("memory://it.mov", "camhd: FileNotFoundError: /it.mov\n"),
+        ("nobody://knows/it.mov", "camhd: Protocol not known: nobody\n"),
+        ("http://127.0.0.1:9/it.mov", "camhd: http://127.0.0.1:9/it.mov, "),
+        ("memory://it.mov", "camhd: no such file: /it.mov\n"),
     ],
 )
 def test_addresses_that_lead_nowhere_end_in_one_line(url, message):
@@ -166,8 +166,8 @@ def test_a_server_that_has_no_such_movie_ends_in_one_line(movie_folder):
     with serve_folder(movie_folder) as server:
         missing, folder = run("info", f"{server.url}no.mov"), run("info", server.url)
     assert (missing.exit_code, folder.exit_code) == (1, 1)
-    assert missing.stderr.startswith(f"camhd: RemoteFileNotFoundError: {server.url}no.mov")
-    assert folder.stderr.startswith(f"camhd: InvalidMovieError: {server.url}: it is a folder, ")
+    assert missing.stderr.startswith(f"camhd: {server.url}no.mov")
+    assert folder.stderr.startswith(f"camhd: {server.url}: it is a folder, ")
     assert missing.stderr.count("\n") == folder.stderr.count("\n") == 1
 
 
@@ -221,7 +221,10 @@ def test_info_as_json(movie):
 
 def test_info_of_a_movie_that_does_not_tell_when_it_began(tmp_path):
     write_movie(tmp_path / "vent.mov", n_frames=1, width=320, height=192)
-    assert "begins:    unknown (neither name nor header tells)" in run("info", tmp_path / "vent.mov").stdout
+    assert (
+        "start:          unknown (neither in the file name nor in the header)"
+        in run("info", tmp_path / "vent.mov").stdout
+    )
     assert json.loads(run("info", "--json", tmp_path / "vent.mov").stdout)["start_time"] is None
     taken = run("frame", "--frame", "0", "--json", "-o", tmp_path / "a.png", tmp_path / "vent.mov")
     assert json.loads(taken.stdout)["time"] is None
@@ -355,7 +358,7 @@ def test_a_frame_that_the_movie_does_not_have_ends_in_one_line(movie, empty_fold
     for choice in (["--at", "99"], ["--frame", "99"]):
         refused = run("frame", *choice, movie)
         assert refused.exit_code == 1
-        assert refused.stderr.startswith("camhd: FrameIndexError: ")
+        assert refused.stderr.startswith("camhd: ")
         assert refused.stderr.count("\n") == 1
         assert list(empty_folder.iterdir()) == []
 
@@ -396,9 +399,7 @@ def test_cache_commands(movie_folder):
 
 def test_a_setting_that_is_wrong_is_named(monkeypatch):
     monkeypatch.setenv("CAMHD_CACHE_SIZE", "much")
-    assert run("cache", "info").stderr == (
-        "camhd: ValueError: CAMHD_CACHE_SIZE: 'much' is no size; try '2 GiB'\n"
-    )
+    assert run("cache", "info").stderr == ("camhd: CAMHD_CACHE_SIZE: 'much' is no size; try '2 GiB'\n")
 
 
 def test_damage_in_the_cache_is_told_by_the_exit_code(movie_folder):

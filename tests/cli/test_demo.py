@@ -21,7 +21,8 @@ def test_the_main_job_on_the_archive(tmp_path, monkeypatch, lines):
     assert "the camera was off" in report
     assert matplotlib.image.imread(tmp_path / "demo.png").shape[2] == 4
     costs = {
-        line[:42].strip(): line.split()[-3:] for line in report.split("What that cost:\n")[1].splitlines()
+        line[:42].strip(): line.split()[-3:]
+        for line in report.split("Requests, bytes and time:\n")[1].splitlines()
     }
     assert costs["open one movie as a lazy array"][0] == "0"  # its index was read for the list
     assert costs["slice one frame by its time"][0] == "1"
