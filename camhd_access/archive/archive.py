@@ -203,8 +203,8 @@ class Archive:
             if starts[path] <= time < starts[path] + length:
                 return self._urlpath(path)
         nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
-        others = f"; the nearest is {nearest}" if nearest else ", nor within a day before or after it"
-        raise LookupError(f"no movie was recorded at {time}{others}")
+        others = f"; the nearest is {nearest}" if nearest else ", nor within a day of it"
+        raise LookupError(f"no movie was under way at {time}{others}")
 
     def _is_dated(self) -> bool:
         """Whether the movies are in folders by day."""

@@ -212,7 +212,7 @@ def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:
     if _is_parquet(name):
         check_parquet()
     elif not name.endswith((".jsonl", ".jsonl.gz")):
-        raise ValueError(f"'{name}': the name of a catalogue must end in .parquet, .jsonl or .jsonl.gz")
+        raise ValueError(f"'{name}': the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz")
     return name
 
 

@@ -57,7 +57,7 @@ class MovieSequence:
         numbers = np.atleast_1d(np.array(frames if isinstance(frames, int) else list(frames), np.int64))
         wrong = (numbers < 0) | (numbers >= self.n_frames)
         if wrong.any():
-            raise FrameIndexError(f"no frame {numbers[wrong][0]}: the frames are 0 to {self.n_frames - 1}")
+            raise FrameIndexError(f"no frame {numbers[wrong][0]}: there are frames 0 to {self.n_frames - 1}")
         edges = np.cumsum([0, *self.lengths])
         owners = np.searchsorted(edges, numbers, side="right") - 1
         return [self.movies[owner] for owner in owners], (numbers - edges[owners]).tolist()

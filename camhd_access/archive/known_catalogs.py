@@ -52,7 +52,7 @@ class KnownSchema:
             raise ValueError(f"not a row of this catalogue ({error!r}): {row!r:.200}") from error
         name = find_movie_name(url)
         if name is None:
-            raise ValueError(f"not the URL of a CamHD movie: {url}")
+            raise ValueError(f"not the address of a CamHD movie: {url}")
         record = replace(record_of_name(name, url), file_size=file_size)
         if not file_size:
             return replace(record, quality="empty", reason="0 bytes")

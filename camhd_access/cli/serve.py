@@ -100,9 +100,9 @@ def _read_file(config: Path | None) -> list[tuple[str, str, Any]]:
         raise click.UsageError(f"{config}: {error}") from error
     for name in values:
         if name not in list_settings():
-            raise click.UsageError(f"{config}: unknown setting {name!r}")
+            raise click.UsageError(f"{config}: there is no setting {name!r}")
     if not isinstance(values.get("mirrors", ""), str | list) or values.get("mirrors") == []:
-        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is not a list of URLs")
+        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is no list of URLs")
     return [(f"{config}: {name}", name, value) for name, value in values.items()]
 
 
@@ -111,7 +111,7 @@ def _read_ancestors_store(environment: Mapping[str, str]) -> list[tuple[str, str
     place = "LAZYCACHE_IMAGESTORE"
     kind = environment.get(place) or "none"
     if kind not in {"local", "google", "none"}:
-        raise click.UsageError(f"{place}: {kind!r} is not one of local, google, none")
+        raise click.UsageError(f"{place}: {kind!r} is none of local, google, none")
     if kind == "none":
         return []
     found = []

@@ -102,7 +102,7 @@ def timelapse(
         raise click.UsageError("--fps applies to films, --columns to contact sheets")
     urls = list(find_archive(root).catalog(start, end, progress=shows_progress())["url"])
     if not urls:
-        raise ValueError(f"no movies below {root or 'the archive'} from {start} to {end}")
+        raise ValueError(f"no movies in {root or 'the archive'} from {start} to {end}")
     skips = on_error == "skip"
     pictures = _open(urls, skips=skips, at=at, frame=frame, reduce=reduce, recover=recover)
     if crop:

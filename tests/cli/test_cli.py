@@ -263,7 +263,7 @@ def test_frame_writes_the_pixels(movie, tmp_path):
     assert "no frame 5" in run("frame", "--frame", "5", "-o", tmp_path / "none.png", movie).stderr
     for choice in ((), ("--at", "0.1", "--frame", "3")):
         refused = run("frame", *choice, "-o", tmp_path / "none.png", movie).stderr
-        assert "--at or by --frame, not both" in refused
+        assert "choose a frame: --at SECONDS or --frame INDEX" in refused
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_a_frame_that_the_movie_does_not_have_ends_in_one_line(movie, empty_fold
 def test_jpeg_has_8_bits(movie, tmp_path):
     refused = run("frame", "--frame", "0", "--pix-fmt", "gray16le", "-o", tmp_path / "a.jpg", movie)
     assert refused.exit_code == 2
-    assert "JPEG has 8 bits a pixel, not those of gray16le: write PNG or TIFF" in refused.stderr
+    assert "JPEG cannot store gray16le, only 8 bits per channel: write PNG or TIFF" in refused.stderr
 
 
 # ---- cache

@@ -107,7 +107,7 @@ def test_catalog_sums_up(faulty):
     result = run("catalog", "--index", faulty)
     assert result.exit_code == 0
     assert "5 movies\n  start times from 2016-11-10 00:00 to 2016-11-12 06:00 UTC\n" in result.stdout
-    assert "12 frames as far as indexes were read" in result.stdout
+    assert "12 frames in movies whose index was read" in result.stdout
     for line in ("3 good", "1 empty", "1 unreadable"):
         assert f"  {line}\n" in result.stdout
     assert "5 unknown (use --index)" in run("catalog", faulty).stdout
@@ -237,7 +237,7 @@ def test_previews_and_crops_are_in_pixels_of_the_whole_frame(folder, tmp_path):
     assert list(map(size_of, (whole, part, small))) == [(40, 24), (160, 96), (20, 12)]
     outside = run(*command, "--reduce", "8", "--crop", "0,0,321,8", "-o", small, folder)
     assert outside.exit_code == 2
-    assert "the movie's frames are 320x192" in outside.stderr
+    assert "exceeds the frame (320x192)" in outside.stderr
 
 
 def test_a_sheet(folder, tmp_path):
@@ -270,7 +270,7 @@ def test_trouble_may_be_left_out(faulty, tmp_path):
     assert result.exit_code == 0, result.stderr
     first, second = result.stderr.splitlines()
     assert first.startswith("camhd: 2 of 5 movies are left out: ")
-    assert second == f"camhd: the frame of {NAMES[0]} is damaged, and left out"
+    assert second == f"camhd: the frame of {NAMES[0]} is damaged and left out"
     assert result.stdout == f"{target}: 2 frames of 5 movies\n"
     assert read_numbers(target) == [102, 202]
 
@@ -294,13 +294,13 @@ def test_what_was_cut_off_is_found_or_named(faulty, tmp_path):
 def test_no_picture_at_all_is_an_error(folder, faulty, tmp_path):
     none = run("timelapse", "--start", "2015", "--end", "2016", "--frame", "0", folder)
     assert none.exit_code == 1
-    assert none.stderr == f"camhd: no movies below {folder} from 2015 to 2016\n"
+    assert none.stderr == f"camhd: no movies in {folder} from 2015 to 2016\n"
     damaged = run(
         "timelapse", "--start", "2016-11-10", "--end", "2016-11-11", "--frame", "2", "--on-error", "skip",
         "-o", tmp_path / "film.mp4", faulty,
     )  # fmt: skip
     assert damaged.exit_code == 1
-    assert "every one of the frames is damaged" in damaged.stderr.splitlines()[-1]
+    assert "all frames are damaged" in damaged.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -312,8 +312,8 @@ def test_no_picture_at_all_is_an_error(folder, faulty, tmp_path):
         ((*DAYS, "--at", "nan"), "is not a number up to 1,000,000"),
         ((*DAYS, "--at", "-1"), "'--at'"),
         ((*DAYS, "--frame", "0", "--fps", "inf"), "is not a number up to 1,000,000"),
-        ((*DAYS, "--frame", "0", "--columns", "3"), "--fps is for films, --columns for sheets"),
-        ((*DAYS, "--frame", "0", "--fps", "3", "-o", "sheet.png"), "--fps is for films"),
+        ((*DAYS, "--frame", "0", "--columns", "3"), "--fps applies to films, --columns to contact sheets"),
+        ((*DAYS, "--frame", "0", "--fps", "3", "-o", "sheet.png"), "--fps applies to films"),
         ((*DAYS, "--frame", "0", "-o", "film.avi"), "the file name must end in .mp4, .gif, .webp, .png"),
         ((*DAYS, "--frame", "0", "-o", "nowhere/film.mp4"), "the folder 'nowhere' does not exist"),
         ((*DAYS, "--frame", "0", "--reduce", "3"), "'3' is not one of '1', '2', '4', '8'"),

@@ -2,7 +2,7 @@
 # ruff: noqa: F821, E402
 
 # %% cell-04
-assert network.stats.requests == 1
+assert (network.stats - before).requests == 1
 
 # %% cell-05
 import numpy as np
