@@ -122,7 +122,7 @@ def read_catalog(
         return _parse_lines(data)
     except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{name} is no catalogue, or a damaged one: {what:.500}") from error
+        raise ValueError(f"{name} is not a catalogue, or a damaged one: {what:.500}") from error
 
 
 def _parse_lines(data: bytes) -> pd.DataFrame:

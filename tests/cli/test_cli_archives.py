@@ -154,7 +154,7 @@ def test_a_file_that_is_no_catalogue_is_named_and_kept(folder, tmp_path, name):
     path.write_text("something else")
     result = run("catalog", "-o", path, folder)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"camhd: {path} is no catalogue")
+    assert result.stderr.startswith(f"camhd: {path} is not a catalogue, or a damaged one: ")
     assert path.read_text() == "something else"
 
 
