@@ -150,7 +150,7 @@ def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
 
 def _parse_parquet(data: bytes) -> pd.DataFrame:
     check_parquet()
-    from pyarrow import parquet  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    from pyarrow import parquet  # noqa: PLC0415 - an extra
 
     file = parquet.ParquetFile(BytesIO(data))
     about = file.metadata

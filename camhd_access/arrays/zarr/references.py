@@ -158,7 +158,7 @@ def _is_chunk(key: str, name: str) -> bool:
 
 
 def _pack_table(table: pd.DataFrame) -> bytes:
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    import pyarrow as pa  # noqa: PLC0415 - an extra
 
     kinds = {"path": pa.string(), "offset": pa.int64(), "size": pa.int64(), "raw": pa.binary()}
     file = io.BytesIO()
