@@ -14,6 +14,7 @@ import numpy.typing as npt
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.formats.names import find_movie_name
+from camhd_access.formats.quicktime import PRORES_CODECS
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack
@@ -21,7 +22,6 @@ from camhd_access.urls import redact_url
 
 __all__ = [
     "ABOUT_DAMAGE",
-    "CODECS",
     "OF_PIXELS",
     "coordinates_of",
     "dims_of",
@@ -43,15 +43,6 @@ PLACE = {
     "acknowledgement": "NSF Ocean Observatories Initiative, Regional Cabled Array",
 }
 """What is known of every CamHD movie (ACDD-1.3)."""
-
-CODECS = {
-    "apco": "Apple ProRes 422 Proxy",
-    "apcs": "Apple ProRes 422 LT",
-    "apcn": "Apple ProRes 422",
-    "apch": "Apple ProRes 422 HQ",
-    "ap4h": "Apple ProRes 4444",
-    "ap4x": "Apple ProRes 4444 XQ",
-}
 
 MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
 
@@ -225,7 +216,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     """What is known of the movie that others may have in common with it."""
-    attributes: dict[str, Any] = {"codec": f"{CODECS[reader.index.codec]} ({reader.index.codec})"}
+    attributes: dict[str, Any] = {"codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})"}
     if reader.recovery:
         attributes["comment"] = reader.recovery.summary
     return attributes | (PLACE if find_movie_name(reader.urlpath) else {})

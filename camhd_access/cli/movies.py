@@ -75,14 +75,14 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
 def _print_facts(facts: dict[str, Any]) -> None:
     import numpy as np
 
-    from camhd_access.arrays.attributes import CODECS
+    from camhd_access.formats.quicktime import PRORES_CODECS
 
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
     start_text = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
     scan = "interlaced" if facts["interlaced"] else "progressive"
     lines = {
         "movie": facts["url"],
-        "codec": f"{CODECS[codec]} ({codec})",
+        "codec": f"{PRORES_CODECS[codec]} ({codec})",
         "frame size": f"{facts['width']}x{facts['height']}, {scan}",
         "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} per second",
         "duration": f"{facts['duration']:.3f} s",

@@ -179,8 +179,8 @@ def test_info_tells_the_facts(movie):
     assert result.exit_code == 0
     assert "Apple ProRes 422 (apcn)" in result.output
     assert "320x192, interlaced" in result.output
-    assert "5 at 29.97 a second" in result.output
-    assert "2016-11-13T00:00:02.000 UTC (by the movie's own header)" in result.output
+    assert "5 at 29.97 per second" in result.output
+    assert "2016-11-13T00:00:02.000 UTC (from the header of the movie)" in result.output
     assert f"{movie.stat().st_size:,} bytes" in result.output
 
 
@@ -385,7 +385,7 @@ def test_cache_commands(movie_folder):
     assert checked == {"n_blocks": held["n_blocks"], "n_damaged": 0}
     verified = run("cache", "verify")
     assert verified.exit_code == 0
-    assert "0 were damaged" in verified.output
+    assert "0 damaged blocks" in verified.output
     assert run("cache", "prune", "1 GiB").exit_code == 0
     assert "of 1 files" in run("cache", "info").output
     refused = run("cache", "prune", "much")

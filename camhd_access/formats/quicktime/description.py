@@ -15,8 +15,15 @@ from camhd_access.formats.quicktime.tracks import UNSEEN, VIDEO_HEADER, TrackKin
 
 __all__ = ["PRORES_CODECS", "VideoDescription", "parse_description", "parse_track_kind"]
 
-PRORES_CODECS = ("apco", "apcs", "apcn", "apch", "ap4h", "ap4x")
-"""ProRes 422 Proxy, LT, 422, HQ, 4444 and 4444 XQ, as sample descriptions name them."""
+PRORES_CODECS = {
+    "apco": "Apple ProRes 422 Proxy",
+    "apcs": "Apple ProRes 422 LT",
+    "apcn": "Apple ProRes 422",
+    "apch": "Apple ProRes 422 HQ",
+    "ap4h": "Apple ProRes 4444",
+    "ap4x": "Apple ProRes 4444 XQ",
+}
+"""Names of the codecs that are read, by the type of their sample description."""
 
 _FIELDS_BYTES = 78  # of an entry's payload, before the atoms that extend it
 _TKHD_BYTES = 84  # at least
