@@ -6,6 +6,7 @@ and stands still once the interpreter ends: then a call raises an error, and doe
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 import sys
@@ -92,9 +93,15 @@ def is_ending() -> bool:
 
 async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
     """What `function` returns, which may block: run in a thread, or here where no thread starts any more."""
-    if is_ending():
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
+    if not is_ending():
+        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(None, call)
+        except RuntimeError:  # the end has come meanwhile
+            pass
+        else:
+            return await future
+    return function(*args, **kwargs)
 
 
 def settle(future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:

@@ -7,14 +7,13 @@ machine follows its own.
 
 import errno
 import os
+import re
 import stat
 import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-
-from dask.utils import parse_bytes
 
 __all__ = [
     "Permissions",
@@ -27,6 +26,9 @@ __all__ = [
 ]
 
 _MAX_BYTES = 10 << 30
+
+_SIZE = re.compile(r"\s*(-?\d+(?:\.\d*)?(?:e\d{1,2})?)\s*(?:([kmgtp])(i?))?b?\s*", re.ASCII | re.IGNORECASE)
+"""A number, and a unit: "20 GiB", "500MB", "2g", "1e9"."""
 
 
 def default_cache_dir() -> Path:
@@ -115,12 +117,14 @@ def parse_size(size: int | str) -> int:
     Raises
     ------
     ValueError
-        Text that is no size, or a size below 0.
+        It is no size, or below 0.
     """
-    try:
-        n_bytes = int(parse_bytes(size))
-    except ValueError as error:
-        raise ValueError(f"{size!r} is no size; try '2 GiB'") from error
+    match = _SIZE.fullmatch(str(size))
+    if match is None:
+        raise ValueError(f"{size!r} is no size; try '2 GiB'")
+    number, prefix, binary = match.groups()
+    power = "kmgtp".index(prefix.lower()) + 1 if prefix else 0
+    n_bytes = int(float(number) * (1024 if binary else 1000) ** power)
     if n_bytes < 0:
         raise ValueError(f"a cache cannot have {size} bytes")
     return n_bytes
