@@ -297,6 +297,8 @@ def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
     def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         nonlocal told_at
         error = context.get("exception")
+        if isinstance(error, ValueError) and str(error) == "Invalid file descriptor: -1":
+            return  # asyncio accepts again a second after descriptors ran out; the server has stopped since
         if not (isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}):
             loop.default_exception_handler(context)
         elif loop.time() - told_at > REPEAT_SECONDS:
