@@ -3,6 +3,8 @@
 ::
 
     rate_limit       limits of requests in flight and requests per second
+    folders          a listing → whether it is an archive, a part of one, or neither
+    wrong_root       a root without movies → the folder that was probably meant
     listing          folders by day, or one flat folder → the movies in them
     deployments      which camera unit was in place when
     anomalies        known defects of movies and periods

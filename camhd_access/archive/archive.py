@@ -18,12 +18,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from camhd_access.archive.catalog import check_catalog_name
 from camhd_access.archive.crawl import Crawl
-from camhd_access.archive.listing import Listing, is_dated_folder, list_movies
+from camhd_access.archive.folders import Folder
+from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLimiter
 from camhd_access.archive.records import NOMINAL_SECONDS
 from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.storage.source import open_source
 from camhd_access.times import Moment, Period, parse_moment, parse_period
+from camhd_access.urls import redact_url
 
 __all__ = ["OOI_ARCHIVE", "Archive", "open_archive"]
 
@@ -39,9 +41,15 @@ def open_archive(
     Parameters
     ----------
     root
-        URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy.
+        URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy; also the
+        folder of one year, month or day, for the movies of that.
     storage_options
         For the constructor of the filesystem.
+
+    Raises
+    ------
+    ValueError
+        `root` is a movie.
 
     Notes
     -----
@@ -51,7 +59,16 @@ def open_archive(
     """
     if not isinstance(root, str | os.PathLike):
         raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
-    source = open_source(os.fspath(root), cache=False, storage_options=storage_options)
+    root = os.fspath(root)
+    name = find_movie_name(root)
+    if name and root.partition("?")[0].rstrip("/").endswith(".mov"):
+        folder = redact_url(root).rstrip("/").rpartition("/")[0]
+        folder = folder.removesuffix(name.day.replace("-", "/"))
+        raise ValueError(
+            f"{redact_url(root)} is 1 movie, not a folder of movies: open it with open_movie, or open the "
+            f"archive {folder or '.'}"
+        )
+    source = open_source(root, cache=False, storage_options=storage_options)
     return Archive(source.filesystem, source.path.rstrip("/"))
 
 
@@ -92,7 +109,8 @@ class Archive:
         Warns
         -----
         UserWarning
-            The root contains neither folders of years nor movies: it is not the root of an archive.
+            The root contains neither folders of years, months or days nor movies. The warning tells what is
+            there, and which folder above or below it is an archive (which takes at most 70 listings more).
 
         Notes
         -----
@@ -114,12 +132,15 @@ class Archive:
         Raises
         ------
         LookupError
-            By the names, no movie was recorded at that time; the message contains the nearest.
+            By the names, no movie was recorded at that time; the message contains the nearest. Or the root is
+            the folder of a year, a month or a day that does not hold the movie.
         ValueError
             `name_or_time` is neither the name of a movie nor a time.
 
-        Notes ----- A name takes no request on OOI's server and one listing elsewhere; a time takes the
-        listings of two days.
+        Notes
+        -----
+        A name takes no request on OOI's server and one listing elsewhere (in the folder of a year or a month:
+        up to four); a time takes the listings of two days.
         """
         name = find_movie_name(name_or_time) if isinstance(name_or_time, str) else None
         if name:
@@ -184,15 +205,32 @@ class Archive:
         )
 
     def _list_movies(self, period: Period) -> Listing:
-        return list_movies(self._async_filesystem, self.root, period, pace=self._pace(), at_once=self.at_once)
+        return list_movies(
+            self._async_filesystem,
+            self.root,
+            period,
+            pace=self._pace(),
+            at_once=self.at_once,
+            urlpath=self._urlpath,
+        )
 
     def _path_of(self, name: MovieName) -> str:
         folder = name.day.replace("-", "/")
-        return (
-            f"{self.root}/{folder}/{name.basename}.mov"
-            if self._is_dated()
-            else f"{self.root}/{name.basename}.mov"
-        )
+        in_its_day = f"{self.root}/{folder}/{name.basename}.mov"
+        if f"{self.root}/" == OOI_ARCHIVE:
+            return in_its_day
+        here = Folder.of(self.filesystem.ls(f"{self.root}/", detail=True))
+        if here.is_part:
+            return self._find_path(name)
+        return in_its_day if here.n_years else f"{self.root}/{name.basename}.mov"
+
+    def _find_path(self, name: MovieName) -> str:
+        """The path of a movie in a part of an archive, whose folders do not tell their dates."""
+        day = np.datetime64(name.day, "s")
+        movies = self._list_movies((day, day + np.timedelta64(1, "D"))).movies
+        if name.basename not in movies:
+            raise LookupError(f"{self._urlpath(self.root)} is a part of an archive, without {name.basename}")
+        return movies[name.basename].path
 
     def _url_at(self, time: np.datetime64) -> str:
         day = np.timedelta64(1, "D")
@@ -205,12 +243,6 @@ class Archive:
         nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
         others = f"; the nearest is {nearest}" if nearest else ", nor within a day of it"
         raise LookupError(f"no movie was under way at {time}{others}")
-
-    def _is_dated(self) -> bool:
-        """Whether the movies are in folders by day."""
-        return f"{self.root}/" == OOI_ARCHIVE or any(
-            map(is_dated_folder, self.filesystem.ls(f"{self.root}/", detail=True))
-        )
 
     @property
     def _async_filesystem(self) -> AsyncFileSystem:

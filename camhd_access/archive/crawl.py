@@ -62,7 +62,7 @@ class Crawl:
     def catalog(self, period: Period, *, index: bool, progress: bool, file: str | None) -> pd.DataFrame:
         """See `Archive.catalog`."""
         rows = {record.basename: record for record in _read_records(file)}
-        self._list(rows, _whole_days(period), progress=progress)
+        period = self._list(rows, period, progress=progress)
         if file:
             write_catalog(to_frame(rows.values()), file)
         inside = [row for row in rows.values() if period[0] <= row.name.time_from_name < period[1]]
@@ -83,19 +83,21 @@ class Crawl:
             if file:
                 write_catalog(to_frame(rows.values()), file)
 
-    def _list(self, rows: dict[str, MovieRecord], period: Period, *, progress: bool) -> None:
-        """Bring the rows of `period` up to date with the archive's listings."""
+    def _list(self, rows: dict[str, MovieRecord], period: Period, *, progress: bool) -> Period:
+        """Bring the rows of `period` up to date with the listings; the part of it that the root covers."""
         listing = list_movies(
             self.filesystem,
             self.root,
-            period,
+            _whole_days(period),
             pace=self.pace,
             at_once=self.at_once,
+            urlpath=self.urlpath,
             known_days=_settled_days(rows.values(), self.urlpath(self.root)),
             progress=progress,
         )
+        start, end = listing.covers(_whole_days(period))
         for row in list(rows.values()):
-            if period[0] <= row.name.time_from_name < period[1] and not _stays(row, listing):
+            if start <= row.name.time_from_name < end and not _stays(row, listing):
                 del rows[row.basename]
         now = np.datetime64("now", "ns")
         for movie in listing.movies.values():
@@ -104,6 +106,7 @@ class Crawl:
             if known is None or movie.file_size not in (None, known.file_size):
                 known = replace(record_of_name(movie.name, url), file_size=movie.file_size)
             rows[known.basename] = replace(known, url=url, seen=now)
+        return listing.covers(period)
 
     def _read_indexes(self, rows: list[MovieRecord], *, progress: bool) -> Iterable[MovieRecord]:
         """The rows, completed from the indexes of the movies, as they arrive.

@@ -1,28 +1,31 @@
 """List movies: a walk through folders by year, month and day, or through one flat folder.
 
-Below the root, folders of years, months and days are opened if they overlap the period. A listing that fails
-is an error; it is never treated as an empty day.
+Below the root, folders of years, months and days are opened if they overlap the period. The root may itself
+be the folder of a year, a month or a day. A listing that fails is an error, never an empty day.
 """
 
-import re
+import asyncio
 import warnings
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from fsspec.asyn import AsyncFileSystem
 from tqdm.auto import tqdm
 
+from camhd_access.archive.folders import Entry, Folder, find_name, is_dated, last_part
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
-from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.archive.wrong_root import explain_wrong_root
+from camhd_access.formats.names import MovieName
 from camhd_access.times import Period
 
-__all__ = ["ListedMovie", "Listing", "is_dated_folder", "list_movies"]
+__all__ = ["ListedMovie", "Listing", "list_movies"]
 
-_DATED_FOLDER = re.compile(r"\d{4}|\d{2}")
+_Job: TypeAlias = tuple[str, str | None]
+"""A folder, and its date: "" for the root of an archive, None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,16 @@ class Listing:
     """By base name: a movie in several folders is listed once."""
     skipped_days: set[str] = field(default_factory=set)
     """Days (`2016-11-13`) whose folders exist but were skipped as known."""
+    date: str = ""
+    """The year or month (`2016`, `2016-11`) whose folder the root is; "" for all other roots."""
+
+    def covers(self, period: Period) -> Period:
+        """The part of `period` for which the root can have movies."""
+        if not self.date:
+            return period
+        first, last = _bounds(self.date)
+        start = max(period[0], first)
+        return start, max(start, min(period[1], last))
 
 
 def list_movies(
@@ -54,6 +67,7 @@ def list_movies(
     *,
     pace: RateLimiter,
     at_once: int,
+    urlpath: Callable[[str], str],
     known_days: Collection[str] = (),
     progress: bool = False,
 ) -> Listing:
@@ -61,6 +75,8 @@ def list_movies(
 
     Parameters
     ----------
+    urlpath
+        Returns the path or URL that opens a path of the filesystem.
     known_days
         Days (`2016-11-13`) whose folders are skipped.
     progress
@@ -74,80 +90,76 @@ def list_movies(
     Warns
     -----
     UserWarning
-        The root contains neither folders of years nor movies: it is not the root of an archive.
+        The root contains neither folders of years, months or days nor movies. The warning tells what is
+        there, and which folder above or below it is an archive.
 
-    Notes ----- Makes one request for the root, and one for each year, month and day of `period`. Files with
-    other names than those of the camera are ignored.
+    Notes
+    -----
+    Makes one request for the root, and one for each year, month and day of `period`. Files with other names
+    than those of the camera are ignored. Before it warns, it lists at most 70 folders around the root.
     """
-    listing = Listing()
-    is_archive = False
-    queue = deque([(root, "")])
 
-    async def ask(job: tuple[str, str]) -> list[dict[str, Any]]:
+    async def list_folder(path: str) -> list[Entry]:
         await pace.turn()
-        filesystem.invalidate_cache(job[0])  # some filesystems cache listings
-        entries: list[dict[str, Any]] = await filesystem._ls(f"{job[0]}/", detail=True)  # noqa: SLF001 - fsspec's async interface
+        filesystem.invalidate_cache(path)  # some filesystems cache listings
+        entries: list[Entry] = await filesystem._ls(f"{path}/", detail=True)  # noqa: SLF001 - fsspec's async interface
         return entries
 
+    async def ask(job: _Job) -> list[Entry]:
+        return at_root if job[0] == root else await list_folder(job[0])
+
+    at_root = asyncio.run_coroutine_threadsafe(list_folder(root), filesystem.loop).result()
+    here = Folder.of(at_root)
+    listing = Listing(date=here.date_of(root))
+    is_known = here.is_archive or bool(listing.date)
+    queue = deque([(root, None if here.is_part and not listing.date else listing.date)])
     answers = ask_all(queue, ask, filesystem.loop, at_once=at_once)
     with tqdm(desc="folders listed", unit=" folders", disable=not progress) as bar, closing(answers):
-        for (folder, date_text), future in answers:
-            entries = future.result()
-            is_archive |= folder == root and any(map(_is_archives, entries))
-            for entry in entries:
-                if is_dated_folder(entry):
-                    name = _last_part(entry)
-                    inner = f"{date_text}-{name}" if date_text else name
-                    if inner in known_days:
+        for (folder, date), future in answers:
+            for entry in future.result():
+                if is_dated(entry):
+                    inner = _date_inside(date, last_part(entry))
+                    if inner is not None and inner in known_days:
                         listing.skipped_days.add(inner)
-                    elif _touches(inner, period):
-                        queue.append((f"{folder}/{name}", inner))
-                else:
-                    _add_movie(listing, entry, period)
+                    elif inner is None or _touches(inner, period):
+                        queue.append((f"{folder}/{last_part(entry)}", inner))
+                elif name := find_name(entry):
+                    is_known = True
+                    _add_movie(listing, name, entry, period)
             bar.total = bar.n + 1 + len(queue)
             bar.update()
-    if not listing.movies and not is_archive:
-        warnings.warn(
-            f"{root} holds neither folders of years nor movies: an archive is the folder that holds 2015, "
-            "2016, …, as …/06-CAMHDA301/ of OOI's server, or one of movies",
-            stacklevel=4,
+    if not is_known:
+        explanation = explain_wrong_root(
+            root, at_root, list_folder, filesystem.loop, at_once=at_once, urlpath=urlpath
         )
+        warnings.warn(explanation, stacklevel=4)
     return listing
 
 
-def _add_movie(listing: Listing, entry: Mapping[str, Any], period: Period) -> None:
-    name = _find_name(entry)
-    if name and period[0] <= name.time_from_name < period[1]:
+def _add_movie(listing: Listing, name: MovieName, entry: Entry, period: Period) -> None:
+    if period[0] <= name.time_from_name < period[1]:
         size = None if entry.get("size") is None else int(entry["size"])
         listing.movies.setdefault(name.basename, ListedMovie(name, str(entry["name"]), size))
 
 
-def _find_name(entry: Mapping[str, Any]) -> MovieName | None:
-    path = str(entry["name"])
-    return find_movie_name(path) if path.endswith(".mov") else None
-
-
-def is_dated_folder(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a listing is a folder named like a year, a month or a day."""
-    return entry["type"] == "directory" and _DATED_FOLDER.fullmatch(_last_part(entry)) is not None
-
-
-def _is_archives(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a root is a year or a movie, as in an archive."""
-    if is_dated_folder(entry):
-        return len(_last_part(entry)) == len("2016")
-    return _find_name(entry) is not None
-
-
-def _last_part(entry: Mapping[str, Any]) -> str:
-    return str(entry["name"]).rstrip("/").rpartition("/")[2]
+def _date_inside(date: str | None, name: str) -> str | None:
+    """The date of a folder `name` in the folder of `date`; None where that is not known."""
+    return None if date is None else f"{date}-{name}" if date else name
 
 
 def _touches(date_text: str, period: Period) -> bool:
     """Whether the year, month or day `date_text` overlaps `period`."""
     try:
-        date = np.datetime64(date_text)
+        first, last = _bounds(date_text)
     except ValueError:  # a folder with another number as its name
         return False
-    end = (date.astype(np.int64) + 1).astype(date.dtype)  # a year, a month or a day later
-    return bool(date < period[1] and end.astype("datetime64[s]") > period[0])
+    return bool(first < period[1] and last > period[0])
+
+
+def _bounds(date_text: str) -> Period:
+    """The first second of a year, a month or a day, and the first after it."""
+    if len(date_text) < len("2016"):
+        raise ValueError(f"{date_text} is no year")
+    date = np.datetime64(date_text)
+    end = (date.astype(np.int64) + 1).astype(date.dtype)
+    return date.astype("datetime64[s]"), end.astype("datetime64[s]")

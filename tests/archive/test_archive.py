@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from camhd_access import OOI_ARCHIVE, open_archive
+from camhd_access import OOI_ARCHIVE, open_archive, read_catalog
 from camhd_access.errors import RemoteFileError
 from camhd_access.synthetic import serve_folder
 
@@ -82,13 +82,118 @@ def test_a_failed_listing_is_an_error(folder):
             archive.movies()
 
 
-@pytest.mark.parametrize("inner", ["", "2016/11", "2016/notes"])
-def test_a_root_of_no_archive_is_told(folder, inner):
-    wrong = open_archive(folder / inner if inner == "" else folder / ROOT / inner)
-    for find in (wrong.movies, wrong.catalog):
-        with pytest.warns(UserWarning, match="neither folders of years nor movies: an archive is") as caught:
-            assert len(find("2016")) == 0
-        assert len(caught) == 1
+@pytest.mark.parametrize(
+    ("root", "n_folders", "n_listings"),
+    [("", 1, 4), ("RS03ASHS", 1, 3), ("RS03ASHS/PN03B/", 1, 2), (f"{ROOT}/2016/notes", 0, 3)],
+)
+def test_a_wrong_root_is_told_with_the_folder_that_was_meant(folder, server, root, n_folders, n_listings):
+    for base in (f"{folder}/", server.url):
+        for find in ("movies", "catalog"):
+            n_before = server.n_requests
+            with pytest.warns(UserWarning, match="neither folders of years nor movies, but") as caught:
+                assert len(getattr(open_archive(base + root), find)("2016")) == 0
+            (warning,) = caught
+            noun = "folder" if n_folders == 1 else "folders"
+            assert str(warning.message) == (
+                f"{base}{root}".rstrip("/") + f" holds neither folders of years nor movies, but {n_folders} "
+                f"{noun} and 0 other files. Open {base}{ROOT} (3 years) instead"
+            )
+            assert find == "catalog" or warning.filename == __file__
+            assert base != server.url or server.n_requests - n_before == n_listings
+
+
+def test_folders_around_a_wrong_root_are_listed_within_bounds(tmp_path):
+    for i in range(20):
+        for j in range(20):
+            (tmp_path / f"site{i:02}/node{j:02}").mkdir(parents=True)
+    (tmp_path / ROOT / "2016").mkdir(parents=True)  # its names are looked at before all others
+    with serve_folder(tmp_path) as server:
+        with pytest.warns(
+            UserWarning, match=rf"but 21 folders and 0 other .* Open \S*{ROOT} \(1 year\) instead"
+        ):
+            assert open_archive(server.url).movies() == []
+        assert server.n_requests <= 70
+        with pytest.warns(
+            UserWarning, match="but 20 folders and 0 other files: an archive is the folder that"
+        ):
+            assert open_archive(f"{server.url}site07").movies() == []
+
+
+def test_several_archives_below_a_root_are_named(tmp_path):
+    for i in range(5):
+        (tmp_path / f"{i}-CAMHDA301").mkdir()
+        (tmp_path / f"{i}-CAMHDA301" / "CAMHDA301-20161113T000000Z.mov").touch()
+    proposed = r"0-CAMHDA301 \(1 movie\) or \S+ \(1 movie\) or \S+ \(1 movie\) or one of 2 more instead"
+    with pytest.warns(UserWarning, match=proposed):
+        open_archive(tmp_path).movies()
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("2016", NAMES[1:4]),
+        ("2016/", NAMES[1:4]),
+        ("2016/11", NAMES[1:4]),
+        ("2016/11//", NAMES[1:4]),
+        ("2016/11/13", NAMES[1:3]),
+        ("2017/08/20/", NAMES[4:]),
+    ],
+)
+def test_the_folder_of_a_year_a_month_or_a_day_has_its_movies(folder, server, part, expected):
+    for base in (f"{folder}/", server.url):
+        archive = open_archive(f"{base}{ROOT}/{part}")
+        assert names(archive.movies()) == expected
+        assert names(archive.catalog(progress=False)["url"]) == expected
+        assert names(archive.movies("2016-11-14", "2016-11-15")) == [n for n in expected if n in NAMES[3]]
+        assert names([archive.url(expected[-1].rpartition("/")[2])]) == expected[-1:]
+        n_before = server.n_requests
+        archive.movies("2015-12-31", "2016-01-01")
+        assert base != server.url or server.n_requests - n_before == 1  # of which it has no folders
+
+
+def test_a_movie_of_another_year_is_not_in_the_folder_of_a_year(folder):
+    with pytest.raises(
+        LookupError, match=r"/2016 is a part of an archive, without CAMHDA301-20170820T001500$"
+    ):
+        open_archive(folder / ROOT / "2016").url("CAMHDA301-20170820T001500")
+
+
+def test_a_month_under_another_name_has_its_movies(folder, tmp_path):
+    (tmp_path / "november").symlink_to(folder / ROOT / "2016/11")
+    archive = open_archive(tmp_path / "november")
+    found = archive.movies("2016-11-13T01:00")
+    assert [path.removeprefix(f"{tmp_path}/november/") for path in found] == [
+        f"{name.removeprefix('2016/11/')}.mov" for name in NAMES[2:4]
+    ]
+    assert archive.url("CAMHDA301-20161114T000000Z") == found[1]
+
+
+def test_the_catalogue_of_a_year_leaves_the_other_years_of_its_file_alone(folder, tmp_path):
+    file = tmp_path / "camhd.jsonl"
+    open_archive(folder / ROOT).catalog(file=file, progress=False)
+    year = open_archive(folder / ROOT / "2016").catalog(file=file, progress=False)
+    assert names(year["url"]) == NAMES[1:4]
+    assert names(read_catalog(file)["url"]) == NAMES
+
+
+def test_a_whole_archive_may_lie_in_a_folder_named_like_a_year(folder, tmp_path):
+    (tmp_path / "2024").symlink_to(folder / ROOT)
+    assert len(open_archive(tmp_path / "2024").movies()) == len(NAMES)
+    (tmp_path / "2025").symlink_to(folder / ROOT / "2016/11/13")  # flat
+    assert len(open_archive(tmp_path / "2025").movies("2016-11-13", "2016-11-14")) == 2
+
+
+@pytest.mark.parametrize("end", ["", "/", "?C=M;O=D"])
+def test_a_movie_is_no_archive(server, end):
+    with pytest.raises(
+        ValueError, match=rf"is 1 movie, not a folder .* open the archive {server.url}{ROOT}/$"
+    ):
+        open_archive(f"{server.url}{ROOT}/{NAMES[1]}.mov{end}")
+    with pytest.raises(ValueError, match=r"with open_movie, or open the archive \.$"):
+        open_archive(f"{NAMES[1]}.mov".rpartition("/")[2])
+
+
+def test_an_archive_of_which_a_period_has_nothing_is_no_wrong_root(folder):
     with warnings.catch_warnings(action="error"):
         assert open_archive(folder / ROOT).movies("2030") == []  # of which there is nothing
 
@@ -126,7 +231,7 @@ def test_url_of_a_time(folder, time, expected):
         assert names([archive.url(time)]) == [expected]
 
 
-@pytest.mark.parametrize("moment", ["x", "", "2016-13-01", "30000", np.datetime64("NaT")])
+@pytest.mark.parametrize("moment", ["x", "", "2016-13-01", "30000", np.datetime64("NaT", "s")])
 def test_what_is_no_time_is_named(folder, moment):
     archive = open_archive(folder / ROOT)
     with pytest.raises(ValueError, match=r"^start='.*' is no time; try '2016-11-13'"):
