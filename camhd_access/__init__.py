@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from camhd_access.archive.framesets import FrameSet, MovieSequence, read_frameset, read_multimov
     from camhd_access.arrays import open_movie, open_movies, open_timelapse
     from camhd_access.arrays.zarr import MovieStore as MovieStore
+    from camhd_access.arrays.zarr import write_icechunk as write_icechunk
     from camhd_access.arrays.zarr import write_references as write_references
     from camhd_access.arrays.zarr import write_samples as write_samples
     from camhd_access.errors import (
@@ -122,6 +123,7 @@ _HOMES = {
     "output.clip": ("ClipLayout", "plan_clip", "write_clip"),
     "arrays.zarr": (
         "MovieStore",
+        "write_icechunk",
         "write_references",
         "write_samples",
     ),  # of the extra `zarr`: not in `__all__`

@@ -38,6 +38,8 @@ ALLOWED = {
     "ipywidgets": {"output/viewer"},
     "prometheus_client": {"server"},
     "zarr": {"arrays/zarr"},
+    "icechunk": {"arrays/zarr"},
+    "virtualizarr": {"arrays/zarr"},
 }
 """The only rooms, or modules, that may import these libraries."""
 

@@ -8,6 +8,7 @@ have one in each section, and see an archive of movies as long as the real ones.
 import importlib
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,7 +25,11 @@ from camhd_access.synthetic import read_frame_number, serve_folder
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
 GUIDES = [*sorted(DOCS.glob("howto/*.md")), *(DOCS / f"{name}.md" for name in ("tutorial", "archive"))]
-PAGES = [page for page in sorted(DOCS.glob("*.md")) if page not in GUIDES]
+NEW_PYTHONS_ONLY = {"icechunk"} if sys.version_info < (3, 12) else set()
+"""Pages on libraries that are not released for older ones."""
+PAGES = [
+    page for page in sorted(DOCS.glob("*.md")) if page not in GUIDES and page.stem not in NEW_PYTHONS_ONLY
+]
 
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CHECK = re.compile(r"^<!-- check\n(.*?)^-->$", re.DOTALL | re.MULTILINE)

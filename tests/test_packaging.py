@@ -34,7 +34,7 @@ def conda_requirement(requirement):
 def test_environment_mirrors_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     extras = PROJECT["optional-dependencies"]
-    used = [extras[name] for name in ("notebook", "parquet", "s3", "server", "zarr", "test")]
+    used = [extras[name] for name in ("icechunk", "notebook", "parquet", "s3", "server", "zarr", "test")]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in used for requirement in extra)]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
     listed = {item for item in environment["dependencies"] if isinstance(item, str)}

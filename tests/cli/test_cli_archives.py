@@ -74,7 +74,9 @@ def test_a_root_of_no_archive_is_told_in_one_line(folder):
     for command in ("ls", "catalog"):
         result = run(command, folder.parent)
         assert result.exit_code == 0
-        assert result.stderr.startswith(f"camhd: {folder.parent} holds neither folders of years nor movies, but ")
+        assert result.stderr.startswith(
+            f"camhd: {folder.parent} holds neither folders of years nor movies, but "
+        )
         assert result.stderr.count("\n") == 1
 
 

@@ -12,6 +12,8 @@ and samples. What goes out: keys and values of Zarr.
     hierarchy   which keys there are, and what they hold beside samples
     store       a movie as a read-only store
     references  byte ranges of movies, in kerchunk's formats
+    icechunk    the same, as virtual chunks of an Icechunk repository
+    movie_parser    the same, for VirtualiZarr
     samples     the samples themselves, copied
 """
 
@@ -21,8 +23,10 @@ except ImportError as error:
     raise ImportError("movies as Zarr need zarr 3: pip install 'camhd_access[zarr]'") from error
 
 from camhd_access.arrays.zarr.codec import ProResCodec
+from camhd_access.arrays.zarr.icechunk import write_icechunk
+from camhd_access.arrays.zarr.movie_parser import MovieParser
 from camhd_access.arrays.zarr.references import write_references
 from camhd_access.arrays.zarr.samples import write_samples
 from camhd_access.arrays.zarr.store import MovieStore
 
-__all__ = ["MovieStore", "ProResCodec", "write_references", "write_samples"]
+__all__ = ["MovieParser", "MovieStore", "ProResCodec", "write_icechunk", "write_references", "write_samples"]

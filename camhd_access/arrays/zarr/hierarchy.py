@@ -59,7 +59,11 @@ def chunk_key(name: str, position: int, ndim: int, *, dotted: bool = False) -> s
 
 
 def describe_movies(
-    readers: Sequence[MovieReader], stacks: Sequence[FrameStack], *, dotted: bool = False
+    readers: Sequence[MovieReader],
+    stacks: Sequence[FrameStack],
+    *,
+    dotted: bool = False,
+    to_append: bool = False,
 ) -> dict[str, bytes]:
     """All keys but those of the samples, with their values.
 
@@ -69,6 +73,8 @@ def describe_movies(
         Of each movie, in the order in which they follow each other along time.
     dotted
         How keys of chunks are written (see `chunk_key`).
+    to_append
+        What is one value for all of a movie is one for each frame, of a single movie too.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def describe_movies(
     codec = _common_codec(readers, stacks)
     first, n_pictures = stacks[0], sum(len(stack.frames) for stack in stacks)
     attributes = common_attributes([movie_attributes(reader) for reader in readers])
-    coordinates = _coordinates(readers, stacks)
+    coordinates = _coordinates(readers, stacks, joins=to_append or len(readers) > 1)
     others = [name for name, variable in coordinates.items() if variable.dims != (name,)]
     arrays = {
         VIDEO: _document(
@@ -121,12 +127,14 @@ def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
     return codec
 
 
-def _coordinates(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> dict[str, xr.Variable]:
+def _coordinates(
+    readers: Sequence[MovieReader], stacks: Sequence[FrameStack], *, joins: bool
+) -> dict[str, xr.Variable]:
     """The coordinates of all movies, one after the other."""
-    if len(readers) > 1 and any(reader.start_time is None for reader in readers):
+    if joins and any(reader.start_time is None for reader in readers):
         raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
     each_movie = [coordinates_of(*both) for both in zip(readers, stacks, strict=True)]
-    joined = each_movie[0] if len(each_movie) == 1 else concat_coordinates(each_movie)
+    joined = concat_coordinates(each_movie) if joins else each_movie[0]
     return {name: xr.Variable(*each) for name, each in joined.items()}
 
 

@@ -22,7 +22,7 @@ from camhd_access.movie.stack import FrameStack
 from camhd_access.storage.output_files import check_parquet, open_target
 from camhd_access.urls import redact_url
 
-__all__ = ["write_references"]
+__all__ = ["check_movies", "find_address", "find_samples", "write_references"]
 
 PARQUET_SUFFIXES = (".parquet", ".parq")
 
@@ -78,15 +78,13 @@ def write_references(
         check_parquet()
     elif not path.endswith(".json"):
         raise ValueError(f"references are written to ….json or ….parquet, not to {redact_url(path)}")
-    movies = [check_reader(each) for each in (readers if isinstance(readers, Iterable) else [readers])]
-    if not movies:
-        raise ValueError("there are no movies to refer to")
+    movies = check_movies(readers)
     stacks = [
         reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)  # noqa: PD013 - not of pandas
         for reader in movies
     ]
     values = describe_movies(movies, stacks, dotted=is_folder)
-    samples = _find_samples(movies, stacks)
+    samples = find_samples(movies, stacks)
     if is_folder:  # its `.zmetadata` is written last
         files = {f"{path}/{name}": data for name, data in _pack_parquet(values, samples).items()}
     else:
@@ -96,17 +94,26 @@ def write_references(
             file.write(data)
 
 
-def _find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> pd.DataFrame:
+def check_movies(readers: MovieReader | Sequence[MovieReader]) -> list[MovieReader]:
+    """The readers, at least one, whether one or several were given."""
+    movies = [check_reader(each) for each in (readers if isinstance(readers, Iterable) else [readers])]
+    if not movies:
+        raise ValueError("there are no movies to refer to")
+    return movies
+
+
+def find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -> pd.DataFrame:
     """Address, first byte and size of every sample."""
     parts = []
     for reader, stack in zip(readers, stacks, strict=True):
         step = stack.decoder.n_per_frame
         offset, size = stack.sample_offset[::step], stack.sample_size[::step]
-        parts.append(pd.DataFrame({"path": _find_address(reader), "offset": offset, "size": size}))
+        parts.append(pd.DataFrame({"path": find_address(reader), "offset": offset, "size": size}))
     return pd.concat(parts, ignore_index=True)
 
 
-def _find_address(reader: MovieReader) -> str:
+def find_address(reader: MovieReader) -> str:
+    """The movie's URL; that of a local file is absolute."""
     if "::" in reader.urlpath:
         raise ValueError(f"{redact_url(reader.urlpath)}: references hold plain addresses, not chains of them")
     path: str = LocalFileSystem().unstrip_protocol(reader.urlpath)

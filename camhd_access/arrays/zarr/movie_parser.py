@@ -1,0 +1,105 @@
+"""`MovieParser`: a movie for VirtualiZarr, which joins arrays of references before they are stored.
+
+What comes in: a movie's URL. What goes out: VirtualiZarr's manifests. The chunks of `video` are byte ranges
+of the movie; coordinates are held as values. The index is read as `MovieReader` reads it, the movie's samples
+by VirtualiZarr, with the stores of its registry.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from zarr.core.metadata import ArrayV3Metadata
+
+from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, describe_movies
+from camhd_access.arrays.zarr.references import find_samples
+from camhd_access.movie.index_cache import Recover
+from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.stack import FrameStack
+
+if TYPE_CHECKING:
+    from obspec_utils.registry import ObjectStoreRegistry
+    from virtualizarr.manifests import ChunkManifest, ManifestStore
+
+__all__ = ["MovieParser"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovieParser:
+    """A parser for VirtualiZarr: `open_virtual_dataset(url, registry=registry, parser=MovieParser())`.
+
+    Notes
+    -----
+    When it is called, it raises as `MovieReader` and its `read` do, and `ValueError` for samples without
+    bytes, to which VirtualiZarr cannot refer. Its references do not hold the version of the movie:
+    `to_icechunk(last_updated_at=…)` has Icechunk check that it was not modified since, and `write_icechunk`
+    keeps its version.
+    """
+
+    frames: FrameSelection | None = None
+    """Which frames, as for `open_movie`."""
+    pix_fmt: str = "rgb24"
+    """The format of the pixels, as for `open_movie`."""
+    fields: bool = False
+    """Single fields of an interlaced movie."""
+    reduce: int = 1
+    """8: previews."""
+    recover: Recover = False
+    """As for `MovieReader`."""
+    cache: bool = True
+    """Keep what is read of the index on disk."""
+    storage_options: Mapping[str, Any] | None = None
+    """For the filesystem with which the index is read."""
+    skip_variables: Iterable[str] = ()
+    """Names of coordinates to leave out."""
+
+    def __call__(self, url: str, registry: "ObjectStoreRegistry") -> "ManifestStore":
+        """The movie at `url` as manifests, whose samples are read by the stores of `registry`."""
+        from virtualizarr.manifests import ManifestArray, ManifestGroup, ManifestStore  # noqa: PLC0415 - an extra
+
+        reader = MovieReader(
+            url, recover=self.recover, cache=self.cache, storage_options=self.storage_options
+        )
+        frames = slice(None) if self.frames is None else self.frames
+        stack = reader.stack(frames, pix_fmt=self.pix_fmt, fields=self.fields, reduce=self.reduce)
+        values = describe_movies([reader], [stack])
+        group = json.loads(values.pop(ROOT))
+        arrays = {}
+        for name, document in group["consolidated_metadata"]["metadata"].items():
+            if name not in self.skip_variables:
+                metadata = ArrayV3Metadata.from_dict(document)
+                manifest = _refer_to(url, reader, stack) if name == VIDEO else _hold(values, metadata, name)
+                arrays[name] = ManifestArray(metadata=metadata, chunkmanifest=manifest)
+        return ManifestStore(ManifestGroup(arrays, attributes=group["attributes"]), registry=registry)
+
+
+def _refer_to(url: str, reader: MovieReader, stack: FrameStack) -> "ChunkManifest":
+    """References to the samples."""
+    from virtualizarr.manifests import ChunkManifest  # noqa: PLC0415
+
+    samples = find_samples([reader], [stack])
+    grid = (len(samples), *[1] * (stack.ndim - 1))
+    return ChunkManifest.from_arrays(
+        paths=np.full(grid, url, np.dtypes.StringDType()),
+        offsets=samples["offset"].to_numpy(np.uint64).reshape(grid),
+        lengths=samples["size"].to_numpy(np.uint64).reshape(grid),
+    )
+
+
+def _hold(values: Mapping[str, bytes], metadata: ArrayV3Metadata, name: str) -> "ChunkManifest":
+    """The chunks of a coordinate themselves."""
+    from virtualizarr.manifests import ChunkManifest  # noqa: PLC0415
+    from virtualizarr.manifests.manifest import INLINED_CHUNK_PATH  # noqa: PLC0415
+
+    lengths = zip(metadata.shape, metadata.chunks, strict=True)
+    grid = tuple(-(-length // chunk_length) for length, chunk_length in lengths)
+    chunks = {index: values[f"{name}/{metadata.encode_chunk_key(index)}"] for index in np.ndindex(grid)}
+    sizes = np.array([len(chunk) for chunk in chunks.values()], np.uint64)
+    return ChunkManifest.from_arrays(
+        paths=np.full(grid, INLINED_CHUNK_PATH, np.dtypes.StringDType()),
+        offsets=np.zeros(grid, np.uint64),
+        lengths=sizes.reshape(grid),
+        inlined=chunks,
+    )
