@@ -29,7 +29,13 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_every_public_name_is_loaded_when_it_is_used_and_no_other_is_offered():
     names = run("import camhd_access; print(*dir(camhd_access))")
-    assert set(names) == {*camhd_access.__all__, "MovieStore", "write_references", "write_samples"}
+    assert set(names) == {
+        *camhd_access.__all__,
+        "MovieStore",
+        "write_icechunk",
+        "write_references",
+        "write_samples",
+    }
     used = run("import camhd_access as c; print(*(n for n in dir(c) if getattr(c, n) is not None))")
     assert used == names
 
