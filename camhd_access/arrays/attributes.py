@@ -5,20 +5,20 @@ Zarr. What is true of one movie alone (its name, its source, how well its times 
 that it stays true of each frame where arrays are put together; attributes are what movies have in common.
 """
 
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access._version import __version__
 from camhd_access.decoding.decoders import Decoder
-from camhd_access.decoding.pixels import choose_matrix
+from camhd_access.decoding.pixels import MATRIX_NAMES, choose_matrix
 from camhd_access.formats.names import find_movie_name
 from camhd_access.formats.quicktime import PRORES_CODECS
+from camhd_access.movie.origin import LICENSE
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack
-from camhd_access.urls import redact_url
 
 __all__ = [
     "ABOUT_DAMAGE",
@@ -26,7 +26,6 @@ __all__ = [
     "coordinates_of",
     "dims_of",
     "movie_attributes",
-    "name_of",
     "pixel_attributes",
     "place_of",
 ]
@@ -41,10 +40,10 @@ PLACE = {
     "geospatial_lat": 45.933636,
     "geospatial_lon": -130.013636,
     "acknowledgement": "NSF Ocean Observatories Initiative, Regional Cabled Array",
+    "license": LICENSE,
 }
 """What is known of every CamHD movie (ACDD-1.3)."""
 
-MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
 
 OF_PIXELS = (
     "long_name",
@@ -55,6 +54,7 @@ OF_PIXELS = (
     "color_range",
     "color_matrix",
     "cell_methods",
+    "reduce",
 )
 """Attributes of the values, which stay with the variable; the others are the dataset's."""
 
@@ -65,12 +65,6 @@ Coordinate = tuple[Any, ...]
 def dims_of(stack: Stack) -> tuple[str, ...]:
     """Names of the array's dimensions."""
     return ("time", "y", "x", "channel")[: stack.ndim]
-
-
-def name_of(urlpath: str) -> str:
-    """What a movie is called: the base name of a CamHD movie, else the name of the file."""
-    name = find_movie_name(urlpath)
-    return name.basename if name else PurePath(redact_url(urlpath)).name
 
 
 def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
@@ -118,7 +112,7 @@ def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
     about_frame = {"long_name": "index of the frame in the movie, from 0", "units": "1"}
     coordinates: dict[str, Coordinate] = {
         "time": ("time", time[stack.frames * stack.decoder.n_per_frame + stack.field], about_time),
-        "frame": ("time", stack.frames, about_frame),
+        "frame": ("time", reader.original_frames(stack.frames), about_frame),
         "encoded_size": (
             "time",
             stack.sample_size,
@@ -145,15 +139,26 @@ def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
     The name stands beside each frame, where xarray finds it however arrays are put together; of the rest one
     value serves all.
     """
-    start = reader.start
+    start, origin = reader.start, reader.origin
+    source, file_size, etag = (
+        (reader.name, reader.file_size, reader.source.etag)
+        if origin is None
+        else (origin.source, origin.file_size, origin.etag)
+    )
     seconds = {"units": "s"}
     return {
         "movie": (
             "time",
-            np.full(n_pictures, name_of(reader.urlpath), object),
+            np.full(n_pictures, reader.movie_name, object),
             {"long_name": "base name of the movie"},
         ),
-        "source": ((), _as_objects(reader.name), {"long_name": "file that was read"}),
+        "source": ((), _as_objects(source), {"long_name": "file that the frames are from"}),
+        "file_size": ((), np.int64(file_size), {"long_name": "size of that file", "units": "byte"}),
+        "etag": (
+            (),
+            _as_objects(etag),
+            {"long_name": "ETag or Last-Modified of that file; empty where nothing tells its versions apart"},
+        ),
         "time_source": (
             (),
             _as_objects(start.source),
@@ -182,7 +187,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
     pixel_format = stack.pixel_format
     coded = pixel_format.layout == "code"
     dtype = np.dtype(np.float32) if marks_damage else pixel_format.dtype.newbyteorder("=")
-    attributes = {
+    attributes: dict[str, Any] = {
         "long_name": {"code": "luma as coded", "gray": "luma"}.get(
             pixel_format.layout, "brightness of R'G'B'"
         ),
@@ -195,6 +200,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
         else f"full: black 0, white {pixel_format.full_scale}",
     }
     if (step := stack.decoder.reduction) > 1:
+        attributes["reduce"] = step
         of = f"of {step} by {step} pixels"
         if step < 8:
             of = (
@@ -216,7 +222,10 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     """What is known of the movie that others may have in common with it."""
-    attributes: dict[str, Any] = {"codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})"}
+    attributes: dict[str, Any] = {
+        "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
+        "software": f"camhd_access {__version__}",
+    }
     if reader.recovery:
         attributes["comment"] = reader.recovery.summary
-    return attributes | (PLACE if find_movie_name(reader.urlpath) else {})
+    return attributes | (PLACE if find_movie_name(reader.movie_name) else {})

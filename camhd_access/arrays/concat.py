@@ -23,7 +23,6 @@ from camhd_access.arrays.attributes import (
     coordinates_of,
     dims_of,
     movie_attributes,
-    name_of,
     pixel_attributes,
 )
 from camhd_access.arrays.clocks import MAX_NAMED, name_some, warn_of_clocks
@@ -82,7 +81,7 @@ class MovieFrames:
     def of(cls, reader: MovieReader, stack: FrameStack, *, marks_damage: bool) -> "MovieFrames":
         """Some frames of a movie."""
         attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
-        return cls(stack, coordinates_of(reader, stack), attributes, name_of(reader.urlpath), reader.start)
+        return cls(stack, coordinates_of(reader, stack), attributes, reader.movie_name, reader.start)
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:

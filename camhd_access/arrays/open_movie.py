@@ -23,7 +23,6 @@ from camhd_access.arrays.attributes import (
     coordinates_of,
     dims_of,
     movie_attributes,
-    name_of,
     pixel_attributes,
 )
 from camhd_access.arrays.clocks import warn_of_clocks
@@ -31,7 +30,8 @@ from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.missing import mark_missing
 from camhd_access.formats.names import Clock, find_movie_name
 from camhd_access.movie.index_cache import Recover
-from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import Errors, FrameSelection, check_errors
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import AxisIndex, FrameStack, Index, Pixels, take_outer
 
@@ -103,9 +103,11 @@ def open_movie(
         With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
         movie's start where nothing tells when that was), `y` and `x` (pixels of the whole frame, whatever is
         cut out or reduced), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
-        sample), `movie` (its base name, beside each frame), `source`, and how well the times are known:
-        `time_source`, `time_disagreement_seconds` and `time_uncertainty_seconds`. With `fields` also `field`
-        (0 is shown first, 1 half a frame later) and `line_offset` (0: it holds the even lines, 1: the odd).
+        sample), `movie` (its base name, beside each frame), `source`, `file_size` and `etag` (of the file),
+        and how well the times are known: `time_source`, `time_disagreement_seconds` and
+        `time_uncertainty_seconds`. With `fields` also `field` (0 is shown first, 1 half a frame later) and
+        `line_offset` (0: it holds the even lines, 1: the odd). Of a clip written by this package, `frame`,
+        `movie` and `source` are those of the movie that it was cut out of.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def open_movie(
     stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"
     if clock == "auto":
-        warn_of_clocks({name_of(reader.urlpath): reader.start})
+        warn_of_clocks({reader.movie_name: reader.start})
     attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
     data: Any
     damaged: Any = None

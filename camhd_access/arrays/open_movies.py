@@ -24,7 +24,8 @@ from camhd_access.arrays.concat import (
     read_movies,
 )
 from camhd_access.formats.names import Clock
-from camhd_access.movie.reader import Errors, FrameSelection, MovieReader, check_errors
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import Errors, FrameSelection, check_errors
 from camhd_access.times import Duration, to_nanoseconds
 
 __all__ = ["open_movies", "open_timelapse"]

@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from camhd_access.movie.reader import FrameSelection, MovieReader
+    from camhd_access.movie.reader import MovieReader
+    from camhd_access.movie.selection import FrameSelection
     from camhd_access.output.film_writers import Codec
 
 __all__ = ["clip"]
 
 
 def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) -> "FrameSelection | None":
+    from camhd_access.movie.origin import parse_frames
+
     if text is None:
         return None
     try:
+        if "," in text and ":" in text:
+            return parse_frames(text)
         if ":" not in text:
             return [FRAME.convert(int(number), param, ctx) for number in text.split(",")]
         bounds = [int(part) if part else None for part in text.split(":")]
@@ -45,7 +50,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
     "--frames",
     metavar="START:STOP:STEP",
     callback=_parse_frames,
-    help="Frame indices from 0, STOP excluded; or a list, such as 3,4,20.",
+    help="Frame indices from 0, STOP excluded; or a list, such as 3,4,20:30.",
 )
 @click.option("--from", "begin", type=NOT_NEGATIVE, help="Start of the clip, in seconds of the movie.")
 @click.option("--to", "end", type=NOT_NEGATIVE, help="End of the clip (exclusive), in seconds of the movie.")

@@ -10,6 +10,7 @@ from camhd_access.cli.printing import print_json
 
 if TYPE_CHECKING:
     from camhd_access.movie.reader import MovieReader
+    from camhd_access.output.provenance import Provenance
 
 __all__ = ["info", "plan"]
 
@@ -29,15 +30,23 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
     """Print the properties of the movie at URL: codec, start time, number and size of frames.
 
     URL is anything that fsspec opens, including a local path. This makes two requests, for the index and
-    for the header of the first frame.
+    for the header of the first frame. Of an image, a film, a figure or an array (.png, .jpg, .tif, .webp,
+    .gif, .mp4, .svg, .pdf, .nc, .zarr) that this package wrote, print where it comes from, and the command
+    that makes it again.
 
     \b
     Examples:
       camhd info https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CAMHDA301/2016/11/13/CAMHDA301-20161113T000000Z.mov
       camhd info --json CAMHDA301-20161113T000000Z.mov | jq .n_frames
+      camhd info frame.png
     """  # noqa: D301 - click looks for the backspace itself
     from camhd_access.movie.reader import MovieReader
+    from camhd_access.output.provenance_files import OTHER_SUFFIXES, read_provenance
+    from camhd_access.storage.output_files import suffix_of
 
+    if suffix_of(url.rstrip("/")) in OTHER_SUFFIXES:
+        _print_provenance(read_provenance(url), as_json=as_json)
+        return
     facts = _read_facts(MovieReader(url, recover=recover))
     if as_json:
         print_json(facts)
@@ -45,6 +54,18 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
         _print_facts(facts)
     if stats:
         _print_stats(url)
+
+
+def _print_provenance(record: "Provenance", *, as_json: bool) -> None:
+    """Print where a file comes from: each thing that is known on a line."""
+    known = {name: value for name, value in asdict(record).items() if value is not None}
+    if as_json:
+        print_json(known)
+        return
+    for name, value in known.items():
+        shown = ",".join(map(str, value)) if isinstance(value, list) else value
+        label = {"history": "made by"}.get(name, name.replace("_", " "))
+        click.echo(f"{label + ':':<28}{shown}")
 
 
 def _read_facts(reader: "MovieReader") -> dict[str, Any]:
@@ -69,6 +90,22 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
         "bytes_per_frame": index.size.mean(),
         "smallest_frame": index.size.min(),
         "largest_frame": index.size.max(),
+    } | _read_origin(reader)
+
+
+def _read_origin(reader: "MovieReader") -> dict[str, Any]:
+    """Where a clip comes from; nothing of other movies."""
+    from camhd_access.movie.origin import RECORD_KEY, format_frames
+    from camhd_access.output.provenance import Provenance
+
+    if reader.origin is None:
+        return {}
+    record = Provenance.parse(reader.index.metadata[RECORD_KEY])
+    return {
+        "original_movie": reader.origin.movie,
+        "original_url": reader.origin.source,
+        "original_frames": format_frames(reader.origin.frames),
+        "history": record.history if record else None,
     }
 
 
@@ -95,6 +132,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
             f"{facts['bytes_per_frame']:,.0f} bytes "
             f"(from {facts['smallest_frame']:,} to {facts['largest_frame']:,})"
         ),
+        "cut out of": facts.get("original_url"),
+        "its frames": facts.get("original_frames"),
+        "made by": facts.get("history"),
         "hidden frames": f"{facts['n_hidden_frames']:,} are not shown by players"
         if facts["n_hidden_frames"]
         else None,

@@ -1,5 +1,6 @@
 """Commands that write images of one movie: `frame`, `sheet`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,12 @@ DOTS_PER_INCH = 110
     show_default=True,
     help="gray: luma. gray16le: 16-bit luma. gray10le: luma as coded, black 64, white 940.",
 )
+@click.option(
+    "--field",
+    type=click.Choice(["0", "1"]),
+    callback=lambda _ctx, _param, value: None if value is None else int(value),
+    help="One field of the frame of an interlaced movie: 0 is shown first.",
+)
 @click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="File to write.")
 @RECOVER
 @AS_JSON
@@ -55,6 +62,7 @@ def frame(
     crop: Crop | None,
     reduce: int,
     pix_fmt: str,
+    field: int | None,
     output: Path,
     recover: bool,
     as_json: bool,
@@ -70,7 +78,9 @@ def frame(
     from PIL import Image
 
     from camhd_access.movie.reader import MovieReader
+    from camhd_access.movie.selection import crop_stack
     from camhd_access.output.clip.films import IMAGE_OPTIONS
+    from camhd_access.output.provenance import colors_of, describe_stack, image_options, write_command
     from camhd_access.storage.output_files import open_target, suffix_of
 
     check_moment(at, frame)
@@ -78,10 +88,21 @@ def frame(
         raise click.UsageError(f"JPEG cannot store {pix_fmt}, only 8 bits per channel: write PNG or TIFF")
     reader = MovieReader(url, recover=recover)
     position = _find_frame(reader, at=at, frame=frame)
-    part = crop.slices(reader.shape[1:], reduce=reduce) if crop else {}
-    pixels = reader.read(position, y=part.get("y"), x=part.get("x"), pix_fmt=pix_fmt, reduce=reduce)[0]
+    has_fields = field is not None
+    part = crop.slices(reader.shape[1:], reduce=reduce, fields=has_fields) if crop else {}
+    stack = reader.stack(position, pix_fmt=pix_fmt, reduce=reduce, fields=has_fields)
+    stack = crop_stack(stack.select(field or 0), part.get("y"), part.get("x"))
+    pixels = stack.read()[0]
+    record = describe_stack(reader, stack)
+    record = replace(
+        record,
+        history=write_command(
+            "frame", record, [("--frame", record.frames), ("--field", record.field)], output.name
+        ),
+    )
+    text = image_options(suffix_of(output), record, colors_of(stack))
     with open_target(output) as file:
-        Image.fromarray(pixels).save(file, **IMAGE_OPTIONS[suffix_of(output)])
+        Image.fromarray(pixels).save(file, **IMAGE_OPTIONS[suffix_of(output)], **text)
     if as_json:
         height, width, *_ = pixels.shape
         time = None if reader.start_time is None else reader.times()[position]

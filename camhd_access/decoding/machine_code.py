@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,6 +75,7 @@ def setting() -> Setting:
     raise ValueError(f"CAMHD_DECODER is auto, numba or libav, not {wanted!r}")
 
 
+@cache
 def can_compile() -> bool:
     """Whether numba is installed, on a machine that the kernels are written for."""
     return sys.byteorder == "little" and all(find_spec(name) is not None for name in ("numba", "llvmlite"))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 __all__ = [
     "CHROMA_MARGIN",
     "LUMA_WEIGHTS",
+    "MATRIX_NAMES",
     "PIXEL_FORMATS",
     "PixelFormat",
     "Planes",
@@ -43,6 +44,9 @@ LUMA_WEIGHTS = {
     9: (0.2627, 0.0593),  # ITU-R BT.2020
 }
 """Weights of red and blue in luma, by the number of the matrix (ISO/IEC 23091-2, table 4)."""
+
+MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
+"""What these matrices are called."""
 
 
 class Planes(NamedTuple):
@@ -81,6 +85,11 @@ class PixelFormat:
     def full_scale(self) -> int:
         """The value of white: 255, 65535, or 940 for luma as coded."""
         return WHITE if self.layout == "code" else int(np.iinfo(self.dtype).max)
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a value that tell something."""
+        return 10 if self.layout == "code" else 8 * self.dtype.itemsize
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of one picture: (height, width[, channel])."""

@@ -6,9 +6,11 @@ carries the address and the version of its movie, and opens it again when it is 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,19 +28,21 @@ from camhd_access.movie.index_cache import (
     Recover,
     open_index,
 )
+from camhd_access.movie.origin import Origin, parse_origin
 from camhd_access.movie.rescue import Recovery
+from camhd_access.movie.selection import (
+    Errors,
+    FrameSelection,
+    check_errors,
+    choose_frames,
+    crop_stack,
+)
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import open_source
 from camhd_access.urls import redact_url
 
-__all__ = ["Errors", "FrameSelection", "MovieReader", "ReadPlan", "check_errors", "check_reader"]
-
-FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
-"""Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
-
-Errors: TypeAlias = Literal["raise", "mask"]
-"""What becomes of a damaged frame."""
+__all__ = ["MovieReader", "ReadPlan", "check_reader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +175,24 @@ class MovieReader:
         """Seconds from the start of the first frame to the end of the last."""
         return self.index.total_seconds
 
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The movie that this one was cut out of, where it is a clip that tells so; else None."""
+        return parse_origin(self.index.metadata, self.n_frames)
+
+    @property
+    def movie_name(self) -> str:
+        """Base name of the movie that the frames are of: of a clip, of its original."""
+        if self.origin is not None:
+            return self.origin.movie
+        name = find_movie_name(self.urlpath)
+        return name.basename if name else PurePath(self.name).name
+
     @property
     def start(self) -> StartTime:
-        """When the movie began, and how that is known."""
+        """When the movie began, and how that is known: of a clip as its original knows it."""
+        if self.origin is not None:
+            return self.origin.start(self.index.creation_time)
         return choose_start_time(
             find_movie_name(self.urlpath),
             self.index.creation_time,
@@ -196,17 +215,23 @@ class MovieReader:
             That frame is damaged, and so are the three after it.
         """
         if self.index.interlaced is None:
-            index = replace(self.index, interlaced=self._read_header().interlaced)
+            index = replace(self.index, interlaced=self.read_header().interlaced)
             self._movie = replace(self._opened, index=index)
         return bool(self.index.interlaced)
 
     @property
     def top_field_first(self) -> bool:
         """Whether the field shown first holds the even lines of the frame; as costly as `interlaced`."""
-        return self._read_header().interlace != 2
+        return self.read_header().interlace != 2
 
-    def _read_header(self) -> FrameHeader:
-        """The header of the first frame that has one; read once."""
+    def read_header(self) -> FrameHeader:
+        """The header of the first frame that has one; the first call reads it.
+
+        Raises
+        ------
+        FrameDecodeError
+            The first frames are damaged.
+        """
         if self._header is not None:
             return self._header
         fault = FrameDecodeError("they are empty")
@@ -220,6 +245,10 @@ class MovieReader:
             else:
                 return self._header
         raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
+
+    def original_frames(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Indices in the original of some frames of a clip; of any other movie `frames` as they are."""
+        return frames if self.origin is None else self.origin.frames[frames]
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
         """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
@@ -237,6 +266,12 @@ class MovieReader:
         if self.start_time is None:
             raise ValueError(f"{self.name} does not tell when it began")
         return self.start_time + self.elapsed(fields=fields)
+
+    def elapsed_at(self, frame: int, field: int = 0) -> np.timedelta64:
+        """Presentation time of a frame, or of a field of it, from the start of the movie, in nanoseconds."""
+        ticks = 2 * int(self.index.pts[frame]) + field * int(self.index.duration[frame])
+        timescale = 2 * self.index.timescale
+        return np.timedelta64((ticks * 1_000_000_000 + timescale // 2) // timescale, "ns")
 
     def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
@@ -298,7 +333,7 @@ class MovieReader:
         if fields and not self.interlaced:
             raise ValueError(f"{self.name} is progressive: its frames have no fields; read them whole")
         n = decoder.n_per_frame
-        chosen = np.repeat(_choose_frames(frames, self.n_frames), n)
+        chosen = np.repeat(choose_frames(frames, self.n_frames), n)
         return FrameStack(
             source=self.source,
             frames=chosen,
@@ -369,7 +404,7 @@ class MovieReader:
         a frame does not show in it, and is not noticed.
         """
         check_errors(errors)
-        stack = _crop(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
+        stack = crop_stack(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
         if errors == "raise":
             return stack.read(out=out)
         pixels, damaged = stack.read_marked(out=out)
@@ -393,25 +428,9 @@ class MovieReader:
         is far away, requests and bytes are what is expected: from the share of the rows until a crop of the
         movie was read by this process, then from where the rows lay in the frame read last.
         """
-        stack = _crop(self.stack(frames), y, x)
+        stack = crop_stack(self.stack(frames), y, x)
         n_requests, n_bytes = stack.plan()
         return ReadPlan(n_requests, n_bytes, len(stack.frames))
-
-
-def _choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
-    """The frames' indices, none of them negative."""
-    if isinstance(frames, slice):
-        return np.arange(*frames.indices(n_frames), dtype=np.int64)
-    numbers = np.atleast_1d(np.asarray(frames))
-    if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
-        raise TypeError(f"frames are numbers, a sequence of numbers, or a slice; not {frames!r:.80}")
-    chosen = np.rint(numbers)
-    wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
-    if wrong.any():
-        raise FrameIndexError(f"no frame {numbers[wrong][0]}: the movie has frames 0 to {n_frames - 1}")
-    indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
-    indices[indices < 0] += n_frames
-    return indices
 
 
 def check_reader(reader: MovieReader) -> MovieReader:
@@ -419,27 +438,3 @@ def check_reader(reader: MovieReader) -> MovieReader:
     if not isinstance(reader, MovieReader):
         raise TypeError(f"a MovieReader is wanted, not {type(reader).__name__}: MovieReader(url)")
     return reader
-
-
-def check_errors(errors: Errors) -> Errors:
-    """`errors`, if it is something that can become of damaged frames."""
-    if errors not in ("raise", "mask"):
-        raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
-    return errors
-
-
-def _crop(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
-    """The stack of these lines and columns; None stands for all."""
-    _, height, width, *_ = stack.shape
-    return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
-
-
-def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
-    if wanted is None:
-        return slice(0, length)
-    if not isinstance(wanted, slice) or wanted.step not in (None, 1):
-        raise TypeError(f"{name} is a slice without step, such as slice(0, 64); not {wanted!r}")
-    start, stop, _ = wanted.indices(length)
-    if start >= stop:
-        raise ValueError(f"{name}={wanted.start}:{wanted.stop} holds nothing: {name} goes from 0 to {length}")
-    return slice(start, stop)

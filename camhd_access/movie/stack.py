@@ -28,7 +28,7 @@ from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.decoding.windows import CodedWindow, Field, Marks
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
-from camhd_access.formats.prores import walk_frame
+from camhd_access.formats.prores import FrameHeader, walk_frame
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
@@ -55,6 +55,12 @@ MAX_LAYOUTS_KEPT = 1024
 
 _layouts: LRUCache[ByteSource, Layout] = LRUCache(MAX_LAYOUTS_KEPT)
 """What the samples of each movie looked like last."""
+
+MAX_HEADERS_KEPT = 4096
+"""Frames whose header is remembered; one takes 0.5 kB."""
+
+_headers: LRUCache[tuple[ByteSource, int], FrameHeader] = LRUCache(MAX_HEADERS_KEPT)
+"""What the headers of the frames decoded last state, by the offset of their samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,6 +267,10 @@ class FrameStack:
         picture: Pixels = out[0]
         return picture
 
+    def find_header(self) -> FrameHeader | None:
+        """The header of the first frame, where this process decoded it lately; None where it did not."""
+        return _headers.find((self.source, int(self.sample_offset[0]))) if len(self.frames) else None
+
     def plan(self) -> tuple[int, int]:
         """Requests and bytes that reading will take; an estimate where parts of samples are read.
 
@@ -349,8 +359,11 @@ class FrameStack:
     ) -> None:
         """Decode some pictures at once; where one is damaged, each alone, to learn which."""
         try:
+            windows = [find_window() for _, find_window in batch]
+            for (position, _), window in zip(batch, windows, strict=True):
+                _headers.keep((self.source, int(self.sample_offset[position])), window.header)
             marks = self.decoder.decode(
-                [find_window() for _, find_window in batch],
+                windows,
                 out=[out[position] for position, _ in batch],
                 n_threads=n_threads,
                 masks=damaged is not None,

@@ -136,7 +136,7 @@ class CamhdAccessor:
             return frame.camhd.imshow(ax=ax, figsize=figsize, title=title, **options)  # type: ignore[no-any-return]
         from camhd_access.output.figures import draw_frame  # noqa: PLC0415 - matplotlib, when it is needed
 
-        return draw_frame(self._array.compute(), ax, figsize=figsize, title=title, **options)
+        return draw_frame(self._array, ax, figsize=figsize, title=title, **options)
 
     def contact_sheet(
         self,

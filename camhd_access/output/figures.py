@@ -6,12 +6,14 @@ notebook. What they say of a frame comes from its coordinates (see `pictures`).
 
 from io import BytesIO
 from math import ceil
+from os import PathLike
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from matplotlib import colormaps
+from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -20,6 +22,7 @@ from matplotlib.figure import Figure, SubFigure
 from tqdm.auto import tqdm
 
 from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
+from camhd_access.output.array_provenance import describe_array, write_python
 from camhd_access.output.pictures import (
     describe_frame,
     describe_time,
@@ -33,6 +36,7 @@ from camhd_access.output.pictures import (
     unread,
     value_range,
 )
+from camhd_access.output.provenance import Provenance, exif_of, figure_metadata
 from camhd_access.times import Duration, to_nanoseconds
 
 __all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
@@ -56,12 +60,51 @@ Values: TypeAlias = npt.NDArray[Any]
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows although pyplot knows nothing of it."""
+    """A figure that a notebook shows although pyplot knows nothing of it; its files tell what is drawn."""
+
+    provenance: Provenance | None = None
+    """What is drawn."""
+
+    def savefig(self, fname: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib's
+        """Save the figure, as matplotlib does, with the record of what is drawn."""
+        if self.provenance is not None:
+            _add_metadata(options, _suffix_of(fname, options), self.provenance)
+        super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
+
+
+def _suffix_of(fname: Any, options: dict[str, Any]) -> str:  # noqa: ANN401
+    """How the name of the figure's file ends, by `format` or the name."""
+    by_name = PurePath(fname).suffix[1:] if isinstance(fname, str | PathLike) else ""
+    return str(options.get("format") or by_name or rcParams["savefig.format"]).lower()
+
+
+def _add_metadata(options: dict[str, Any], suffix: str, record: Provenance) -> None:
+    """Put the record among the options of `savefig`, below what the caller gives."""
+    known: dict[str, Any] = {
+        "png": figure_metadata(record),
+        "pdf": {
+            "Title": record.movie,
+            "Subject": record.json,
+            "Creator": record.software,
+            "CreationDate": None,
+        },
+        "svg": {"Title": record.movie, "Description": record.json, "Creator": record.software, "Date": None},
+    }
+    if suffix in known:
+        options["metadata"] = known[suffix] | (options.get("metadata") or {})
+    elif suffix in ("jpg", "jpeg", "tif", "tiff", "webp"):
+        options["pil_kwargs"] = {"exif": exif_of(record)} | (options.get("pil_kwargs") or {})
+
+
+def _sign(figure: Figure | SubFigure, record: Provenance) -> None:
+    """Have the files of a figure of ours tell what is drawn."""
+    if isinstance(figure, NotebookFigure):
+        figure.provenance = record
 
 
 # ---- a frame
@@ -76,6 +119,8 @@ def draw_frame(
     **options: Any,  # noqa: ANN401
 ) -> Figure | SubFigure:
     """The figure with one frame: see `CamhdAccessor.imshow`."""
+    call = "imshow(" + ", ".join(f"{name}={value!r}" for name, value in options.items()) + ")"
+    unread_frame, frame = frame, frame.compute()
     extent = _extent(frame)
     in_color = "channel" in frame.dims
     low, high = value_range(frame)
@@ -96,6 +141,7 @@ def draw_frame(
         bar.set_label(_describe_values(frame))
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
     ax.set_title(describe_frame(frame) if title is None else title, fontsize=11)
+    _sign(ax.figure, describe_array(unread_frame, history=write_python(unread_frame, call)))
     return ax.figure
 
 
@@ -185,6 +231,8 @@ def draw_contact_sheet(
         ax.imshow(to_image(frame), cmap="gray", vmin=0, vmax=255, aspect="auto")
         ax.set_axis_off()
         ax.set_title(_label(frame, movie), fontsize=7.5, loc="left", y=0, pad=-10, color=GREY)
+    call = f"contact_sheet(step={step!r}, n={n!r}, columns={columns!r})"
+    figure.provenance = describe_array(chosen, history=write_python(movie, call))
     return figure
 
 
@@ -249,6 +297,7 @@ def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
         _shade_blank(ax, time, blank)
         _mark_jumps(ax, time, kilobytes, blank)
     _dress(ax, movie)
+    _sign(ax.figure, describe_array(movie, history=write_python(movie, "activity()")))
     return ax.figure
 
 

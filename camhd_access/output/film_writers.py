@@ -17,7 +17,18 @@ from av import VideoStream
 from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image
 
-__all__ = ["ENCODERS", "Codec", "Images", "choose_rate", "choose_size", "find_film_writer", "resize"]
+from camhd_access.output.provenance import Provenance, exif_of, film_metadata
+
+__all__ = [
+    "ENCODERS",
+    "Codec",
+    "Images",
+    "choose_rate",
+    "choose_size",
+    "find_film_writer",
+    "read_texts",
+    "resize",
+]
 
 MIN_OWN_FPS, APART_FPS = 5, 10
 """Frames filmed at less than the first are shown at the second: 30 a second would be a flicker."""
@@ -44,8 +55,8 @@ MAX_GIF_FPS = 50
 """Players take what is faster, pauses of less than 0.02 s, for 10 a second."""
 
 Images: TypeAlias = Iterator[Image.Image]
-FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int]], None]
-"""Writes images to a file that can be sought: so many a second, of this width and height."""
+FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int], Provenance], None]
+"""Writes images to a file that can be sought: so many a second, of this width and height, from there."""
 
 
 def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
@@ -87,11 +98,14 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
-def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int], *, codec: Codec) -> None:
+def _write_mp4(
+    file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int], record: Provenance, *, codec: Codec
+) -> None:
     encoder = next((name for name in ENCODERS[codec] if name in av.codecs_available), None)
     if encoder is None:
         raise ValueError(f"libav was built without an encoder of {codec}")
     with av.open(file, "w", format="mp4") as film:
+        film.metadata.update(film_metadata(record))
         stream = cast("VideoStream", film.add_stream(encoder, rate=fps))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
@@ -109,9 +123,59 @@ def _write_mp4(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, i
         film.mux(stream.encode(None))
 
 
-def _write_gif(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:
+def read_texts(file: BinaryIO) -> list[str]:
+    """What a film tells of itself.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    try:
+        with av.open(file) as film:
+            return list(film.metadata.values())
+    except av.FFmpegError as error:
+        raise ValueError(f"it is no film: {error}") from error
+
+
+class _CommentedGif:
+    """A file to which a GIF is written from the beginning to the end; a comment is put behind its header.
+
+    Source: GIF89a, sections 17, 18 and 24.
+    """
+
+    def __init__(self, file: BinaryIO, comment: str) -> None:
+        self._file = file
+        self._comment = comment.encode("ascii", "replace")
+        self._head: bytes | None = b""
+
+    def write(self, data: bytes) -> int:
+        if self._head is None:
+            return self._file.write(data)
+        self._head += data
+        if len(self._head) > _GIF_HEADER_BYTES:
+            flags = self._head[10]
+            n_bytes = _GIF_HEADER_BYTES + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+            if len(self._head) >= n_bytes:
+                self._file.write(self._head[:n_bytes] + self._block() + self._head[n_bytes:])
+                self._head = None
+        return len(data)
+
+    def _block(self) -> bytes:
+        parts = [self._comment[i : i + 255] for i in range(0, len(self._comment), 255)]
+        return b"!\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\x00"
+
+
+_GIF_HEADER_BYTES = 13
+"""Signature and screen descriptor; a palette may follow."""
+
+
+def _write_gif(
+    file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int], record: Provenance
+) -> None:
     # Not by Pillow, which keeps all frames in memory, and makes 33.3 of 30 a second.
-    with av.open(file, "w", format="gif", options={"loop": "0"}) as film:
+    commented = _CommentedGif(file, record.json)
+    with av.open(commented, "w", format="gif", options={"loop": "0"}) as film:
         stream = film.add_stream("gif", rate=min(fps, Fraction(MAX_GIF_FPS)))
         stream.width, stream.height = size
         stream.pix_fmt = "pal8"
@@ -130,11 +194,25 @@ def _reduce_colors(image: Image.Image) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(both, format="pal8")
 
 
-def _write_webp(file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int]) -> None:  # noqa: ARG001 - as all
+def _write_webp(
+    file: BinaryIO,
+    images: Images,
+    fps: Fraction,
+    size: tuple[int, int],  # noqa: ARG001 - as all
+    record: Provenance,
+) -> None:
     first = next(images)
     milliseconds = round(1000 / fps)
     first.save(
-        file, "WEBP", save_all=True, append_images=images, duration=milliseconds, loop=0, quality=80, method=4
+        file,
+        "WEBP",
+        save_all=True,
+        append_images=images,
+        duration=milliseconds,
+        loop=0,
+        quality=80,
+        method=4,
+        exif=exif_of(record),
     )
 
 

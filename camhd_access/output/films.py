@@ -11,6 +11,7 @@ import xarray as xr
 from PIL import Image, ImageDraw, ImageFont
 from tqdm.auto import tqdm
 
+from camhd_access.output.array_provenance import describe_array, write_python
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.output.pictures import (
     describe_time,
@@ -78,19 +79,33 @@ def animate(
     write = find_film_writer(suffix)
     rate = choose_rate(fps, own_fps=sample_rate(movie))
     size = choose_size(movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1), width)
+    limits = vmin, vmax
     vmin, vmax = _steady_range(movie, vmin, vmax)
     frames = tqdm(
         iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
     )
     images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
     n_frames = movie.sizes["time"]
+    call = (
+        f"animate({'' if target is None else repr(target.name)}{_write_options(fps, width, caption, limits)})"
+    )
+    record = describe_array(movie, history=write_python(movie, call), width=size[0])
     if target is None:
         memory = BytesIO()
-        write(memory, images, rate, size)
+        write(memory, images, rate, size, record)
         return Animation(None, memory.getvalue(), n_frames, rate, size)
     with open_target(target, seekable=True) as file:
-        write(file, images, rate, size)
+        write(file, images, rate, size, record)
     return Animation(target, b"", n_frames, rate, size)
+
+
+def _write_options(
+    fps: float | None, width: int | None, caption: bool, limits: tuple[float | None, float | None]
+) -> str:
+    """The arguments of `animate` that are not the usual ones, as Python has them."""
+    given = {"fps": fps, "width": width, "caption": caption, "vmin": limits[0], "vmax": limits[1]}
+    usual = {"fps": None, "width": 960, "caption": True, "vmin": None, "vmax": None}
+    return "".join(f", {name}={value!r}" for name, value in given.items() if value != usual[name])
 
 
 def _steady_range(

@@ -6,15 +6,16 @@ is shown as well. Where an array can still be read again, thumbnails come from p
 """
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from camhd_access.arrays.attributes import name_of
 from camhd_access.arrays.dask_array import StackArray
 from camhd_access.decoding.threads import n_cores
+from camhd_access.formats.names import find_movie_name
 
 __all__ = [
     "Image",
@@ -146,7 +147,9 @@ def movies_of(array: xr.DataArray) -> list[str]:
     if "movie" in array.coords:
         return list(dict.fromkeys(map(str, np.ravel(array["movie"].values))))
     if "source" in array.coords and not array["source"].dims:  # which a mean over time leaves
-        return [name_of(str(array["source"].item()))]
+        source = str(array["source"].item())
+        name = find_movie_name(source)
+        return [name.basename if name else PurePath(source).name]
     return []
 
 

@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image
 
 from camhd_access.movie.stack import Pixels
+from camhd_access.output.provenance import Provenance, describe_in_ascii, image_options
 
 __all__ = ["FORMATS", "SMALL_PNG", "Format"]
 
-_SHORT, _LONG, _RATIONAL = 3, 4, 5
-_N_TAGS = 12
+_ASCII, _SHORT, _LONG, _RATIONAL = 2, 3, 4, 5
+_N_TAGS = 13
 _HEADER_BYTES = 8
 _DIRECTORY_BYTES = 2 + 12 * _N_TAGS + 4
 _PIXELS_PER_INCH = 72
@@ -36,8 +37,8 @@ class Format:
     """As the extension has it."""
     content_type: str
     """Media type (RFC 9110, section 8.3)."""
-    encode: Callable[[Pixels, int], bytes]
-    """The file of some pixels, at a quality where the format has one."""
+    encode: Callable[[Pixels, int, Provenance], bytes]
+    """The file of some pixels, at a quality where the format has one, with where they come from."""
     pix_fmts: tuple[str, ...] = ("rgb24",)
     """Pixel formats it takes, the usual one first."""
     quality: int | None = None
@@ -51,42 +52,54 @@ class Format:
         return self.pix_fmts == ("rgb24",)
 
 
-def _by_pillow(pixels: Pixels, quality: int, *, name: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
+def _by_pillow(
+    pixels: Pixels,
+    quality: int,
+    record: Provenance,
+    *,
+    name: str,
+    **options: Any,  # noqa: ANN401 - Pillow's
+) -> bytes:
     file = io.BytesIO()
+    if name != "BMP":  # which has no place for text
+        options |= image_options(f".{name.lower()}", record)
     if quality:
         options["quality"] = quality
     Image.fromarray(pixels).save(file, name, **options)
     return file.getvalue()
 
 
-def _encode_rgba(pixels: Pixels, _: int) -> bytes:
+def _encode_rgba(pixels: Pixels, _: int, __: Provenance) -> bytes:
     height, width, _ = pixels.shape
     out = np.full((height, width, 4), 255, np.uint8)
     out[..., :3] = pixels
     return out.tobytes()
 
 
-def _encode_npy(pixels: Pixels, _: int) -> bytes:
+def _encode_npy(pixels: Pixels, _: int, __: Provenance) -> bytes:
     file = io.BytesIO()
     np.save(file, pixels, allow_pickle=False)
     return file.getvalue()
 
 
-def _encode_tiff(pixels: Pixels, _: int) -> bytes:
+def _encode_tiff(pixels: Pixels, _: int, record: Provenance) -> bytes:
     """The file of a picture of shape (y, x) or (y, x, 3), 16 bits a value."""
     height, width = pixels.shape[:2]
     n_channels = pixels.shape[2] if pixels.ndim == 3 else 1
     strip = np.ascontiguousarray(pixels, "<u2").tobytes()
+    text = describe_in_ascii(record).encode() + b"\0"
     # Values that do not fit a directory entry follow the directory, each at a place of its own.
     depth_at = _HEADER_BYTES + _DIRECTORY_BYTES
     resolution_at = depth_at + 2 * 3
-    strip_at = resolution_at + 8
+    text_at = resolution_at + 8
+    strip_at = text_at + len(text) + len(text) % 2  # at an even place
     tags = [
         (256, _LONG, 1, width),
         (257, _LONG, 1, height),
         (258, _SHORT, n_channels, depth_at if n_channels > 1 else 16),  # bits per sample
         (259, _SHORT, 1, 1),  # not compressed
         (262, _SHORT, 1, 2 if n_channels > 1 else 1),  # R'G'B', or black is 0
+        (270, _ASCII, len(text), text_at),  # description
         (273, _LONG, 1, strip_at),
         (277, _SHORT, 1, n_channels),
         (278, _LONG, 1, height),  # rows in the strip
@@ -102,6 +115,7 @@ def _encode_tiff(pixels: Pixels, _: int) -> bytes:
             struct.pack("<H", _N_TAGS) + directory + struct.pack("<I", 0),
             struct.pack("<3H", 16, 16, 16),
             struct.pack("<2I", _PIXELS_PER_INCH, 1),
+            text.ljust(strip_at - text_at, b"\0"),
             strip,
         )
     )

@@ -20,6 +20,7 @@ from camhd_access.server.limits import check_wanted
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FILM_TYPES, FilmParameters, SheetParameters
+from camhd_access.server.provenance import describe_film, describe_sheet
 
 __all__ = [
     "CLIP_TYPE",
@@ -65,7 +66,8 @@ def make_sheet(
         text, corner = f"{minutes:.0f}:{rest:04.1f}", (x + 3, y + 2)
         draw.rectangle(draw.textbbox(corner, text, font=font), fill=(0, 0, 0, 130))
         draw.text(corner, text, font=font, fill=(255, 255, 255, 255))
-    body = wanted.format.encode(np.asarray(sheet), wanted.quality)
+    record = describe_sheet(reader, frames.tolist(), wanted)
+    body = wanted.format.encode(np.asarray(sheet), wanted.quality, record)
     return MadeFile(body, wanted.format.content_type, sheet.size)
 
 
@@ -79,8 +81,9 @@ def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters
     apart_seconds = frames.step * reader.duration / reader.n_frames
     size = choose_film_size(reader, wanted)
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
+    record = describe_film(reader, frames, wanted, size)
     file = io.BytesIO()
-    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, reader, frames, size), rate, size)
+    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, reader, frames, size), rate, size, record)
     return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 

@@ -23,6 +23,7 @@ from PIL import Image
 from camhd_access._version import __version__
 from camhd_access.caching import LRUCache
 from camhd_access.errors import CamhdError, RemoteFileChangedError
+from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import plan_clip
 from camhd_access.output.film_writers import resize
@@ -61,6 +62,7 @@ from camhd_access.server.parameters import (
     parse_sheet,
 )
 from camhd_access.server.problems import Problem, problem_of
+from camhd_access.server.provenance import describe_picture
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["IGNORED_HEADER", "ROUTE", "STAGES", "Service"]
@@ -228,7 +230,14 @@ class Service:
             fetch_seconds = time.perf_counter() - begin
             is_alone = not self._workers.gate.n_running
             return await self._workers.run(
-                _make_picture, stack, sample, wanted, size, fetch_seconds=fetch_seconds, is_alone=is_alone
+                _make_picture,
+                movie.reader,
+                stack,
+                sample,
+                wanted,
+                size,
+                fetch_seconds=fetch_seconds,
+                is_alone=is_alone,
             )
 
         return await self._send(
@@ -413,6 +422,7 @@ def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
 
 
 def _make_picture(
+    reader: MovieReader,
     stack: FrameStack,
     sample: bytes,
     wanted: FrameParameters,
@@ -427,6 +437,6 @@ def _make_picture(
     decoded = time.perf_counter()
     if size != pixels.shape[1::-1]:
         pixels = np.asarray(resize(Image.fromarray(pixels), size))
-    body = wanted.format.encode(pixels, wanted.quality)
+    body = wanted.format.encode(pixels, wanted.quality, describe_picture(reader, stack, wanted, size))
     stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
     return MadeFile(body, wanted.format.content_type, size, stages)

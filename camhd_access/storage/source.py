@@ -25,6 +25,7 @@ from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, Remot
 from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
+from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.urls import redact_url
 
@@ -59,6 +60,9 @@ _KINDS = (
     (stat.S_ISSOCK, "socket"),
 )
 
+_VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
+"""What filesystems call what differs between versions of a file."""
+
 _COUNT_FROM_THE_END = (LazyHTTPFileSystem, RangeCacheFileSystem)
 """Filesystems that are ours: they know what the last n bytes are, and describe the file on the way."""
 
@@ -81,6 +85,16 @@ class ByteSource:
     def name(self) -> str:
         """The path for messages, without user, password and query."""
         return redact_url(self.path)
+
+    @property
+    def etag(self) -> str:
+        """What a server tells this version from others by: ETag, else Last-Modified; empty where neither."""
+        if self.version is None:
+            return ""
+        if self._checks_itself:
+            return "" if is_by_size(self.version) else self.version.rpartition(":")[0]
+        tags = self.version.split("|")[_VERSION_FACTS.index("ETag") :]
+        return next((tag.strip('"') for tag in tags if tag != "None"), "")
 
     @property
     def is_file(self) -> bool:
@@ -241,8 +255,7 @@ class ByteSource:
 
     def _current_version(self) -> str:
         info = self.filesystem.info(self.path)
-        facts = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
-        return info.get("validator") or "|".join(str(info.get(fact)) for fact in facts)
+        return info.get("validator") or "|".join(str(info.get(fact)) for fact in _VERSION_FACTS)
 
     def _check_version(self) -> None:
         """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""

@@ -18,7 +18,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from camhd_access.arrays.zarr.hierarchy import VIDEO, chunk_key, describe_movies
 from camhd_access.movie.index_cache import Recover
-from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.ranges import ByteRange
 

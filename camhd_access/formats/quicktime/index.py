@@ -4,7 +4,8 @@ Made once a movie by `parse_moov`, held by readers, shipped to workers. Times ar
 list moves nothing and drops nothing, it only tells which frames a player would not show.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
@@ -71,6 +72,8 @@ class MovieIndex:
     from."""
     timecode_track: bytes = b""
     """Payload of the `trak` of the timecode, not looked into (see `quicktime.timecode`); empty: none."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the movie says of itself as text, by name (see `quicktime.metadata`)."""
 
     def __post_init__(self) -> None:
         for name in ("offset", "size", "pts", "duration", "is_sync"):
@@ -83,7 +86,7 @@ class MovieIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, because numpy forgets on the way that an array is read-only.
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     @property
     def n_frames(self) -> int:

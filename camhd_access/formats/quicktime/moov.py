@@ -14,6 +14,7 @@ from camhd_access.formats.prores import max_sample_bytes, min_sample_bytes
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
+from camhd_access.formats.quicktime.metadata import parse_metadata
 from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tables
 
 __all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_clock", "parse_edits", "parse_moov"]
@@ -138,6 +139,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         movie_timescale=movie_timescale,
         kind=parse_track_kind(track, timescale, number=tables.descriptions[0]),
         timecode_track=next((bytes(t.payload) for t in _find_tracks(moov, b"tmcd")), b""),
+        metadata=parse_metadata(moov),
     )
 
 

@@ -117,10 +117,10 @@ class Track:
         return int(self.sample_ticks.sum())
 
 
-def build_moov(tracks: list[Track], creation_time: int) -> bytes:
+def build_moov(tracks: list[Track], creation_time: int, metadata: bytes = b"") -> bytes:
     """The movie atom; `creation_time` in seconds since 1904, the movie lasts as long as the first track.
 
-    The first track refers to a timecode track where there is one.
+    The first track refers to a timecode track where there is one. `metadata` is a whole atom, or nothing.
     """
     timescale, duration = tracks[0].kind.timescale, tracks[0].media_ticks
     mvhd = struct.pack(">IIIIIIH10x", 0, creation_time, creation_time, timescale, duration, 1 << 16, 1 << 8)
@@ -133,7 +133,7 @@ def build_moov(tracks: list[Track], creation_time: int) -> bytes:
             timecode_id = struct.pack(">I", 1 + handlers.index(b"tmcd"))
             reference = build_atom(b"tref", build_atom(b"tmcd", timecode_id))
         traks.append(_build_trak(track, track_id, creation_time, duration, reference))
-    return build_atom(b"moov", build_atom(b"mvhd", mvhd), *traks)
+    return build_atom(b"moov", build_atom(b"mvhd", mvhd), *traks, metadata)
 
 
 def _build_trak(track: Track, track_id: int, creation_time: int, movie_ticks: int, reference: bytes) -> bytes:

@@ -6,6 +6,8 @@ What is written has 8 bits a colour and no time; those who measure take the `.mo
 
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,20 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from camhd_access.decoding.threads import n_cores, spreading
-from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import FrameSelection
+from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip.layout import stack_frames
 from camhd_access.output.film_writers import Codec, choose_rate, choose_size, find_film_writer, resize
+from camhd_access.output.provenance import (
+    Provenance,
+    colors_of,
+    describe_stack,
+    image_options,
+    write_command,
+)
 from camhd_access.storage.output_files import open_target, suffix_of
+from camhd_access.urls import redact_url
 
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
 
@@ -46,28 +58,33 @@ def write_film(
 ) -> None:
     """Write a film: see `write_clip`."""
     write = find_film_writer(suffix_of(name), codec)
-    chosen = stack_frames(reader, frames).frames
+    stack = stack_frames(reader, frames)
+    chosen = stack.frames
     rate = choose_rate(fps, own_fps=_own_fps(reader, chosen))
     _, lines, columns = reader.shape
     size = choose_size(columns, lines, width)
+    record = _record(reader, stack, name, codec=codec, fps=fps, width=width)
     images = (resize(image, size) for image in _iter_images(reader, chosen, progress=progress))
     with open_target(name, seekable=True) as file:
-        write(file, images, rate, size)
+        write(file, images, rate, size, record)
 
 
 def write_images(
     reader: MovieReader, frames: FrameSelection, pattern: str, *, width: int | None, progress: bool
 ) -> None:
     """Write an image of each frame: see `write_clip`."""
-    chosen = stack_frames(reader, frames).frames
+    stack = stack_frames(reader, frames)
+    chosen = stack.frames
     names = _name_images(pattern, chosen)
     _, lines, columns = reader.shape
     is_shrunk = width is not None and width < columns
     size = choose_size(columns, lines, width) if is_shrunk else (columns, lines)
     images = _iter_images(reader, chosen, progress=progress)
     with closing(images), spreading(parallel=True) as submit:
-        for name, image in zip(names, images, strict=True):
-            submit(_write_image, image, size, name)
+        for position, (name, image) in enumerate(zip(names, images, strict=True)):
+            one = stack.select(position)
+            record = _record(reader, one, name, width=size[0] if is_shrunk else None)
+            submit(_write_image, image, size, name, image_options(suffix_of(name), record, colors_of(one)))
 
 
 def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:
@@ -98,6 +115,26 @@ def _name_images(pattern: str, frames: NDArray[np.int64]) -> list[str]:
     return names
 
 
-def _write_image(image: Image.Image, size: tuple[int, int], name: str) -> None:
+def _write_image(image: Image.Image, size: tuple[int, int], name: str, text: dict[str, Any]) -> None:
     with open_target(name, seekable=True) as file:
-        resize(image, size).save(file, **IMAGE_OPTIONS[suffix_of(name)])
+        resize(image, size).save(file, **IMAGE_OPTIONS[suffix_of(name)], **text)
+
+
+def _record(
+    reader: MovieReader,
+    stack: FrameStack,
+    name: str,
+    *,
+    codec: Codec | None = None,
+    fps: float | None = None,
+    width: int | None,
+) -> Provenance:
+    """Where a film or an image comes from, and the command that makes it again."""
+    record = describe_stack(reader, stack, reads=True, width=width)
+    options = [
+        ("--frames", record.frames),
+        ("--codec", codec if codec != "h264" else None),
+        ("--fps", None if fps is None else f"{fps:.15g}"),
+        ("--width", width),
+    ]
+    return replace(record, history=write_command("clip", record, options, PurePath(redact_url(name)).name))

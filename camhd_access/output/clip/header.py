@@ -16,6 +16,7 @@ import numpy as np
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.formats.quicktime.metadata import build_metadata
 from camhd_access.formats.quicktime.timecode import SAMPLE_BYTES, find_timecode, movie_seconds
 from camhd_access.formats.quicktime.tracks import (
     FILE_TYPE,
@@ -30,6 +31,7 @@ from camhd_access.formats.quicktime.tracks import (
 )
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
+from camhd_access.output.provenance import Provenance, clip_metadata, describe_stack, write_command
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import ByteSource
 
@@ -50,15 +52,25 @@ def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
     lost and found again.
     """
     creation_time, start_ticks = _choose_start(reader, stack)
+    metadata = build_metadata(clip_metadata(_describe(reader, stack)))
     tracks, numbers = [_plan_video(reader, stack, start_ticks)], b""
     timecode = _read_timecode(reader, stack)
     if timecode:
         track, numbers = timecode
         tracks = [_moved(tracks[0], len(numbers)), track]
     n_bytes = len(numbers) + int(stack.sample_size.sum())
-    before = len(FILE_TYPE) + len(build_moov(tracks, creation_time)) + len(build_mdat_header(n_bytes))
-    moov = build_moov([_moved(track, before) for track in tracks], creation_time)
+    before = (
+        len(FILE_TYPE) + len(build_moov(tracks, creation_time, metadata)) + len(build_mdat_header(n_bytes))
+    )
+    moov = build_moov([_moved(track, before) for track in tracks], creation_time, metadata)
     return FILE_TYPE + moov + build_mdat_header(n_bytes) + numbers
+
+
+def _describe(reader: MovieReader, stack: FrameStack) -> Provenance:
+    """Where the samples come from; pixels are not the business of a clip."""
+    record = describe_stack(reader, stack)
+    record = replace(record, pix_fmt=None, bit_depth=None, color_matrix=None, decoder=None, reduce=None)
+    return replace(record, history=write_command("clip", record, [("--frames", record.frames)], "clip.mov"))
 
 
 def _moved(track: Track, n_bytes: int) -> Track:

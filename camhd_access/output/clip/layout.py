@@ -13,7 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip.header import build_header
 from camhd_access.ranges import ByteRange

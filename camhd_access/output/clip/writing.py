@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
-from camhd_access.movie.reader import FrameSelection, MovieReader, check_reader
+from camhd_access.movie.reader import MovieReader, check_reader
+from camhd_access.movie.selection import FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
 

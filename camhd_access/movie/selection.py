@@ -1,0 +1,58 @@
+"""Which frames, lines and columns a caller means, and what shall become of damaged ones."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.errors import FrameIndexError
+from camhd_access.movie.stack import FrameStack
+
+__all__ = ["Errors", "FrameSelection", "check_errors", "choose_frames", "crop_stack"]
+
+FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
+"""Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
+
+Errors: TypeAlias = Literal["raise", "mask"]
+"""What becomes of a damaged frame."""
+
+
+def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
+    """The frames' indices, none of them negative."""
+    if isinstance(frames, slice):
+        return np.arange(*frames.indices(n_frames), dtype=np.int64)
+    numbers = np.atleast_1d(np.asarray(frames))
+    if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
+        raise TypeError(f"frames are numbers, a sequence of numbers, or a slice; not {frames!r:.80}")
+    chosen = np.rint(numbers)
+    wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
+    if wrong.any():
+        raise FrameIndexError(f"no frame {numbers[wrong][0]}: the movie has frames 0 to {n_frames - 1}")
+    indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
+    indices[indices < 0] += n_frames
+    return indices
+
+
+def check_errors(errors: Errors) -> Errors:
+    """`errors`, if it is something that can become of damaged frames."""
+    if errors not in ("raise", "mask"):
+        raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+    return errors
+
+
+def crop_stack(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
+    """The stack of these lines and columns; None stands for all."""
+    _, height, width, *_ = stack.shape
+    return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
+
+
+def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
+    if wanted is None:
+        return slice(0, length)
+    if not isinstance(wanted, slice) or wanted.step not in (None, 1):
+        raise TypeError(f"{name} is a slice without step, such as slice(0, 64); not {wanted!r}")
+    start, stop, _ = wanted.indices(length)
+    if start >= stop:
+        raise ValueError(f"{name}={wanted.start}:{wanted.stop} holds nothing: {name} goes from 0 to {length}")
+    return slice(start, stop)

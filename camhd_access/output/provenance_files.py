@@ -1,0 +1,100 @@
+"""Files → the record of where they come from (see `provenance`), whatever their format."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from PIL import Image, UnidentifiedImageError
+
+from camhd_access.output.provenance import Provenance
+from camhd_access.storage.output_files import suffix_of
+from camhd_access.urls import redact_url
+
+__all__ = ["OTHER_SUFFIXES", "read_provenance"]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif")
+FILMS = (".mp4", ".m4v")
+ARRAYS = (".nc", ".nc4", ".zarr")
+DRAWINGS = (".svg", ".pdf")
+
+OTHER_SUFFIXES = (*IMAGES, *FILMS, *ARRAYS, *DRAWINGS)
+"""How names of files end that are no movies, but made of them."""
+
+_DESCRIPTION = 0x010E
+
+
+def read_provenance(path: str | os.PathLike[str]) -> Provenance:
+    """The record in a picture, a film, a figure or an array.
+
+    Raises
+    ------
+    ValueError
+        It holds none.
+    OSError
+        It cannot be read.
+    """
+    name = os.fsdecode(path)
+    suffix = suffix_of(name.rstrip("/"))
+    if suffix in ARRAYS:
+        return _of_array(name)
+    with fsspec.open(name, "rb") as file:
+        texts = _texts_of_film(file) if suffix in FILMS else _texts_of_image(file, suffix)
+    for text in texts:
+        if record := Provenance.parse(text):
+            return record
+    raise ValueError(
+        f"{redact_url(name)} does not tell where it comes from: nothing by camhd_access wrote it"
+    )
+
+
+def _texts_of_image(file: Any, suffix: str) -> list[str]:  # noqa: ANN401 - fsspec's files
+    """All text in an image or a drawing."""
+    if suffix == ".svg":
+        return [_unescape(file.read().decode(errors="replace"))]
+    if suffix == ".pdf":
+        return [_text_of_pdf(file.read())]
+    try:
+        with Image.open(file) as image:
+            image.load()
+            found = [value for value in image.info.values() if isinstance(value, str | bytes)]
+            found.append(image.getexif().get(_DESCRIPTION, ""))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{Path(suffix).name} holds no image: {error}") from error
+    return [text.decode(errors="replace") if isinstance(text, bytes) else text for text in found]
+
+
+def _unescape(text: str) -> str:
+    for entity, character in (("&quot;", '"'), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(entity, character)
+    return text
+
+
+def _text_of_pdf(data: bytes) -> str:
+    """What the document's Subject says, as matplotlib writes it: a literal string (ISO 32000-1, 7.3.4.2)."""
+    match = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", data, re.DOTALL)
+    return re.sub(rb"\\(.)", rb"\1", match[1], flags=re.DOTALL).decode("latin-1") if match else ""
+
+
+def _texts_of_film(file: Any) -> list[str]:  # noqa: ANN401
+    from camhd_access.output.film_writers import read_texts  # noqa: PLC0415 - libav, when it is needed
+
+    return read_texts(file)
+
+
+def _of_array(name: str) -> Provenance:
+    import xarray as xr  # noqa: PLC0415 - when it is needed
+
+    from camhd_access.output.array_provenance import describe_array  # noqa: PLC0415
+
+    is_zarr = suffix_of(name.rstrip("/")) == ".zarr"
+    options: dict[str, Any] = {"consolidated": False} if is_zarr else {}
+    with xr.open_dataset(name, engine="zarr" if is_zarr else None, **options) as dataset:
+        if not {"movie", "source"} & set(dataset.coords):
+            raise ValueError(
+                f"{redact_url(name)} does not tell where it comes from: it has no coordinate movie"
+            )
+        variable = next((v for v in dataset.data_vars.values() if "movie" in v.coords), None)
+        array = variable if variable is not None else dataset["movie"]
+        return describe_array(array.assign_attrs(dataset.attrs | array.attrs))

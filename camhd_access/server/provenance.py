@@ -1,0 +1,41 @@
+"""The record (see `output.provenance`) of what the server makes, with the command that makes it again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.stack import FrameStack
+from camhd_access.output.provenance import Provenance, describe_stack, write_command
+from camhd_access.server.parameters import FilmParameters, FrameParameters, SheetParameters
+
+__all__ = ["describe_film", "describe_picture", "describe_sheet"]
+
+
+def describe_picture(
+    reader: MovieReader, stack: FrameStack, wanted: FrameParameters, size: tuple[int, int]
+) -> Provenance:
+    """Of the picture of one frame, sent in this width and height.
+
+    Notes
+    -----
+    The command makes the picture as it was before it was resized.
+    """
+    record = describe_stack(reader, stack, width=size[0] if size != stack.shape[2:0:-1] else None)
+    options = [("--frame", record.frames), ("--field", record.field)]
+    return replace(record, history=write_command("frame", record, options, f"frame.{wanted.format.name}"))
+
+
+def describe_film(
+    reader: MovieReader, frames: Sequence[int], wanted: FilmParameters, size: tuple[int, int]
+) -> Provenance:
+    """Of a film of these frames."""
+    record = describe_stack(reader, reader.stack(frames), width=size[0])
+    options = [("--frames", record.frames), ("--fps", wanted.fps), ("--width", wanted.width)]
+    return replace(record, history=write_command("clip", record, options, f"animation.{wanted.format}"))
+
+
+def describe_sheet(reader: MovieReader, frames: Sequence[int], wanted: SheetParameters) -> Provenance:
+    """Of a sheet of these frames."""
+    record = describe_stack(reader, reader.stack(frames), width=wanted.width)
+    options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns)]
+    return replace(record, history=write_command("sheet", record, options, f"sheet.{wanted.format.name}"))
