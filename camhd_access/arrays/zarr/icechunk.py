@@ -21,7 +21,8 @@ from zarr.storage import MemoryStore
 from camhd_access.arrays.concat import common_attributes
 from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, describe_movies
 from camhd_access.arrays.zarr.references import check_movies, find_address, find_samples
-from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.urls import redact_url
 

@@ -16,7 +16,8 @@ from zarr.core.metadata import ArrayV3Metadata
 from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, describe_movies
 from camhd_access.arrays.zarr.references import find_samples
 from camhd_access.movie.index_cache import Recover
-from camhd_access.movie.reader import FrameSelection, MovieReader
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 
 if TYPE_CHECKING:
