@@ -32,11 +32,11 @@ class LRUCache(Generic[K, V]):
         self._lock = threading.Lock()
         _caches.add(self)
         self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
-        self.weight = 0
+        self.weight: int = 0
         """Of what is held."""
-        self.n_asked = 0
+        self.n_asked: int = 0
         """Look-ups so far."""
-        self.n_missed = 0
+        self.n_missed: int = 0
         """Look-ups so far that found nothing."""
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ project_copyright = "2026, the camhd_access developers"
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "paper"]
 suppress_warnings = ["myst.xref_missing"]  # README's links to files beside it
 
 nb_execution_mode = (

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {
     "dask": "dask-core",
     "matplotlib": "matplotlib-base",
+    "opencv-python-headless": "py-opencv",
     "playwright": "playwright-python",
     "prometheus-client": "prometheus_client",
 }
@@ -34,7 +35,10 @@ def conda_requirement(requirement):
 def test_environment_mirrors_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     extras = PROJECT["optional-dependencies"]
-    used = [extras[name] for name in ("icechunk", "notebook", "parquet", "s3", "server", "zarr", "test")]
+    used = [
+        extras[name]
+        for name in ("icechunk", "notebook", "parquet", "s3", "science", "server", "zarr", "test")
+    ]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in used for requirement in extra)]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
     listed = {item for item in environment["dependencies"] if isinstance(item, str)}

@@ -39,7 +39,7 @@ from camhd_access.movie.selection import (
 )
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.ranges import ByteRange
-from camhd_access.storage.source import open_source
+from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.urls import redact_url
 
 __all__ = ["MovieReader", "ReadPlan", "check_reader"]
@@ -107,11 +107,11 @@ class MovieReader:
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.urlpath = os.fsdecode(urlpath)
+        self.urlpath: str = os.fsdecode(urlpath)
         self._clock = check_clock(clock)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)
-        self.source = self._movie.source
+        self.source: ByteSource = self._movie.source
         """The one version of the file that is read."""
 
     def __getstate__(self) -> dict[str, Any]:

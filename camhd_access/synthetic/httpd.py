@@ -59,12 +59,12 @@ class FolderServer(ThreadingHTTPServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder = folder.resolve()
-        self.url = f"http://127.0.0.1:{self.server_port}/"
+        self.folder: Path = folder.resolve()
+        self.url: str = f"http://127.0.0.1:{self.server_port}/"
         """Of the folder, with a slash at the end."""
-        self.n_requests = 0
+        self.n_requests: int = 0
         """Requests answered, with whatever status."""
-        self.n_bytes_sent = 0
+        self.n_bytes_sent: int = 0
         """Bytes of bodies sent, listings included, headers not."""
         self._count_lock = threading.Lock()
         self._connections: set[socket] = set()

@@ -74,7 +74,9 @@ class VentScene:
     """
 
     def __init__(self, width: int = 1920, height: int = 1080, *, interlaced: bool = True) -> None:
-        self.width, self.height, self.interlaced = width, height, interlaced
+        self.width: int = width
+        self.height: int = height
+        self.interlaced: bool = interlaced
         rng = np.random.default_rng(_SEED)
         world_height, world_width = int(height * _WORLD_SCALE), 2 * int(width * _WORLD_SCALE / 2)
         self._world = build_world(world_height, world_width, rng)

@@ -72,7 +72,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.facts: dict[str, FileFacts] = {}
-        self.exchanges = Exchanges(settings)
+        self.exchanges: Exchanges = Exchanges(settings)
         self._seen: dict[str, list[str]] = {}
         self._replicas: dict[str, str] = {}
 

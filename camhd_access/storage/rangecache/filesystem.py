@@ -91,7 +91,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         identify = Identity(self.fs)
         if not self.fs.async_impl:
             self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
-        self.folder = CacheFolder(
+        self.folder: CacheFolder = CacheFolder(
             cache_dir, None if max_bytes is None else parse_size(max_bytes), identify=identify
         )
         self.offline = offline

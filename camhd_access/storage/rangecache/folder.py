@@ -125,9 +125,9 @@ class CacheFolder:
         *,
         identify: Callable[[str], str] = identify_url,
     ) -> None:
-        self.path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
-        self.max_bytes = default_max_bytes() if max_bytes is None else max_bytes
-        self.patience = Patience()
+        self.path: Path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
+        self.max_bytes: int = default_max_bytes() if max_bytes is None else max_bytes
+        self.patience: Patience = Patience()
         """For what others are fetching."""
         self._identify = identify
         self._is_made = False

@@ -61,7 +61,7 @@ class Quota:
         self._file_mode = file_mode
         self._patience = Patience()
         self._books = root / "usage"
-        self.scratch = root / "tmp"
+        self.scratch: Path = root / "tmp"
 
     def reserve(self, n_bytes: int) -> None:
         """Count `n_bytes` as kept, after others have gone if they must."""
