@@ -4,11 +4,14 @@
 
     CamhdError                        never raised itself: catch it to catch all
     ├── InvalidMovieError             (ValueError) the bytes are not a QuickTime movie, or a damaged one
-    │   └── MissingMoovError          the recording was not finished: no index in the file
+    │   ├── MissingMoovError          the recording was not finished: no index in the file
+    │   └── NotAMovieError            another format, a folder, a pipe: there are no frames to recover
     ├── UnsupportedMovieError         (NotImplementedError) legal QuickTime that is not handled
     │   └── UnsupportedCodecError     the video is not ProRes
     ├── FrameIndexError               (IndexError) the movie has no such frame
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
+    │   ├── NoFrameError              no frame begins where the index has one
+    │   └── FrameSizeError            (InvalidMovieError) its size is not that of the movie
     └── RemoteFileError               (OSError) the way to the bytes failed
         ├── RemoteFileNotFoundError   (FileNotFoundError) the server knows no such file
         ├── RangeNotSupportedError    the server cannot send a part of the file
@@ -25,8 +28,11 @@ __all__ = [
     "CamhdError",
     "FrameDecodeError",
     "FrameIndexError",
+    "FrameSizeError",
     "InvalidMovieError",
     "MissingMoovError",
+    "NoFrameError",
+    "NotAMovieError",
     "RangeNotSupportedError",
     "RemoteFileChangedError",
     "RemoteFileError",
@@ -52,6 +58,10 @@ class MissingMoovError(InvalidMovieError):
     """
 
 
+class NotAMovieError(InvalidMovieError):
+    """The file is of another format, or no file at all: no frames can be recovered from it."""
+
+
 class UnsupportedMovieError(CamhdError, NotImplementedError):
     """The movie is legal, but of a kind that is not handled: fragmented, or its media in another file."""
 
@@ -66,6 +76,14 @@ class FrameIndexError(CamhdError, IndexError):
 
 class FrameDecodeError(CamhdError, ValueError):
     """One frame's bytes are damaged. Nothing is concealed: no pixels come back for it."""
+
+
+class NoFrameError(FrameDecodeError):
+    """Other bytes lie where the index has a frame: it may be the index of another layout of the file."""
+
+
+class FrameSizeError(FrameDecodeError, InvalidMovieError):
+    """A frame is of another size than the movie says: one of the two is damaged."""
 
 
 class RemoteFileError(CamhdError, OSError):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.pixels import CHROMA_MARGIN
-from camhd_access.errors import FrameDecodeError
+from camhd_access.errors import FrameDecodeError, FrameSizeError
 from camhd_access.formats.prores import CroppedFrame, FrameHeader, parse_frame_header, walk_crop
 from camhd_access.formats.prores.slices import HEAD_BYTES
 from camhd_access.ranges import ByteData, Walk
@@ -105,6 +105,6 @@ def _check_header(head: ByteData, size: tuple[int, int], field: Field) -> FrameH
 def check_size(header: FrameHeader, size: tuple[int, int]) -> None:
     """Refuse a frame of another size than the movie's index states."""
     if (header.height, header.width) != size:
-        raise FrameDecodeError(
+        raise FrameSizeError(
             f"frame of {header.width}x{header.height} pixels in a movie of {size[1]}x{size[0]}"
         )

@@ -14,6 +14,7 @@ from camhd_access.caching import LRUCache
 from camhd_access.errors import (
     FrameDecodeError,
     InvalidMovieError,
+    NotAMovieError,
     RemoteFileChangedError,
     UnsupportedCodecError,
     UnsupportedMovieError,
@@ -92,37 +93,35 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
         movie = _read_index_anew(address)
     except InvalidMovieError as error:
         if not recover:
-            told = f"{error}; {HINT}" if _may_hold_frames(address, error) else str(error)
+            told = str(error) if isinstance(error, NotAMovieError) else f"{error}; {HINT}"
             address.forget()  # it may be the page of a portal: opened again, the movie may be there
             raise type(error)(told) from error
         problem = error
     else:
         if not recover or _holds_frames(movie):
             return movie
-        problem = InvalidMovieError("its index points to bytes that are no frames")
+        problem = InvalidMovieError("its index points to bytes that are no frames of its size")
     try:
         return _rebuild(address.pinned())
     except InvalidMovieError as error:
         raise type(problem)(f"{problem}; {error}") from error
 
 
-def _may_hold_frames(address: ByteSource, error: InvalidMovieError) -> bool:
-    """Whether recovery could find frames: not in a folder, nor in what is empty or of another format."""
-    return "; it is " not in str(error) and address.is_file and address.size > 0
-
-
 def _holds_frames(movie: OpenMovie) -> bool:
-    """Whether one of the first samples is a frame; else the index is that of another layout of the file."""
+    """Whether one of the first samples is a frame of the movie's size; else the index is another file's."""
     index = movie.index
     for i in np.flatnonzero(index.size)[:N_HEADS_TRIED]:
         start, size = int(index.offset[i]), int(index.size[i])
         try:
-            parse_frame_header(movie.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES))))
+            header = parse_frame_header(
+                movie.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
+            )
         except UnsupportedCodecError:
             return True
         except FrameDecodeError:
             continue
-        return True
+        if (header.width, header.height) == (index.width, index.height):
+            return True
     return False
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.decoders import choose_decoder
-from camhd_access.errors import FrameDecodeError, FrameIndexError, RemoteFileChangedError
+from camhd_access.errors import FrameDecodeError, FrameIndexError, FrameSizeError
 from camhd_access.formats.names import Clock, StartTime, check_clock, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import MovieIndex
@@ -154,9 +154,8 @@ class MovieReader:
         if self._movie is None:
             movie = open_index(replace(self.source, version=None))
             if movie.source != self.source:
-                raise RemoteFileChangedError(
-                    f"{self.name} was replaced since it was opened elsewhere; open it again"
-                )
+                self.source.check()  # another replica's answer may be of the same version
+                movie = replace(movie, source=self.source)
             self._movie = movie
         return self._movie
 
@@ -237,14 +236,26 @@ class MovieReader:
         fault = FrameDecodeError("they are empty")
         for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
             start, size = int(self.index.offset[frame]), int(self.index.size[frame])
-            head = self.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
-            try:
-                self._header = parse_frame_header(head)
-            except FrameDecodeError as error:
-                fault = error
-            else:
-                return self._header
-        raise FrameDecodeError(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
+            wanted = ByteRange(start, start + min(size, FRAME_HEAD_BYTES))
+            for read in (self.source.read, self.source.read_again):  # what is kept on disk may be damaged
+                if (head := read(wanted)) is None:
+                    break
+                try:
+                    self._header = self._check_size(parse_frame_header(head))
+                except FrameDecodeError as error:
+                    fault = error
+                else:
+                    return self._header
+        raise type(fault)(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
+
+    def _check_size(self, header: FrameHeader) -> FrameHeader:
+        """`header`, if its frame is as large as the movie says."""
+        if (header.width, header.height) != (self.index.width, self.index.height):
+            raise FrameSizeError(
+                f"frame of {header.width}x{header.height} pixels in a movie of "
+                f"{self.index.width}x{self.index.height}"
+            )
+        return header
 
     def original_frames(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Indices in the original of some frames of a clip; of any other movie `frames` as they are."""

@@ -27,7 +27,13 @@ from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.decoding.windows import CodedWindow, Field, Marks
-from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
+from camhd_access.errors import (
+    CamhdError,
+    FrameDecodeError,
+    FrameSizeError,
+    NoFrameError,
+    UnsupportedCodecError,
+)
 from camhd_access.formats.prores import FrameHeader, walk_frame
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
@@ -61,6 +67,10 @@ MAX_HEADERS_KEPT = 4096
 
 _headers: LRUCache[tuple[ByteSource, int], FrameHeader] = LRUCache(MAX_HEADERS_KEPT)
 """What the headers of the frames decoded last state, by the offset of their samples."""
+
+MAX_SAMPLES_READ_AGAIN = 1024
+_read_again: LRUCache[tuple[ByteSource, int], bool] = LRUCache(MAX_SAMPLES_READ_AGAIN)
+"""Samples, by source and offset, that were damaged and have been read again: once is enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,8 +254,12 @@ class FrameStack:
                 try:
                     self.decoder.add_up(find_window(), sums)
                 except (FrameDecodeError, UnsupportedCodecError) as error:
+                    if self._read_again(position):
+                        break
                     raise self._name(error, position) from error
-        return sums
+            else:
+                return sums
+        return self.add_up(squares=squares)  # what the sums hold by now has no meaning
 
     @property
     def _n_slice_threads(self) -> int:
@@ -376,20 +390,39 @@ class FrameStack:
             if not isinstance(error, CamhdError):
                 raise
             position = batch[0][0]
+            if again := self._read_again(position):
+                self._decode([again], n_threads, out, damaged)
+                return
             if damaged is None:
                 raise self._name(error, position) from error
             out[position] = 0
             damaged[position] = np.ones(self.shape[1:3], np.bool_)
             return
-        if damaged is not None:
-            found = zip(batch, marks, strict=True)
-            damaged.update((position, where) for (position, _), where in found if where is not None)
+        for (position, _), where in zip(batch, marks, strict=True):
+            if where is None or damaged is None:
+                continue
+            if again := self._read_again(position):
+                self._decode([again], n_threads, out, damaged)
+            else:
+                damaged[position] = where
+
+    def _read_again(self, position: int) -> Coded | None:
+        """A sample that was damaged on disk, from where the movie lies; None where that is known already."""
+        wanted = self.byte_ranges[position]
+        if _read_again.find((self.source, wanted.start)):
+            return None
+        _read_again.keep((self.source, wanted.start), True)
+        sample = self.source.read_again(wanted)
+        return (
+            None if sample is None else (position, partial(self._find_window, position, memoryview(sample)))
+        )
 
     def _name(self, error: CamhdError, position: int) -> CamhdError:
         """The same error, with movie and frame in its message."""
         start = self.sample_offset[position]
-        # Where no frame is, the index may be that of another layout of the file.
-        hint = "; if others are too, recover=True makes a new index" if "not a ProRes" in str(error) else ""
+        # Where no frame is, or one of another size, the index may be that of another file.
+        is_curable = isinstance(error, NoFrameError | FrameSizeError)
+        hint = "; if others are too, recover=True makes a new index" if is_curable else ""
         return type(error)(
             f"frame {self.frames[position]} of {self.source.name} "
             f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}{hint}"

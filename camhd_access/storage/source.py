@@ -21,7 +21,7 @@ from fsspec.implementations.cached import CachingFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, RemoteFileError
+from camhd_access.errors import NotAMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
@@ -97,16 +97,11 @@ class ByteSource:
         return next((tag.strip('"') for tag in tags if tag != "None"), "")
 
     @property
-    def is_file(self) -> bool:
-        """Whether it is a file, and no folder; costs no request once anything of the file was read."""
-        return bool(self.filesystem.info(self.path)["type"] == "file")
-
-    @property
     def size(self) -> int:
         """Bytes of the file; costs no request once anything of the file was read."""
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
-            raise InvalidMovieError(_FOLDER)
+            raise NotAMovieError(_FOLDER)
         refuse_special_file(self.filesystem, self.path)
         if info["size"] is None:
             raise RemoteFileError(f"{self.name}: the server does not tell how long the file is")
@@ -130,7 +125,7 @@ class ByteSource:
         try:
             data: bytes = self.filesystem.cat_file(self.path, start=start, **self._options)
         except IsADirectoryError as error:
-            raise InvalidMovieError(_FOLDER) from error
+            raise NotAMovieError(_FOLDER) from error
         return data
 
     def read(self, wanted: ByteRange) -> bytes:
@@ -140,6 +135,20 @@ class ByteSource:
             self.path, start=wanted.start, end=wanted.stop, **self._options
         )
         return data
+
+    def read_again(self, wanted: ByteRange) -> bytes | None:
+        """The bytes of one range, not those that were kept of it on disk; None where none were."""
+        if not isinstance(self.filesystem, RangeCacheFileSystem):
+            return None
+        data: bytes | None = self.filesystem.cat_again(self.path, wanted.start, wanted.stop, **self._options)
+        return data
+
+    def check(self) -> None:
+        """Raise `RemoteFileChangedError` unless the file is of this version still, by whichever replica."""
+        if self._checks_itself:
+            self.read(ByteRange(0, 1))
+        elif self.version != self._current_version():
+            raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
 
     def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
         """The spans in which these ranges are fetched, as one of `n_times` such sets."""
@@ -259,8 +268,8 @@ class ByteSource:
 
     def _check_version(self) -> None:
         """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
-        if self.version and not self.filesystem.async_impl and self.version != self._current_version():
-            raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
+        if self.version and not self.filesystem.async_impl:
+            self.check()
 
 
 def _n_bytes(span: Span) -> int:
@@ -326,14 +335,14 @@ def find_filesystem(
 
 
 def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:
-    """Raise `InvalidMovieError` for what is on this machine's disk, and is a folder, a device or a pipe."""
+    """Raise `NotAMovieError` for what is on this machine's disk, and is a folder, a device or a pipe."""
     if not isinstance(filesystem, LocalFileSystem):
         return
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):
         kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
         problem = _FOLDER if kind == "folder" else _SPECIAL.format(kind)
-        raise InvalidMovieError(f"{name}: {problem}" if name else problem)
+        raise NotAMovieError(f"{name}: {problem}" if name else problem)
 
 
 def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:

@@ -6,13 +6,12 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from new_process import forget_open_movies
 from shared_data import shared_data
 
 from camhd_access import InvalidMovieError, MissingMoovError, MovieReader, open_movie
-from camhd_access.caching import LRUCache
 from camhd_access.cli import main
 from camhd_access.formats.prores.header import parse_frame_header
-from camhd_access.movie import index_cache
 from camhd_access.movie.rescue import read_sidecar, recover_index, write_sidecar
 from camhd_access.movie.rescue.walk import walk_segment
 from camhd_access.ranges import ByteRange
@@ -22,11 +21,6 @@ from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
 NAME = "CAMHDA301-20160310T150000Z.mov"
 EVERY_KIND = [(interlaced, audio) for interlaced in (True, False) for audio in (True, False)]
 WHOLE = 1 << 26
-
-
-def forget_open_movies():
-    """As if the process were a new one."""
-    index_cache._open_movies = LRUCache(index_cache.MAX_INDEXES_KEPT)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.errors import FrameDecodeError, NoFrameError, UnsupportedCodecError
 from camhd_access.ranges import ByteData
 
 __all__ = ["FrameHeader", "max_sample_bytes", "min_sample_bytes", "parse_frame_header"]
@@ -135,7 +135,7 @@ def parse_frame_header(data: ByteData) -> FrameHeader:
         raise FrameDecodeError(f"frame of {len(data)} bytes; a ProRes frame has at least {MIN_FRAME_BYTES}")
     frame_size, tag, header_size, version, encoder, width, height = struct.unpack_from(">I4sHH4sHH", data)
     if tag != b"icpf":
-        raise FrameDecodeError(f"not a ProRes frame: {tag!r} instead of b'icpf' at byte 4")
+        raise NoFrameError(f"not a ProRes frame: {tag!r} instead of b'icpf' at byte 4")
     if version > 1:
         raise UnsupportedCodecError(f"ProRes bitstream version {version} at byte 10; known are 0 and 1")
     _check_header_size(header_size, matrices=data[27] & 3, n_bytes=min(len(data), frame_size))

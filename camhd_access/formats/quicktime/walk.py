@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 
-from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
+from camhd_access.errors import InvalidMovieError, MissingMoovError, NotAMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import AtomHeader, parse_header
 from camhd_access.formats.quicktime.other_formats import name_format
 from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async
@@ -105,7 +105,7 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovB
     """
     tail = yield Tail(tail_bytes)
     if not tail.file_size:
-        raise InvalidMovieError("empty file: 0 bytes")
+        raise NotAMovieError("empty file: 0 bytes")
     if tail.stop != tail.file_size:
         raise ValueError(
             f"answer ends at byte {tail.stop} of {tail.file_size}; the end of the file was asked for"
@@ -205,7 +205,7 @@ def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
         )
         header = parse_header(data)
         if not position and (kind := name_format(data)):
-            raise InvalidMovieError(f"not a QuickTime movie: the file begins with {data!r}; it is {kind}")
+            raise NotAMovieError(f"not a QuickTime movie: the file begins with {data!r}; it is {kind}")
         if not position and (header is None or header.type not in _FIRST_TYPES):
             raise InvalidMovieError(f"not a QuickTime movie: the file begins with {data!r}")
         if header is None or not _is_plausible(header):

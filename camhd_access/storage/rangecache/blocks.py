@@ -21,6 +21,7 @@ __all__ = [
     "BLOCK_BYTES",
     "Block",
     "Piece",
+    "find_used",
     "is_sound",
     "note_new",
     "read_pieces",
@@ -167,6 +168,16 @@ def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Pi
         pieces.append(Piece(position, data[position - block.start : wanted.stop - block.start]))
         position = min(block.stop, wanted.stop)
     return pieces
+
+
+def find_used(folder: Path, wanted: ByteRange) -> list[Path]:
+    """The blocks that hold some of `wanted`, and were read since they were written."""
+    found = []
+    for block in _find_blocks(folder, wanted):
+        with suppress(FileNotFoundError):  # evicted since it was listed
+            if was_used_again((folder / block.path).stat()):
+                found.append(folder / block.path)
+    return found
 
 
 def _find_blocks(folder: Path, wanted: ByteRange) -> list[Block]:

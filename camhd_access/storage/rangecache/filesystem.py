@@ -16,7 +16,7 @@ from fsspec.utils import stringify_path
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
-from camhd_access.storage.lazyhttp.tasks import in_thread, one_at_a_time, running, shared_loop
+from camhd_access.storage.lazyhttp.tasks import blocking, in_thread, one_at_a_time, running, shared_loop
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
@@ -254,6 +254,25 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if on_error != "return" and (errors := [a for a in answers if isinstance(a, Exception)]):
             raise errors[0]
         return answers
+
+    async def _cat_again(
+        self, path: str, start: int, end: int, *, validator: str | None = None
+    ) -> bytes | None:
+        """Bytes that were read from disk and make no sense, from the filesystem behind.
+
+        None where they came from there before; where they cannot be had; and offline.
+        """
+        path = self._behind(path)
+        info = await self._knowledge.describe_version(path, validator)
+        wanted = _clip(path, start, end, info["size"])
+        if self.offline or "local_copy" in info:
+            return None
+        if not await in_thread(self.folder.drop, self._knowledge.version(path, info), wanted):
+            return None
+        (answer,) = await self._read_one_file(path, [wanted], validator, None)
+        return None if isinstance(answer, Exception) else answer
+
+    cat_again = blocking(_cat_again)
 
     async def _read_one_file(
         self,

@@ -33,6 +33,7 @@ from camhd_access.storage.rangecache.blocks import (
     BLOCK_BYTES,
     Block,
     Piece,
+    find_used,
     is_sound,
     note_new,
     read_pieces,
@@ -162,6 +163,15 @@ class CacheFolder:
                     part = piece.data[offset : offset + BLOCK_BYTES]
                     block = Block.of(piece.start + offset, part)
                     self._write_file(self._version_folder(version) / block.path, part)
+
+    def drop(self, version: FileVersion, wanted: ByteRange) -> bool:
+        """Let go what is kept of `wanted` and was read since it was written; whether there was any."""
+        dropped = False
+        with self._tolerance():
+            for path in find_used(self._version_folder(version), wanted):
+                self._delete(path)
+                dropped = True
+        return dropped
 
     def claim(
         self, version: FileVersion, ranges: list[ByteRange]
