@@ -277,3 +277,9 @@ def movie(
 def samples(n, *, size=40, step=7):
     """`n` samples of different sizes and bytes, never zero."""
     return [bytes([1 + i % 250]) * (size + step * (i % 5)) for i in range(n)]
+
+
+def change_size(data, frame, n_bytes):
+    """A whole file in which `frame` of the first track is said to take so many bytes."""
+    at = data.index(b"stsz", data.rindex(b"moov")) + 16 + 4 * frame
+    return data[:at] + struct.pack(">I", n_bytes) + data[at + 4 :]

@@ -35,6 +35,21 @@ class Pattern:
         return words.astype(">i8").tobytes()[start - first : stop - first]
 
 
+class Padded:
+    """Some bytes, and zeros behind them up to `size`."""
+
+    def __init__(self, data, size):
+        self.data = data
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, key):
+        start, stop, _ = key.indices(self.size)
+        return self.data[start:stop].ljust(stop - start, b"\0")
+
+
 @dataclass
 class RemoteFile:
     """What lies under a path."""

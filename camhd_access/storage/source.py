@@ -336,9 +336,10 @@ def find_filesystem(
 
 def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:
     """Raise `NotAMovieError` for what is on this machine's disk, and is a folder, a device or a pipe."""
-    if not isinstance(filesystem, LocalFileSystem):
+    local = next((each for each in _chain(filesystem) if isinstance(each, LocalFileSystem)), None)
+    if local is None:
         return
-    mode = Path(path).stat().st_mode
+    mode = Path(local._strip_protocol(path.removeprefix("lazy::"))).stat().st_mode  # noqa: SLF001 - fsspec's way of naming
     if not stat.S_ISREG(mode):
         kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
         problem = _FOLDER if kind == "folder" else _SPECIAL.format(kind)
@@ -347,13 +348,19 @@ def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: 
 
 def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
     """Raise for fsspec's own caches, which copy whole movies, or do not outlive a change of the file."""
-    inner: Any = filesystem
-    while inner is not None:
-        if isinstance(inner, CachingFileSystem):
-            kind = inner.protocol if isinstance(inner.protocol, str) else inner.protocol[0]
-            rest = redact_url(urlpath.partition("::")[2])
+    for each in _chain(filesystem):
+        if isinstance(each, CachingFileSystem):
+            kind = each.protocol if isinstance(each.protocol, str) else each.protocol[0]
+            rest = redact_url(urlpath.removeprefix("lazy::").partition("::")[2])
             raise ValueError(  # noqa: TRY004 - of an address
                 f"chains with {kind}:: are not for movies: it copies whole files, or keeps what is unproved. "
                 f"Use lazy::{rest or '…'} to keep what is read, or the address alone with cache=False"
             )
+
+
+def _chain(filesystem: fsspec.AbstractFileSystem) -> Iterator[fsspec.AbstractFileSystem]:
+    """A filesystem, and those behind it that it reads through."""
+    inner: Any = filesystem
+    while inner is not None:
+        yield inner
         inner = vars(inner).get("fs") or vars(inner).get("sync_fs")

@@ -1,11 +1,13 @@
 import pickle
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from camhd_access import FrameIndexError, MissingMoovError, open_movie
+from camhd_access import FrameIndexError, MissingMoovError, MovieReader, open_movie
 from camhd_access.arrays.open_movie import CamhdBackendEntrypoint
+from camhd_access.storage.rangecache import default_cache_dir
 from camhd_access.synthetic import serve_folder, write_movie
 
 
@@ -42,6 +44,73 @@ def test_options_are_those_of_open_movie(movie_path, luma):
         assert np.array_equal(dataset.video, luma[[5, 1]])
         assert "encoded_size" not in dataset.variables
         assert dataset.frame.values.tolist() == [5, 1]
+
+
+@pytest.fixture
+def movies(movie_path, tmp_path):
+    """A movie for each option: a whole one, or one for which the option makes a difference."""
+    index = MovieReader(movie_path).index
+    data = bytearray(movie_path.read_bytes())
+    stop = int(index.offset[3] + index.size[3])
+    data[stop - 3000 : stop] = bytes(3000)
+    write_movie(tmp_path / "cut.mov", n_frames=9, width=256, height=64, layout="no-moov")
+    special = {"errors": bytes(data), "recover": (tmp_path / "cut.mov").read_bytes()}
+    return defaultdict(movie_path.read_bytes, special)
+
+
+OPTIONS = {
+    "drop_variables": ["encoded_size", "frame"],
+    "frames": [5, 1],
+    "pix_fmt": "gray16le",
+    "fields": True,
+    "reduce": 8,
+    "errors": "mask",
+    "recover": True,
+    "clock": "name",
+    "disk_cache": False,
+    "storage_options": {"headers": {"X-Project": "vents"}},
+}
+
+
+@pytest.mark.parametrize("form", ["keyword", "backend_kwargs"])
+@pytest.mark.parametrize("name", CamhdBackendEntrypoint.open_dataset_parameters[1:])
+def test_every_option_reaches_the_movie_through_xarray(origin, movies, name, form):
+    url = origin.put("/CAMHDA301-20161113T000000Z.mov", movies[name])
+    option = {name: OPTIONS[name]}
+    given = option if form == "keyword" else {"backend_kwargs": option}
+    if name == "drop_variables" and form == "backend_kwargs":
+        given = option  # xarray's own, too: it must be said to it
+    with xr.open_dataset(url, engine="camhd", **given) as dataset:
+        video = dataset.video.load()
+    if name == "drop_variables":
+        assert not {"encoded_size", "frame"} & set(dataset.variables)
+        return
+    kept = list(default_cache_dir().rglob("info"))
+    assert bool(kept) == (name != "disk_cache")
+    sent = {request.headers.get("x-project") for request in origin.requests}
+    assert sent == ({"vents"} if name == "storage_options" else {None})
+    if name == "recover":
+        assert video.sizes["time"] == 8
+    if name == "errors":
+        assert video.isnull().any()
+    if name == "clock":
+        assert video.time_source.item() == "name"
+    alike = {"cache": False} if name == "disk_cache" else option
+    expected = open_movie(url, **alike)
+    xr.testing.assert_equal(video, expected.load())
+
+
+def test_xarrays_own_cache_is_not_ours(origin, movie_path):
+    url = origin.put("/m.mov", movie_path.read_bytes())
+    with xr.open_dataset(url, engine="camhd", cache=False) as dataset:
+        dataset.video[0].load()
+    assert list(default_cache_dir().rglob("info"))  # kept on disk, though not in memory
+    for given in ({"disk_cache": False, "cache": False}, {"backend_kwargs": {"disk_cache": False}}):
+        other = origin.put("/other.mov", movie_path.read_bytes())
+        n_kept = len(list(default_cache_dir().rglob("info")))
+        with xr.open_dataset(other, engine="camhd", **given) as dataset:
+            dataset.video[0].load()
+        assert len(list(default_cache_dir().rglob("info"))) == n_kept
 
 
 def test_colour_has_channels(movie_path):

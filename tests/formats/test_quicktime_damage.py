@@ -9,11 +9,14 @@ from dataclasses import replace
 import atoms
 import numpy as np
 import pytest
+from counted_file import CountedFile
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import shared_data
 
 from camhd_access.errors import CamhdError, InvalidMovieError, UnsupportedMovieError
-from camhd_access.formats.quicktime import parse_moov
+from camhd_access.formats.prores import max_sample_bytes
+from camhd_access.formats.quicktime import parse_moov, read_moov
 
 VIDEO = atoms.Track(
     atoms.samples(9),
@@ -283,3 +286,75 @@ def test_zip_bombs(announced):
 def test_compressed_headers_that_lie(match, moov):
     with pytest.raises(InvalidMovieError, match=match):
         parse(moov)
+
+
+# ---- sizes and times that no movie has
+
+
+def of_sizes(sizes, *, width, height, **changed):
+    """A movie whose table has these sizes, whatever the samples are; each in a chunk of its own."""
+    entry = atoms.video_entry("apcn", width, height)
+    track = replace(VIDEO, samples=[b"x"] * len(sizes), samples_per_chunk=[1], entry=entry)
+    track = replace(track, durations=None, composition=None, sync=None, edits=None)
+    places = [1000 + sum(sizes[:i]) for i in range(len(sizes))]
+    stsz = atoms.table("stsz", [(size,) for size in sizes], "I", prefix=bytes(4))
+    return atoms.moov([track], [places], **{"stsz": stsz} | changed)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "most"),
+    [
+        # 4,112 bytes a macroblock of 16x16, in frames or in two fields, and 1 MiB
+        (64, 48, (1 << 20) + 4112 * 4 * 4),
+        (1920, 1080, (1 << 20) + 4112 * 120 * 68),
+        (720, 486, (1 << 20) + 4112 * 45 * 32),
+        (7680, 4320, 64 << 20),
+    ],
+)
+def test_a_sample_larger_than_any_frame_of_its_size_is_refused(width, height, most):
+    assert parse(of_sizes([40_000, most], width=width, height=height), None).size.max() == most
+    for size in (most + 1, 3 << 30, (1 << 32) - 1):
+        with pytest.raises(InvalidMovieError, match=f"frame 1 is said to take {size:,} bytes"):
+            parse(of_sizes([40_000, size], width=width, height=height), None)
+        with pytest.raises(InvalidMovieError, match=f"is said to take {size:,} bytes"):
+            parse(of_sizes([9], width=width, height=height, stsz=atoms.stsz([b""], common=size)), None)
+
+
+@pytest.mark.parametrize("name", ["", "-hq", "-lt", "-proxy"])
+def test_frames_by_apples_encoder_are_far_below_the_bound(name):
+    data = shared_data("quicktime", f"apple-prores-422{name}.mov").read_bytes()
+    moov, offset, file_size = read_moov(CountedFile(data).read)
+    index = parse_moov(moov, offset=offset, file_size=file_size)
+    assert 4 * index.size.max() < max_sample_bytes(index.width, index.height)
+
+
+@pytest.mark.parametrize(("width", "height"), [(65535, 65535), (4096, 2305), (65535, 192)])
+def test_a_picture_that_is_larger_than_its_samples_allow_is_refused(width, height):
+    with pytest.raises(
+        InvalidMovieError, match=rf"no frame takes more than 900 bytes; {width}x{height} pixels"
+    ):
+        parse(of_sizes([900, 40], width=width, height=height), None)
+
+
+@pytest.mark.parametrize("ticks", [1 << 31, (1 << 32) - 1, (1 << 32) - 1001])
+def test_a_frame_that_lasts_longer_than_its_field_can_tell_is_refused(ticks):
+    stts = atoms.table("stts", [(1, 1001), (1, ticks)], "II")
+    with pytest.raises(InvalidMovieError, match=f"stts atom at byte .* lasts {ticks} ticks"):
+        parse(of_sizes([40, 40], width=64, height=48, stts=stts), None)
+
+
+MOST = (1 << 31) - 1
+
+
+@pytest.mark.parametrize(
+    ("durations", "composition", "timescale"),
+    [([MOST, MOST], None, 1), ([1, MOST], [0, MOST], 1), ([MOST] * 9, None, 4)],
+)
+def test_times_beyond_the_calendar_are_refused(durations, composition, timescale):
+    n = len(durations)
+    track = replace(
+        VIDEO, samples=[b"x" * 40] * n, samples_per_chunk=[1], durations=durations, composition=composition,
+        timescale=timescale, media_header_version=1, edits=None, sync=None,
+    )  # fmt: skip
+    with pytest.raises(InvalidMovieError, match="beyond all dates of a calendar"):
+        parse(atoms.moov([track], [[1000 + 40 * i for i in range(n)]]), None)

@@ -2,12 +2,13 @@
 
 import pickle
 
+import atoms
 import numpy as np
 import pytest
-from origin import answers, capped, replicas
 from new_process import forget_everything, forget_open_movies
+from origin import Padded, answers, capped, replicas
 
-from camhd_access import CamhdError, FrameDecodeError, MovieReader, RemoteFileChangedError
+from camhd_access import CamhdError, FrameDecodeError, InvalidMovieError, MovieReader, RemoteFileChangedError
 from camhd_access.caching import LRUCache
 from camhd_access.movie import stack
 from camhd_access.ranges import ByteRange
@@ -40,12 +41,14 @@ def pictures(data):
 
 
 @BOTH
-@pytest.mark.parametrize("etag", [None, '"page"'])
-@pytest.mark.parametrize("status", [200, 511])
-def test_the_page_of_a_portal_leaves_nothing_behind(origin, data, pictures, cache, etag, status):
+@pytest.mark.parametrize(
+    "page",
+    [answers(200, PAGE), answers(200, PAGE, ETag='"page"'), answers(511, PAGE)],
+    ids=["plain", "tagged", "511"],
+)
+def test_the_page_of_a_portal_leaves_nothing_behind(origin, data, pictures, cache, page):
     url = origin.put("/m.mov", data)
-    headers = {"Content_Type": "text/html"} | ({"ETag": etag} if etag else {})
-    origin.play("/m.mov", answers(status, PAGE, **headers), always=True)
+    origin.play("/m.mov", page, always=True)
     options = {"tries": 1}
     with pytest.raises(CamhdError, match=r"m\.mov"):
         MovieReader(url, cache=cache, storage_options=options)
@@ -100,6 +103,15 @@ def test_a_gateway_that_caps_its_answers(origin, data, pictures):
     origin.play("/m.mov", capped(64 << 10), always=True)
     np.testing.assert_array_equal(MovieReader(url, cache=False).read(slice(None)), pictures)
     assert origin.n_sent <= len(data) + (576 << 10)  # the tail and the head where the index is looked for
+
+
+@BOTH
+def test_a_sample_larger_than_a_frame_can_be_is_refused_before_a_byte_of_it_is_fetched(origin, data, cache):
+    lying = Padded(atoms.change_size(data, 47, 3 << 30), 4 << 30)
+    url = origin.put("/m.mov", lying)
+    with pytest.raises(InvalidMovieError, match=r"frame 47 is said to take 3,221,225,472 bytes.*recover=True"):
+        MovieReader(url, cache=cache)
+    assert origin.n_sent < 2 << 20
 
 
 # ---- what is kept on disk, and makes no sense

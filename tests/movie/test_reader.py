@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import atoms
 import fsspec
 import numpy as np
 import pytest
@@ -495,3 +496,20 @@ def test_a_movie_that_is_damaged_is_fetched_once_more_at_most(origin):
         with pytest.raises(InvalidMovieError):
             MovieReader(url)
         assert len(origin.requests) == n_requests
+
+
+@pytest.mark.parametrize("creation", [1, (1 << 33) - 1], ids=["1904", "2176"])
+@pytest.mark.parametrize("first", [0, 1 - (1 << 31)], ids=["from the start", "long before"])
+def test_the_earliest_and_the_latest_times_that_are_read_are_dates(creation, first, tmp_path):
+    durations = [1, 1] if first else [(1 << 31) - 2, 1]
+    track = atoms.Track(
+        [b"x" * 40] * 2, durations=durations, timescale=1, composition=[first] * 2 if first else None
+    )
+    movie = atoms.movie([track], header=atoms.mvhd(creation=creation, version=1))
+    (tmp_path / "m.mov").write_bytes(movie)
+    reader = MovieReader(tmp_path / "m.mov", clock="mvhd")
+    start = np.datetime64("1904-01-01T00:00:00", "s") + np.timedelta64(creation + first, "s")
+    shown = reader.times(), reader.times(fields=True)
+    assert [each[0].astype("datetime64[s]") for each in shown] == [start] * 2
+    assert np.diff(shown[0]).astype("timedelta64[s]").astype(int).tolist() == durations[:1]
+    assert (np.diff(shown[1]) > np.timedelta64(0)).all()

@@ -1,6 +1,8 @@
 import pickle
+import resource
 import struct
 
+import atoms
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from new_process import forget_open_movies
 from shared_data import shared_data
 
-from camhd_access import InvalidMovieError, MissingMoovError, MovieReader, open_movie
+from camhd_access import CamhdError, InvalidMovieError, MissingMoovError, MovieReader, open_movie
 from camhd_access.cli import main
 from camhd_access.formats.prores.header import parse_frame_header
 from camhd_access.movie.rescue import read_sidecar, recover_index, write_sidecar
@@ -450,3 +452,115 @@ def test_command_of_a_whole_movie(movie_path):
     result = CliRunner().invoke(main, ["recover", str(movie_path)])
     assert result.exit_code == 0
     assert "nothing to recover" in result.stdout
+
+
+# ---- an index that is there, and lies
+
+
+def move_index_to_the_front(data):
+    """As a tool that does not correct the offsets."""
+    at = data.rindex(b"moov") - 4
+    n_ftyp = struct.unpack(">I", data[:4])[0]
+    return data[:n_ftyp] + data[at:] + data[n_ftyp:at]
+
+
+def say_another_size(data):
+    """The sample description says 1280x720."""
+    at = data.rindex(b"apcn") + 28
+    assert struct.unpack(">HH", data[at : at + 4]) == (320, 192)
+    return data[:at] + struct.pack(">HH", 1280, 720) + data[at + 4 :]
+
+
+LIES = {
+    "moved": move_index_to_the_front,
+    "behind a preamble": lambda data: b"\0" * 512 + data,
+    "behind a line of text": lambda data: b"HTTP/1.1 200 OK\r\n\r\n" + data,
+    "of another size": say_another_size,
+    "with a huge sample": lambda data: atoms.change_size(data, 0, 3 << 30),
+}
+
+
+@pytest.fixture(params=LIES.values(), ids=LIES)
+def lying_path(request, movie_path, tmp_path):
+    path = tmp_path / movie_path.name
+    path.write_bytes(request.param(movie_path.read_bytes()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole_pictures(movie_path):
+    return MovieReader(movie_path).read([0, 7, -1])
+
+
+def test_an_index_that_lies_is_made_anew(lying_path, whole_pictures):
+    reader = MovieReader(lying_path, recover=True)
+    assert reader.recovery is not None
+    assert reader.n_frames == 40
+    np.testing.assert_array_equal(reader.read([0, 7, -1]), whole_pictures)
+
+
+def test_the_error_of_an_index_that_lies_tells_of_the_cure(lying_path):
+    with pytest.raises(CamhdError, match="recover=True"):
+        MovieReader(lying_path).read(0)
+    with pytest.raises(CamhdError, match="recover=True"):
+        open_movie(lying_path)[3].compute()
+    with pytest.raises(CamhdError, match="recover=True"):
+        assert MovieReader(lying_path).interlaced is None
+
+
+def test_the_command_makes_an_index_that_lies_anew(lying_path, whole_pictures, tmp_path):
+    output = str(tmp_path / "sidecar.npz")
+    result = CliRunner().invoke(main, ["recover", "--force", str(lying_path), "-o", output])
+    assert result.exit_code == 0, result.output
+    assert "index rebuilt from 40 frame headers" in result.stdout
+    reader = MovieReader(lying_path, recover=output)
+    np.testing.assert_array_equal(reader.read([0, 7, -1]), whole_pictures)
+
+
+def test_the_command_makes_a_right_index_anew_when_it_is_forced_to(movie_path, tmp_path, whole_pictures):
+    output = str(tmp_path / "sidecar.npz")
+    result = CliRunner().invoke(main, ["recover", "--force", str(movie_path), "-o", output])
+    assert result.exit_code == 0, result.output
+    whole, rebuilt = MovieReader(movie_path), MovieReader(movie_path, recover=output)
+    assert_same(rebuilt.recovery, whole.index.offset, whole.index.size)
+    assert MovieReader(movie_path, recover=True).recovery is None
+
+
+def test_a_frame_damaged_at_the_start_is_no_reason_for_a_new_index(movie_path, tmp_path):
+    whole = MovieReader(movie_path).index
+    data = bytearray(movie_path.read_bytes())
+    data[int(whole.offset[0]) : int(whole.offset[1])] = bytes(int(whole.offset[1] - whole.offset[0]))
+    path = tmp_path / movie_path.name
+    path.write_bytes(data)
+    reader = MovieReader(path, recover=True)
+    assert (reader.recovery, reader.n_frames) == (None, 40)
+
+
+def test_a_frame_of_another_size_is_an_error_of_the_movie(movie_path, tmp_path):
+    path = tmp_path / movie_path.name
+    path.write_bytes(say_another_size(movie_path.read_bytes()))
+    for read in (
+        lambda: MovieReader(path).read(slice(None)),
+        lambda: MovieReader(path).read(0, y=slice(0, 16)),
+        lambda: MovieReader(path).read(0, reduce=8),
+        lambda: MovieReader(path).read(0, fields=True),
+        lambda: MovieReader(path).interlaced,
+        lambda: open_movie(path)[:4].mean("time").compute(),
+        lambda: open_movie(path, fields=True),
+    ):
+        with pytest.raises(
+            InvalidMovieError, match=r"frame of 320x192 pixels in a movie of 1280x720.*recover"
+        ):
+            read()
+
+
+def test_a_huge_size_is_an_error_before_an_array_is_made(movie_path, tmp_path):
+    path = tmp_path / movie_path.name
+    data = movie_path.read_bytes()
+    at = data.rindex(b"apcn") + 28
+    for size in [(65535, 65535), (65535, 192), (8192, 8192), (16384, 320)]:
+        path.write_bytes(data[:at] + struct.pack(">HH", *size) + data[at + 4 :])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(InvalidMovieError, match="recover=True"):
+            MovieReader(path).read([0, 1, 2])
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000

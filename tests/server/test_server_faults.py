@@ -6,10 +6,11 @@ import socket
 import threading
 
 import aiohttp
+import atoms
 import numpy as np
 import pytest
 from lazycache import Client, running_server
-from origin import answers, honest, redirects, running_origin, stalls
+from origin import Padded, answers, honest, redirects, running_origin, stalls
 
 from camhd_access import MovieReader
 from camhd_access.synthetic import serve_folder, write_movie
@@ -93,6 +94,15 @@ def test_damaged_frame(client, origin, movie_path, movie_bytes):
     assert client.get("movie.mov/frame/5").status == 422
     assert client.get("movie.mov/sample/5").status == 200
     assert client.get("movie.mov/frame/6").status == 200
+
+
+@pytest.mark.parametrize("what", ["", "/frame/9", "/sample/9", "/sheet", "/animation"])
+def test_a_sample_larger_than_a_frame_can_be_is_not_fetched(client, origin, tmp_path, what):
+    write_movie(tmp_path / "m.mov", n_frames=9, width=256, height=128, layout="moov-first")
+    lying = atoms.change_size((tmp_path / "m.mov").read_bytes(), 8, 3 << 30)
+    origin.put("/files/movie.mov", Padded(lying, 4 << 30))
+    assert client.get(f"movie.mov{what}").status == 422
+    assert origin.n_sent < 2 << 20
 
 
 @pytest.fixture

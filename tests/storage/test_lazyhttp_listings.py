@@ -1,12 +1,15 @@
+import time
+import tracemalloc
 from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from origin import answers, chunked
 from webservers import start_apache, start_nginx
 
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
-from camhd_access.storage.lazyhttp import LazyHTTPFileSystem, ListingEntry, parse_listing
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem, ListingEntry, listings, parse_listing
 
 # Names that servers truncate, escape or encode; the second one is 66 characters long.
 FILES = {
@@ -229,3 +232,83 @@ def test_a_page_without_an_end_is_no_listing(stop):
 
 def test_a_whole_page_is_a_listing():
     assert len(parse_listing(PAGE, "http://h/")) == len(parse_listing(PAGE.strip(), "http://h/")) == 1
+
+
+N = 8 << 20
+LONG = {
+    name: (before + piece * (N // len(piece)))[:N]
+    for name, before, piece in [
+        ("angles", "", "<"),
+        ("unclosed links", "", "<a "),
+        ("unclosed attributes", "", '<a href="'),
+        ("one attribute", '<a href="', "x"),
+        ("one attribute of entities", '<a href="', "&#x41;"),
+        ("attributes", "<a", " href"),
+        ("a blank attribute", "<a href", " "),
+        ("no entries", "", '<a href="?C=N">x</a>'),
+        ("parents", "", "<a href=..>"),
+        ("one way up", '<a href="', "../"),
+        ("escapes", "", "<a href=./%41>"),
+        ("entities", "", '<a href="&lt;">'),
+        ("comments", "", "<!-- -->"),
+        ("open comments", "", "<!--"),
+        ("scripts", "", "<script></script>"),
+        ("titles", "", "<title>"),
+        ("one title", "<title>", "x"),
+        ("cells", "<a href=x>x</a>", "<td>"),
+        ("text", "<a href=x>x</a> ", "&#x31;"),
+        ("digits", "<a href=x>x</a> 2016-11-13 00:00 ", "1"),
+        ("blanks", "<a href=x>x</a> ", "\xa0"),
+        ("zeros", "", "\0"),
+        ("another host", '<a href="http://', "a."),
+        ("users", '<a href="http://', "@"),
+    ]
+}
+LONG["other entries"] = "".join(f'<a href="./{i:08x}">' for i in range(N // 22))
+
+
+def read_or_refuse(page):
+    try:
+        assert len(parse_listing(page, "http://h/files/")) <= 1
+    except RemoteFileError as error:
+        assert len(str(error)) < 300  # noqa: PT017 - of an error that may be
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_any_page_of_8_mb_is_read_in_bounded_time(name, monkeypatch):
+    monkeypatch.setattr(listings, "MAX_SECONDS", 0.2)  # after which its thread stops by itself
+    begin = time.thread_time()
+    read_or_refuse(LONG[name])
+    assert time.thread_time() - begin < 1.2
+
+
+@pytest.mark.parametrize("name", ["angles", "cells", "other entries"])
+def test_any_page_of_8_mb_is_read_in_bounded_memory(name):
+    tracemalloc.start()
+    try:
+        read_or_refuse(LONG[name])
+        assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("page", [answers(200, bytes(N + 1), Content_Type="text/html"), chunked], ids=str)
+def test_a_longer_page_is_not_read(origin, page):
+    origin.put("/files/", bytes(2 * N))
+    origin.play("/files/", page, always=True)
+    fs = LazyHTTPFileSystem(skip_instance_cache=True, tries=1)
+    with pytest.raises(RemoteFileError, match=r"/files: too long for a directory listing|not text/html"):
+        fs.ls(f"{origin.url}/files")
+    assert fs.stats.bytes <= N
+
+
+def test_a_page_of_untold_length_is_read_to_a_limit(origin):
+    def endless(x):
+        x.head(200, {"Content-Type": "text/html"})
+        x.body(b"<a href=x>" * (N // 4))
+
+    origin.play("/files/", endless, always=True)
+    fs = LazyHTTPFileSystem(skip_instance_cache=True, tries=1)
+    with pytest.raises(RemoteFileError, match="more than 8388608 bytes, of untold length"):
+        fs.ls(f"{origin.url}/files")
+    assert fs.stats.bytes <= N + (2 << 20)

@@ -1,4 +1,7 @@
+import os
 import pickle
+import socket
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -7,10 +10,15 @@ from origin import Pattern, answers, breaks_off
 
 from camhd_access import (
     InvalidMovieError,
+    MovieReader,
+    NotAMovieError,
     RemoteFileChangedError,
     RemoteFileError,
     RemoteFileNotFoundError,
     TruncatedResponseError,
+    read_catalog,
+    read_frameset,
+    read_multimov,
 )
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
@@ -215,3 +223,58 @@ def test_a_folder_has_no_size(served_movie):
 def test_a_folder_has_no_end(tmp_path):
     with pytest.raises(InvalidMovieError, match="it is a folder, not a movie: open one of the files in it"):
         open_source(str(tmp_path)).read_tail(100)
+
+
+# ---- fsspec's own caches
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("kind", ["simplecache", "filecache", "blockcache"])
+@pytest.mark.parametrize("behind", ["http://127.0.0.1:1/m.mov?sig=hush", "memory://chains/m.mov", "/m.mov"])
+def test_caches_of_fsspec_are_refused_with_a_hint(tmp_path, behind, kind, cache):
+    options = {kind: {"cache_storage": str(tmp_path / "kept")}}
+    for address in (f"{kind}::{behind}", f"lazy::{kind}::{behind}"):
+        with pytest.raises(ValueError, match=rf"{kind}:: .*Use lazy::.* or the address alone") as caught:
+            MovieReader(address, cache=cache, storage_options=options)
+        assert "hush" not in str(caught.value)
+
+
+def test_the_chain_of_the_hint_opens(origin, movie_path):
+    url = origin.put("/m.mov", movie_path.read_bytes())
+    assert MovieReader(f"lazy::{url}").n_frames == 40
+
+
+# ---- what is no file
+
+
+@pytest.fixture(params=["pipe", "device", "folder", "socket"])
+def special(request, tmp_path):
+    """A path that leads to no file, and what it leads to."""
+    path = tmp_path / "odd.mov"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "folder":
+        path.mkdir()
+    elif request.param == "device":
+        path = Path("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    return path, request.param
+
+
+@pytest.mark.parametrize("recover", [False, True])
+def test_what_is_no_file_is_refused_by_name(special, recover):
+    path, kind = special
+    for address in (path, f"file://{path}", f"lazy::file://{path}"):
+        with pytest.raises(NotAMovieError, match=f"{path.name}: it is a {kind}, not a"):
+            MovieReader(address, recover=recover)
+
+
+def test_lists_and_sidecars_that_are_no_files_are_refused_by_name(special, movie_path):
+    path, kind = special
+    for read in (read_catalog, read_frameset, read_multimov):
+        with pytest.raises(ValueError, match=f"{path.name}: it is a {kind}, not a"):
+            read(path)
+    with pytest.raises(InvalidMovieError, match=f"it is a {kind}, not a"):
+        MovieReader(movie_path, recover=path)

@@ -204,7 +204,9 @@ class Client:
         return told
 
     async def fetch_page(self, url: str, version: Version, *, content_type: str = "") -> Page | None:
-        """The whole body behind `url`, or None (nothing read) where it is long and can be had in ranges.
+        """The whole body behind `url`; None, and nothing read, where it is long and can be had in ranges.
+
+        With a `content_type`, a long one is refused so in any case.
 
         Raises
         ------
@@ -224,7 +226,7 @@ class Client:
                 length = parse_content_length(response.headers)
                 if length is not None:
                     version.check(self._learn(url, response, length))
-                    if length > limit and response.headers.get("Accept-Ranges") == "bytes":
+                    if length > limit and (content_type or response.headers.get("Accept-Ranges") == "bytes"):
                         return None
                     budget.extend(length / self.settings.min_bytes_per_second)
                 chunks, received = [], 0

@@ -22,8 +22,7 @@ from camhd_access.urls import redact_url
 __all__ = ["ListingEntry", "parse_listing"]
 
 # Date, time and a word of digits alone: "13G" and "-" are no exact sizes. A description may follow.
-_EXACT_SIZE = re.compile(r"\s*[\w-]+ \d\d:\d\d\s+(\d+)(?!\S)", re.ASCII)
-
+_EXACT_SIZE = re.compile(r"\s*[\w-]+ \d\d:\d\d\s+(\d{1,19})(?!\S)", re.ASCII)
 
 _OUTER = ("html", "pre", "table", "ul")
 """Elements that hold the entries: a page that opens one and does not close it is cut off."""
@@ -35,6 +34,15 @@ _PLAIN_NAME = re.compile(r"(?!\.\.?/?$)[\w.~-]+/?", re.ASCII)
 
 MAX_SECONDS = 2
 """Of work on one listing: the 60,000 names of 8 MB take a fifth of it."""
+
+MAX_HREF_CHARACTERS = 8192
+"""Of a link that is an entry: longer addresses are accepted by no server."""
+
+MAX_TEXT_CHARACTERS = 1000
+"""Looked at behind a link: date and size."""
+
+MAX_TITLE_CHARACTERS = 100
+"""Of a page's title in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +67,29 @@ class _Page(NamedTuple):
     """Whether an element that holds the entries was opened, and never closed."""
 
 
-def _scan(html: str, url: str) -> _Page:  # noqa: PLR0912 - one case a kind of tag
-    """The links of a page, found in one pass: no step looks at what another has passed.
+class _Patience:
+    """Counts the steps of work on a page, and ends it with `RemoteFileError` after `MAX_SECONDS`."""
 
-    Raises
-    ------
-    RemoteFileError
-        It takes more than `MAX_SECONDS` of work.
-    """
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._steps = count()
+        self._deadline = time.thread_time() + MAX_SECONDS
+
+    def step(self) -> None:
+        if next(self._steps) % 512 == 0 and time.thread_time() > self._deadline:
+            raise RemoteFileError(
+                f"{redact_url(self._url)}: this listing takes more than {MAX_SECONDS} s to read"
+            )
+
+
+def _scan(html: str, patience: _Patience) -> _Page:  # noqa: PLR0912 - one case a kind of tag
+    """The links of a page, found in one pass: no step looks at what another has passed."""
     links: list[tuple[str, list[str]]] = []
     title: list[str] = []
     within, position = "", 0
     n_open = dict.fromkeys(_OUTER, 0)
-    deadline = time.thread_time() + MAX_SECONDS
-    for n_tags in count():
-        if n_tags % 1024 == 0 and time.thread_time() > deadline:
-            raise RemoteFileError(f"{redact_url(url)}: this listing takes more than {MAX_SECONDS} s to read")
+    while True:
+        patience.step()
         start = html.find("<", position)
         text = html[position : start if start >= 0 else len(html)]
         if within == "title":
@@ -93,7 +108,7 @@ def _scan(html: str, url: str) -> _Page:  # noqa: PLR0912 - one case a kind of t
             break
         position = stop + 1
         if name == "a" and (href := _HREF.search(html, tag.end(), stop)):
-            links.append((unescape(href[1] or href[2] or href[3] or ""), []))
+            links.append((href[1] or href[2] or href[3] or "", []))
         if name in {"a", "title"}:
             within = name
         elif name == f"/{within}":
@@ -107,7 +122,7 @@ def _scan(html: str, url: str) -> _Page:  # noqa: PLR0912 - one case a kind of t
             n_open[name] += 1
         elif name[1:] in n_open:
             n_open[name[1:]] = max(0, n_open[name[1:]] - 1)
-    return _Page(links, unescape("".join(title)), is_cut=any(n_open.values()))
+    return _Page(links, unescape("".join(title)[:MAX_TITLE_CHARACTERS]).strip(), is_cut=any(n_open.values()))
 
 
 def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
@@ -126,17 +141,20 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
         The page takes too long to read; or is no listing: nothing in it lies below `base_url`,
         and its title does not begin "Index of" as those of Apache and nginx do, also for an empty directory.
     """
-    page = _scan(html, base_url)
+    patience = _Patience(base_url)
+    page = _scan(html, patience)
     if page.is_cut:
         raise TruncatedResponseError(f"{redact_url(base_url)}: the directory listing is cut off")
     base = URL(base_url).join(URL("."))
     entries: dict[str, ListingEntry] = {}
     for href, following in page.links:
-        name = _name_below(href, base)
+        patience.step()
+        name = _name_below(unescape(href), base) if len(href) <= MAX_HREF_CHARACTERS else None
         if name is None:
             continue
         is_directory = name.endswith("/")
-        size = None if is_directory else _EXACT_SIZE.match(unescape("".join(following)).replace("\xa0", " "))
+        text = unescape("".join(following)[:MAX_TEXT_CHARACTERS]).replace("\xa0", " ")
+        size = None if is_directory else _EXACT_SIZE.match(text)
         entry = ListingEntry(
             name.removesuffix("/"), "directory" if is_directory else "file", int(size[1]) if size else None
         )
@@ -145,9 +163,8 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
             known is None or known.size is None
         ):  # of two links the icon's comes first, the size with the second
             entries[entry.name] = entry
-    if not entries and not page.title.strip().lower().startswith("index of"):
-        title = page.title.strip()
-        raise RemoteFileError(f"{redact_url(base_url)}: not a directory listing (its title: {title!r})")
+    if not entries and not page.title.lower().startswith("index of"):
+        raise RemoteFileError(f"{redact_url(base_url)}: not a directory listing (its title: {page.title!r})")
     return list(entries.values())
 
 
