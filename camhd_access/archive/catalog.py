@@ -9,11 +9,14 @@ catalogue is stored as Parquet or JSON lines on any filesystem of fsspec; third-
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from io import BytesIO
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from camhd_access.archive.anomalies import describe_anomalies
@@ -25,10 +28,19 @@ from camhd_access.storage.output_files import check_parquet, open_target
 from camhd_access.storage.small_files import read_small_file
 from camhd_access.urls import redact_url
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["check_catalog_name", "from_frame", "read_catalog", "to_frame", "write_catalog"]
 
-MAX_CATALOG_BYTES = 256 << 20
-"""Of a catalogue, unpacked: fifty times that of the whole archive."""
+MAX_CATALOG_BYTES = 64 << 20
+"""Of a catalogue, unpacked: ten times that of the whole archive."""
+
+MAX_LINE_BYTES = 1 << 20
+"""Of a row as JSON: what is nested takes many times as much memory as text."""
+
+MAX_ROWS = 1 << 20
+"""Of a catalogue as Parquet, where they may take next to nothing."""
 
 _DAMAGE = (
     ValueError,
@@ -36,8 +48,9 @@ _DAMAGE = (
     KeyError,
     IndexError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
     RecursionError,
+    NotImplementedError,
     OSError,
 )
 
@@ -117,29 +130,44 @@ def read_catalog(
         urlpath, max_bytes=MAX_CATALOG_BYTES, compressed=True, storage_options=storage_options
     )
     try:
-        if _is_parquet(os.fspath(urlpath)):
-            return _from_columns(_parse_parquet(data))
-        return _parse_lines(data)
+        with np.errstate(invalid="raise"):  # of numbers that do not fit into their column
+            if _is_parquet(os.fspath(urlpath)):
+                return _from_columns(_parse_parquet(data))
+            return _parse_lines(data)
     except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{name} is not a catalogue, or a damaged one: {what:.500}") from error
 
 
 def _parse_lines(data: bytes) -> pd.DataFrame:
-    try:
-        rows = [json.loads(line) for line in data.splitlines() if line.strip()]
-    except ValueError as error:
-        raise ValueError(f"not JSON lines ({error})") from error
-    if not rows:
+    rows = _iter_rows(data)
+    first = next(rows, None)
+    if first is None:
         return to_frame([])
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("there are lines that are no JSON objects")
-    if set(_RECORD_COLUMNS) <= rows[0].keys():
-        return _from_columns({name: [row[name] for row in rows] for name in _RECORD_COLUMNS})
-    schema = find_schema(rows[0])
+    rows = chain([first], rows)
+    if set(_RECORD_COLUMNS) <= first.keys():
+        values = [[row[name] for name in _RECORD_COLUMNS] for row in rows]
+        return _from_columns(dict(zip(_RECORD_COLUMNS, zip(*values, strict=True), strict=True)))
+    schema = find_schema(first)
     if schema is None:
-        raise ValueError(f"not a catalogue of a known kind; its columns are {sorted(rows[0])}")
+        raise ValueError(f"not a catalogue of a known kind; its columns are {sorted(first)}")
     return to_frame(schema.read(row) for row in rows)
+
+
+def _iter_rows(data: bytes) -> Iterator[dict[str, Any]]:
+    """The objects of JSON lines, one after the other, so that what is none ends it before memory is spent."""
+    for line in re.finditer(rb"[^\r\n]+", data):
+        if line.end() - line.start() > MAX_LINE_BYTES:
+            raise ValueError(f"not JSON lines (a line of more than {MAX_LINE_BYTES:,} bytes)")
+        if not line[0].strip():
+            continue
+        try:
+            row = json.loads(line[0])
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not JSON lines ({error})") from error
+        if not isinstance(row, dict):
+            raise ValueError("there are lines that are no JSON objects")  # noqa: TRY004 - a file's content
+        yield row
 
 
 def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
@@ -150,16 +178,35 @@ def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
 
 def _parse_parquet(data: bytes) -> pd.DataFrame:
     check_parquet()
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    try:
+        table: pd.DataFrame = _read_parquet(data).to_pandas()
+    except pa.ArrowException as error:  # of which some are nothing else
+        raise ValueError(str(error)) from error
+    return table
+
+
+def _read_parquet(data: bytes) -> "pa.Table":
+    """The columns of a catalogue, their texts each once as they are stored: repeated they may be anything."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    import pyarrow.compute as pc  # noqa: PLC0415 - an extra
     from pyarrow import parquet  # noqa: PLC0415 - an extra
 
-    file = parquet.ParquetFile(BytesIO(data))
-    about = file.metadata
+    texts = [name for name in _RECORD_COLUMNS if DTYPES[name] == "string"]
+    file = parquet.ParquetFile(BytesIO(data), read_dictionary=texts)
+    names, about = file.schema_arrow.names, file.metadata
+    if not set(_RECORD_COLUMNS) <= set(names):
+        raise ValueError(f"not a catalogue of a known kind; its columns are {names}")
     n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-    if max(n_bytes, about.num_rows) > MAX_CATALOG_BYTES:
+    if n_bytes > MAX_CATALOG_BYTES or about.num_rows > MAX_ROWS:
         raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
-    table: pd.DataFrame = file.read().to_pandas()
-    if not set(_RECORD_COLUMNS) <= set(table):
-        raise ValueError(f"not a catalogue of a known kind; its columns are {list(table)}")
+    table = file.read(columns=_RECORD_COLUMNS)
+    for column in map(table.column, texts):
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            n_bytes += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+    if n_bytes > MAX_CATALOG_BYTES:
+        raise ValueError(f"its texts take {n_bytes:,} bytes")
     return table
 
 

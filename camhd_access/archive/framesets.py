@@ -23,8 +23,8 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.storage.small_files import read_small_file
 from camhd_access.urls import redact_url
 
-MAX_FILE_BYTES = 64 << 20
-"""Of a list of movies: ten times that of the whole archive."""
+MAX_FILE_BYTES = 16 << 20
+"""Of a list of movies: five times that of the whole archive."""
 
 MAX_CHOSEN = 1 << 24
 """Frames that the chunks of a file choose together."""
@@ -192,7 +192,7 @@ def _read_chunks(
     following = [*map(_first_frame, ordered), sequence.n_frames + 1][1:]
     found, n_chosen = {}, 0
     for chunk, limit in zip(ordered, following, strict=True):
-        numbers: Sequence[int] = range(_first_frame(chunk), chunk.get("End") or limit)
+        numbers: Sequence[int] = range(_first_frame(chunk), index(chunk.get("End") or limit))
         if chunk.get("Frames"):
             numbers = sorted(map(index, chunk["Frames"]))
         if numbers:
@@ -200,7 +200,10 @@ def _read_chunks(
         n_chosen += len(numbers)
         if n_chosen > MAX_CHOSEN:
             raise ValueError(f"{redact_url(path)}: its chunks have more than {MAX_CHOSEN:,} frames")
-        found[chunk["Name"]] = np.array(numbers, np.int64) - 1
+        if isinstance(numbers, range):
+            found[chunk["Name"]] = np.arange(numbers.start - 1, numbers.stop - 1)
+        else:
+            found[chunk["Name"]] = np.array(numbers, np.int64) - 1
     return found
 
 

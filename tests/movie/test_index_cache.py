@@ -109,7 +109,7 @@ def test_a_gateway_that_caps_its_answers(origin, data, pictures):
 def test_a_sample_larger_than_a_frame_can_be_is_refused_before_a_byte_of_it_is_fetched(origin, data, cache):
     lying = Padded(atoms.change_size(data, 47, 3 << 30), 4 << 30)
     url = origin.put("/m.mov", lying)
-    with pytest.raises(InvalidMovieError, match=r"frame 47 is said to take 3,221,225,472 bytes.*recover=True"):
+    with pytest.raises(InvalidMovieError, match=r"frame 47 .* 3,221,225,472 bytes.*recover=True"):
         MovieReader(url, cache=cache)
     assert origin.n_sent < 2 << 20
 

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from hashlib import blake2b
 from io import BytesIO
+from lzma import LZMAError
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from numpy.lib import format as npy
 
 from camhd_access.errors import InvalidMovieError
 from camhd_access.formats.prores import max_sample_bytes
+from camhd_access.formats.quicktime import MAX_FRAMES, PRORES_CODECS
 from camhd_access.movie.rescue.recovery import Recovery, build_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.output_files import make_folder, open_target, replace_file
@@ -40,9 +42,12 @@ FORMAT = 1
 MAX_FILE_BYTES = 64 << 20
 """Of a sidecar, and of each of its parts when unpacked: twice what the longest movie takes that is read."""
 
+MAX_ABOUT_BYTES = 4 << 20
+"""Of its line of JSON, in which a hole takes 30 bytes."""
+
 DAMAGE = (
     *(ValueError, KeyError, TypeError, IndexError, EOFError, OverflowError, RuntimeError),
-    *(SyntaxError, UnicodeError, zipfile.BadZipFile, zlib.error),
+    *(SyntaxError, UnicodeError, OSError, zipfile.BadZipFile, zlib.error, LZMAError),
 )
 """What reading a file raises that is no sidecar, or no longer; zipfile raises `RuntimeError` for what it does
 not know."""
@@ -147,17 +152,21 @@ def _encode(recovery: Recovery, *, version: str | None) -> bytes:
 def _decode(data: bytes) -> tuple[Recovery, str | None]:
     """What was found, and the version of the movie in which it was."""
     with zipfile.ZipFile(BytesIO(data)) as parts:
-        about = json.loads(str(_read_array(parts, "about")))
+        about = json.loads(str(_read_array(parts, "about", max_bytes=MAX_ABOUT_BYTES)))
         offset, size = _read_array(parts, "offset"), _read_array(parts, "size")
     if about["format"] != FORMAT:
         raise ValueError(f"format {about['format']}; known is {FORMAT}")
     if offset.dtype != np.int64 or size.dtype != np.int64 or not offset.ndim == size.ndim == 1:
         raise ValueError("its tables are no lists of whole numbers")
     file_size, width, height = int(about["file_size"]), int(about["width"]), int(about["height"])
+    if len(offset) > MAX_FRAMES:
+        raise ValueError(f"{len(offset):,} frames; at most {MAX_FRAMES:,} are read")
     if not len(offset) or (offset < 0).any() or (size <= 0).any() or (offset > file_size - size).any():
         raise ValueError("frames outside the file")
     if not (0 < width < 1 << 16 and 0 < height < 1 << 16) or size.max() > max_sample_bytes(width, height):
         raise ValueError(f"frames of {width}x{height} that take up to {size.max():,} bytes")
+    if about["codec"] not in PRORES_CODECS:
+        raise ValueError(f"the codec {about['codec']!r:.20}")
     index = build_index(
         offset,
         size,
@@ -171,10 +180,10 @@ def _decode(data: bytes) -> tuple[Recovery, str | None]:
     return Recovery(index, file_size, cut, holes), about["version"]
 
 
-def _read_array(parts: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+def _read_array(parts: zipfile.ZipFile, name: str, *, max_bytes: int = MAX_FILE_BYTES) -> npt.NDArray[Any]:
     """One array of an `npz`; what it announces is believed only as far as its bytes go."""
     member = parts.getinfo(f"{name}.npy")
-    if member.file_size > MAX_FILE_BYTES:
+    if member.file_size > max_bytes:
         raise ValueError(f"its part {name} has {member.file_size:,} bytes")
     data = parts.read(member)
     file = BytesIO(data)
