@@ -415,7 +415,7 @@ def test_a_file_replaced_under_a_reader_is_noticed(copy_path):
         reader.read([0, 30])
     copy = unpickle(pickled)  # reads nothing: an error here would kill a worker of a cluster
     assert "not opened" in repr(copy)
-    with pytest.raises(RemoteFileChangedError, match="was replaced since it was opened elsewhere"):
+    with pytest.raises(RemoteFileChangedError, match="was replaced since it was opened"):
         copy.read(0)
     anew = MovieReader(copy_path)
     assert anew.n_frames == 8
