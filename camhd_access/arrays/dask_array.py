@@ -23,15 +23,9 @@ from camhd_access._version import __version__
 from camhd_access.arrays.missing import Marked, mark_missing
 from camhd_access.arrays.reductions import Moments, finish_moments
 from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
+from camhd_access.movie.outer_index import AxisIndex, expand_index, shorten_index, split_positions, take_outer
 from camhd_access.movie.series import Stack
-from camhd_access.movie.stack import (
-    AxisIndex,
-    Pixels,
-    expand_index,
-    shorten_index,
-    split_positions,
-    take_outer,
-)
+from camhd_access.movie.stack import Pixels
 
 __all__ = ["DamageArray", "StackArray"]
 

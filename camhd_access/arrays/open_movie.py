@@ -30,10 +30,11 @@ from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.missing import mark_missing
 from camhd_access.formats.names import Clock, find_movie_name
 from camhd_access.movie.index_cache import Recover
+from camhd_access.movie.outer_index import AxisIndex, Index, take_outer
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Errors, FrameSelection, check_errors
 from camhd_access.movie.series import Stack
-from camhd_access.movie.stack import AxisIndex, FrameStack, Index, Pixels, take_outer
+from camhd_access.movie.stack import FrameStack, Pixels
 
 __all__ = ["CamhdBackendEntrypoint", "Chunks", "complete_chunks", "open_movie"]
 

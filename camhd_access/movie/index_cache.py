@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from camhd_access.caching import LRUCache
+from camhd_access.decoding.windows import check_size
 from camhd_access.errors import (
     FrameDecodeError,
     InvalidMovieError,
@@ -19,7 +20,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
-from camhd_access.formats.prores import parse_frame_header
+from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import (
     Answer,
     MovieIndex,
@@ -33,7 +34,7 @@ from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["FRAME_HEAD_BYTES", "HINT", "N_HEADS_TRIED", "OpenMovie", "Recover", "open_index", "rebuild_index"]
+__all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 
 Recover: TypeAlias = bool | str | os.PathLike[str]
 """Whether to rebuild a missing index; or where a sidecar lies that was written when it was rebuilt."""
@@ -109,20 +110,39 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
 
 def _holds_frames(movie: OpenMovie) -> bool:
     """Whether one of the first samples is a frame of the movie's size; else the index is another file's."""
-    index = movie.index
+    try:
+        find_header(movie)
+    except UnsupportedCodecError:
+        return True
+    except FrameDecodeError:
+        return False
+    return True
+
+
+def find_header(movie: OpenMovie) -> FrameHeader:
+    """The header of the first frame that has one.
+
+    Raises
+    ------
+    FrameDecodeError
+        The first frames are damaged, or of another size than the movie.
+    """
+    source, index = movie.source, movie.index
+    fault = FrameDecodeError("they are empty")
     for i in np.flatnonzero(index.size)[:N_HEADS_TRIED]:
         start, size = int(index.offset[i]), int(index.size[i])
-        try:
-            header = parse_frame_header(
-                movie.source.read(ByteRange(start, start + min(size, FRAME_HEAD_BYTES)))
-            )
-        except UnsupportedCodecError:
-            return True
-        except FrameDecodeError:
-            continue
-        if (header.width, header.height) == (index.width, index.height):
-            return True
-    return False
+        wanted = ByteRange(start, start + min(size, FRAME_HEAD_BYTES))
+        for read in (source.read, source.read_again):  # what is kept on disk may be damaged
+            if (head := read(wanted)) is None:
+                break
+            try:
+                header = parse_frame_header(head)
+                check_size(header, (index.height, index.width))
+            except FrameDecodeError as error:
+                fault = error
+            else:
+                return header
+    raise type(fault)(f"{source.name}: its first frames are damaged: {fault}; {HINT}") from fault
 
 
 def _read_index_anew(address: ByteSource) -> OpenMovie:

@@ -16,16 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.decoders import choose_decoder
-from camhd_access.errors import FrameDecodeError, FrameIndexError, FrameSizeError
+from camhd_access.errors import FrameIndexError
 from camhd_access.formats.names import Clock, StartTime, check_clock, choose_start_time, find_movie_name
-from camhd_access.formats.prores import FrameHeader, parse_frame_header
+from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.index_cache import (
-    FRAME_HEAD_BYTES,
-    HINT,
-    N_HEADS_TRIED,
     OpenMovie,
     Recover,
+    find_header,
     open_index,
 )
 from camhd_access.movie.origin import Origin, parse_origin
@@ -38,7 +36,6 @@ from camhd_access.movie.selection import (
     crop_stack,
 )
 from camhd_access.movie.stack import FrameStack, Pixels
-from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.urls import redact_url
 
@@ -231,31 +228,9 @@ class MovieReader:
         FrameDecodeError
             The first frames are damaged.
         """
-        if self._header is not None:
-            return self._header
-        fault = FrameDecodeError("they are empty")
-        for frame in np.flatnonzero(self.index.size)[:N_HEADS_TRIED]:
-            start, size = int(self.index.offset[frame]), int(self.index.size[frame])
-            wanted = ByteRange(start, start + min(size, FRAME_HEAD_BYTES))
-            for read in (self.source.read, self.source.read_again):  # what is kept on disk may be damaged
-                if (head := read(wanted)) is None:
-                    break
-                try:
-                    self._header = self._check_size(parse_frame_header(head))
-                except FrameDecodeError as error:
-                    fault = error
-                else:
-                    return self._header
-        raise type(fault)(f"{self.name}: its first frames are damaged: {fault}; {HINT}") from fault
-
-    def _check_size(self, header: FrameHeader) -> FrameHeader:
-        """`header`, if its frame is as large as the movie says."""
-        if (header.width, header.height) != (self.index.width, self.index.height):
-            raise FrameSizeError(
-                f"frame of {header.width}x{header.height} pixels in a movie of "
-                f"{self.index.width}x{self.index.height}"
-            )
-        return header
+        if self._header is None:
+            self._header = find_header(self._opened)
+        return self._header
 
     def original_frames(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Indices in the original of some frames of a clip; of any other movie `frames` as they are."""

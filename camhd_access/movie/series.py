@@ -16,7 +16,8 @@ import numpy.typing as npt
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
-from camhd_access.movie.stack import AxisIndex, Damage, FrameStack, Pixels
+from camhd_access.movie.outer_index import AxisIndex
+from camhd_access.movie.stack import Damage, FrameStack, Pixels
 
 __all__ = ["FrameSeries", "Stack"]
 

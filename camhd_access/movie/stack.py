@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from math import prod
-from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +34,14 @@ from camhd_access.errors import (
     UnsupportedCodecError,
 )
 from camhd_access.formats.prores import FrameHeader, walk_frame
+from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["AxisIndex", "Damage", "FrameStack", "Index", "Pixels"]
+__all__ = ["Damage", "FrameStack", "Pixels"]
 
 Pixels: TypeAlias = npt.NDArray[np.unsignedinteger]
-AxisIndex: TypeAlias = int | np.integer[Any] | slice | npt.NDArray[Any]
-"""Index along one axis: a number, which drops the axis, a slice, or an array of numbers."""
-Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ...]
-"""As numpy takes it; see `FrameStack.__getitem__`."""
-
 MAX_SLICE_THREADS = 8
 """Threads that share one frame, where one is all that is read."""
 
@@ -432,44 +427,3 @@ class FrameStack:
 def _count(spans: Sequence[Span]) -> tuple[int, int]:
     """Requests and bytes."""
     return len(spans), sum(span.n_bytes for span in spans)
-
-
-def take_outer(pixels: npt.NDArray[Any], indices: Sequence[AxisIndex]) -> npt.NDArray[Any]:
-    """The pixels that one index an axis names, each on its own."""
-    for axis, index in reversed(list(enumerate(indices))):
-        pixels = pixels[(slice(None),) * axis + (index,)]
-    return pixels
-
-
-def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
-    """One index an axis: what `...` and missing ones stand for, written out."""
-    indices = index if isinstance(index, tuple) else (index,)
-    position = next((i for i, item in enumerate(indices) if item is Ellipsis), len(indices))
-    before: Any = indices[:position]
-    after: Any = indices[position + 1 :]
-    n_missing = ndim - len(before) - len(after)
-    if n_missing < 0:
-        raise IndexError(f"too many indices: {ndim - n_missing} for {ndim} axes")
-    return (*before, *[slice(None)] * n_missing, *after)
-
-
-def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]:
-    """The smallest stretch of an axis that holds `positions`, and the index of them within that stretch."""
-    if not positions.size:
-        return slice(0, 0), slice(0, 0)
-    start, stop = int(positions.min()), int(positions.max()) + 1
-    return slice(start, stop), shorten_index(positions - start)
-
-
-def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
-    """The shortest index that means `positions`: a number for one without an axis, a slice for even steps."""
-    if not positions.ndim:
-        return int(positions)
-    if not positions.size:
-        return slice(0, 0)
-    steps = np.diff(positions)
-    step = int(steps[0]) if steps.size else 1
-    if not step or (steps != step).any():
-        return positions
-    stop = int(positions[-1]) + step
-    return slice(int(positions[0]), stop if stop >= 0 else None, step)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracle import unpickle
 
 from camhd_access import FrameDecodeError, MovieReader
-from camhd_access.movie.stack import expand_index, shorten_index, split_positions
+from camhd_access.movie.outer_index import expand_index, shorten_index, split_positions
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import Field
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
-from camhd_access.movie.stack import AxisIndex, FrameStack, Pixels, split_positions
+from camhd_access.movie.outer_index import AxisIndex, split_positions
+from camhd_access.movie.stack import FrameStack, Pixels
 
 __all__ = ["ProResCodec"]
 
