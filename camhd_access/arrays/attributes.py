@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from camhd_access._version import __version__
 from camhd_access.decoding.decoders import Decoder
+from camhd_access.decoding.deinterlacing import find_made_up
 from camhd_access.decoding.pixels import MATRIX_NAMES, choose_matrix
 from camhd_access.formats.names import find_movie_name
 from camhd_access.formats.quicktime import PRORES_CODECS
@@ -54,6 +55,7 @@ OF_PIXELS = (
     "color_range",
     "color_matrix",
     "cell_methods",
+    "deinterlace",
     "reduce",
 )
 """Attributes of the values, which stay with the variable; the others are the dataset's."""
@@ -72,7 +74,17 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Coordina
     coordinates = _of_frames(reader, stack) | place_of(stack.decoder, *map(_positions, stack.window))
     if stack.pixel_format.is_color:
         coordinates["channel"] = ("channel", _as_objects(list(stack.pixel_format.channels)))
+    if stack.decoder.deinterlaces:
+        coordinates["interpolated"] = _interpolated(reader, stack)
     return coordinates | _of_movie(reader, len(stack.frames))
+
+
+def _interpolated(reader: MovieReader, stack: FrameStack) -> Coordinate:
+    """Which lines are made up."""
+    lines = _positions(stack.window[0])
+    is_odd = not reader.top_field_first
+    made_up = find_made_up(lines, line_offset=int(is_odd), reduce=stack.decoder.reduction)
+    return "y", made_up, {"long_name": "whether the line is made up of those above and below", "units": "1"}
 
 
 def _positions(extent: slice) -> npt.NDArray[np.int64]:
@@ -199,14 +211,14 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
         if coded
         else f"full: black 0, white {pixel_format.full_scale}",
     }
-    if (step := stack.decoder.reduction) > 1:
-        attributes["reduce"] = step
-        of = f"of {step} by {step} pixels"
-        if step < 8:
-            of = (
-                f"approximately, {of}: the {8 // step} by {8 // step} low frequencies of each block of 8 by 8"
-            )
-        attributes["cell_methods"] = f"y: x: mean ({of})"
+    if stack.decoder.deinterlaces:
+        attributes["deinterlace"] = (
+            "linear: of the field shown first; the lines of the other are made up of those above and below"
+        )
+    if stack.decoder.reduction > 1:
+        attributes["reduce"] = stack.decoder.reduction
+    if methods := _cell_methods(stack.decoder):
+        attributes["cell_methods"] = methods
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (
@@ -218,6 +230,22 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
             )
         )
     return attributes
+
+
+def _cell_methods(decoder: Decoder) -> str:
+    """What values stand for in place (CF-1.11, section 7.3); empty: each for its pixel."""
+    step = decoder.reduction
+    of = f"{step} by {step} pixels" + (" of a field" if decoder.fields or decoder.deinterlaces else "")
+    if 1 < step < 8:
+        of = f"approximately, of {of}: the {8 // step} by {8 // step} low frequencies of each block of 8 by 8"
+    elif step > 1:
+        of = f"of {of}"
+    methods = [f"y: x: mean ({of})"] if step > 1 else []
+    if decoder.fields:
+        methods.append("y: point (every other line: those of one field)")
+    if decoder.deinterlaces:
+        methods.append("y: point (lines of the field shown second are interpolated linearly)")
+    return " ".join(methods)
 
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:

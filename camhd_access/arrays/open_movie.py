@@ -32,7 +32,7 @@ from camhd_access.formats.names import Clock, find_movie_name
 from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.outer_index import AxisIndex, Index, take_outer
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.selection import Errors, FrameSelection, check_errors
+from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack, Pixels
 
@@ -50,7 +50,8 @@ def open_movie(
     *,
     frames: FrameSelection | None = None,
     pix_fmt: str = "rgb24",
-    fields: bool = False,
+    fields: Fields = False,
+    deinterlace: Deinterlace = None,
     reduce: int = 1,
     errors: Errors = "raise",
     chunks: Chunks = "auto",
@@ -72,9 +73,12 @@ def open_movie(
         `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, … and `gray10le`, which is luma as
         coded: black is 64, white 940.
     fields
-        The two fields of each frame of an interlaced movie instead of it: half the lines, twice as many a
-        second, in the order in which they are shown. Each is decoded alone. One small request tells whether
-        the movie is interlaced.
+        True: the two fields of each frame of an interlaced movie instead of it: half the lines, twice as many
+        a second, in the order in which they are shown; "first": of each frame the field shown first alone.
+        Each is decoded alone. One small request tells whether the movie is interlaced.
+    deinterlace
+        "linear": whole frames of the field shown first, without a comb where something moves; every other
+        line is made up, as the coordinate `interpolated` says (see `MovieReader.read`).
     reduce
         2, 4 or 8: pictures of that part of the lines and columns (see `MovieReader.read`).
     errors
@@ -117,7 +121,8 @@ def open_movie(
     FrameIndexError
         The movie has none of that index.
     ValueError
-        `fields` of a progressive movie, an unknown `pix_fmt`, `reduce`, `errors` or `clock`.
+        `fields` or `deinterlace` of a progressive movie, or both; an unknown `pix_fmt`, `reduce`, `errors` or
+        `clock`.
 
     Warns
     -----
@@ -131,7 +136,7 @@ def open_movie(
     """
     reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames
-    stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+    stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"
     if clock == "auto":
         warn_of_clocks({reader.movie_name: reader.start})
@@ -164,6 +169,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "frames",
         "pix_fmt",
         "fields",
+        "deinterlace",
         "reduce",
         "errors",
         "recover",
@@ -179,7 +185,8 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         frames: FrameSelection | None = None,
         pix_fmt: str = "rgb24",
-        fields: bool = False,
+        fields: Fields = False,
+        deinterlace: Deinterlace = None,
         reduce: int = 1,
         errors: Errors = "raise",
         recover: Recover = False,
@@ -199,6 +206,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
             frames=frames,
             pix_fmt=pix_fmt,
             fields=fields,
+            deinterlace=deinterlace,
             reduce=reduce,
             errors=errors,
             chunks=None,

@@ -25,7 +25,7 @@ from camhd_access.arrays.concat import (
 )
 from camhd_access.formats.names import Clock
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.selection import Errors, FrameSelection, check_errors
+from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.times import Duration, to_nanoseconds
 
 __all__ = ["open_movies", "open_timelapse"]
@@ -39,7 +39,8 @@ def open_movies(
     *,
     frames: FrameSelection | None = None,
     pix_fmt: str = "rgb24",
-    fields: bool = False,
+    fields: Fields = False,
+    deinterlace: Deinterlace = None,
     reduce: int = 1,
     errors: Errors = "raise",
     unreadable: Unreadable = "raise",
@@ -58,7 +59,7 @@ def open_movies(
         Anything that fsspec opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
     frames
         Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one a second.
-    pix_fmt, fields, reduce, recover, clock, cache, storage_options
+    pix_fmt, fields, deinterlace, reduce, recover, clock, cache, storage_options
         As for `open_movie`.
     errors
         What becomes of damaged frames, as for `open_movie`.
@@ -104,6 +105,12 @@ def open_movies(
     marks_damage = check_errors(errors) == "mask"
     chosen = slice(None) if frames is None else frames
 
+    shown: dict[str, Any] = {
+        "pix_fmt": pix_fmt,
+        "fields": fields,
+        "deinterlace": deinterlace,
+        "reduce": reduce,
+    }
     options: dict[str, Any] = {
         "recover": recover,
         "clock": clock,
@@ -113,7 +120,7 @@ def open_movies(
 
     def read_one(path: str, frames: FrameSelection) -> MovieFrames:
         reader = MovieReader(path, **options)
-        stack = reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
+        stack = reader.stack(frames, **shown)
         return MovieFrames.of(reader, stack, marks_damage=marks_damage)
 
     parts = read_movies(paths, read_one, repeat(chosen), unreadable=unreadable, progress=progress)
@@ -138,6 +145,8 @@ def open_timelapse(
     frame: int | Sequence[int] | None = None,
     at: Duration | None = None,
     pix_fmt: str = "rgb24",
+    fields: Fields = False,
+    deinterlace: Deinterlace = None,
     reduce: int = 1,
     errors: Errors = "raise",
     unreadable: Unreadable = "raise",
@@ -159,8 +168,10 @@ def open_timelapse(
     at
         Instead of `frame`: how long after its start, in seconds or as a timedelta. The frame whose time is
         nearest is taken.
-    pix_fmt, reduce, recover, clock, cache, storage_options
+    pix_fmt, deinterlace, reduce, recover, clock, cache, storage_options
         As for `open_movie`.
+    fields
+        "first": of each frame the field shown first alone, which shows no comb where the camera moves.
     errors
         What becomes of damaged frames, as for `open_movie`.
     unreadable
@@ -194,9 +205,17 @@ def open_timelapse(
     decides what is fetched, as in `open_movie`.
     """
     paths = check_paths(movies)
+    if fields is True:
+        raise ValueError('a timelapse has one picture of each movie: fields is False or "first"')
     choices = _choices(frame, at, len(paths))
     marks_damage = check_errors(errors) == "mask"
 
+    shown: dict[str, Any] = {
+        "pix_fmt": pix_fmt,
+        "fields": fields,
+        "deinterlace": deinterlace,
+        "reduce": reduce,
+    }
     options: dict[str, Any] = {
         "recover": recover,
         "clock": clock,
@@ -206,7 +225,7 @@ def open_timelapse(
 
     def read_one(path: str, choice: Callable[[MovieReader], int]) -> MovieFrames:
         reader = MovieReader(path, **options)
-        stack = reader.stack(choice(reader), pix_fmt=pix_fmt, reduce=reduce)
+        stack = reader.stack(choice(reader), **shown)
         return MovieFrames.of(reader, stack, marks_damage=marks_damage)
 
     parts = read_movies(paths, read_one, choices, unreadable=unreadable, progress=progress)

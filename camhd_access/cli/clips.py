@@ -1,13 +1,14 @@
 """The command `clip`."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
+    DEINTERLACE,
     FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from camhd_access.movie.reader import MovieReader
-    from camhd_access.movie.selection import FrameSelection
+    from camhd_access.movie.selection import Deinterlace, FrameSelection
     from camhd_access.output.film_writers import Codec
 
 __all__ = ["clip"]
@@ -64,6 +65,7 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
     help="Frames per second of a film.  [default: original rate, or 10 if frames are skipped]",
 )
 @click.option("--width", type=AT_LEAST_ONE, help="Maximum width of a film or of images.")
+@DEINTERLACE
 @click.option("-o", "--output", type=PATH_OR_URL, required=True, help="File or URL to write.")
 @RECOVER
 @AS_JSON
@@ -77,6 +79,7 @@ def clip(
     codec: "Codec | None",
     fps: float | None,
     width: int | None,
+    deinterlace: "Deinterlace",
     output: str,
     recover: bool,
     as_json: bool,
@@ -101,10 +104,11 @@ def clip(
     if (frames is not None) + has_times + bool(at) != 1:
         raise click.UsageError("choose frames with --frames, with --from and --to, or with --at")
     with as_usage_error():
-        check_clip(output, codec=codec, fps=fps, width=width)
+        check_clip(output, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
     reader = MovieReader(url, recover=recover)
     chosen = _find_frames(reader, begin, end, at) if frames is None else reader.stack(frames).frames
-    write_clip(reader, chosen, output, codec=codec, fps=fps, width=width, progress=shows_progress())
+    options: dict[str, Any] = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
+    write_clip(reader, chosen, output, progress=shows_progress(), **options)
     if as_json:
         print_json({"path": output, "url": url, "frames": chosen.tolist()})
     else:

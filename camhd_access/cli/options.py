@@ -13,6 +13,7 @@ __all__ = [
     "AS_JSON",
     "AT_LEAST_ONE",
     "CROP",
+    "DEINTERLACE",
     "FRAME",
     "NOT_NEGATIVE",
     "PATH_OR_URL",
@@ -145,6 +146,13 @@ REDUCE: Decorator = click.option(
     default="1",
     show_default=True,
     help="2, 4 or 8: that part of the lines and columns; 8 is ten times as fast as 1.",
+)
+
+DEINTERLACE: Decorator = click.option(
+    "--deinterlace",
+    is_flag=True,
+    callback=lambda _ctx, _param, value: "linear" if value else None,
+    help="Whole frames of the first field of each, without combing; every other line is interpolated.",
 )
 
 RECOVER: Decorator = click.option(

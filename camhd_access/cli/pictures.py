@@ -10,6 +10,7 @@ from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
     CROP,
+    DEINTERLACE,
     FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
@@ -18,6 +19,7 @@ from camhd_access.cli.options import (
     RECOVER,
     REDUCE,
     Crop,
+    as_usage_error,
     check_moment,
 )
 from camhd_access.cli.printing import print_json, shows_progress
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from camhd_access.movie.reader import MovieReader
+    from camhd_access.movie.selection import Deinterlace
 
 __all__ = ["frame", "sheet", "write_sheet"]
 
@@ -51,6 +54,7 @@ DOTS_PER_INCH = 110
     callback=lambda _ctx, _param, value: None if value is None else int(value),
     help="One field of the frame of an interlaced movie: 0 is shown first.",
 )
+@DEINTERLACE
 @click.option("-o", "--output", type=PICTURE, default="frame.png", show_default=True, help="File to write.")
 @RECOVER
 @AS_JSON
@@ -63,6 +67,7 @@ def frame(
     reduce: int,
     pix_fmt: str,
     field: int | None,
+    deinterlace: "Deinterlace",
     output: Path,
     recover: bool,
     as_json: bool,
@@ -78,7 +83,7 @@ def frame(
     from PIL import Image
 
     from camhd_access.movie.reader import MovieReader
-    from camhd_access.movie.selection import crop_stack
+    from camhd_access.movie.selection import check_scan, crop_stack
     from camhd_access.output.clip.films import IMAGE_OPTIONS
     from camhd_access.output.provenance import colors_of, describe_stack, image_options, write_command
     from camhd_access.storage.output_files import open_target, suffix_of
@@ -90,7 +95,9 @@ def frame(
     position = _find_frame(reader, at=at, frame=frame)
     has_fields = field is not None
     part = crop.slices(reader.shape[1:], reduce=reduce, fields=has_fields) if crop else {}
-    stack = reader.stack(position, pix_fmt=pix_fmt, reduce=reduce, fields=has_fields)
+    with as_usage_error():
+        check_scan(has_fields, deinterlace)
+    stack = reader.stack(position, pix_fmt=pix_fmt, reduce=reduce, fields=has_fields, deinterlace=deinterlace)
     stack = crop_stack(stack.select(field or 0), part.get("y"), part.get("x"))
     pixels = stack.read()[0]
     record = describe_stack(reader, stack)
@@ -124,6 +131,7 @@ def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -
 @click.option("--every", type=POSITIVE, help="Seconds between thumbnails.  [default: 24 thumbnails]")
 @click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails per row.")
 @CROP
+@DEINTERLACE
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
 @RECOVER
 @AS_JSON
@@ -133,6 +141,7 @@ def sheet(
     every: float | None,
     columns: int,
     crop: Crop | None,
+    deinterlace: "Deinterlace",
     output: Path,
     recover: bool,
     as_json: bool,
@@ -145,7 +154,7 @@ def sheet(
     """  # noqa: D301 - click looks for the backspace itself
     from camhd_access.arrays.open_movie import open_movie
 
-    movie = open_movie(url, recover=recover)
+    movie = open_movie(url, deinterlace=deinterlace, recover=recover)
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
     n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
     if as_json:

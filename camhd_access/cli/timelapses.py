@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +11,7 @@ from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
     CROP,
+    DEINTERLACE,
     FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
@@ -29,6 +30,8 @@ from camhd_access.errors import CamhdError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from camhd_access.movie.selection import Deinterlace
+
 __all__ = ["timelapse"]
 
 FILMS = (".mp4", ".gif", ".webp")
@@ -46,6 +49,7 @@ SHEET_COLUMNS = 6
 @click.option("--frame", type=FRAME, help="Index of the frame in each movie, from 0; negative: from the end.")
 @CROP
 @REDUCE
+@DEINTERLACE
 @click.option(
     "--on-error",
     type=click.Choice(["stop", "skip"]),
@@ -76,6 +80,7 @@ def timelapse(
     frame: int | None,
     crop: Crop | None,
     reduce: int,
+    deinterlace: "Deinterlace",
     on_error: Literal["stop", "skip"],
     fps: float | None,
     columns: int | None,
@@ -104,7 +109,8 @@ def timelapse(
     if not urls:
         raise ValueError(f"no movies in {root or 'the archive'} from {start} to {end}")
     skips = on_error == "skip"
-    pictures = _open(urls, skips=skips, at=at, frame=frame, reduce=reduce, recover=recover)
+    options = {"at": at, "frame": frame, "reduce": reduce, "deinterlace": deinterlace, "recover": recover}
+    pictures = _open(urls, skips=skips, **options)
     if crop:
         size = pictures.sizes["y"] * reduce, pictures.sizes["x"] * reduce
         pictures = pictures.isel(crop.slices(size, reduce=reduce))
@@ -115,15 +121,11 @@ def timelapse(
     _report(pictures, output, n_movies=len(urls), as_json=as_json)
 
 
-def _open(
-    urls: list[str], *, skips: bool, at: float | None, frame: int | None, reduce: int, recover: bool
-) -> "xr.DataArray":
+def _open(urls: list[str], *, skips: bool, **options: Any) -> "xr.DataArray":  # noqa: ANN401
     """The frames as a lazy array; with `skips`, without damaged ones."""
     from camhd_access.arrays.open_movies import open_timelapse
 
-    open_pictures = partial(
-        open_timelapse, urls, at=at, frame=frame, reduce=reduce, recover=recover, progress=shows_progress()
-    )
+    open_pictures = partial(open_timelapse, urls, progress=shows_progress(), **options)
     if skips:
         return _without_damage(open_pictures(errors="mask", unreadable="skip"))
     try:

@@ -11,13 +11,14 @@ Which of them does it makes no difference to the pixels.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding import libav, machine_code, prores422, repair
+from camhd_access.decoding.deinterlacing import field_rows, interpolate_lines
 from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
@@ -25,7 +26,7 @@ from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import decode_preview
 from camhd_access.ranges import ByteData, Walk
 
-__all__ = ["Decoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
+__all__ = ["Decoder", "DeinterlacingDecoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Decoder(ABC):
     """Samples that are best decoded by one call."""
     shows_parts: ClassVar[bool] = False
     """Whether a window takes fewer bytes than the picture."""
+    deinterlaces: ClassVar[bool] = False
+    """Whether lines of the frame are made up, those of the field that is shown second."""
 
     frame_size: tuple[int, int]
     """Height and width of the frames."""
@@ -52,6 +55,14 @@ class Decoder(ABC):
     def n_per_frame(self) -> int:
         """Pictures that are shown of each frame."""
         return 2 if self.fields else 1
+
+    def coded_field(self, field: int) -> Field:
+        """Which field of the sample a picture is made of; None for both."""
+        return (0, 1)[field] if self.fields else None
+
+    def coded_lines(self, rows: slice) -> slice:
+        """The lines of the frame, or the field, as it is coded, of which some rows of a picture are made."""
+        return slice(rows.start * self.reduction, rows.stop * self.reduction)
 
     @property
     def name(self) -> str:
@@ -261,6 +272,94 @@ class PreviewDecoder(Decoder):
         return [None] * len(coded)
 
 
+@dataclass(frozen=True, slots=True)
+class DeinterlacingDecoder(Decoder):
+    """Frames of the field that is shown first: its lines, and between them lines that are made up."""
+
+    shows_parts = True
+    deinterlaces = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture. A last line that only one of two fields has is not shown."""
+        height, width = self.frame_size
+        return height // 2 * 2 // self.reduction, width // self.reduction
+
+    @property
+    def field_decoder(self) -> Decoder:
+        """What decodes the field."""
+        return choose_decoder(
+            self.frame_size,
+            pix_fmt=self.pixel_format.name,
+            track_matrix=self.track_matrix,
+            fields=True,
+            reduce=self.reduction,
+        )
+
+    def coded_field(self, field: int) -> Field:  # noqa: ARG002 - always the same
+        """The field that is shown first."""
+        return 0
+
+    def coded_lines(self, rows: slice) -> slice:
+        """The lines of the field."""
+        return self.field_decoder.coded_lines(self._field_rows(rows))
+
+    def _field_rows(self, rows: slice) -> slice:
+        return field_rows(rows, self.field_decoder.size[0], reduce=self.reduction)
+
+    def take(self, sample: ByteData, window: Window, field: Field) -> CodedWindow:
+        """What must be decoded of the field."""
+        coded = self.field_decoder.take(sample, (self._field_rows(window[0]), window[1]), field)
+        return replace(coded, shown_lines=window[0])
+
+    def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
+        """Walk to what must be decoded of the field."""
+        inner = self._field_rows(window[0]), window[1]
+        coded = yield from self.field_decoder.walk(sample_size, inner, field)
+        return replace(coded, shown_lines=window[0])
+
+    def decode(
+        self,
+        coded: Sequence[CodedWindow],
+        *,
+        out: Sequence[npt.NDArray[np.unsignedinteger]],
+        n_threads: int = 1,
+        masks: bool = False,
+    ) -> list[Marks | None]:
+        """Fill each of `out`; what was made up of damaged lines is damaged too."""
+        decoder = self.field_decoder
+        marks: list[Marks | None] = []
+        for each, pixels in zip(coded, out, strict=True):
+            rows, columns = each.window
+            size = rows.stop - rows.start, columns.stop - columns.start
+            field = np.empty(self.pixel_format.shape(*size), self.pixel_format.dtype)
+            (damaged,) = decoder.decode([each], out=[field], n_threads=n_threads, masks=masks)
+            self._interpolate(each, field, pixels)
+            if damaged is not None:
+                share = np.empty(pixels.shape[:2], np.uint8)
+                self._interpolate(each, damaged.astype(np.uint8) * 255, share)
+                damaged = share > 0
+                pixels[damaged] = 0
+            marks.append(damaged)
+        return marks
+
+    def _interpolate(
+        self,
+        coded: CodedWindow,
+        field: npt.NDArray[np.unsignedinteger],
+        out: npt.NDArray[np.unsignedinteger],
+    ) -> None:
+        assert coded.shown_lines is not None  # noqa: S101 - tells mypy
+        interpolate_lines(
+            field,
+            coded.window[0].start,
+            coded.shown_lines,
+            line_offset=int(coded.header.interlace == 2),
+            reduce=self.reduction,
+            out=out,
+        )
+
+
 def _widen(chroma: npt.NDArray[np.uint16], luma: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
     """Chroma for each column of `luma`; a last one whose chroma block is not whole has its neighbour's."""
     if chroma.shape == luma.shape:
@@ -275,9 +374,12 @@ def choose_decoder(
     pix_fmt: str,
     track_matrix: int | None = None,
     fields: bool = False,
+    deinterlace: bool = False,
     reduce: int = 1,
 ) -> Decoder:
     """The decoder that shows frames, or fields, in that pixel format, whole or reduced.
+
+    With `deinterlace`, frames are made of their first fields.
 
     Raises
     ------
@@ -290,5 +392,5 @@ def choose_decoder(
         raise TypeError(f"reduce is 1, 2, 4 or 8, not {reduce!r:.80}")
     if reduce not in (1, 2, 4, 8):
         raise ValueError(f"reduce is 1, 2, 4 or 8, not {reduce!r}")
-    kind = PreviewDecoder if reduce == 8 else FrameDecoder
+    kind = DeinterlacingDecoder if deinterlace else PreviewDecoder if reduce == 8 else FrameDecoder
     return kind(frame_size, fields, track_matrix, find_pixel_format(pix_fmt), int(reduce))

@@ -41,6 +41,8 @@ class CodedWindow:
     """Which picture that is."""
     crop: CroppedFrame | None = None
     """How the smaller frame was made; None for the sample itself."""
+    shown_lines: slice | None = None
+    """Lines of the frame that are to be made of this window of a field; None where nothing is made up."""
 
     @property
     def shows_all(self) -> bool:

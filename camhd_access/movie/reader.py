@@ -29,9 +29,12 @@ from camhd_access.movie.index_cache import (
 from camhd_access.movie.origin import Origin, parse_origin
 from camhd_access.movie.rescue import Recovery
 from camhd_access.movie.selection import (
+    Deinterlace,
     Errors,
+    Fields,
     FrameSelection,
     check_errors,
+    check_scan,
     choose_frames,
     crop_stack,
 )
@@ -253,12 +256,6 @@ class MovieReader:
             raise ValueError(f"{self.name} does not tell when it began")
         return self.start_time + self.elapsed(fields=fields)
 
-    def elapsed_at(self, frame: int, field: int = 0) -> np.timedelta64:
-        """Presentation time of a frame, or of a field of it, from the start of the movie, in nanoseconds."""
-        ticks = 2 * int(self.index.pts[frame]) + field * int(self.index.duration[frame])
-        timescale = 2 * self.index.timescale
-        return np.timedelta64((ticks * 1_000_000_000 + timescale // 2) // timescale, "ns")
-
     def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
         pts, timescale = self.index.pts, self.index.timescale
@@ -290,7 +287,8 @@ class MovieReader:
         frames: FrameSelection = slice(None),
         *,
         pix_fmt: str = "rgb24",
-        fields: bool = False,
+        fields: Fields = False,
+        deinterlace: Deinterlace = None,
         reduce: int = 1,
     ) -> FrameStack:
         """The stack of some frames, to be read later: what arrays are made of.
@@ -299,7 +297,7 @@ class MovieReader:
         ----------
         frames
             Which ones, in which order.
-        pix_fmt, fields, reduce
+        pix_fmt, fields, deinterlace, reduce
             As for `read`.
 
         Raises
@@ -309,16 +307,18 @@ class MovieReader:
         ValueError
             An unknown format or reduction, or fields of a progressive movie.
         """
+        check_scan(fields, deinterlace)
         decoder = choose_decoder(
             (self.index.height, self.index.width),
             pix_fmt=pix_fmt,
             track_matrix=self.index.color_matrix,
-            fields=fields,
+            fields=bool(fields),
+            deinterlace=deinterlace is not None,
             reduce=reduce,
         )
-        if fields and not self.interlaced:
+        if (fields or deinterlace) and not self.interlaced:
             raise ValueError(f"{self.name} is progressive: its frames have no fields; read them whole")
-        n = decoder.n_per_frame
+        n = 1 if fields == "first" else decoder.n_per_frame
         chosen = np.repeat(choose_frames(frames, self.n_frames), n)
         return FrameStack(
             source=self.source,
@@ -337,7 +337,8 @@ class MovieReader:
         y: slice | None = None,
         x: slice | None = None,
         pix_fmt: str = "rgb24",
-        fields: bool = False,
+        fields: Fields = False,
+        deinterlace: Deinterlace = None,
         reduce: int = 1,
         errors: Errors = "raise",
         out: Pixels | None = None,
@@ -354,8 +355,11 @@ class MovieReader:
             `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, …, which stretch black to 0 and
             white to full scale, and `gray10le`, which is luma as coded: black is 64, white 940.
         fields
-            The two fields of each frame instead of it, each of half the lines, the one shown first first. A
-            last line that only one of them has is left out.
+            The two fields of each frame instead of it, each of half the lines, the one shown first first; or
+            "first", the one shown first alone. A last line that only one of them has is left out.
+        deinterlace
+            "linear": whole frames of the field shown first; the lines of the other are made up, each the mean
+            of the lines above and below, rounded half up.
         reduce
             8 for previews: the means of 8x8 pixels, to within one code value of 10 bits. Chroma is as coarse
             again across. Of a frame of two fields, the mean of two lines of the preview is exact, and what
@@ -380,7 +384,7 @@ class MovieReader:
         RemoteFileError
             The bytes could not be had; `RemoteFileChangedError` where the file was replaced.
         ValueError
-            `fields` of a progressive movie; an empty window; an unknown `pix_fmt` or `reduce`.
+            `fields` or `deinterlace` of a progressive movie, or both; an empty window; an unknown option.
 
         Notes
         -----
@@ -390,7 +394,8 @@ class MovieReader:
         a frame does not show in it, and is not noticed.
         """
         check_errors(errors)
-        stack = crop_stack(self.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce), y, x)
+        shown = self.stack(frames, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
+        stack = crop_stack(shown, y, x)
         if errors == "raise":
             return stack.read(out=out)
         pixels, damaged = stack.read_marked(out=out)

@@ -9,10 +9,25 @@ import numpy.typing as npt
 from camhd_access.errors import FrameIndexError
 from camhd_access.movie.stack import FrameStack
 
-__all__ = ["Errors", "FrameSelection", "check_errors", "choose_frames", "crop_stack"]
+__all__ = [
+    "Deinterlace",
+    "Errors",
+    "Fields",
+    "FrameSelection",
+    "check_errors",
+    "check_scan",
+    "choose_frames",
+    "crop_stack",
+]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
 """Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
+
+Fields: TypeAlias = bool | Literal["first"]
+"""Both fields of each frame instead of it, or the one that is shown first."""
+
+Deinterlace: TypeAlias = Literal["linear"] | None
+"""How the lines of the field shown second are made up; None: they are as they were filmed."""
 
 Errors: TypeAlias = Literal["raise", "mask"]
 """What becomes of a damaged frame."""
@@ -32,6 +47,16 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
     indices: npt.NDArray[np.int64] = chosen.astype(np.int64)
     indices[indices < 0] += n_frames
     return indices
+
+
+def check_scan(fields: Fields, deinterlace: Deinterlace) -> None:
+    """Raise a `ValueError` unless both are something that can become of interlaced frames."""
+    if not isinstance(fields, bool) and fields != "first":
+        raise ValueError(f'fields is True, False or "first", not {fields!r:.80}')
+    if deinterlace not in (None, "linear"):
+        raise ValueError(f'deinterlace is "linear" or None, not {deinterlace!r:.80}')
+    if fields and deinterlace:
+        raise ValueError("fields and deinterlace exclude each other: whole frames are made of one field")
 
 
 def check_errors(errors: Errors) -> Errors:

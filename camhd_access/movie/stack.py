@@ -148,6 +148,7 @@ class FrameStack:
             pix_fmt=self.pixel_format.name,
             track_matrix=self.decoder.track_matrix,
             fields=self.decoder.fields,
+            deinterlace=self.decoder.deinterlaces,
             reduce=8,
         )
         step = decoder.reduction // self.decoder.reduction
@@ -353,11 +354,10 @@ class FrameStack:
     @property
     def _coded_lines(self) -> slice:
         """The window's lines in frames, or fields, as they are coded."""
-        rows, step = self.window[0], self.decoder.reduction
-        return slice(rows.start * step, rows.stop * step)
+        return self.decoder.coded_lines(self.window[0])
 
     def _field(self, position: int) -> Field:
-        return (0, 1)[self.field[position]] if self.decoder.fields else None
+        return self.decoder.coded_field(int(self.field[position]))
 
     def _decode(
         self,

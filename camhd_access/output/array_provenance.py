@@ -44,7 +44,8 @@ def describe_array(array: xr.DataArray, **known: Any) -> Provenance:  # noqa: AN
         "time_source": _first(array, "time_source", str) if is_one_movie else None,
         "time_disagreement_seconds": _worst(array, "time_disagreement_seconds"),
         "time_uncertainty_seconds": _worst(array, "time_uncertainty_seconds"),
-        "field": _first(array, "field", int) if "field" in array.coords and not array["field"].dims else None,
+        "field": _only_field(array),
+        "deinterlace": "linear" if "interpolated" in array.coords else None,
         "crop": _crop_of(array),
         "reduce": _reduction_of(array),
         "operation": array.attrs.get("operation"),
@@ -62,12 +63,9 @@ def describe_array(array: xr.DataArray, **known: Any) -> Provenance:  # noqa: AN
 def write_python(array: xr.DataArray, call: str) -> str | None:
     """The Python that opens the array again and calls something of it; None where that is not known."""
     data = unread(array)
-    if (
-        data is None
-        or data.shown is None
-        or not isinstance(data.stack, FrameStack)
-        or data.stack.decoder.fields
-    ):
+    if data is None or data.shown is None or not isinstance(data.stack, FrameStack):
+        return None
+    if (data.stack.field == 1).any():  # one index would choose both fields
         return None
     stack, (positions, y, x, *_) = data.stack, data.shown
     frames = _write_positions(np.atleast_1d(stack.frames[positions]))
@@ -76,6 +74,10 @@ def write_python(array: xr.DataArray, call: str) -> str | None:
     options = [repr(str(np.ravel(array["source"].values)[0])), f"frames={frames}"]
     if stack.pixel_format.name != "rgb24":
         options.append(f"pix_fmt={stack.pixel_format.name!r}")
+    if stack.decoder.fields:
+        options.append("fields='first'")
+    if stack.decoder.deinterlaces:
+        options.append("deinterlace='linear'")
     if stack.decoder.reduction > 1:
         options.append(f"reduce={stack.decoder.reduction}")
     index = ["0" if not positions.ndim else ":", *map(_write_slice, (y, x))]
@@ -119,12 +121,19 @@ def _worst(array: xr.DataArray, name: str) -> float | None:
     return float(values[np.abs(values).argmax()]) if values.size else None
 
 
+def _only_field(array: xr.DataArray) -> int | None:
+    """The field that all pictures are; None where they are whole frames, or both fields."""
+    fields = set(np.ravel(array["field"].values).tolist()) if "field" in array.coords else set()
+    return int(fields.pop()) if len(fields) == 1 else None
+
+
 def _frames_of(array: xr.DataArray) -> str | None:
     if "frame" not in array.coords or not array["frame"].size:
         return None
     frames = np.ravel(array["frame"].values)
     if "field" in array.coords and array["field"].dims:
-        frames = frames[np.ravel(array["field"].values) == 0] if (array["field"] == 0).any() else frames
+        fields = np.ravel(array["field"].values)
+        frames = frames[fields == fields[0]]
     return format_frames(frames)
 
 

@@ -6,6 +6,7 @@ is shown as well. Where an array can still be read again, thumbnails come from p
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Literal, TypeAlias, cast
 
@@ -14,12 +15,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from camhd_access.arrays.dask_array import StackArray
+from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.decoding.threads import n_cores
 from camhd_access.formats.names import find_movie_name
+from camhd_access.movie.stack import FrameStack
 
 __all__ = [
     "Image",
     "check_frames",
+    "deinterlaced",
     "describe_frame",
     "describe_time",
     "is_timelapse",
@@ -212,6 +216,28 @@ def preview_of(array: xr.DataArray) -> xr.DataArray:
         if name != "damaged" and not {"y", "x"} & set(coordinate.dims)
     }
     return xr.DataArray(small, dims=array.dims, coords=kept, attrs=array.attrs, name=array.name)
+
+
+def deinterlaced(array: xr.DataArray) -> xr.DataArray:
+    """The same frames made of their first fields, where they can be read so; else the array as it is."""
+    data = unread(array)
+    if data is None or data.shown is None or not isinstance(data.stack, FrameStack):
+        return array
+    decoder = data.stack.decoder
+    if decoder.fields or decoder.deinterlaces or decoder.size[0] != data.stack.shape[1]:
+        return array
+    other = choose_decoder(
+        decoder.frame_size,
+        pix_fmt=decoder.pixel_format.name,
+        track_matrix=decoder.track_matrix,
+        deinterlace=True,
+        reduce=decoder.reduction,
+    )
+    if other.size != decoder.size:  # an odd number of lines
+        return array
+    stack = replace(data.stack, decoder=other)
+    made_up = StackArray.cut(stack, data.chunks, data.shown, marks_damage=data.marks_damage)
+    return array.copy(data=made_up)
 
 
 def iter_frames(array: xr.DataArray) -> Iterator[xr.DataArray]:

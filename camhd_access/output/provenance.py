@@ -90,6 +90,8 @@ class Provenance:
     """By how much the times may be wrong."""
     field: int | None = None
     """Which field of the frame: 0 is shown first."""
+    deinterlace: str | None = None
+    """How the lines of the field shown second were made up."""
     crop: list[int] | None = None
     """Left, top, width and height, in pixels of the whole frame."""
     reduce: int | None = None
@@ -168,13 +170,14 @@ def describe_stack(
         source=(origin.source if origin else reader.name).removeprefix(CACHED),
         file_size=origin.file_size if origin else reader.file_size,
         etag=(origin.etag if origin else reader.source.etag) or None,
-        frames=format_frames(frames[:: decoder.n_per_frame] if len(frames) > 1 else frames),
+        frames=format_frames(frames[stack.field == stack.field[:1]]),
         time=time,
         time_end=time_end,
         time_source=start.source,
         time_disagreement_seconds=start.disagreement_seconds,
         time_uncertainty_seconds=start.uncertainty_seconds,
-        field=int(stack.field[0]) if decoder.fields and len(frames) == 1 else None,
+        field=int(stack.field[0]) if decoder.fields and len(set(stack.field.tolist())) == 1 else None,
+        deinterlace="linear" if decoder.deinterlaces else None,
         crop=None
         if is_whole
         else [x.start * columns, y.start * lines, (x.stop - x.start) * columns, (y.stop - y.start) * lines],
@@ -198,11 +201,13 @@ def find_matrix(reader: MovieReader, stack: FrameStack, *, reads: bool = False) 
 
 def _span_of(reader: MovieReader, stack: FrameStack) -> tuple[str | None, str | None]:
     """When the first and the last picture were shown."""
-    start = reader.start.time
+    start, index = reader.start.time, reader.index
     if start is None or not len(stack.frames):
         return None, None
-    first, last = (start + reader.elapsed_at(int(stack.frames[i]), int(stack.field[i])) for i in (0, -1))
-    return format_time(first), format_time(last) if len(stack.frames) > 1 else None
+    first, last = (
+        format_time(start + index.elapsed(int(stack.frames[i]), int(stack.field[i]))) for i in (0, -1)
+    )
+    return first, last if len(stack.frames) > 1 else None
 
 
 def format_time(time: np.datetime64) -> str:
@@ -228,11 +233,16 @@ def write_command(
     """
     crop = ",".join(map(str, record.crop)) if record.crop else None
     own = [
+        ("--deinterlace", "" if record.deinterlace else None),
         ("--crop", crop),
         ("--reduce", record.reduce if record.reduce not in (None, 1) else None),
         ("--pix-fmt", record.pix_fmt if record.pix_fmt not in (None, "rgb24") else None),
     ]
-    given = [f"{name} {shlex.quote(str(value))}" for name, value in (*options, *own) if value is not None]
+    given = [
+        f"{name} {shlex.quote(str(value))}" if value != "" else name  # of a switch
+        for name, value in (*options, *own)
+        if value is not None
+    ]
     return " ".join(["camhd", command, *given, "-o", shlex.quote(output), shlex.quote(record.source or "")])
 
 

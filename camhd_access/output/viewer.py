@@ -12,7 +12,7 @@ from PIL import Image
 
 from camhd_access.errors import CamhdError
 from camhd_access.output.film_writers import resize
-from camhd_access.output.pictures import describe_frame, movie_of, to_image
+from camhd_access.output.pictures import deinterlaced, describe_frame, movie_of, to_image
 
 try:
     import ipywidgets
@@ -40,18 +40,19 @@ class _Viewer:
         self._frame = ipywidgets.IntSlider(description="frame", **wide)
         self._y = ipywidgets.IntRangeSlider(description="y", **wide)
         self._x = ipywidgets.IntRangeSlider(description="x", **wide)
+        self._deinterlace = ipywidgets.Checkbox(description="deinterlace", value=False)
         self._play = ipywidgets.Play(interval=200, show_repeat=False)
         self._title = ipywidgets.Label()
         self._image = ipywidgets.Image(format="jpeg", layout=ipywidgets.Layout(max_width="100%"))
         ipywidgets.jslink((self._play, "value"), (self._frame, "value"))
         self._fit_to_movie()
         self._movie.observe(self._fit_to_movie, "value")
-        for slider in (self._frame, self._y, self._x):
-            slider.observe(self._show, "value")
+        for control in (self._frame, self._y, self._x, self._deinterlace):
+            control.observe(self._show, "value")
         choice = [self._movie] if len(movies) > 1 else []
-        self.box = ipywidgets.VBox(
-            [*choice, ipywidgets.HBox([self._frame, self._play]), self._y, self._x, self._title, self._image]
-        )
+        frames = ipywidgets.HBox([self._frame, self._play])
+        part = [self._y, self._x, self._deinterlace]
+        self.box = ipywidgets.VBox([*choice, frames, *part, self._title, self._image])
 
     def _fit_to_movie(self, _change: object = None) -> None:
         """Let the sliders end where the movie ends, and show its first frame, whole."""
@@ -67,6 +68,8 @@ class _Viewer:
     def _show(self, _change: object = None) -> None:
         """Read what is chosen, and show it; an error is shown in its place."""
         movie = self._movies[self._movie.value]
+        if self._deinterlace.value:
+            movie = deinterlaced(movie)
         y, x = slice(*self._y.value), slice(*self._x.value)
         frame = movie.isel(time=self._frame.value, y=y, x=x)
         try:
@@ -77,11 +80,11 @@ class _Viewer:
             self._title.value = f"{movie_of(movie)}: {error}"
 
     def _encode(self, frame: xr.DataArray) -> bytes:
-        """JPEG of the frame, no wider than wanted."""
+        """JPEG of the frame in its shape, no wider than wanted."""
         image = Image.fromarray(to_image(frame))
-        if image.width > self._width:
-            size = self._width, max(1, round(image.height * self._width / image.width))
-            image = resize(image, size)
+        height = image.height * (2 if "field" in frame.coords else 1)  # a field is as high as its frame
+        width = min(image.width, self._width)
+        image = resize(image, (width, max(1, round(height * width / image.width))))
         file = BytesIO()
         image.save(file, "JPEG", quality=90)
         return file.getvalue()

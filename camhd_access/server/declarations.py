@@ -159,6 +159,11 @@ class Numbers(Parameter):
 
 
 _STEP = Whole("step", "From one frame's number to the next.", 1, MAX_NUMBER, 1)
+_DEINTERLACE = Choice(
+    "deinterlace",
+    "Frames of the first field alone, without combing; lines of the other are interpolated.",
+    ("linear",),
+)
 _QUALITY = Whole("quality", "Of JPEG and WebP.", 1, 100)
 
 
@@ -182,6 +187,7 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
                 "reduce", "8 for a preview of an eighth of width and height, ten times faster.", (1, 8), 1
             ),
             Choice("field", "One field of an interlaced frame: 0 is shown first.", (0, 1)),
+            _DEINTERLACE,
             Choice(
                 "pix_fmt",
                 "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
@@ -194,6 +200,7 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Decimal("every", "Seconds from one to the next.", 0.01, 86400.0, 30.0),
             Whole("columns", "Thumbnails in a row.", 1, 40, 6),
             Whole("width", "Columns of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
+            _DEINTERLACE,
             _QUALITY,
         ),
         "animation": (
@@ -202,6 +209,7 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             _STEP,
             Whole("width", "Columns; the height follows.", MIN_THUMBNAIL, thumbnail, min(480, thumbnail)),
             Decimal("fps", "Frames a second.", 1.0, 60.0),
+            _DEINTERLACE,
         ),
     }
 

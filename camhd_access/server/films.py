@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.selection import Deinterlace
 from camhd_access.output.clip import ClipLayout, split_runs
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.ranges import ByteRange, plan_spans
@@ -59,7 +60,9 @@ def make_sheet(
     sheet = Image.new("RGB", choose_sheet_size(reader, wanted, n_thumbnails))
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
-    for i, thumbnail in enumerate(_iter_images(stop, reader, frames.tolist(), (width, height))):
+    for i, thumbnail in enumerate(
+        _iter_images(stop, reader, frames.tolist(), (width, height), wanted.deinterlace)
+    ):
         x, y = i % wanted.columns * width, i // wanted.columns * height
         sheet.paste(thumbnail, (x, y))
         minutes, rest = divmod(float(seconds[i]), 60)
@@ -83,7 +86,9 @@ def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
     record = describe_film(reader, frames, wanted, size)
     file = io.BytesIO()
-    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, reader, frames, size), rate, size, record)
+    find_film_writer(f".{wanted.format}")(
+        file, _iter_images(stop, reader, frames, size, wanted.deinterlace), rate, size, record
+    )
     return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 
@@ -113,13 +118,18 @@ def _thumbnail_size(reader: MovieReader, wanted: SheetParameters) -> tuple[int, 
 
 
 def _iter_images(
-    stop: threading.Event, reader: MovieReader, frames: Sequence[int], size: tuple[int, int]
+    stop: threading.Event,
+    reader: MovieReader,
+    frames: Sequence[int],
+    size: tuple[int, int],
+    deinterlace: Deinterlace,
 ) -> Iterator[Image.Image]:
     """The frames in that width and height; from previews where those are large enough."""
     reduce = 8 if size[0] <= reader.index.width // 8 else 1
     for i in range(0, len(frames), N_FRAMES_AT_ONCE):
         check_wanted(stop)
-        stack = reader.stack(list(frames[i : i + N_FRAMES_AT_ONCE]), reduce=reduce)
+        chosen = list(frames[i : i + N_FRAMES_AT_ONCE])
+        stack = reader.stack(chosen, deinterlace=deinterlace, reduce=reduce)
         for pixels in stack.read(parallel=False):
             check_wanted(stop)
             yield resize(Image.fromarray(pixels), size)

@@ -13,6 +13,7 @@ from typing import Any
 
 from multidict import MultiMapping
 
+from camhd_access.movie.selection import Deinterlace
 from camhd_access.server.declarations import MAX_DIGITS, MAX_SIDE, declare_parameters, quote_text
 from camhd_access.server.encoding import FORMATS, SMALL_PNG, Format
 from camhd_access.server.problems import Problem
@@ -49,6 +50,12 @@ class _Keyed:
         values = ((each.name, getattr(self, each.name)) for each in fields(self))  # type: ignore[arg-type]
         return "&".join(f"{name}={getattr(value, 'name', value)}" for name, value in values)
 
+    @property
+    def splits_frames(self) -> str | None:
+        """The parameter that asks for fields of frames; None where none does."""
+        asked = (name for name in ("field", "deinterlace") if getattr(self, name, None) is not None)
+        return next(asked, None)
+
 
 @dataclass(frozen=True, slots=True)
 class FrameParameters(_Keyed):
@@ -70,6 +77,8 @@ class FrameParameters(_Keyed):
     """1, or 8 for a preview."""
     field: int | None = None
     """0 for the field that is shown first, 1 for the other, None for the frame."""
+    deinterlace: Deinterlace = None
+    """How the lines of the field that is shown second are made up; None: as they were filmed."""
     quality: int = 0
     """1 to 100; 0 where the format has none."""
 
@@ -98,6 +107,8 @@ class SheetParameters(_Keyed):
     """Seconds from one to the next."""
     columns: int
     """Thumbnails in a row."""
+    deinterlace: Deinterlace
+    """How the lines of the field that is shown second are made up; None: as they were filmed."""
     width: int
     """Columns of a thumbnail."""
     quality: int
@@ -127,6 +138,8 @@ class FilmParameters(_Keyed):
     """Columns; the height follows."""
     fps: float | None
     """Frames a second; None for those of the movie, or 10 where frames are left out."""
+    deinterlace: Deinterlace
+    """How the lines of the field that is shown second are made up; None: as they were filmed."""
 
     def frames(self, n_frames: int, max_frames: int) -> range:
         """The frames' indices, from 0; a `Problem` (400) where there are no such, or too many."""
@@ -182,6 +195,8 @@ def parse_frame(
     check_pixels(asked["width"] or 1, asked["height"] or 1, settings.max_pixels)
     if asked["crop"] and not all(asked["crop"][2:]):
         raise Problem(400, "crop: a picture has at least one pixel.")
+    if asked["field"] is not None and asked["deinterlace"]:
+        raise Problem(400, "field, deinterlace: one excludes the other.")
     pix_fmt = asked["pix_fmt"] or kind.pix_fmts[0]
     if pix_fmt not in kind.pix_fmts:
         raise Problem(400, f"pix_fmt of .{kind.name} is one of {', '.join(kind.pix_fmts)}, not {pix_fmt}.")

@@ -29,13 +29,13 @@ def describe_film(
     reader: MovieReader, frames: Sequence[int], wanted: FilmParameters, size: tuple[int, int]
 ) -> Provenance:
     """Of a film of these frames."""
-    record = describe_stack(reader, reader.stack(frames), width=size[0])
+    record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=size[0])
     options = [("--frames", record.frames), ("--fps", wanted.fps), ("--width", wanted.width)]
     return replace(record, history=write_command("clip", record, options, f"animation.{wanted.format}"))
 
 
 def describe_sheet(reader: MovieReader, frames: Sequence[int], wanted: SheetParameters) -> Provenance:
     """Of a sheet of these frames."""
-    record = describe_stack(reader, reader.stack(frames), width=wanted.width)
+    record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=wanted.width)
     options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns)]
     return replace(record, history=write_command("sheet", record, options, f"sheet.{wanted.format.name}"))

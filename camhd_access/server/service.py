@@ -219,8 +219,7 @@ class Service:
         wanted = parse_frame(name, request.query, request.headers, self.settings)
         movie = await self._open(request, place)
         index = _check_number(movie, wanted.number)
-        if wanted.field is not None and not await self.movies.find_interlaced(movie):
-            raise Problem(400, "field: this movie is progressive; its frames have no fields.")
+        await self._check_fields(wanted.splits_frames, movie)
         stack = _select(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
@@ -278,6 +277,7 @@ class Service:
         wanted = parse_sheet(extension, request.query, self.settings)
         movie = await self._open(request, place)
         _check_number(movie, 1)
+        await self._check_fields(wanted.splits_frames, movie)
         n = wanted.count(movie.reader.duration, self.settings.max_frames)
         check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
 
@@ -299,6 +299,7 @@ class Service:
         request[ROUTE] = "animation"
         wanted = parse_film(extension, request.query, self.settings)
         movie = await self._open(request, place)
+        await self._check_fields(wanted.splits_frames, movie)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
         check_pixels(*choose_film_size(movie.reader, wanted), self.settings.max_pixels)
 
@@ -333,6 +334,11 @@ class Service:
             lambda part: iter_clip(movie, layout, part),
             etag=etag,
         )
+
+    async def _check_fields(self, name: str | None, movie: Movie) -> None:
+        """Refuse a parameter, where one is named, for a movie whose frames have no fields."""
+        if name and not await self.movies.find_interlaced(movie):
+            raise Problem(400, f"{name}: this movie is progressive; its frames have no fields.")
 
     async def _open(self, request: web.Request, place: Place) -> Movie:
         with _timing(request, "metadata"):
@@ -410,6 +416,7 @@ def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
         [wanted.number - 1],
         pix_fmt=wanted.pix_fmt,
         fields=wanted.field is not None,
+        deinterlace=wanted.deinterlace,
         reduce=wanted.reduce,
     )
     if wanted.field is not None:

@@ -62,7 +62,14 @@ def test_pictures_tell_movie_frame_and_time(client, mirror, end):
     assert record["etag"]
 
 
-PARTS = ["", "?crop=16,32,64,48", "?reduce=8&crop=1,2,16,8", "?field=1", "?field=0&crop=8,4,16,20"]
+PARTS = [
+    "",
+    "?crop=16,32,64,48",
+    "?reduce=8&crop=1,2,16,8",
+    "?field=1",
+    "?deinterlace=linear&crop=8,5,32,21",
+    "?field=0&crop=8,4,16,20",
+]
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -53,8 +53,16 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @classmethod
     def of(cls, stack: FrameStack) -> Self:
-        """The codec whose chunks are the pictures of `stack`."""
+        """The codec whose chunks are the pictures of `stack`.
+
+        Raises
+        ------
+        ValueError
+            One field of each frame alone, or frames with lines that are made up.
+        """
         d = stack.decoder
+        if d.deinterlaces or (d.fields and len(stack.field) and not stack.field[1::2].all()):
+            raise ValueError("a Zarr chunk holds a frame, or both of its fields: fields is True or False")
         return cls(d.frame_size, d.pixel_format.name, d.track_matrix, d.fields, d.reduction)
 
     @classmethod

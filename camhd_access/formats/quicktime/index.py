@@ -98,6 +98,12 @@ class MovieIndex:
         """From the start of the first frame to the end of the last."""
         return float(self.pts[-1] + self.duration[-1] - self.pts[0]) / self.timescale
 
+    def elapsed(self, frame: int, field: int = 0) -> np.timedelta64:
+        """Presentation time of a frame, or of a field of it, from the start of the movie, in nanoseconds."""
+        ticks = 2 * int(self.pts[frame]) + field * int(self.duration[frame])
+        timescale = 2 * self.timescale
+        return np.timedelta64((ticks * 1_000_000_000 + timescale // 2) // timescale, "ns")
+
     @property
     def hidden(self) -> NDArray[np.bool_]:
         """True for the frames that the edit list does not show, not even in part; computed at each call."""

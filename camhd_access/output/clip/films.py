@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.selection import FrameSelection
+from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip.layout import stack_frames
 from camhd_access.output.film_writers import Codec, choose_rate, choose_size, find_film_writer, resize
@@ -54,32 +54,39 @@ def write_film(
     codec: Codec,
     fps: float | None,
     width: int | None,
+    deinterlace: Deinterlace = None,
     progress: bool,
 ) -> None:
     """Write a film: see `write_clip`."""
     write = find_film_writer(suffix_of(name), codec)
-    stack = stack_frames(reader, frames)
+    stack = stack_frames(reader, frames, deinterlace=deinterlace)
     chosen = stack.frames
     rate = choose_rate(fps, own_fps=_own_fps(reader, chosen))
     _, lines, columns = reader.shape
     size = choose_size(columns, lines, width)
     record = _record(reader, stack, name, codec=codec, fps=fps, width=width)
-    images = (resize(image, size) for image in _iter_images(reader, chosen, progress=progress))
+    images = (resize(image, size) for image in _iter_images(stack, progress=progress))
     with open_target(name, seekable=True) as file:
         write(file, images, rate, size, record)
 
 
 def write_images(
-    reader: MovieReader, frames: FrameSelection, pattern: str, *, width: int | None, progress: bool
+    reader: MovieReader,
+    frames: FrameSelection,
+    pattern: str,
+    *,
+    width: int | None,
+    deinterlace: Deinterlace = None,
+    progress: bool,
 ) -> None:
     """Write an image of each frame: see `write_clip`."""
-    stack = stack_frames(reader, frames)
+    stack = stack_frames(reader, frames, deinterlace=deinterlace)
     chosen = stack.frames
     names = _name_images(pattern, chosen)
     _, lines, columns = reader.shape
     is_shrunk = width is not None and width < columns
     size = choose_size(columns, lines, width) if is_shrunk else (columns, lines)
-    images = _iter_images(reader, chosen, progress=progress)
+    images = _iter_images(stack, progress=progress)
     with closing(images), spreading(parallel=True) as submit:
         for position, (name, image) in enumerate(zip(names, images, strict=True)):
             one = stack.select(position)
@@ -93,12 +100,11 @@ def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:
     return reader.index.timescale / max(float(np.median(steps)), 1) if steps.size else None
 
 
-def _iter_images(
-    reader: MovieReader, frames: NDArray[np.int64], *, progress: bool
-) -> Generator[Image.Image, None, None]:
-    with tqdm(total=len(frames), desc="frames", unit=" frames", disable=not progress) as bar:
-        for start in range(0, len(frames), N_FRAMES_AT_ONCE):
-            for picture in reader.read(frames[start : start + N_FRAMES_AT_ONCE]):
+def _iter_images(stack: FrameStack, *, progress: bool) -> Generator[Image.Image, None, None]:
+    n_frames = len(stack.frames)
+    with tqdm(total=n_frames, desc="frames", unit=" frames", disable=not progress) as bar:
+        for start in range(0, n_frames, N_FRAMES_AT_ONCE):
+            for picture in stack.select(slice(start, start + N_FRAMES_AT_ONCE)).read():
                 yield Image.fromarray(picture)
                 bar.update()
 

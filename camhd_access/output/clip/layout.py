@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.selection import FrameSelection
+from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip.header import build_header
 from camhd_access.ranges import ByteRange
@@ -97,9 +97,11 @@ def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
     yield from (ranges[a:b] for a, b in pairwise(edges) if a < b)
 
 
-def stack_frames(reader: MovieReader, frames: FrameSelection) -> FrameStack:
+def stack_frames(
+    reader: MovieReader, frames: FrameSelection, *, deinterlace: Deinterlace = None
+) -> FrameStack:
     """The stack of some frames of a movie, of one at least."""
-    stack = reader.stack(frames)
+    stack = reader.stack(frames, deinterlace=deinterlace)
     if not len(stack.frames):
         raise ValueError(f"no frames are chosen: the movie has frames 0 to {reader.n_frames - 1}")
     return stack

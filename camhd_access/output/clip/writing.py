@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from camhd_access.movie.reader import MovieReader, check_reader
-from camhd_access.movie.selection import FrameSelection
+from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
 
@@ -18,9 +18,9 @@ __all__ = ["check_clip", "write_clip"]
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((".mov", ".qt"), ()),
-    ".mp4": ("codec", "fps", "width"),
-    **dict.fromkeys((".gif", ".webp"), ("fps", "width")),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("width",)),
+    ".mp4": ("codec", "fps", "width", "deinterlace"),
+    **dict.fromkeys((".gif", ".webp"), ("fps", "width", "deinterlace")),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("width", "deinterlace")),
 }
 """What can be chosen, by the end of the name."""
 
@@ -33,6 +33,7 @@ def write_clip(
     codec: "Codec | None" = None,
     fps: float | None = None,
     width: int | None = None,
+    deinterlace: Deinterlace = None,
     progress: bool = True,
 ) -> None:
     """Write some frames of a movie as a file of their own.
@@ -53,6 +54,8 @@ def write_clip(
         they lie apart.
     width
         Wider pictures of a film, or images, are shrunk to so many pixels; None for as wide as they are.
+    deinterlace
+        "linear" for films and images without a comb, made of the field shown first (see `MovieReader.read`).
     progress
         Show a progress bar.
 
@@ -79,7 +82,7 @@ def write_clip(
     name; of images, those that were complete stay. Sound is left out.
     """
     check_reader(reader)
-    suffix = check_clip(target, codec=codec, fps=fps, width=width)
+    suffix = check_clip(target, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
     name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
     if name and Path(name).resolve() == Path(reader.urlpath).resolve():
         raise ValueError(f"{reader.name} is the movie that the frames are of; give the clip another name")
@@ -89,12 +92,23 @@ def write_clip(
     from camhd_access.output.clip import films  # noqa: PLC0415 - Pillow, when it is needed
 
     if suffix in films.IMAGE_OPTIONS:
-        films.write_images(reader, frames, name, width=width, progress=progress)
+        films.write_images(reader, frames, name, width=width, deinterlace=deinterlace, progress=progress)
     else:
-        films.write_film(reader, frames, name, codec=codec or "h264", fps=fps, width=width, progress=progress)
+        films.write_film(
+            reader,
+            frames,
+            name,
+            codec=codec or "h264",
+            fps=fps,
+            width=width,
+            deinterlace=deinterlace,
+            progress=progress,
+        )
 
 
-def check_clip(target: Target, *, codec: str | None, fps: float | None, width: int | None) -> str:
+def check_clip(
+    target: Target, *, codec: str | None, fps: float | None, width: int | None, deinterlace: str | None = None
+) -> str:
     """How the clip's name ends, ".mov" of a file that is open.
 
     Raises
@@ -105,7 +119,7 @@ def check_clip(target: Target, *, codec: str | None, fps: float | None, width: i
     suffix = suffix_of(target) if isinstance(target, str | os.PathLike) else ".mov"
     if suffix not in OPTIONS:
         raise ValueError(f"{target!s}: the name of a clip ends in {', '.join(OPTIONS)}")
-    given = {"codec": codec, "fps": fps, "width": width}
+    given = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
     refused = [name for name, value in given.items() if value is not None and name not in OPTIONS[suffix]]
     if refused:
         raise ValueError(f"{suffix} takes no {' and no '.join(refused)}")
