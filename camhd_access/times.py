@@ -1,15 +1,27 @@
 """Times as callers give them: in any of the usual types, UTC unless they say otherwise."""
 
+import re
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Duration", "Moment", "Period", "parse_moment", "parse_period", "to_nanoseconds"]
+__all__ = [
+    "Duration",
+    "Moment",
+    "Period",
+    "is_moment",
+    "parse_instant",
+    "parse_moment",
+    "parse_period",
+    "to_nanoseconds",
+]
 
 Moment: TypeAlias = str | date | datetime | np.datetime64
 """A time in UTC; as text in ISO 8601."""
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?")
 
 Duration: TypeAlias = float | timedelta | np.timedelta64
 """Numbers are seconds."""
@@ -35,6 +47,11 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
     ValueError
         It is no time.
     """
+    return parse_instant(moment, name).astype("datetime64[s]")  # type: ignore[no-any-return]
+
+
+def parse_instant(moment: Moment, name: str) -> np.datetime64:
+    """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
     if not isinstance(moment, str | date | np.datetime64):
         raise TypeError(f"{name} is a time, as text or as a datetime, not {moment!r:.80}")
     try:
@@ -42,10 +59,16 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
         utc = stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
     except ValueError as error:
         raise ValueError(_describe(name, moment)) from error
-    seconds: np.datetime64 = utc.to_datetime64().astype("datetime64[s]")
-    if np.isnat(seconds):
+    if pd.isna(utc):
         raise ValueError(_describe(name, moment))
-    return seconds
+    return utc.to_datetime64().astype("datetime64[ns]")  # type: ignore[no-any-return]
+
+
+def is_moment(value: object) -> bool:
+    """Whether it is a time: of a type that times have, or text in ISO 8601 that begins with a date."""
+    if isinstance(value, str):
+        return _ISO.fullmatch(value) is not None
+    return isinstance(value, date | np.datetime64)
 
 
 def _describe(name: str, moment: Moment) -> str:

@@ -34,7 +34,7 @@ OOI_ARCHIVE = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CA
 
 
 def open_archive(
-    root: str | os.PathLike[str] = OOI_ARCHIVE, *, storage_options: Mapping[str, Any] | None = None
+    root: str | os.PathLike[str] | None = None, *, storage_options: Mapping[str, Any] | None = None
 ) -> "Archive":
     """The archive at `root`. Makes no request.
 
@@ -42,7 +42,8 @@ def open_archive(
     ----------
     root
         URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy; also the
-        folder of one year, month or day, for the movies of that.
+        folder of one year, month or day, for the movies of that. None for the one that the environment
+        variable `CAMHD_ARCHIVE` names, or else OOI's server.
     storage_options
         For the constructor of the filesystem.
 
@@ -57,6 +58,8 @@ def open_archive(
     `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or read the catalogue there with
     `read_catalog`.
     """
+    if root is None:
+        root = os.environ.get("CAMHD_ARCHIVE") or OOI_ARCHIVE
     if not isinstance(root, str | os.PathLike):
         raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
     root = os.fspath(root)

@@ -35,6 +35,7 @@ from camhd_access.errors import (
     UnsupportedMovieError,
 )
 from camhd_access.formats.names import StartTime
+from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
@@ -90,17 +91,19 @@ class MovieFrames:
         return times
 
 
-def check_paths(movies: Iterable[str | os.PathLike[str]]) -> list[str]:
+def check_paths(movies: Iterable[Address], storage_options: Mapping[str, Any] | None = None) -> list[str]:
     """The paths or URLs of several movies.
 
     Raises
     ------
     TypeError, ValueError
         A single one was given, or none.
+    RemoteFileNotFoundError
+        The archive has none of such a time.
     """
     if isinstance(movies, str | os.PathLike):
         raise TypeError(f"movies is a list of paths or URLs, not one: [{os.fspath(movies)!r}]")
-    paths = [os.fspath(movie) for movie in movies]
+    paths = [find_address(movie, storage_options) for movie in movies]
     if not paths:
         raise ValueError("no movies: one at least is wanted")
     return paths

@@ -7,7 +7,7 @@ without, and the index becomes its coordinates.
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from math import prod
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from threading import current_thread, main_thread
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -29,6 +29,7 @@ from camhd_access.arrays.clocks import warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.missing import mark_missing
 from camhd_access.formats.names import Clock, find_movie_name
+from camhd_access.movie.address import Address, is_address_of_archive
 from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.outer_index import AxisIndex, Index, take_outer
 from camhd_access.movie.reader import MovieReader
@@ -46,7 +47,7 @@ costs four times what the decoding does."""
 
 
 def open_movie(
-    urlpath: str | os.PathLike[str],
+    urlpath: Address,
     *,
     frames: FrameSelection | None = None,
     pix_fmt: str = "rgb24",
@@ -65,7 +66,8 @@ def open_movie(
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
+        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
+        movie, or a time (UTC) while it was recorded, as `MovieReader` takes them.
     frames
         Only these frames, by index: a slice or a sequence, whose numbers are rounded, so that
         `np.linspace(0, 25_000, 100)` will do. They are chosen before the array is cut into chunks.
@@ -202,7 +204,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         the other name for itself: `cache=False` there means that no pixels are held in memory.
         """
         movie = open_movie(
-            filename_or_obj,
+            _without_folder(filename_or_obj),
             frames=frames,
             pix_fmt=pix_fmt,
             fields=fields,
@@ -235,6 +237,15 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         path = os.fspath(filename_or_obj)
         name = find_movie_name(path) if isinstance(path, str) else None
         return name is not None and PurePath(path.partition("?")[0]).suffix.lower() == ".mov"
+
+
+def _without_folder(path: str | os.PathLike[str]) -> Address:
+    """A base name or a time, before which xarray has put the current folder; else the path as it is."""
+    if isinstance(path, str) and not Path(path).exists():
+        name = PurePath(path).name
+        if Path(path).parent == Path.cwd() and is_address_of_archive(name):
+            return name
+    return path
 
 
 def _reads_in_parallel() -> bool:

@@ -6,7 +6,6 @@ there the time coordinate jumps. A timelapse keeps of each index what one pictur
 when they are computed, of a few movies by each dask task.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
@@ -24,6 +23,7 @@ from camhd_access.arrays.concat import (
     read_movies,
 )
 from camhd_access.formats.names import Clock
+from camhd_access.movie.address import Address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.times import Duration, to_nanoseconds
@@ -35,7 +35,7 @@ MOVIES_PER_TASK = 8
 
 
 def open_movies(
-    movies: Iterable[str | os.PathLike[str]],
+    movies: Iterable[Address],
     *,
     frames: FrameSelection | None = None,
     pix_fmt: str = "rgb24",
@@ -56,7 +56,7 @@ def open_movies(
     Parameters
     ----------
     movies
-        Anything that fsspec opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
+        What `MovieReader` opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
     frames
         Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one a second.
     pix_fmt, fields, deinterlace, reduce, recover, clock, cache, storage_options
@@ -101,7 +101,7 @@ def open_movies(
     Costs one request a movie where `moov` ends the file, 16 at once. Indexing decides what is fetched, as in
     `open_movie`.
     """
-    paths = check_paths(movies)
+    paths = check_paths(movies, storage_options)
     marks_damage = check_errors(errors) == "mask"
     chosen = slice(None) if frames is None else frames
 
@@ -140,7 +140,7 @@ def _check_repetition(parts: list[MovieFrames]) -> None:
 
 
 def open_timelapse(
-    movies: Iterable[str | os.PathLike[str]],
+    movies: Iterable[Address],
     *,
     frame: int | Sequence[int] | None = None,
     at: Duration | None = None,
@@ -162,7 +162,7 @@ def open_timelapse(
     Parameters
     ----------
     movies
-        Anything that fsspec opens, in any order: what `Archive.movies` lists, a column of a catalogue.
+        Anything that `MovieReader` opens, in any order: what `Archive.movies` lists, a column of a catalogue.
     frame
         Which frame: one number for all movies, or one for each; from 0, negative from the end.
     at
@@ -204,7 +204,7 @@ def open_timelapse(
     Costs one request a movie where `moov` ends the file, 16 at once, and then one for each picture. Indexing
     decides what is fetched, as in `open_movie`.
     """
-    paths = check_paths(movies)
+    paths = check_paths(movies, storage_options)
     if fields is True:
         raise ValueError('a timelapse has one picture of each movie: fields is False or "first"')
     choices = _choices(frame, at, len(paths))

@@ -21,7 +21,9 @@ __all__ = ["catalog", "find_archive", "ls"]
 @click.option("--end", help="End of the period (exclusive).")
 @AS_JSON
 def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
-    """List the movies in ROOT (default: OOI's server) in chronological order, one URL per line.
+    """List the movies in ROOT in chronological order, one URL per line.
+
+    ROOT is by default the archive that the environment variable CAMHD_ARCHIVE names, else OOI's server.
 
     \b
     Examples:
@@ -61,7 +63,9 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
 def catalog(
     root: str | None, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
 ) -> None:
-    """Make or update a catalogue of the movies in ROOT (default: OOI's server), and print a summary.
+    """Make or update a catalogue of the movies in ROOT, and print a summary.
+
+    ROOT is by default the archive that the environment variable CAMHD_ARCHIVE names, else OOI's server.
 
     Movies already in the file at --output are not queried again, so the same command updates the catalogue or
     resumes an interrupted crawl. --index makes one request of 512 KiB for each new movie.
@@ -87,10 +91,10 @@ def catalog(
 
 
 def find_archive(root: str | None) -> "Archive":
-    """The archive at `root`, by default OOI's."""
+    """The archive at `root`, by default that of CAMHD_ARCHIVE, else OOI's."""
     from camhd_access.archive import open_archive
 
-    return open_archive(root) if root else open_archive()
+    return open_archive(root or None)
 
 
 def _sum_up(catalog: "pd.DataFrame") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from camhd_access.cli.options import (
     AT_LEAST_ONE,
     DEINTERLACE,
     FRAME,
-    NOT_NEGATIVE,
+    MOMENT,
     PATH_OR_URL,
     POSITIVE,
     RECOVER,
@@ -53,10 +53,12 @@ def _parse_frames(ctx: click.Context, param: click.Parameter, text: str | None) 
     callback=_parse_frames,
     help="Frame indices from 0, STOP excluded; or a list, such as 3,4,20:30.",
 )
-@click.option("--from", "begin", type=NOT_NEGATIVE, help="Start of the clip, in seconds of the movie.")
-@click.option("--to", "end", type=NOT_NEGATIVE, help="End of the clip (exclusive), in seconds of the movie.")
 @click.option(
-    "--at", type=NOT_NEGATIVE, multiple=True, help="The frame nearest to this second; can be repeated."
+    "--from", "begin", type=MOMENT, help="Start of the clip: seconds of the movie, or a time (UTC)."
+)
+@click.option("--to", "end", type=MOMENT, help="End of the clip (exclusive), likewise.")
+@click.option(
+    "--at", type=MOMENT, multiple=True, help="The frame nearest to this second or time; can be repeated."
 )
 @click.option("--codec", type=click.Choice(["h264", "h265"]), help="Codec of an MP4 film.  [default: h264]")
 @click.option(
@@ -73,9 +75,9 @@ def clip(
     *,
     url: str,
     frames: "FrameSelection | None",
-    begin: float | None,
-    end: float | None,
-    at: tuple[float, ...],
+    begin: float | str | None,
+    end: float | str | None,
+    at: tuple[float | str, ...],
     codec: "Codec | None",
     fps: float | None,
     width: int | None,
@@ -110,21 +112,25 @@ def clip(
     options: dict[str, Any] = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
     write_clip(reader, chosen, output, progress=shows_progress(), **options)
     if as_json:
-        print_json({"path": output, "url": url, "frames": chosen.tolist()})
+        print_json({"path": output, "url": reader.urlpath, "frames": chosen.tolist()})
     else:
         click.echo(f"{os.fsdecode(output)}: {len(chosen)} of {reader.n_frames} frames")
 
 
 def _find_frames(
-    reader: "MovieReader", begin: float | None, end: float | None, at: tuple[float, ...]
+    reader: "MovieReader",
+    begin: "float | str | None",
+    end: "float | str | None",
+    at: "tuple[float | str, ...]",
 ) -> "npt.NDArray[np.int64]":
     """Indices of the frames shown from `begin` to before `end`, or of those nearest to each of `at`."""
     import numpy as np
 
     if at:
-        return np.unique([reader.frame_at(seconds) for seconds in at])
+        return np.unique([reader.frame_at(moment) for moment in at])
+    first, stop = (None if each is None else reader.seconds_at(each) for each in (begin, end))
     seconds = reader.elapsed() / np.timedelta64(1, "s")
-    found = np.flatnonzero((seconds >= (begin or 0)) & (seconds < (np.inf if end is None else end)))
+    found = np.flatnonzero((seconds >= (first or 0)) & (seconds < (np.inf if stop is None else stop)))
     if not found.size:
         raise click.UsageError(f"the selection contains no frames: the movie lasts {reader.duration:.3f} s")
     return found

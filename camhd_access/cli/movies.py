@@ -47,13 +47,14 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
     if suffix_of(url.rstrip("/")) in OTHER_SUFFIXES:
         _print_provenance(read_provenance(url), as_json=as_json)
         return
-    facts = _read_facts(MovieReader(url, recover=recover))
+    reader = MovieReader(url, recover=recover)
+    facts = _read_facts(reader)
     if as_json:
         print_json(facts)
     else:
         _print_facts(facts)
     if stats:
-        _print_stats(url)
+        _print_stats(reader.urlpath)
 
 
 def _print_provenance(record: "Provenance", *, as_json: bool) -> None:

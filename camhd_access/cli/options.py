@@ -15,6 +15,7 @@ __all__ = [
     "CROP",
     "DEINTERLACE",
     "FRAME",
+    "MOMENT",
     "NOT_NEGATIVE",
     "PATH_OR_URL",
     "PICTURE",
@@ -25,6 +26,7 @@ __all__ = [
     "OutputFile",
     "as_usage_error",
     "check_moment",
+    "choose_moment",
 ]
 
 LARGEST = 1_000_000
@@ -45,10 +47,27 @@ class _UsualRange(click.FloatRange):
         return number
 
 
+class _Moment(_UsualRange):
+    """A number of seconds, or a time in UTC (ISO 8601)."""
+
+    name = "seconds or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's
+        """The number, or the text of a time."""
+        if isinstance(value, str) and "-" in value.lstrip("-"):
+            from camhd_access.times import is_moment
+
+            if not is_moment(value):
+                self.fail(f"{value!r} is no time; try 2016-11-13T00:04 (UTC), or seconds", param, ctx)
+            return value
+        return super().convert(value, param, ctx)
+
+
 AT_LEAST_ONE = click.IntRange(min=1)
 FRAME = click.IntRange(-MAX_FRAMES, MAX_FRAMES)
 POSITIVE = _UsualRange(min=0, min_open=True)
 NOT_NEGATIVE = _UsualRange(min=0)
+MOMENT = _Moment(min=0)
 PATH_OR_URL = click.Path()
 """Any text; shells complete it as a path."""
 
@@ -164,10 +183,20 @@ RECOVER: Decorator = click.option(
 AS_JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-def check_moment(at: float | None, frame: int | None) -> None:
+def check_moment(at: "float | str | None", frame: int | None) -> None:
     """Raise a usage error unless exactly one of the two options is given."""
     if (at is None) == (frame is None):
         raise click.UsageError("choose a frame: --at SECONDS or --frame INDEX")
+
+
+def choose_moment(url: str, at: "float | str | None", frame: int | None) -> "float | str | None":
+    """What `--at` says; of a movie that is named by a time, that time where no frame is chosen otherwise."""
+    from camhd_access.times import is_moment
+
+    if at is None and frame is None and is_moment(url):
+        return url
+    check_moment(at, frame)
+    return at
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from camhd_access.cli.options import (
     CROP,
     DEINTERLACE,
     FRAME,
-    NOT_NEGATIVE,
+    MOMENT,
     PATH_OR_URL,
     PICTURE,
     POSITIVE,
@@ -20,7 +20,7 @@ from camhd_access.cli.options import (
     REDUCE,
     Crop,
     as_usage_error,
-    check_moment,
+    choose_moment,
 )
 from camhd_access.cli.printing import print_json, shows_progress
 
@@ -37,7 +37,7 @@ DOTS_PER_INCH = 110
 
 @click.command
 @click.argument("url", type=PATH_OR_URL)
-@click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of the movie.")
+@click.option("--at", type=MOMENT, help="Seconds from the start of the movie, or a time (UTC).")
 @click.option("--frame", type=FRAME, help="Index of the frame, from 0; negative: from the end.")
 @CROP
 @REDUCE
@@ -61,7 +61,7 @@ DOTS_PER_INCH = 110
 def frame(
     *,
     url: str,
-    at: float | None,
+    at: float | str | None,
     frame: int | None,
     crop: Crop | None,
     reduce: int,
@@ -74,8 +74,12 @@ def frame(
 ) -> None:
     """Write one frame of the movie at URL, at full resolution, as PNG, TIFF or JPEG.
 
+    URL may also be the base name of a movie, or a time (UTC), which are looked up in the archive
+    (CAMHD_ARCHIVE, else OOI's server); without --at and --frame, the frame of that time is written.
+
     \b
     Examples:
+      camhd frame 2016-11-13T00:04
       camhd frame --at 240 -o vent.png CAMHDA301-20161113T000000Z.mov
       camhd frame --frame 7200 --crop 448,28,1024,1024 -o vent.jpg CAMHDA301-20161113T000000Z.mov
       camhd frame --frame 7200 --pix-fmt gray10le -o luma.tif CAMHDA301-20161113T000000Z.mov
@@ -88,7 +92,7 @@ def frame(
     from camhd_access.output.provenance import colors_of, describe_stack, image_options, write_command
     from camhd_access.storage.output_files import open_target, suffix_of
 
-    check_moment(at, frame)
+    at = choose_moment(url, at, frame)
     if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
         raise click.UsageError(f"JPEG cannot store {pix_fmt}, only 8 bits per channel: write PNG or TIFF")
     reader = MovieReader(url, recover=recover)
@@ -113,17 +117,17 @@ def frame(
     if as_json:
         height, width, *_ = pixels.shape
         time = None if reader.start_time is None else reader.times()[position]
-        facts = {"path": output, "url": url, "frame": position, "time": time}
+        facts = {"path": output, "url": reader.urlpath, "frame": position, "time": time}
         print_json(facts | {"width": width, "height": height})
     else:
         click.echo(f"{output}: frame {position} of {reader.n_frames}")
 
 
-def _find_frame(reader: "MovieReader", *, at: float | None, frame: int | None) -> int:
+def _find_frame(reader: "MovieReader", *, at: float | str | None, frame: int | None) -> int:
     """Index of the frame; for a time, of the nearest frame."""
     if frame is not None:
         return int(reader.stack(frame).frames[0])
-    return reader.frame_at(at or 0.0)
+    return reader.frame_at(0.0 if at is None else at)
 
 
 @click.command
@@ -158,7 +162,7 @@ def sheet(
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
     n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
     if as_json:
-        print_json({"path": output, "url": url, "n_frames": n_frames})
+        print_json({"path": output, "url": movie.encoding["source"], "n_frames": n_frames})
     else:
         click.echo(output)
 

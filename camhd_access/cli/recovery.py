@@ -23,12 +23,15 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
     Example:
       camhd recover -o CAMHDA301-20160310T150000Z.npz CAMHDA301-20160310T150000Z.mov
     """  # noqa: D301 - click looks for the backspace itself
+    from camhd_access.movie.address import find_address
     from camhd_access.movie.index_cache import rebuild_index
     from camhd_access.movie.reader import MovieReader
     from camhd_access.movie.rescue import write_sidecar
     from camhd_access.storage.source import open_source
 
-    recovery = rebuild_index(open_source(url)) if force else MovieReader(url, recover=True).recovery
+    recovery = (
+        rebuild_index(open_source(find_address(url))) if force else MovieReader(url, recover=True).recovery
+    )
     if recovery is None:
         click.echo("the movie has an index: there is nothing to recover (--force rebuilds it)")
         return

@@ -5,7 +5,6 @@ index: which bytes, in which requests, decoded how. A reader is cheap, thread-sa
 carries the address and the version of its movie, and opens it again when it is first used.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from camhd_access.errors import FrameIndexError
 from camhd_access.formats.names import Clock, StartTime, check_clock, choose_start_time, find_movie_name
 from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.index_cache import (
     OpenMovie,
     Recover,
@@ -40,6 +40,7 @@ from camhd_access.movie.selection import (
 )
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.storage.source import ByteSource, open_source
+from camhd_access.times import Moment, parse_instant
 from camhd_access.urls import redact_url
 
 __all__ = ["MovieReader", "ReadPlan", "check_reader"]
@@ -63,7 +64,8 @@ class MovieReader:
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`.
+        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
+        movie, or a time (UTC) while it was recorded, which are looked up in the archive (`open_archive`).
     recover
         True: where the movie has no index, or a damaged one, make one of its frames' headers, which takes
         minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the one that `camhd recover`
@@ -100,14 +102,14 @@ class MovieReader:
 
     def __init__(
         self,
-        urlpath: str | os.PathLike[str],
+        urlpath: Address,
         *,
         recover: Recover = False,
         clock: Clock = "auto",
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.urlpath: str = os.fsdecode(urlpath)
+        self.urlpath = find_address(urlpath, storage_options)
         self._clock = check_clock(clock)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)
@@ -268,19 +270,35 @@ class MovieReader:
         elapsed: npt.NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
         return elapsed
 
-    def frame_at(self, seconds: float) -> int:
-        """Index of the frame whose time is nearest to so many seconds from the start of the movie.
+    def frame_at(self, moment: float | Moment) -> int:
+        """Index of the frame whose time is nearest to so many seconds from the movie's start, or to a time.
+
+        Parameters
+        ----------
+        moment
+            A number of seconds; or a time in UTC, as text or as a datetime.
 
         Raises
         ------
         FrameIndexError
             The movie is shorter, or the time lies before its start.
+        ValueError
+            It is no time, or nothing tells when the movie began.
         """
+        seconds = self.seconds_at(moment)
         # Which is not `duration` where the first frame is shown after the start, as in clips.
         end = float(self.index.pts[-1] + self.index.duration[-1]) / self.index.timescale
         if not 0 <= seconds <= end:
             raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
+
+    def seconds_at(self, moment: float | Moment) -> float:
+        """Seconds from the start of the movie to a time; numbers as they are. Errors as of `frame_at`."""
+        if isinstance(moment, int | float | np.number):
+            return float(moment)
+        if self.start_time is None:
+            raise ValueError(f"{self.name} does not tell when it began: choose the frame by seconds")
+        return float((parse_instant(moment, "moment") - self.start_time) / np.timedelta64(1, "s"))
 
     def stack(
         self,
