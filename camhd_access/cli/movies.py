@@ -75,7 +75,7 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
 
     index, start = reader.index, reader.start
     return {
-        "url": reader.urlpath,
+        "url": reader.name,
         "start_time": start.time,
         "start_source": start.source,
         "start_disagreement": start.disagreement_seconds,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from camhd_access.decoding.threads import n_cores
 from camhd_access.storage.rangecache import default_cache_dir, default_max_bytes, parse_size
+from camhd_access.urls import redact_url
 
 __all__ = ["OOI_MIRROR", "ServerSettings", "Setting", "list_settings"]
 
@@ -88,9 +89,11 @@ def _url(value: str) -> str:
     """The URL of a folder on a web server, with its last slash."""
     parts = urlsplit(_text(value))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "\\" in value:
-        raise ValueError(f"{value!r} is no URL of a folder on a web server")
+        raise ValueError(f"{redact_url(value)!r} is no URL of a folder on a web server")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"{value!r} holds more than a host and a folder")
+        raise ValueError(
+            f"{redact_url(value)!r} holds more than a host and a folder, such as a login or a query"
+        )
     return value.rstrip("/") + "/"
 
 

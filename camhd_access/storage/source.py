@@ -81,6 +81,9 @@ class ByteSource:
     version: str | None = None
     """What tells this version of the file from others; None while it is not known."""
 
+    def __repr__(self) -> str:
+        return f"<ByteSource {self.name}, version {self.version}>"
+
     @property
     def name(self) -> str:
         """The path for messages, without user, password and query."""

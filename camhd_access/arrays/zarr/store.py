@@ -94,7 +94,7 @@ class MovieStore(Store):
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def __str__(self) -> str:
-        return self._reader.urlpath
+        return self._reader.name
 
     def __repr__(self) -> str:
         return f"<MovieStore {self}: {VIDEO} {self._stack.shape} {self._shown['pix_fmt']}>"

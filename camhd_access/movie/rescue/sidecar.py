@@ -29,7 +29,6 @@ from camhd_access.movie.rescue.recovery import Recovery, build_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.output_files import make_folder, open_target, replace_file
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
-from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.settings import check_ours, default_permissions
 from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.urls import redact_url
@@ -122,13 +121,12 @@ def _kept_path(source: ByteSource) -> Path | None:
     """Where the index of a movie is kept; None where nothing is kept of it."""
     filesystem = source.filesystem
     if isinstance(filesystem, RangeCacheFileSystem):
-        folder = filesystem.folder.path
+        folder, key = filesystem.folder.path, filesystem.key(source.path)
     elif isinstance(filesystem, LocalFileSystem):
-        folder = default_cache_dir()
+        folder, key = default_cache_dir(), str(filesystem.unstrip_protocol(source.path))
     else:
         return None
-    url = Identity(getattr(filesystem, "fs", filesystem))(str(filesystem.unstrip_protocol(source.path)))
-    return folder / "recovered-1" / f"{blake2b(url.encode(), digest_size=16).hexdigest()}.npz"
+    return folder / "recovered-1" / f"{blake2b(key.encode(), digest_size=16).hexdigest()}.npz"
 
 
 def _encode(recovery: Recovery, *, version: str | None) -> bytes:

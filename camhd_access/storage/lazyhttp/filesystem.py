@@ -181,12 +181,11 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         """The URL `name` with the protocol of this file system, for chaining."""
         return f"lazy{self._strip_protocol(name)}"
 
-    def identify(self, path: str) -> str:
-        """What names a file in a cache: its URL without a signature, and a mark of the credentials used."""
+    def identify(self, path: str) -> tuple[str, list[tuple[str, str]]]:
+        """What names a file in a cache: its URL without a signature, and what is told of who asks."""
         url = self._strip_protocol(path)
         host, login = parse_url(url).raw_host or "", split_login(url)[1]
-        mark = self._client.settings.mark_of_credentials(host, login)
-        return " ".join([identify_url(url, self._signature_parameters), *([mark] if mark else [])])
+        return identify_url(url, self._signature_parameters), self._client.settings.credentials(host, login)
 
     def known_validator(self, path: str) -> str | None:
         """What the last answer told of the version of a file; None where there was none. No request."""

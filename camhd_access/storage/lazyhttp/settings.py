@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from typing import Literal
 
 from aiohttp import encode_basic_auth
@@ -94,9 +93,8 @@ class Settings:
             headers["Authorization"] = encode_basic_auth(*login)
         return headers
 
-    def mark_of_credentials(self, host: str, login: Login | None) -> str:
-        """A digest of all that `host` is told of who asks; "" where that is nothing."""
+    def credentials(self, host: str, login: Login | None) -> list[tuple[str, str]]:
+        """All that `host` is told of who asks, in an order that does not matter."""
         told = self.headers_for(host, login, is_own=True)
         secrets = sorted((name.lower(), value) for name, value in told.items())
-        secrets = [each for each in secrets if each[0] not in _NO_CREDENTIALS] + sorted(self.cookies.items())
-        return blake2b(repr(secrets).encode(), digest_size=16).hexdigest() if secrets else ""
+        return [each for each in secrets if each[0] not in _NO_CREDENTIALS] + sorted(self.cookies.items())

@@ -88,11 +88,11 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             str(target_protocol), target_options or {}, asynchronous=asynchronous, loop=loop
         )
         self._trusts_target = getattr(self.fs, "checks_validator", False)
-        identify = Identity(self.fs)
+        identify = Identity(self.fs)  # before others are around it
         if not self.fs.async_impl:
             self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
         self.folder: CacheFolder = CacheFolder(
-            cache_dir, None if max_bytes is None else parse_size(max_bytes), identify=identify
+            cache_dir, None if max_bytes is None else parse_size(max_bytes)
         )
         self.offline = offline
         self._pid = os.getpid()
@@ -101,6 +101,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             lambda: self.fs,
             self.folder,
             self._loader,
+            identify=identify,
             offline=offline,
             revalidate=None if revalidate is None else float(revalidate),
             overlay=None if overlay is None else Path(overlay).expanduser().absolute(),
@@ -159,6 +160,10 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self.invalidate_cache(path)
             if version is not None:
                 self.folder.forget(version)
+
+    def key(self, path: str) -> str:
+        """What a file is kept under; holds no secrets."""
+        return self._knowledge.key(self._behind(path))
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
         """What the filesystem behind lists; not kept."""

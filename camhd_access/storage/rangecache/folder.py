@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -47,7 +47,6 @@ from camhd_access.storage.rangecache.settings import (
     default_permissions,
     open_kept,
 )
-from camhd_access.urls import identify_url
 
 __all__ = ["CacheFolder", "CacheInfo", "FileVersion", "Remembered", "VerifyReport"]
 
@@ -59,7 +58,7 @@ class FileVersion(NamedTuple):
     """One version of one remote file; its blocks never change."""
 
     url: str
-    """Address with its protocol."""
+    """What tells the remote file from others, such as its address (see `Identity`); only a hash is kept."""
     validator: str | None
     """What tells this version from others: ETag, else time of change, and size."""
     is_kept: bool = True
@@ -114,27 +113,20 @@ class CacheFolder:
         The folder, made when the first block is written. Only its child `ranges-1` is ever touched.
     max_bytes
         The quota, in bytes on disk. Directories are not counted.
-    identify
-        What tells a remote file from others, of its address: by default all but secrets. Of this only a hash
-        is kept.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
         max_bytes: int | None = None,
-        *,
-        identify: Callable[[str], str] = identify_url,
     ) -> None:
         self.path: Path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
         self.max_bytes: int = default_max_bytes() if max_bytes is None else max_bytes
         self.patience: Patience = Patience()
         """For what others are fetching."""
-        self._identify = identify
         self._is_made = False
         self._permissions = default_permissions()
-        self._root = self.path / "ranges-1"
-        self._quota = Quota(self._root, self.max_bytes, self._permissions.file)
+        self._quota = Quota(self.path / "ranges-1", self.max_bytes, self._permissions.file)
 
     # What readers call
 
@@ -186,7 +178,7 @@ class CacheFolder:
             self._make_folders()
             locks = FetchLocks(open_kept(self._root / "locks", self._permissions.file))
             try:
-                return locks.take(self._identify(version.url), ranges), locks
+                return locks.take(version.url, ranges), locks
             except OSError:
                 locks.close()
                 raise
@@ -207,8 +199,8 @@ class CacheFolder:
         text = json.dumps({"info": kept, "checked": time.time()}, default=str).encode()
         with self._tolerance():
             self._write_file(self._url_folder(url) / DESCRIPTION, _checksum(text) + b" " + text)
-        current = self._version_folder(FileVersion(url, info["validator"]))
         with self._tolerance(), suppress(FileNotFoundError):
+            current = self._version_folder(FileVersion(url, info["validator"]))
             for folder in self._url_folder(url).iterdir():
                 if folder.is_dir() and folder != current:
                     self._drop(folder)
@@ -257,19 +249,26 @@ class CacheFolder:
 
     # Files
 
+    @property
+    def _root(self) -> Path:
+        """What all of it lies in; `PermissionError` where that is among temporary files, and not ours."""
+        check_ours(self.path)
+        return self._quota.root
+
     def _url_folder(self, url: str) -> Path:
-        return self._root / _hash(self._identify(url))
+        return self._root / _hash(url)
 
     def _version_folder(self, version: FileVersion) -> Path:
         return self._url_folder(version.url) / _hash(str(version.validator))
 
     def _make_folders(self) -> None:
         """Make what is missing; a folder of ours that was made before is closed to others, or opened."""
+        root = self._root
         if not self._quota.scratch.is_dir():
             make_folder(self._quota.scratch, self._permissions.folder)
         if not self._is_made:
             with suppress(OSError):  # another user's
-                self._root.chmod(self._permissions.folder)
+                root.chmod(self._permissions.folder)
             self._is_made = True
 
     def _write_file(self, path: Path, data: bytes | memoryview) -> None:
@@ -319,7 +318,6 @@ class CacheFolder:
     def _tolerance(self) -> Iterator[None]:
         """A context in which trouble with the disk is logged, and what it was done for left undone."""
         try:
-            check_ours(self.path)
             yield
         except OSError as error:
             _warn_once(self.path, "trouble", f"fails ({error.strerror or error}); reading on without it")

@@ -1,24 +1,21 @@
 """What a remote file is known by in the cache's folder: its address without secrets, and with which login.
 
 What was fetched with credentials is found again with the same ones only: not by a colleague who shares the
-folder, nor after a change of login. Credentials stand in a filesystem's options, in the URL, or in
-`~/.netrc`. Only a slow hash of them is used, and only a hash of that names a folder.
+folder, nor after a change of login. `lazyhttp` tells itself what it sends; with other filesystems it is the
+options that say who asks. Only a slow hash of them is used, and only a hash of that names a folder.
 """
 
-import netrc
 import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import pbkdf2_hmac
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fsspec.spec import AbstractFileSystem
 
 from camhd_access.storage.rangecache.settings import default_permissions
-from camhd_access.urls import identify_url
+from camhd_access.urls import identify_url, split_login
 
 __all__ = ["Identity"]
 
@@ -37,6 +34,7 @@ class Identity:
     """What tells the files of one filesystem from others, by their addresses."""
 
     def __init__(self, filesystem: AbstractFileSystem) -> None:
+        self._tell = getattr(filesystem, "identify", None)
         options: Mapping[str, Any] = filesystem.storage_options
         self._options = sorted(
             (name, _describe(value))
@@ -48,25 +46,13 @@ class Identity:
         shared = bool(default_permissions().file & 0o070)
         if shared and protocols & _FROM_ENVIRONMENT and not options.get("anon"):
             self._options.append(("user", str(os.getuid())))
-        self._trusts_env = options.get("trust_env", True)
 
     def __call__(self, url: str) -> str:
         """The address without secrets; behind a blank, which no URL has, what stands for the credentials."""
-        parts = urlsplit(url)
-        user, at, _ = parts.netloc.rpartition("@")
-        login = user if at else self._find_login(parts.scheme, parts.hostname)
-        secrets = [*self._options, *([("login", str(login))] if login else [])]
-        return f"{identify_url(url)} {_hash(repr(secrets))}" if secrets else identify_url(url)
-
-    def _find_login(self, scheme: str, host: str | None) -> object:
-        """What `~/.netrc`, or the file named by `NETRC`, says of a web server."""
-        if not (self._trusts_env and host and scheme.endswith(("http", "https"))):
-            return None
-        path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-        try:
-            return _read_logins(path, path.stat().st_mtime_ns).authenticators(host)
-        except (OSError, netrc.NetrcParseError, RuntimeError):
-            return None
+        login = split_login(url)[1]
+        told = [*self._options, *([("login", login)] if login else [])]
+        address, secrets = self._tell(url) if self._tell else (identify_url(url), told)
+        return f"{address} {_hash(repr(secrets))}" if secrets else str(address)
 
 
 def _describe(value: object) -> str:
@@ -78,11 +64,6 @@ def _describe(value: object) -> str:
     if isinstance(value, str | bytes | int | float | None):
         return repr(value)
     return f"{type(value).__qualname__} {id(value)} {os.getpid()}"
-
-
-@lru_cache(maxsize=8)
-def _read_logins(path: Path, changed_ns: int) -> netrc.netrc:  # noqa: ARG001 - read again when it has changed
-    return netrc.netrc(path)
 
 
 @lru_cache(maxsize=256)

@@ -139,7 +139,7 @@ class RangeLoader:
                 holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
                 if holes:
                     answers = await self._fetch(path, version, holes, max_gap)
-                    fetched, failed = _sort(version, holes, answers)
+                    fetched, failed = _sort(path, holes, answers)
                     self.count(requests=len(holes), bytes_fetched=sum(len(piece.data) for piece in fetched))
                     await in_thread(self._folder.write, version, fetched)
                     pieces += fetched
@@ -177,9 +177,7 @@ async def claim(
             pause_seconds = min(1.5 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
 
-def _sort(
-    version: FileVersion, ranges: list[ByteRange], answers: list[Answer]
-) -> tuple[list[Piece], list[Failure]]:
+def _sort(path: str, ranges: list[ByteRange], answers: list[Answer]) -> tuple[list[Piece], list[Failure]]:
     """Answers that hold what was asked for, and those that do not."""
     pieces = []
     failures = []
@@ -189,7 +187,7 @@ def _sort(
         elif len(answer) != wanted.n_bytes:
             kind = TruncatedResponseError if len(answer) < wanted.n_bytes else RemoteFileError
             what = f"{wanted.n_bytes} bytes from {wanted.start} on were asked for, {len(answer)} came"
-            failures.append(Failure(*wanted, kind(f"{redact_url(version.url)}: {what}")))
+            failures.append(Failure(*wanted, kind(f"{redact_url(path)}: {what}")))
         else:
             pieces.append(Piece(wanted.start, memoryview(answer)))
     return pieces, failures

@@ -8,7 +8,6 @@ are named by version, and need no request to be trusted.
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,6 @@ from camhd_access.urls import redact_url
 
 __all__ = ["FileVersions"]
 
-_CREDENTIALS = (
-    *("key", "secret", "token", "username", "password", "profile", "client_kwargs"),  # s3fs, gcsfs
-    *("account_key", "connection_string", "sas_token", "credential", "client_id", "client_secret"),  # adlfs
-)
-"""Options of other filesystems that say who asks."""
-
 Answer = tuple[dict[str, Any], bytes | None]
 
 
@@ -43,6 +36,8 @@ class FileVersions:
     ----------
     target
         Gives the filesystem behind (after a fork, another one).
+    identify
+        Gives what a file is kept under, of its address.
     folder, loader
         Where descriptions and bytes are kept, and who counts requests.
     offline, revalidate, overlay, overlay_flatten
@@ -55,6 +50,7 @@ class FileVersions:
         folder: CacheFolder,
         loader: RangeLoader,
         *,
+        identify: Callable[[str], str],
         offline: bool,
         revalidate: float | None,
         overlay: Path | None,
@@ -63,6 +59,7 @@ class FileVersions:
         self._target = target
         self._folder = folder
         self._loader = loader
+        self._identify = identify
         self._offline = offline
         self._revalidate = revalidate
         self._overlay = overlay
@@ -82,9 +79,7 @@ class FileVersions:
         as far as the filesystem behind knows them.
         """
         if path not in self._keys:
-            identify = getattr(self._target(), "identify", None)
-            mark = "" if identify else _mark_of_credentials(self._target())
-            self._keys[path] = identify(path) if identify else f"{self.url(path)}{mark}"
+            self._keys[path] = self._identify(self.url(path))
         return self._keys[path]
 
     def version(self, path: str, info: dict[str, Any]) -> FileVersion:
@@ -221,9 +216,3 @@ def _version_mark(info: dict[str, Any]) -> str | None:
         "created",
     )
     return next((str(info[key]) for key in keys if info.get(key) is not None), None)
-
-
-def _mark_of_credentials(target: AbstractFileSystem) -> str:
-    """A digest of the options that say who asks, after a blank; "" where there are none."""
-    told = {name: value for name, value in target.storage_options.items() if name in _CREDENTIALS and value}
-    return f" {blake2b(repr(sorted(told.items())).encode(), digest_size=16).hexdigest()}" if told else ""
