@@ -4,11 +4,22 @@ A URL is kept byte for byte as it was given, because a signature may cover it as
 here takes one apart and puts it together again: text is cut out, and the rest stays what it is.
 """
 
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
-__all__ = ["escape_url", "identify_url", "redact_url", "resolve_location", "split_login"]
+__all__ = [
+    "escape_url",
+    "identify_url",
+    "is_place",
+    "options_of",
+    "redact_url",
+    "resolve_location",
+    "split_login",
+    "text_of",
+]
 
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
@@ -25,6 +36,29 @@ _SIGNATURES = {
     "sig": re.compile(r"sig|s[vsrptei]|srt|sip|spr|ses|sdd|sk[testv]|skoid|sktid|saoid|suoid|scid"),
 }
 """The parameter that holds a signature, and all that come with it."""
+
+
+def text_of(place: str | os.PathLike[str]) -> str:
+    """A path or URL as text; also of a `UPath`, which is no `os.PathLike` where it is remote."""
+    return str(place) if _is_upath(place) else os.fsdecode(place)
+
+
+def options_of(place: object, storage_options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The options for the filesystem of `place`: `storage_options`, over those that a `UPath` holds."""
+    if not _is_upath(place):
+        return storage_options
+    held: Mapping[str, Any] = place.storage_options  # type: ignore[attr-defined]
+    return {**held, **(storage_options or {})}
+
+
+def is_place(value: object) -> bool:
+    """Whether it is a path or URL: text, an `os.PathLike` of text, or a `UPath`."""
+    return _is_upath(value) or (isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str))
+
+
+def _is_upath(place: object) -> bool:
+    """Whether it is a path of universal_pathlib, which is not imported for that."""
+    return not isinstance(place, str) and hasattr(place, "protocol") and hasattr(place, "storage_options")
 
 
 def redact_url(url: str) -> str:

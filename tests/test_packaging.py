@@ -23,6 +23,7 @@ CONDA_NAMES = {
     "opencv-python-headless": "py-opencv",
     "playwright": "playwright-python",
     "prometheus-client": "prometheus_client",
+    "universal-pathlib": "universal_pathlib",
 }
 """Where conda-forge names a package otherwise, or splits it."""
 

@@ -25,7 +25,7 @@ from camhd_access.archive.records import NOMINAL_SECONDS
 from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.storage.source import open_source
 from camhd_access.times import Moment, Period, parse_moment, parse_period
-from camhd_access.urls import redact_url
+from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = ["OOI_ARCHIVE", "Archive", "open_archive"]
 
@@ -58,11 +58,12 @@ def open_archive(
     `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or read the catalogue there with
     `read_catalog`.
     """
+    storage_options = options_of(root, storage_options)
     if root is None:
         root = os.environ.get("CAMHD_ARCHIVE") or OOI_ARCHIVE
-    if not isinstance(root, str | os.PathLike):
+    if not is_place(root):
         raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
-    root = os.fspath(root)
+    root = text_of(root)
     name = find_movie_name(root)
     if name and root.partition("?")[0].rstrip("/").endswith(".mov"):
         folder = redact_url(root).rstrip("/").rpartition("/")[0]

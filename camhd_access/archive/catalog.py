@@ -26,7 +26,7 @@ from camhd_access.archive.records import MovieRecord
 from camhd_access.formats.names import StartTime
 from camhd_access.storage.output_files import check_parquet, open_target
 from camhd_access.storage.small_files import read_small_file
-from camhd_access.urls import redact_url
+from camhd_access.urls import redact_url, text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,13 +125,13 @@ def read_catalog(
     ValueError
         The file is not a catalogue of a known kind.
     """
-    name = redact_url(os.fspath(urlpath))
+    name = redact_url(text_of(urlpath))
     data = read_small_file(
         urlpath, max_bytes=MAX_CATALOG_BYTES, compressed=True, storage_options=storage_options
     )
     try:
         with np.errstate(invalid="raise"):  # of numbers that do not fit into their column
-            if _is_parquet(os.fspath(urlpath)):
+            if _is_parquet(text_of(urlpath)):
                 return _from_columns(_parse_parquet(data))
             return _parse_lines(data)
     except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
@@ -255,7 +255,7 @@ def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:
     ImportError
         pyarrow, which writes Parquet, is not installed.
     """
-    name = os.fspath(urlpath)
+    name = text_of(urlpath)
     if _is_parquet(name):
         check_parquet()
     elif not name.endswith((".jsonl", ".jsonl.gz")):

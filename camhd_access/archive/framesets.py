@@ -21,7 +21,7 @@ from camhd_access.errors import FrameIndexError
 from camhd_access.formats.quicktime import MAX_FRAMES
 from camhd_access.movie.reader import MovieReader
 from camhd_access.storage.small_files import read_small_file
-from camhd_access.urls import redact_url
+from camhd_access.urls import options_of, redact_url, text_of
 
 MAX_FILE_BYTES = 16 << 20
 """Of a list of movies: five times that of the whole archive."""
@@ -96,7 +96,8 @@ def read_multimov(
     ValueError
         The file has another format, or its content is inconsistent.
     """
-    path = os.fspath(urlpath)
+    path = text_of(urlpath)
+    storage_options = options_of(urlpath, storage_options)
     with _naming(path):
         return _parse_multimov(_read_json(path, storage_options), path)
 
@@ -127,7 +128,8 @@ def read_frameset(
     -----
     A selection without an end extends to the first frame of the next one; the last one to the last frame.
     """
-    path = os.fspath(urlpath)
+    path = text_of(urlpath)
+    storage_options = options_of(urlpath, storage_options)
     content = _read_json(path, storage_options)
     if not content.get("Source"):
         raise ValueError(f"{redact_url(path)} is no frameset: it has no Source")

@@ -20,7 +20,7 @@ import pandas as pd
 from camhd_access.formats.names import find_movie_name
 from camhd_access.storage.small_files import read_small_file
 from camhd_access.times import Moment, parse_period
-from camhd_access.urls import redact_url
+from camhd_access.urls import redact_url, text_of
 
 __all__ = ["find_scene_frames", "read_regions"]
 
@@ -63,7 +63,7 @@ def read_regions(
     data = read_small_file(
         urlpath, max_bytes=MAX_TABLE_BYTES, compressed=True, storage_options=storage_options
     )
-    urlpath = redact_url(os.fspath(urlpath))
+    urlpath = redact_url(text_of(urlpath))
     try:
         lines = [line for line in csv.reader(StringIO(data.decode(), newline="")) if line]
     except (ValueError, csv.Error) as error:

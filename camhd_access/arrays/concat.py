@@ -5,13 +5,12 @@ error, unless it was said that such movies may be missing: then a warning names 
 movie's own (of the network, of a server) is always raised.
 """
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +38,7 @@ from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
-from camhd_access.urls import redact_url
+from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = [
     "MovieFrames",
@@ -91,8 +90,10 @@ class MovieFrames:
         return times
 
 
-def check_paths(movies: Iterable[Address], storage_options: Mapping[str, Any] | None = None) -> list[str]:
-    """The paths or URLs of several movies.
+def check_paths(
+    movies: Iterable[Address], storage_options: Mapping[str, Any] | None = None
+) -> tuple[list[str], Mapping[str, Any] | None]:
+    """The paths or URLs of several movies, and the options for their filesystem (of `UPath`s: of the first).
 
     Raises
     ------
@@ -101,12 +102,13 @@ def check_paths(movies: Iterable[Address], storage_options: Mapping[str, Any] | 
     RemoteFileNotFoundError
         The archive has none of such a time.
     """
-    if isinstance(movies, str | os.PathLike):
-        raise TypeError(f"movies is a list of paths or URLs, not one: [{os.fspath(movies)!r}]")
-    paths = [find_address(movie, storage_options) for movie in movies]
+    if is_place(movies):
+        raise TypeError(f"movies is a list of paths or URLs, not one: [{text_of(cast('str', movies))!r}]")
+    places = list(movies)
+    paths = [find_address(place, storage_options) for place in places]
     if not paths:
         raise ValueError("no movies: one at least is wanted")
-    return paths
+    return paths, options_of(places[0], storage_options)
 
 
 def read_movies(

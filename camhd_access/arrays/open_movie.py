@@ -36,6 +36,7 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack, Pixels
+from camhd_access.urls import is_place, text_of
 
 __all__ = ["CamhdBackendEntrypoint", "Chunks", "complete_chunks", "open_movie"]
 
@@ -232,10 +233,10 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray asks of anything
         """Whether it is a path or URL with the name of a CamHD movie."""
-        if not isinstance(filename_or_obj, str | os.PathLike):
+        if not is_place(filename_or_obj):
             return False
-        path = os.fspath(filename_or_obj)
-        name = find_movie_name(path) if isinstance(path, str) else None
+        path = text_of(filename_or_obj)
+        name = find_movie_name(path)
         return name is not None and PurePath(path.partition("?")[0]).suffix.lower() == ".mov"
 
 

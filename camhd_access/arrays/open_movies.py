@@ -101,7 +101,7 @@ def open_movies(
     Costs one request a movie where `moov` ends the file, 16 at once. Indexing decides what is fetched, as in
     `open_movie`.
     """
-    paths = check_paths(movies, storage_options)
+    paths, storage_options = check_paths(movies, storage_options)
     marks_damage = check_errors(errors) == "mask"
     chosen = slice(None) if frames is None else frames
 
@@ -204,7 +204,7 @@ def open_timelapse(
     Costs one request a movie where `moov` ends the file, 16 at once, and then one for each picture. Indexing
     decides what is fetched, as in `open_movie`.
     """
-    paths = check_paths(movies, storage_options)
+    paths, storage_options = check_paths(movies, storage_options)
     if fields is True:
         raise ValueError('a timelapse has one picture of each movie: fields is False or "first"')
     choices = _choices(frame, at, len(paths))

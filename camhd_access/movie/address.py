@@ -16,6 +16,7 @@ import numpy as np
 from camhd_access.errors import RemoteFileNotFoundError
 from camhd_access.formats.names import find_movie_name
 from camhd_access.times import is_moment
+from camhd_access.urls import text_of
 
 __all__ = ["Address", "find_address", "is_address_of_archive"]
 
@@ -43,7 +44,7 @@ def find_address(address: Address, storage_options: Mapping[str, Any] | None = N
             return str(archive.url(address))
         except LookupError as error:
             raise RemoteFileNotFoundError(str(error)) from error
-    return os.fsdecode(address)  # type: ignore[arg-type]  # what else is no address raises
+    return text_of(address)  # type: ignore[arg-type]  # what else is no address raises
 
 
 def is_address_of_archive(address: Address) -> bool:

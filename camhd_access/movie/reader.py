@@ -41,7 +41,7 @@ from camhd_access.movie.selection import (
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.times import Moment, parse_instant
-from camhd_access.urls import redact_url
+from camhd_access.urls import options_of, redact_url
 
 __all__ = ["MovieReader", "ReadPlan", "check_reader"]
 
@@ -109,7 +109,8 @@ class MovieReader:
         cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.urlpath = find_address(urlpath, storage_options)
+        storage_options = options_of(urlpath, storage_options)
+        self.urlpath: str = find_address(urlpath, storage_options)
         self._clock = check_clock(clock)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 from uuid import uuid4
 
 import fsspec
@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-from camhd_access.urls import redact_url
+from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = ["PART", "Target", "check_parquet", "make_folder", "open_target", "replace_file", "suffix_of"]
 
@@ -38,7 +38,7 @@ Target: TypeAlias = str | os.PathLike[str] | BinaryIO
 
 def suffix_of(name: str | os.PathLike[str]) -> str:
     """How a path or URL ends, in small letters: ".mov"; empty where it has no suffix."""
-    return Path(os.fsdecode(name)).suffix.lower()
+    return Path(text_of(name)).suffix.lower()
 
 
 def check_parquet() -> None:
@@ -73,10 +73,11 @@ def open_target(
     ValueError
         The URL's filesystem only reads.
     """
-    if not isinstance(target, str | os.PathLike):
-        yield target
+    if not is_place(target):
+        yield cast("BinaryIO", target)
         return
-    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
+    options = options_of(target, storage_options) or {}
+    filesystem, path = fsspec.core.url_to_fs(text_of(cast("str", target)), **options)
     if make_folders:
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)  # noqa: SLF001 - fsspec's own dirname
     if isinstance(filesystem, LocalFileSystem):

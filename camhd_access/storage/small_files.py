@@ -15,7 +15,7 @@ import fsspec
 from fsspec.utils import infer_compression
 
 from camhd_access.storage.source import find_filesystem, refuse_special_file
-from camhd_access.urls import redact_url
+from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["read_small_file"]
 
@@ -41,8 +41,8 @@ def read_small_file(
     OSError
         There is no such file, or it cannot be reached.
     """
-    path = os.fspath(urlpath)
-    filesystem, inner = find_filesystem(path, storage_options)
+    path = text_of(urlpath)
+    filesystem, inner = find_filesystem(path, options_of(urlpath, storage_options))
     refuse_special_file(filesystem, inner, path)
     n_bytes = filesystem.info(inner)["size"]
     if n_bytes is not None and n_bytes > max_bytes:

@@ -124,9 +124,10 @@ class ByteSource:
         counts_from_end = isinstance(
             self.filesystem, _COUNT_FROM_THE_END
         )  # with others it is anybody's guess
-        start = -n_bytes if counts_from_end else max(0, self.size - n_bytes)
+        size = None if counts_from_end else self.size
+        start = -n_bytes if size is None else max(0, size - n_bytes)
         try:
-            data: bytes = self.filesystem.cat_file(self.path, start=start, **self._options)
+            data: bytes = self.filesystem.cat_file(self.path, start=start, end=size, **self._options)
         except IsADirectoryError as error:
             raise NotAMovieError(_FOLDER) from error
         return data
@@ -331,10 +332,32 @@ def find_filesystem(
 ) -> tuple[fsspec.AbstractFileSystem, str]:
     """The filesystem that has the file at `urlpath`, and the path of the file there."""
     options = dict(storage_options or {})
+    if (transport := options.pop("transport", None)) is not None:
+        return _find_by_obstore(urlpath, transport, options)
     if urlpath.lower().startswith(("http://", "https://")):
         return LazyHTTPFileSystem(**options), urlpath
     filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
     return filesystem, path
+
+
+def _find_by_obstore(
+    urlpath: str, transport: object, options: dict[str, Any]
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """A filesystem of obstore, which is no dependency, made with the options of its `FsspecStore`."""
+    if transport != "obstore":
+        raise ValueError(f'transport is "obstore" or left out, not {transport!r}')
+    try:
+        from obstore.fsspec import SUPPORTED_PROTOCOLS, FsspecStore  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise ImportError("this transport needs one more package: pip install obstore") from error
+    protocol, _, rest = urlpath.partition("://")
+    if not rest or protocol not in SUPPORTED_PROTOCOLS:
+        known = ", ".join(f"{each}://" for each in sorted(SUPPORTED_PROTOCOLS))
+        raise ValueError(f"{redact_url(urlpath)}: the transport obstore is for {known}")
+    if protocol == "http":
+        options = {"client_options": {"allow_http": True}} | options
+    filesystem: Any = FsspecStore(protocol, **options)  # type: ignore[call-overload,unused-ignore]
+    return filesystem, filesystem._strip_protocol(urlpath)  # noqa: SLF001 - fsspec's own
 
 
 def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:

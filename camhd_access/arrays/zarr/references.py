@@ -21,7 +21,7 @@ from camhd_access.movie.reader import MovieReader, check_reader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.storage.output_files import check_parquet, open_target
-from camhd_access.urls import redact_url
+from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["check_movies", "find_address", "find_samples", "write_references"]
 
@@ -73,7 +73,8 @@ def write_references(
     hold.
     JSON takes 60 bytes a frame and the length of the address, Parquet 22.
     """
-    path = os.fsdecode(target).rstrip("/")
+    path = text_of(target).rstrip("/")
+    storage_options = options_of(target, storage_options)
     is_folder = path.endswith(PARQUET_SUFFIXES)
     if is_folder:
         check_parquet()

@@ -25,6 +25,7 @@ from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_
 from camhd_access.movie.reader import MovieReader, check_reader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
+from camhd_access.urls import options_of, text_of
 
 __all__ = ["write_samples"]
 
@@ -99,7 +100,7 @@ def write_samples(
 def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> Store:
     if isinstance(target, Store):
         return target
-    filesystem, path = fsspec.core.url_to_fs(os.fsdecode(target), **(storage_options or {}))
+    filesystem, path = fsspec.core.url_to_fs(text_of(target), **(options_of(target, storage_options) or {}))
     if isinstance(filesystem, LocalFileSystem):
         return LocalStore(path)
     # Not a filesystem of Zarr's event loop, whose connections nobody would close.

@@ -31,7 +31,7 @@ from camhd_access.storage.output_files import make_folder, open_target, replace_
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
 from camhd_access.storage.rangecache.settings import check_ours, default_permissions
 from camhd_access.storage.source import ByteSource, open_source
-from camhd_access.urls import redact_url
+from camhd_access.urls import redact_url, text_of
 
 __all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
 
@@ -70,8 +70,8 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
     FileNotFoundError
         There is no such file.
     """
-    file = open_source(os.fspath(urlpath), cache=False)
-    name, n_bytes = redact_url(os.fspath(urlpath)), file.size
+    file = open_source(text_of(urlpath), cache=False)
+    name, n_bytes = redact_url(text_of(urlpath)), file.size
     if n_bytes > MAX_FILE_BYTES:
         raise InvalidMovieError(f"{name} is no index written by `camhd recover`: it has {n_bytes:,} bytes")
     data = file.read(ByteRange(0, n_bytes))

@@ -1,8 +1,7 @@
 """`write_clip`: frames to a file of the kind that its name tells."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tqdm.auto import tqdm
 
@@ -10,6 +9,7 @@ from camhd_access.movie.reader import MovieReader, check_reader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
+from camhd_access.urls import is_place, text_of
 
 if TYPE_CHECKING:
     from camhd_access.output.film_writers import Codec
@@ -83,7 +83,7 @@ def write_clip(
     """
     check_reader(reader)
     suffix = check_clip(target, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
-    name = os.fsdecode(target) if isinstance(target, str | os.PathLike) else None
+    name = text_of(cast("str", target)) if is_place(target) else None
     if name and Path(name).resolve() == Path(reader.urlpath).resolve():
         raise ValueError(f"{reader.name} is the movie that the frames are of; give the clip another name")
     if name is None or not OPTIONS[suffix]:
@@ -116,7 +116,7 @@ def check_clip(
     ValueError
         It ends otherwise than clips do, or such clips do not have one of the options.
     """
-    suffix = suffix_of(target) if isinstance(target, str | os.PathLike) else ".mov"
+    suffix = suffix_of(cast("str", target)) if is_place(target) else ".mov"
     if suffix not in OPTIONS:
         raise ValueError(f"{target!s}: the name of a clip ends in {', '.join(OPTIONS)}")
     given = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
