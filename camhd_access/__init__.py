@@ -46,7 +46,8 @@ if TYPE_CHECKING:
         UnsupportedMovieError,
     )
     from camhd_access.formats.quicktime import MovieIndex
-    from camhd_access.movie.reader import MovieReader, ReadPlan
+    from camhd_access.movie.plan import ReadPlan
+    from camhd_access.movie.reader import MovieReader
     from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
     from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
 
@@ -127,7 +128,8 @@ _HOMES = {
         "UnsupportedMovieError",
     ),
     "formats.quicktime": ("MovieIndex",),
-    "movie.reader": ("MovieReader", "ReadPlan"),
+    "movie.plan": ("ReadPlan",),
+    "movie.reader": ("MovieReader",),
     "output.accessor": ("CamhdAccessor", "ReadEstimate"),
     "output.clip": ("ClipLayout", "plan_clip", "write_clip"),
     "arrays.zarr": (

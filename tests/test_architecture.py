@@ -11,7 +11,7 @@ PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
     {"errors", "_version"},
-    {"caching", "ranges", "times", "urls"},
+    {"caching", "ranges", "tables", "times", "urls"},
     {"formats"},
     {"storage"},
     {"decoding"},

@@ -24,6 +24,7 @@ from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLim
 from camhd_access.archive.records import NOMINAL_SECONDS
 from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.storage.source import open_source
+from camhd_access.tables import write_table
 from camhd_access.times import Moment, Period, parse_moment, parse_period
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
@@ -93,6 +94,11 @@ class Archive:
     """Maximum number of requests in flight."""
     per_second: float = MAX_PER_SECOND
     """Maximum number of requests started per second; not applied to local files."""
+
+    def _repr_html_(self) -> str:
+        usual = "" if self.filesystem.async_impl else "on this machine; "
+        limits = f"{usual}{self.at_once} requests at once, {self.per_second:g} a second at most"
+        return write_table("Archive of movies", {"root": redact_url(self.root), "limits": limits})
 
     def movies(self, start: Moment | None = None, end: Moment | None = None) -> list[str]:
         """Paths or URLs of the movies whose file-name time is in [start, end), in chronological order.

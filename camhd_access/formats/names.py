@@ -12,7 +12,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["Clock", "MovieName", "StartTime", "check_clock", "choose_start_time", "find_movie_name"]
+__all__ = [
+    "Clock",
+    "MovieName",
+    "StartTime",
+    "check_clock",
+    "choose_start_time",
+    "describe_start",
+    "find_movie_name",
+]
 
 Clock: TypeAlias = Literal["auto", "mvhd", "name"]
 """What tells when a movie began: its own clock, its name, or the better of the two."""
@@ -130,6 +138,16 @@ class StartTime:
         if off_hours <= NAME_PRECISION_SECONDS:
             told += f", whole hours ({apart / _HOUR_SECONDS:+.0f} h): it may be set to another time zone"
         return told
+
+
+def describe_start(start: StartTime) -> str:
+    """When a movie began, how that is known, and the doubt about it."""
+    if start.time is None:
+        return "unknown"
+    source = "by its clock" if start.source == "mvhd" else "by its name"
+    uncertainty = start.uncertainty_seconds
+    doubt = "" if uncertainty is None else f", to {uncertainty:,.0f} s"
+    return f"{str(np.datetime_as_string(start.time, 's')).replace('T', ' ')} UTC ({source}{doubt})"
 
 
 def check_clock(clock: Clock) -> Clock:

@@ -5,18 +5,24 @@ index: which bytes, in which requests, decoded how. A reader is cheap, thread-sa
 carries the address and the version of its movie, and opens it again when it is first used.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.errors import FrameIndexError
-from camhd_access.formats.names import Clock, StartTime, check_clock, choose_start_time, find_movie_name
+from camhd_access.formats.names import (
+    Clock,
+    StartTime,
+    check_clock,
+    choose_start_time,
+    describe_start,
+    find_movie_name,
+)
 from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.address import Address, find_address
@@ -27,6 +33,7 @@ from camhd_access.movie.index_cache import (
     open_index,
 )
 from camhd_access.movie.origin import Origin, parse_origin
+from camhd_access.movie.plan import ReadPlan
 from camhd_access.movie.rescue import Recovery
 from camhd_access.movie.selection import (
     Deinterlace,
@@ -35,27 +42,20 @@ from camhd_access.movie.selection import (
     FrameSelection,
     check_errors,
     check_scan,
-    choose_frames,
     crop_stack,
+    stack_frames,
 )
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.storage.source import ByteSource, open_source
+from camhd_access.tables import write_table
 from camhd_access.times import Moment, parse_instant
 from camhd_access.urls import options_of, redact_url
 
 __all__ = ["MovieReader", "ReadPlan", "check_reader"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPlan:
-    """What a read would cost."""
-
-    n_requests: int
-    """Requests for byte ranges, from a filesystem that makes one a range."""
-    n_bytes: int
-    """Bytes fetched."""
-    n_frames: int
-    """Frames decoded."""
+N_ITERATED_TOGETHER = 16
+"""Frames in memory while one iterates: 100 MB of 1080p."""
 
 
 class MovieReader:
@@ -130,6 +130,30 @@ class MovieReader:
             f"<MovieReader {self.name}: {n} frames of {width}x{height} ({self.index.codec}), "
             f"{self.duration:.3f} s from {start}, {self.file_size:,} bytes>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = {"file": self.name}
+        if self._movie is not None:  # no request to show it
+            rows |= {"frames": repr(self), "start": describe_start(self.start)}
+        return write_table(self.movie_name if self._movie else self.name, rows)
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def __getitem__(self, frames: Any) -> Pixels:  # noqa: ANN401 - a `FrameSelection`
+        """Pixels in `rgb24`: of one frame (y, x, channel), of several (frame, y, x, channel)."""
+        pixels = self.read(frames)
+        return pixels[0] if isinstance(frames, int | np.integer) else pixels
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for start in range(0, self.n_frames, N_ITERATED_TOGETHER):
+            yield from self.read(slice(start, start + N_ITERATED_TOGETHER))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close: connections are shared, and so is the index."""
 
     @property
     def name(self) -> str:
@@ -261,15 +285,7 @@ class MovieReader:
 
     def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
-        pts, timescale = self.index.pts, self.index.timescale
-        if fields:
-            pts = np.stack((2 * pts, 2 * pts + self.index.duration), axis=1).ravel()
-            timescale *= 2
-        # Whole seconds apart, so that ticks of a long movie do not overflow, and nothing is rounded twice.
-        seconds, ticks = np.divmod(pts, timescale)
-        nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
-        elapsed: npt.NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
-        return elapsed
+        return self.index.elapsed_all(fields=fields)
 
     def frame_at(self, moment: float | Moment) -> int:
         """Index of the frame whose time is nearest to so many seconds from the movie's start, or to a time.
@@ -326,28 +342,10 @@ class MovieReader:
         ValueError
             An unknown format or reduction, or fields of a progressive movie.
         """
-        check_scan(fields, deinterlace)
-        decoder = choose_decoder(
-            (self.index.height, self.index.width),
-            pix_fmt=pix_fmt,
-            track_matrix=self.index.color_matrix,
-            fields=bool(fields),
-            deinterlace=deinterlace is not None,
-            reduce=reduce,
-        )
-        if (fields or deinterlace) and not self.interlaced:
+        if check_scan(fields, deinterlace) and not self.interlaced:
             raise ValueError(f"{self.name} is progressive: its frames have no fields; read them whole")
-        n = 1 if fields == "first" else decoder.n_per_frame
-        chosen = np.repeat(choose_frames(frames, self.n_frames), n)
-        return FrameStack(
-            source=self.source,
-            frames=chosen,
-            field=(np.arange(len(chosen)) % n).astype(np.int8),
-            sample_offset=self.index.offset[chosen],
-            sample_size=self.index.size[chosen],
-            decoder=decoder,
-            window=(slice(0, decoder.size[0]), slice(0, decoder.size[1])),
-        )
+        shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "deinterlace": deinterlace}
+        return stack_frames(self.source, self.index, frames, reduce=reduce, **shown)
 
     def read(
         self,

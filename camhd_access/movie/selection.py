@@ -6,8 +6,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.errors import FrameIndexError
+from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.stack import FrameStack
+from camhd_access.storage.source import ByteSource
 
 __all__ = [
     "Deinterlace",
@@ -18,10 +21,11 @@ __all__ = [
     "check_scan",
     "choose_frames",
     "crop_stack",
+    "stack_frames",
 ]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
-"""Frames of a movie, counted from 0, negative from its end. Numbers with a fraction are rounded."""
+"""Frames of a movie, counted from 0, negative from its end, or a mask of all. Fractions are rounded."""
 
 Fields: TypeAlias = bool | Literal["first"]
 """Both fields of each frame instead of it, or the one that is shown first."""
@@ -38,6 +42,10 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
     if isinstance(frames, slice):
         return np.arange(*frames.indices(n_frames), dtype=np.int64)
     numbers = np.atleast_1d(np.asarray(frames))
+    if numbers.dtype.kind == "b":
+        if numbers.shape != (n_frames,):
+            raise ValueError(f"a mask of {numbers.size} for {n_frames} frames: it has one for each")
+        return np.flatnonzero(numbers)
     if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
         raise TypeError(f"frames are numbers, a sequence of numbers, or a slice; not {frames!r:.80}")
     chosen = np.rint(numbers)
@@ -49,14 +57,47 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
     return indices
 
 
-def check_scan(fields: Fields, deinterlace: Deinterlace) -> None:
-    """Raise a `ValueError` unless both are something that can become of interlaced frames."""
+def stack_frames(
+    source: ByteSource,
+    index: MovieIndex,
+    frames: FrameSelection,
+    *,
+    pix_fmt: str,
+    fields: Fields,
+    deinterlace: Deinterlace,
+    reduce: int,
+) -> FrameStack:
+    """The stack of some frames of a movie, all lines and columns; parameters as of `MovieReader.stack`."""
+    decoder = choose_decoder(
+        (index.height, index.width),
+        pix_fmt=pix_fmt,
+        track_matrix=index.color_matrix,
+        fields=bool(fields),
+        deinterlace=deinterlace is not None,
+        reduce=reduce,
+    )
+    n = 1 if fields == "first" else decoder.n_per_frame
+    chosen = np.repeat(choose_frames(frames, index.n_frames), n)
+    return FrameStack(
+        source=source,
+        frames=chosen,
+        field=(np.arange(len(chosen)) % n).astype(np.int8),
+        sample_offset=index.offset[chosen],
+        sample_size=index.size[chosen],
+        decoder=decoder,
+        window=(slice(0, decoder.size[0]), slice(0, decoder.size[1])),
+    )
+
+
+def check_scan(fields: Fields, deinterlace: Deinterlace) -> bool:
+    """Whether fields of frames are wanted; a `ValueError` where one is nothing that can become of frames."""
     if not isinstance(fields, bool) and fields != "first":
         raise ValueError(f'fields is True, False or "first", not {fields!r:.80}')
     if deinterlace not in (None, "linear"):
         raise ValueError(f'deinterlace is "linear" or None, not {deinterlace!r:.80}')
     if fields and deinterlace:
         raise ValueError("fields and deinterlace exclude each other: whole frames are made of one field")
+    return bool(fields or deinterlace)
 
 
 def check_errors(errors: Errors) -> Errors:

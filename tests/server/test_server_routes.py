@@ -404,6 +404,7 @@ def test_openapi_describes_what_is_there(client):
     assert api["openapi"].startswith("3.1")
     frame = api["paths"][client.mount + "{path}.mov/frame/{number}.{extension}"]["get"]
     assert {each["name"] for each in frame["parameters"] if each["in"] == "query"} == {
+        "deinterlace",
         "width",
         "height",
         "crop",

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -98,7 +98,7 @@ def write_references(
 
 def check_movies(readers: MovieReader | Sequence[MovieReader]) -> list[MovieReader]:
     """The readers, at least one, whether one or several were given."""
-    movies = [check_reader(each) for each in (readers if isinstance(readers, Iterable) else [readers])]
+    movies = [check_reader(each) for each in ([readers] if isinstance(readers, MovieReader) else readers)]
     if not movies:
         raise ValueError("there are no movies to refer to")
     return movies

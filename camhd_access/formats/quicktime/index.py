@@ -104,6 +104,18 @@ class MovieIndex:
         timescale = 2 * self.timescale
         return np.timedelta64((ticks * 1_000_000_000 + timescale // 2) // timescale, "ns")
 
+    def elapsed_all(self, *, fields: bool = False) -> NDArray[np.timedelta64]:
+        """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
+        pts, timescale = self.pts, self.timescale
+        if fields:
+            pts = np.stack((2 * pts, 2 * pts + self.duration), axis=1).ravel()
+            timescale *= 2
+        # Whole seconds apart, so that ticks of a long movie do not overflow, and nothing is rounded twice.
+        seconds, ticks = np.divmod(pts, timescale)
+        nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
+        elapsed: NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
+        return elapsed
+
     @property
     def hidden(self) -> NDArray[np.bool_]:
         """True for the frames that the edit list does not show, not even in part; computed at each call."""

@@ -1,0 +1,118 @@
+"""Quantiles of many frames, in memory for some lines of them; and pairs of frames for optical flow.
+
+A median needs all values of a pixel at once. So bands of lines are read, of all frames, one band after the
+other: each is made of whole rows of slices, so that each slice is decoded once. What comes out says of which
+frames it is, so that titles and files do.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from camhd_access.arrays.dask_array import StackArray
+from camhd_access.output.pictures import describe_time, iter_frames, movies_of, unread
+
+__all__ = ["describe_operation", "iter_pairs", "quantile_over_time", "with_operation"]
+
+BAND_BYTES = 64 * 1024 * 1024
+"""Of all frames, in one task: at least, a row of slices."""
+
+SLICE_LINES = 16
+"""Lines of a row of slices, in a frame or in each field of it (SMPTE RDD 36, section 5.3)."""
+
+
+def quantile_over_time(movie: xr.DataArray, q: float | Sequence[float]) -> xr.DataArray:
+    """The quantiles over time, as numpy has them: see `CamhdAccessor.quantile`."""
+    levels = np.asarray(q, np.float64)
+    if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
+        raise ValueError(f"quantiles are numbers from 0 to 1, not {q!r:.80}")
+    bands = _in_bands(movie)
+    result = da.map_blocks(
+        _quantile,
+        bands,
+        levels=levels,
+        dtype=np.float64,
+        drop_axis=0,
+        new_axis=list(range(levels.ndim)) or None,
+        chunks=((levels.size,),) * levels.ndim + bands.chunks[1:],
+        meta=np.empty((0,) * (bands.ndim - 1 + levels.ndim)),
+    )
+    kept = {name: c.variable for name, c in movie.coords.items() if "time" not in c.dims}
+    dims = ("quantile",) * levels.ndim + movie.dims[1:]
+    array = xr.DataArray(result, dims=dims, coords=kept, attrs=movie.attrs, name=movie.name)
+    array = array.assign_coords(quantile=("quantile", levels) if levels.ndim else levels)
+    return with_operation(array, movie, "median" if levels.ndim == 0 and levels == 0.5 else "quantile")
+
+
+def _in_bands(movie: xr.DataArray) -> da.Array:
+    """The frames in dask chunks that hold all of time, and some lines."""
+    data = unread(movie)
+    if data is None or data.shown is None or movie.dims[0] != "time":
+        array = movie.transpose("time", ...)
+        whole: da.Array = da.asarray(array.data).rechunk({0: -1})
+        return whole
+    cuts = (-1, _band_edges(data), *(-1,) * (data.ndim - 2))
+    return StackArray.cut(data.stack, cuts, data.shown, marks_damage=data.marks_damage)
+
+
+def _band_edges(data: StackArray) -> tuple[int, ...] | int:
+    """How many of the lines shown each band has."""
+    assert data.shown is not None  # noqa: S101 - tells mypy
+    lines, decoder = data.shown[1], data.stack.decoder
+    if not decoder.shows_parts or not lines.ndim:
+        return -1
+    line_bytes = data.nbytes // max(1, data.shape[1])
+    step = SLICE_LINES * (1 if decoder.fields else 2)  # of a frame of two fields
+    step = step // decoder.reduction * max(1, BAND_BYTES // max(1, line_bytes * step // decoder.reduction))
+    band = lines // step
+    starts = np.flatnonzero(np.diff(band, prepend=-1))
+    return tuple(np.diff(starts, append=len(lines)).tolist())
+
+
+def _quantile(values: npt.NDArray[Any], *, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if values.dtype.kind != "f":
+        found: npt.NDArray[np.float64] = np.quantile(values, levels, axis=0)
+        return found
+    missing = np.isnan(values).all(axis=0)
+    filled = np.where(missing, np.float32(0), values) if missing.any() else values
+    found = np.nanquantile(filled.astype(np.float64), levels, axis=0)
+    found[..., missing] = np.nan
+    return found
+
+
+def with_operation(array: xr.DataArray, movie: xr.DataArray, name: str) -> xr.DataArray:
+    """The array, which says that it is the mean, or another statistic, of the frames of `movie`."""
+    names = movies_of(movie)
+    if len(names) == 1:
+        array = array.assign_coords(movie=((), np.array(names[0], object)))
+    methods = " ".join(filter(None, (movie.attrs.get("cell_methods"), f"time: {name}")))
+    return array.assign_attrs(operation=describe_operation(movie, name), cell_methods=methods)
+
+
+def describe_operation(movie: xr.DataArray, name: str) -> str:
+    """What was computed, of how many frames and of what time: `mean of 100 frames, 00:04:00 to 00:04:33`."""
+    n = movie.sizes["time"]
+    told = f"{name} of {n} {'frame' if n == 1 else 'frames'}"
+    if not n:
+        return told
+    first, last = (movie["time"].values[i] for i in (0, -1))
+    if isinstance(first, np.timedelta64):
+        return f"{told}, {describe_time(first)} to {describe_time(last)}"
+    days = [str(np.datetime_as_string(each, "s")).split("T") for each in (first, last)]
+    if days[0][0] == days[1][0]:
+        return f"{told}, {days[0][1]} to {days[1][1]}"
+    return f"{told}, {' '.join(days[0])} to {' '.join(days[1])}"
+
+
+def iter_pairs(movie: xr.DataArray, step: int) -> Iterator[tuple[xr.DataArray, xr.DataArray]]:
+    """Each frame with the one `step` frames later, in memory; each is decoded once."""
+    earlier: deque[xr.DataArray] = deque(maxlen=step)
+    for frame in iter_frames(movie):
+        if len(earlier) == step:
+            yield earlier[0], frame
+        earlier.append(frame)
