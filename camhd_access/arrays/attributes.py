@@ -1,4 +1,4 @@
-"""What an array says of itself (CF-1.11, ACDD-1.3): its dimensions, coordinates and attributes.
+"""What an array says of itself (CF-1.11): its dimensions, coordinates and attributes.
 
 They come from the movie's index and name, and are the same whether the pixels come by dask, without, or by
 Zarr. What is true of one movie alone (its name, its source, how well its times are known) is a coordinate, so
@@ -40,10 +40,15 @@ PLACE = {
     "instrument": "RS03ASHS-PN03B-06-CAMHDA301",
     "geospatial_lat": 45.933636,
     "geospatial_lon": -130.013636,
+    "geospatial_vertical_max": 1543.0,
+    "geospatial_vertical_positive": "down",
+    "institution": "Ocean Observatories Initiative",
+    "summary": "Frames of HD video of the seafloor, of a hydrothermal vent and the animals on it",
+    "keywords": "seafloor video, hydrothermal vent, Axial Seamount, CamHD, Ocean Observatories Initiative",
     "acknowledgement": "NSF Ocean Observatories Initiative, Regional Cabled Array",
     "license": LICENSE,
 }
-"""What is known of every CamHD movie (ACDD-1.3)."""
+"""What is known of every CamHD movie, by names of ACDD-1.3."""
 
 
 OF_PIXELS = (
@@ -106,8 +111,8 @@ def place_of(
     coordinates: dict[str, Coordinate] = {}
     for (dim, scale), positions in zip(scales.items(), (rows, columns), strict=True):
         centres = positions if scale == 1 else positions * scale + (scale - 1) / 2
-        about = {"long_name": f"{names[dim]} of the whole frame, from 0", "units": "1", "axis": dim.upper()}
-        coordinates[dim] = (dim, centres, about)
+        about = {"long_name": f"{names[dim]} of the whole frame, from 0", "units": "1"}
+        coordinates[dim] = (dim, centres, about, {"_FillValue": None})  # which CF forbids, and xarray writes
     return coordinates
 
 
@@ -237,12 +242,12 @@ def _cell_methods(decoder: Decoder) -> str:
     step = decoder.reduction
     of = f"{step} by {step} pixels" + (" of a field" if decoder.fields or decoder.deinterlaces else "")
     if 1 < step < 8:
-        of = f"approximately, of {of}: the {8 // step} by {8 // step} low frequencies of each block of 8 by 8"
+        of = f"approximately of {of}, the {8 // step} by {8 // step} low frequencies of each block of 8 by 8"
     elif step > 1:
         of = f"of {of}"
     methods = [f"y: x: mean ({of})"] if step > 1 else []
     if decoder.fields:
-        methods.append("y: point (every other line: those of one field)")
+        methods.append("y: point (the lines of one field, every other one)")
     if decoder.deinterlaces:
         methods.append("y: point (lines of the field shown second are interpolated linearly)")
     return " ".join(methods)
@@ -253,6 +258,7 @@ def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
         "software": f"camhd_access {__version__}",
+        "history": f"frames decoded by camhd_access {__version__}",
     }
     if reader.recovery:
         attributes["comment"] = reader.recovery.summary

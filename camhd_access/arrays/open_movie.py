@@ -227,7 +227,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         video = _VideoVariable(movie.dims, lazy, movie.attrs, movie.encoding)
         coordinates = dict(_hold(movie))
         dataset = xr.Dataset({"video": video} | coordinates).set_coords(list(coordinates))
-        dataset.attrs = {"Conventions": "CF-1.11, ACDD-1.3"} | attributes
+        dataset.attrs = {"Conventions": "CF-1.11"} | attributes
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return dataset.drop_vars(dropped, errors="ignore")
 

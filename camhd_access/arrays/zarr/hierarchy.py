@@ -105,7 +105,7 @@ def describe_movies(
     group = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"Conventions": "CF-1.11, ACDD-1.3"} | attributes,
+        "attributes": {"Conventions": "CF-1.11"} | attributes,
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
     }
     documents = {f"{name}/{ROOT}": array for name, array in arrays.items()} | {ROOT: group}
