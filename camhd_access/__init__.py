@@ -1,6 +1,6 @@
-"""Frames out of enormous movies on a plain web server, without downloading the movies.
+"""Read frames of very large movies on a plain web server, without downloading the movies.
 
-Importing this costs next to nothing: a public name is loaded from its module when it is first used (PEP 562).
+Importing this package is cheap: a public name is loaded from its module when it is first used (PEP 562).
 """
 
 from importlib import import_module

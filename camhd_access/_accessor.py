@@ -1,7 +1,7 @@
-"""The accessor `.camhd` of xarray's arrays, registered once xarray is loaded, by whomever and whenever.
+"""The xarray accessor `.camhd`, registered once xarray is loaded, in whichever order.
 
-xarray takes a third of a second to import, and has no entry point for accessors. A hook waits for it to be
-imported, so that `import camhd_access` need not load it, and arrays made elsewhere have the accessor. What is
+xarray takes a third of a second to import, and has no entry point for accessors. An import hook waits for it,
+so that `import camhd_access` need not load it, and arrays made elsewhere have the accessor. What is
 registered is a function: the accessor's class is imported when `.camhd` is first used.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["register_accessor"]
 
 
 def register_accessor() -> None:
-    """Give arrays the accessor: now where xarray is loaded already, else when it is."""
+    """Register the accessor: now if xarray is loaded already, else when it is imported."""
     if "xarray" in sys.modules:
         _register(sys.modules["xarray"])
     else:
@@ -30,7 +30,7 @@ def register_accessor() -> None:
 
 
 def camhd(array: "xr.DataArray") -> "CamhdAccessor":
-    """What one does with movies and their frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
+    """Operations on movies and frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
     from camhd_access.output.accessor import CamhdAccessor  # noqa: PLC0415 - when it is used
 
     return CamhdAccessor(array)
@@ -41,7 +41,7 @@ def _register(xarray: ModuleType) -> None:
 
 
 class _XarrayFinder:
-    """Finds xarray as everybody does, and has the accessor registered once it is loaded.
+    """Finds xarray like the default finder, and registers the accessor after it is loaded.
 
     Not derived from `importlib.abc.MetaPathFinder`, which takes as long to import as all of this package.
     """
@@ -52,7 +52,7 @@ class _XarrayFinder:
         path: "Sequence[str] | None",  # noqa: ARG002 - the import system's signature
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """What the other finders find."""
+        """The spec that the other finders return."""
         if fullname != "xarray" or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)

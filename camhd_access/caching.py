@@ -1,6 +1,6 @@
-"""What a process remembers, and what it is doing right now: an LRU cache, and single flight.
+"""In-memory caching and deduplication: an LRU cache, and single flight.
 
-Both are bounded and hold values of any kind; neither touches a disk or the network. The cache of bytes on
+Both hold values of any kind and do no I/O. The cache of bytes on
 disk is `storage.rangecache`.
 """
 
@@ -19,12 +19,12 @@ V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """Values by key, together no heavier than `max_weight`: the least recently used goes first. Thread-safe.
+    """A thread-safe LRU cache of values with a total weight of at most `max_weight`.
 
     Parameters
     ----------
     max_weight
-        Of all values together, in whatever unit `keep` is given; with the default weight of 1, their number.
+        Limit for the sum of the weights given to `keep`; with the default weight of 1, for their number.
     """
 
     def __init__(self, max_weight: int) -> None:
@@ -33,7 +33,7 @@ class LRUCache(Generic[K, V]):
         _caches.add(self)
         self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self.weight: int = 0
-        """Of what is held."""
+        """Total weight of the values."""
         self.n_asked: int = 0
         """Look-ups so far."""
         self.n_missed: int = 0
@@ -43,7 +43,7 @@ class LRUCache(Generic[K, V]):
         return len(self._values)
 
     def find(self, key: K) -> V | None:
-        """The value of `key`, which is the most recently used from now on; None where there is none."""
+        """The value of `key`, marked as most recently used; None if there is none."""
         with self._lock:
             self.n_asked += 1
             if key not in self._values:
@@ -53,7 +53,7 @@ class LRUCache(Generic[K, V]):
             return self._values[key][0]
 
     def keep(self, key: K, value: V, weight: int = 1) -> None:
-        """Hold `value`, unless it is heavier than a quarter of all."""
+        """Store `value`, unless it is heavier than a quarter of `max_weight`."""
         with self._lock:
             self._drop(key)
             if weight > self._max_weight // 4 and weight > 1:
@@ -64,7 +64,7 @@ class LRUCache(Generic[K, V]):
                 self._drop(next(iter(self._values)))
 
     def drop(self, key: K) -> None:
-        """Forget `key`."""
+        """Remove `key`."""
         with self._lock:
             self._drop(key)
 
@@ -77,7 +77,7 @@ _caches: weakref.WeakSet[LRUCache[Any, Any]] = weakref.WeakSet()
 
 
 def _unlock_after_fork() -> None:
-    """A thread of the parent may have held a lock when the process was forked; in the child nobody does."""
+    """Replace all locks in a forked child: a thread of the parent may have held one at the fork."""
     for cache in _caches:
         cache._lock = threading.Lock()  # noqa: SLF001 - of the same module
 
@@ -87,14 +87,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class SingleFlight(Generic[K, V]):
-    """Work in flight, by what it is for: callers who ask for the same share it. For one event loop.
+    """Share work in flight between callers that ask for the same key. For one event loop.
 
-    A caller that is cancelled leaves the others undisturbed.
+    Cancelling one caller does not affect the others.
 
     Parameters
     ----------
     is_abandoned
-        Whether work is cancelled when all of its callers were; else it goes on without them.
+        Whether work is cancelled once all of its callers are; otherwise it continues.
     """
 
     def __init__(self, *, is_abandoned: bool = False) -> None:
@@ -107,7 +107,7 @@ class SingleFlight(Generic[K, V]):
         return len(self._tasks)
 
     async def share(self, key: K, start: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """What `start()` returns, or the work in flight for `key`."""
+        """The result of `start()`, or of the work already in flight for `key`."""
 
         async def start_one(_: Sequence[K]) -> Mapping[K, V]:
             return {key: await start()}
@@ -118,11 +118,11 @@ class SingleFlight(Generic[K, V]):
     async def share_all(
         self, keys: Iterable[K], start: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]]
     ) -> list[V]:
-        """The value of each key, from the work in flight, or from one `start` of all keys that are not."""
+        """The value of each key, from the work in flight, or from one `start` for all keys that are not."""
         keys = list(keys)
         new = [key for key in dict.fromkeys(keys) if key not in self._tasks]
         if new:
-            # A task of its own: others may come to wait for it, and the first to ask may be cancelled.
+            # A separate task: others may join it, and the first caller may be cancelled.
             task = asyncio.create_task(start(new))
             self._tasks |= dict.fromkeys(new, task)
             task.add_done_callback(lambda done: self._land(new, done))
@@ -134,7 +134,7 @@ class SingleFlight(Generic[K, V]):
             self._leave(tasks)
 
     def _leave(self, tasks: Sequence[asyncio.Task[Mapping[K, V]]]) -> None:
-        """One caller fewer waits for each task."""
+        """Count one caller less for each task."""
         self._n_callers.subtract(tasks)
         for task in set(tasks):
             if self._n_callers[task]:
@@ -143,7 +143,7 @@ class SingleFlight(Generic[K, V]):
             if self._is_abandoned and not task.done():
                 task.cancel()
                 for key in [key for key, each in self._tasks.items() if each is task]:
-                    del self._tasks[key]  # who asks now begins anew
+                    del self._tasks[key]  # the next caller starts again
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
@@ -152,14 +152,14 @@ class SingleFlight(Generic[K, V]):
             if self._tasks.get(key) is task:
                 del self._tasks[key]
         if not task.cancelled():
-            task.exception()  # it was seen, even where nobody waits any more
+            task.exception()  # mark it as retrieved, even if nobody waits for it
 
     def forget(self) -> None:
-        """Forget what is in flight, without ending it: after a fork, it is the parent's."""
+        """Forget the work in flight without cancelling it: after a fork it belongs to the parent."""
         self._tasks = {}
 
     async def aclose(self) -> None:
-        """Cancel what is in flight, and wait for its end."""
+        """Cancel the work in flight and wait until it has ended."""
         tasks = set(self._tasks.values()) | self._ending
         for task in tasks:
             task.cancel()

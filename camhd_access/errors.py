@@ -1,24 +1,24 @@
-"""Everything that can go wrong with a movie or with the way to it, as one tree.
+"""The exceptions of this package, as one tree.
 
 ::
 
-    CamhdError                        never raised itself: catch it to catch all
+    CamhdError                        base class, never raised; catch it to catch all
     ├── InvalidMovieError             (ValueError) the bytes are not a QuickTime movie, or a damaged one
-    │   ├── MissingMoovError          the recording was not finished: no index in the file
+    │   ├── MissingMoovError          truncated recording: the file has no index
     │   └── NotAMovieError            another format, a folder, a pipe: there are no frames to recover
-    ├── UnsupportedMovieError         (NotImplementedError) legal QuickTime that is not handled
+    ├── UnsupportedMovieError         (NotImplementedError) valid QuickTime that is not supported
     │   └── UnsupportedCodecError     the video is not ProRes
     ├── FrameIndexError               (IndexError) the movie has no such frame
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
     │   ├── NoFrameError              no frame begins where the index has one
     │   └── FrameSizeError            (InvalidMovieError) its size is not that of the movie
-    └── RemoteFileError               (OSError) the way to the bytes failed
-        ├── RemoteFileNotFoundError   (FileNotFoundError) the server knows no such file
-        ├── RangeNotSupportedError    the server cannot send a part of the file
-        ├── RemoteFileChangedError    the file is no longer the one that was opened
-        └── TruncatedResponseError    fewer bytes came than were announced, at every try
+    └── RemoteFileError               (OSError) the bytes could not be read
+        ├── RemoteFileNotFoundError   (FileNotFoundError) the server has no such file
+        ├── RangeNotSupportedError    the server does not send byte ranges
+        ├── RemoteFileChangedError    the file has changed since it was opened
+        └── TruncatedResponseError    every response ended before its announced length
 
-Each class also inherits the built-in exception in brackets, so that code which knows nothing of us
+Each class also inherits the built-in exception in brackets, so that code which does not know this package
 catches what it expects. Only the message goes to the constructor: exceptions must pickle, because dask
 sends them between processes, and an `OSError` of two arguments prints them as "[Errno …]". Wrong arguments
 of a call are plain `ValueError` or `TypeError`.
@@ -44,7 +44,7 @@ __all__ = [
 
 
 class CamhdError(Exception):
-    """Base of all errors of this package; never raised itself."""
+    """Base of all errors of this package; never raised."""
 
 
 class InvalidMovieError(CamhdError, ValueError):
@@ -52,9 +52,9 @@ class InvalidMovieError(CamhdError, ValueError):
 
 
 class MissingMoovError(InvalidMovieError):
-    """The file has no `moov` atom: the recording was cut off before the recorder wrote the index.
+    """The file has no `moov` atom: the recording was interrupted before the recorder wrote the index.
 
-    Its frames may lie there all the same: `MovieReader(url, recover=True)` looks for them.
+    Its frames may be intact: `MovieReader(url, recover=True)` looks for them.
     """
 
 
@@ -63,11 +63,11 @@ class NotAMovieError(InvalidMovieError):
 
 
 class UnsupportedMovieError(CamhdError, NotImplementedError):
-    """The movie is legal, but of a kind that is not handled: fragmented, or its media in another file."""
+    """The movie is valid, but of an unsupported kind: fragmented, or with its media in another file."""
 
 
 class UnsupportedCodecError(UnsupportedMovieError):
-    """The video track is not Apple ProRes, or a version of it that is not known."""
+    """The video track is not Apple ProRes, or an unknown version of it."""
 
 
 class FrameIndexError(CamhdError, IndexError):
@@ -75,7 +75,10 @@ class FrameIndexError(CamhdError, IndexError):
 
 
 class FrameDecodeError(CamhdError, ValueError):
-    """One frame's bytes are damaged. Nothing is concealed: no pixels come back for it."""
+    """One frame's bytes are damaged, and no pixels are returned for it.
+
+    ProRes has no checksum: a flipped bit in a coefficient decodes to wrong pixels and cannot be detected.
+    """
 
 
 class NoFrameError(FrameDecodeError):
@@ -87,7 +90,7 @@ class FrameSizeError(FrameDecodeError, InvalidMovieError):
 
 
 class RemoteFileError(CamhdError, OSError):
-    """The bytes could not be had; the message names URL, range, status and the number of tries."""
+    """The bytes could not be read; the message names the URL, the cause and the number of tries."""
 
 
 class RemoteFileNotFoundError(RemoteFileError, FileNotFoundError):
@@ -95,12 +98,12 @@ class RemoteFileNotFoundError(RemoteFileError, FileNotFoundError):
 
 
 class RangeNotSupportedError(RemoteFileError):
-    """The server sends whole files only; reading on would download the movie."""
+    """The server sends whole files only, so reading a part would download the movie."""
 
 
 class RemoteFileChangedError(RemoteFileError):
-    """The file was replaced while it was in use. Open it again to read the new one."""
+    """The file was replaced while it was in use. Open it again to read the new version."""
 
 
 class TruncatedResponseError(RemoteFileError):
-    """Every try ended before all announced bytes had come."""
+    """Every response ended before all announced bytes had arrived."""

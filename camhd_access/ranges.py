@@ -1,13 +1,13 @@
-"""Half-open byte ranges: which requests to make for many of them, what is missing of them, and walks.
+"""Half-open byte ranges: how to fetch many of them in few requests, which parts are missing, and walks.
 
-What comes in: the ranges somebody wants, in any order, overlapping or equal. What goes out: *spans*, each
-covering some of the wanted ranges as one stretch of the file, and *requests*, the pieces in which a large
-span is fetched. Two rules lead from one to the other: ranges whose gap is cheaper to read than to skip are
-merged, and nothing larger than the limit is asked in one request. No input or output happens here.
+Input: the wanted ranges, in any order, overlapping or equal. Output: *spans*, each covering some of the
+wanted ranges as one stretch of the file, and *requests*, the pieces in which a large
+span is fetched. Two rules apply: ranges whose gap is cheaper to read than to skip are
+merged, and no request is larger than the limit. There is no I/O here.
 
-A *walk* finds its way through bytes that it does not have: a generator that yields questions (mostly, byte
-ranges), is sent the answers, and returns what it found. The same walk is run by a function that blocks, by a
-coroutine, from bytes at hand, or within another walk.
+A *walk* searches through bytes that it does not have: a generator that yields questions (usually byte
+ranges), is sent the answers, and returns its result. The same walk can be run by a blocking function, by a
+coroutine, from bytes in memory, or within another walk.
 """
 
 import re
@@ -94,11 +94,11 @@ def plan_spans(ranges: Sequence[ByteRange], *, max_gap_bytes: int, max_span_byte
     Parameters
     ----------
     ranges
-        What is wanted. Empty ranges are covered by no span.
+        The wanted ranges. Empty ranges are not covered by any span.
     max_gap_bytes
         Two ranges are merged when no more unwanted bytes than this lie between them.
     max_span_bytes
-        Merging stops where a span would grow beyond this. A single larger range still is one span.
+        Merging stops where a span would grow beyond this. A single range larger than this is still one span.
 
     Raises
     ------
@@ -137,13 +137,13 @@ def split_range(wanted: ByteRange, *, max_request_bytes: int) -> list[ByteRange]
 
 
 def overlapping(items: Sequence[AnyInterval], wanted: ByteRange) -> Sequence[AnyInterval]:
-    """Those of `items` (in order, none overlapping another) that share a byte with `wanted`."""
+    """The `items` (in order, non-overlapping) that share at least one byte with `wanted`."""
     first = bisect_right(items, wanted.start, key=lambda item: item.stop)
     return items[first : max(first, bisect_left(items, wanted.stop, key=lambda item: item.start))]
 
 
 def missing_ranges(wanted: ByteRange, held: Sequence[Interval]) -> Iterator[ByteRange]:
-    """What of `wanted` none of `held` (in order, none overlapping another) covers."""
+    """The parts of `wanted` that are not covered by `held` (in order, non-overlapping)."""
     position = wanted.start
     for item in overlapping(held, wanted):
         if item.start > position:
@@ -154,7 +154,7 @@ def missing_ranges(wanted: ByteRange, held: Sequence[Interval]) -> Iterator[Byte
 
 
 def drive_walk(walk: Generator[Q, A, T], answer: Callable[[Q], A]) -> T:
-    """What `walk` returns, each of its questions answered by a function that blocks."""
+    """Run `walk` with a blocking function that answers its questions; return its result."""
     reply: Any = None  # starts a generator
     while True:
         try:
@@ -166,7 +166,7 @@ def drive_walk(walk: Generator[Q, A, T], answer: Callable[[Q], A]) -> T:
 
 
 async def drive_walk_async(walk: Generator[Q, A, T], answer: Callable[[Q], Awaitable[A]]) -> T:
-    """What `walk` returns, each of its questions answered by a coroutine."""
+    """Run `walk` with a coroutine that answers its questions; return its result."""
     reply: Any = None  # starts a generator
     while True:
         try:
@@ -178,7 +178,7 @@ async def drive_walk_async(walk: Generator[Q, A, T], answer: Callable[[Q], Await
 
 
 def nest_walk(walk: Generator[Q, A, T], answer: Callable[[Q], Walk[A]]) -> Walk[T]:
-    """A walk that returns what `walk` returns, whose questions it answers by walks of its own."""
+    """A walk that returns the result of `walk`, answering its questions by walks."""
     reply: Any = None  # starts a generator
     while True:
         try:
@@ -190,7 +190,7 @@ def nest_walk(walk: Generator[Q, A, T], answer: Callable[[Q], Walk[A]]) -> Walk[
 
 
 def run_walk(walk: Walk[T], data: ByteData) -> T:
-    """What `walk` returns, all of its questions answered from one sample."""
+    """Run `walk` on the bytes of one sample; return its result."""
     view = memoryview(data)
     return drive_walk(walk, lambda ranges: [view[start:stop] for start, stop in ranges])
 
@@ -199,12 +199,12 @@ _RANGE_HEADER = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNOREC
 
 
 def parse_range_header(header: str, size: int) -> ByteRange | None:
-    """The part of `size` bytes that a `Range` header asks for; None for all of them.
+    """The byte range of a file of `size` bytes that a `Range` header selects; None for the whole file.
 
     Notes
     -----
-    RFC 9110, section 14. The part is empty where it is not satisfiable: it starts beyond the end, or is a
-    suffix of no bytes. Units and forms that are not understood are ignored, as are several ranges.
+    RFC 9110, section 14. The range is empty if unsatisfiable (it starts beyond the end, or is a suffix of
+    0 bytes). Unknown units and forms are ignored, as are requests for several ranges.
     """
     match = _RANGE_HEADER.fullmatch(header.strip())
     if match is None:

@@ -1,4 +1,4 @@
-"""Times as callers give them: in any of the usual types, UTC unless they say otherwise."""
+"""Times in any of the usual types; UTC unless they carry a time zone."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -38,14 +38,14 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
     Parameters
     ----------
     name
-        What the caller calls it, for errors.
+        Name of the argument, for error messages.
 
     Raises
     ------
     TypeError
-        It is of no type that times have.
+        The type is not a supported one.
     ValueError
-        It is no time.
+        The value is not a valid time.
     """
     return parse_instant(moment, name).astype("datetime64[s]")  # type: ignore[no-any-return]
 
@@ -53,7 +53,7 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
 def parse_instant(moment: Moment, name: str) -> np.datetime64:
     """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
     if not isinstance(moment, str | date | np.datetime64):
-        raise TypeError(f"{name} is a time, as text or as a datetime, not {moment!r:.80}")
+        raise TypeError(f"{name} must be a time (text or datetime), not {moment!r:.80}")
     try:
         stamp = pd.Timestamp(moment)
         utc = stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
@@ -72,16 +72,16 @@ def is_moment(value: object) -> bool:
 
 
 def _describe(name: str, moment: Moment) -> str:
-    return f"{name}={str(moment)!r:.80} is no time; try '2016-11-13' or '2016-11-13T00:04' (UTC)"
+    return f"{name}={str(moment)!r:.80} is not a valid time; try '2016-11-13' or '2016-11-13T00:04' (UTC)"
 
 
 def parse_period(start: Moment | None, end: Moment | None) -> Period:
-    """From `start` to before `end`; None for no bound.
+    """The half-open period from `start` to `end`; None means unbounded.
 
     Raises
     ------
     ValueError
-        It ends before it starts.
+        `end` is before `start`.
     """
     period = (
         ALL_TIMES[0] if start is None else parse_moment(start, "start"),
@@ -100,7 +100,7 @@ def to_nanoseconds(duration: Duration) -> np.timedelta64:
     TypeError
         It is neither a number nor a timedelta.
     ValueError
-        It is no time at all, or too long (292 years).
+        It is not a number, or too long (292 years).
     """
     if isinstance(duration, timedelta | np.timedelta64):
         return np.timedelta64(duration).astype("timedelta64[ns]")  # type: ignore[no-any-return]
@@ -108,5 +108,5 @@ def to_nanoseconds(duration: Duration) -> np.timedelta64:
         try:
             return np.timedelta64(round(float(duration) * 1e9), "ns")
         except (OverflowError, ValueError) as error:
-            raise ValueError(f"{duration!r} s is no duration") from error
-    raise TypeError(f"a number of seconds or a timedelta is wanted, not {duration!r:.80}")
+            raise ValueError(f"{duration!r} s is not a valid duration") from error
+    raise TypeError(f"expected a number of seconds or a timedelta, not {duration!r:.80}")

@@ -1,7 +1,7 @@
-"""URLs as text: what of one may be shown, what of one names the object, and where a redirect leads.
+"""URLs as text: what may be shown, what identifies the object, and where a redirect leads.
 
-A URL is kept byte for byte as it was given, because a signature may cover it as it was written. So nothing
-here takes one apart and puts it together again: text is cut out, and the rest stays what it is.
+A URL is kept byte for byte as given, because a signature may cover it as written. So nothing
+here splits a URL and joins it again: text is cut out, and the rest stays as it is.
 """
 
 import os
@@ -24,10 +24,10 @@ __all__ = [
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_NOT_SENT_AS_IT_IS = re.compile(r"[^!-~]+")  # all but the visible characters of ASCII
+_NOT_SENT_AS_IT_IS = re.compile(r"[^!-~]+")  # anything but visible ASCII characters
 
 _SIGNATURES = {
-    # Amazon S3, and Google Cloud Storage beside it, version 4
+    # Amazon S3 and Google Cloud Storage, version 4
     "x-amz-signature": re.compile(r"x-amz-.*"),
     "x-goog-signature": re.compile(r"x-goog-.*"),
     # both of them, version 2, and CloudFront
@@ -35,7 +35,7 @@ _SIGNATURES = {
     # Azure Blob Storage: shared access signatures of an account, a service or a user
     "sig": re.compile(r"sig|s[vsrptei]|srt|sip|spr|ses|sdd|sk[testv]|skoid|sktid|saoid|suoid|scid"),
 }
-"""The parameter that holds a signature, and all that come with it."""
+"""The parameter that holds a signature, and all parameters that belong to it."""
 
 
 def text_of(place: str | os.PathLike[str]) -> str:
@@ -62,17 +62,17 @@ def _is_upath(place: object) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """`url` for messages and logs: without user and password, query and fragment; a path stays as it is."""
+    """`url` for messages and logs: without user, password, query and fragment."""
     return _QUERY_OR_FRAGMENT.sub("", _USER.sub("", url)) if "://" in url else url
 
 
 def identify_url(url: str, ignored: Collection[str] | None = None) -> str:
-    """What of `url` names the object: all but user, password, fragment and the parts of a signature.
+    """The part of `url` that identifies the object: without user, password, fragment and signature.
 
     Parameters
     ----------
     ignored
-        Names of the query parameters that do not count. By default those of signed URLs of S3, Azure and
+        Names of the query parameters to ignore. By default those of signed URLs of S3, Azure and
         Google Cloud Storage, where the URL holds such a signature.
     """
     address, _, query = _USER.sub("", url).partition("#")[0].partition("?")
@@ -92,7 +92,7 @@ def _without_signatures(fields: list[tuple[str, str]]) -> list[str]:
 
 
 def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
-    """`url` without user and password, and these; None where it has none."""
+    """`url` without user and password, and these two; None if it has none."""
     found = _USER.search(url)
     if found is None:
         return url, None
@@ -101,12 +101,12 @@ def split_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def escape_url(url: str) -> str:
-    """`url` with what no request line may hold percent-encoded: blanks, controls, all beyond ASCII."""
+    """`url` with blanks, control and non-ASCII characters percent-encoded, as a request line requires."""
     return _NOT_SENT_AS_IT_IS.sub(lambda run: quote(run[0].encode(errors="surrogateescape"), safe=""), url)
 
 
 def resolve_location(base: str, location: str) -> str:
-    """Where the `Location` of an answer from `base` leads (RFC 9110, section 10.2.2), its bytes unchanged."""
+    """The target of a `Location` header in a response from `base` (RFC 9110, 10.2.2), its bytes unchanged."""
     if _SCHEME.match(location):
         return location
     scheme, _, rest = base.partition("://")

@@ -1,8 +1,8 @@
 """What an array says of itself (CF-1.11): its dimensions, coordinates and attributes.
 
-They come from the movie's index and name, and are the same whether the pixels come by dask, without, or by
-Zarr. What is true of one movie alone (its name, its source, how well its times are known) is a coordinate, so
-that it stays true of each frame where arrays are put together; attributes are what movies have in common.
+It comes from the movie's index and name, and is the same for pixels from dask, without dask, and from
+Zarr. What applies to one movie only (its name, its source, the accuracy of its times) is a coordinate, so
+that it stays correct for each frame when arrays are concatenated; attributes hold what movies share.
 """
 
 from typing import Any
@@ -63,10 +63,10 @@ OF_PIXELS = (
     "deinterlace",
     "reduce",
 )
-"""Attributes of the values, which stay with the variable; the others are the dataset's."""
+"""Attributes of the variable itself; all others belong to the dataset."""
 
 Coordinate = tuple[Any, ...]
-"""Dimension (none of what is true of the whole movie), values, attributes."""
+"""Dimension (none for values of the whole movie), values, attributes."""
 
 
 def dims_of(stack: Stack) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def dims_of(stack: Stack) -> tuple[str, ...]:
 
 
 def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
-    """Coordinates of a movie's array: when and where its pixels are, and of which movie."""
+    """Coordinates of a movie's array: time, position and movie."""
     coordinates = _of_frames(reader, stack) | place_of(stack.decoder, *map(_positions, stack.window))
     if stack.pixel_format.is_color:
         coordinates["channel"] = ("channel", _as_objects(list(stack.pixel_format.channels)))
@@ -99,12 +99,12 @@ def _positions(extent: slice) -> npt.NDArray[np.int64]:
 def place_of(
     decoder: Decoder, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
 ) -> dict[str, Coordinate]:
-    """Coordinates `y` and `x` of some rows and columns of a decoder's pictures.
+    """Coordinates `y` and `x` of some rows and columns of a decoder's output.
 
     Notes
     -----
-    In pixels of the whole frame, the first of which is 0: of a preview the centres of its blocks, of a field
-    the middle between its line and the other field's beside it, which is why both fields have the same.
+    In pixels of the whole frame, counted from 0: for a preview the centres of its blocks, for a field
+    the middle between its line and the adjacent line of the other field, so both fields have the same.
     """
     scales = {"y": decoder.reduction * decoder.n_per_frame, "x": decoder.reduction}
     names = {"y": "line", "x": "column"}
@@ -117,12 +117,12 @@ def place_of(
 
 
 def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
-    """When each frame is shown, which it is, and how large."""
+    """Time, index and encoded size of each frame."""
     time: npt.NDArray[Any]
     fields = stack.decoder.fields
     if reader.start_time is None:
         time = reader.elapsed(fields=fields)
-        about_time = {"long_name": "time since the start of the movie, which is not known", "axis": "T"}
+        about_time = {"long_name": "time since the start of the movie, which is unknown", "axis": "T"}
     else:
         time = reader.times(fields=fields)
         about_time = {"standard_name": "time", "long_name": "time when the frame is shown, UTC", "axis": "T"}
@@ -139,7 +139,7 @@ def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
     if fields:
         about_field = {"long_name": "field of the frame: 0 is shown first, 1 second", "units": "1"}
         about_lines = {
-            "long_name": "lines that the field holds: 0 the even ones of the frame, 1 the odd ones",
+            "long_name": "lines of the field: 0 the even ones of the frame, 1 the odd ones",
             "units": "1",
         }
         field = stack.field.astype(np.int64)
@@ -149,12 +149,12 @@ def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
 
 
 def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
-    """What is true of every frame of the movie, and of no other movie.
+    """Coordinates that are the same for every frame of one movie.
 
     Notes
     -----
-    The name stands beside each frame, where xarray finds it however arrays are put together; of the rest one
-    value serves all.
+    The name is stored per frame, so that xarray keeps it however arrays are combined; all others are
+    single values.
     """
     start, origin = reader.start, reader.origin
     source, file_size, etag = (
@@ -179,28 +179,28 @@ def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
         "time_source": (
             (),
             _as_objects(start.source),
-            {"long_name": "how the start is known: the movie's own clock (mvhd), its name, or not at all"},
+            {"long_name": "source of the start time: the movie's own clock (mvhd), its name, or unknown"},
         ),
         "time_disagreement_seconds": (
             (),
             np.float64(np.nan if start.disagreement_seconds is None else start.disagreement_seconds),
-            {"long_name": "by how much the movie's clock is later than its name tells"} | seconds,
+            {"long_name": "time by the movie's clock minus time by its name"} | seconds,
         ),
         "time_uncertainty_seconds": (
             (),
             np.float64(np.nan if start.uncertainty_seconds is None else start.uncertainty_seconds),
-            {"long_name": "by how much the times may be wrong; NaN where nothing tells"} | seconds,
+            {"long_name": "uncertainty of the times; NaN if unknown"} | seconds,
         ),
     }
 
 
 def _as_objects(text: str | list[str]) -> npt.NDArray[np.object_]:
-    """Text as objects, because strings of fixed length have no place in the specification of Zarr 3."""
+    """Text as objects: fixed-length strings are not part of the Zarr 3 specification."""
     return np.array(text, object)
 
 
 def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[str, Any]:
-    """What the values of the array mean; with `marks_damage` they are float32."""
+    """Attributes of the pixel values; with `marks_damage` they are float32."""
     pixel_format = stack.pixel_format
     coded = pixel_format.layout == "code"
     dtype = np.dtype(np.float32) if marks_damage else pixel_format.dtype.newbyteorder("=")
@@ -227,12 +227,8 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (
-            f"that of each ProRes frame header; where it has none {MATRIX_NAMES[stated]}, "
-            + (
-                "by the movie's index"
-                if stated == stack.decoder.track_matrix
-                else "by the height of the frame"
-            )
+            f"from each ProRes frame header; if it has none, {MATRIX_NAMES[stated]},  "
+            + ("from the movie's index" if stated == stack.decoder.track_matrix else "from the frame height")
         )
     return attributes
 
@@ -254,7 +250,7 @@ def _cell_methods(decoder: Decoder) -> str:
 
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
-    """What is known of the movie that others may have in common with it."""
+    """Attributes of the movie that others may share."""
     attributes: dict[str, Any] = {
         "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
         "software": f"camhd_access {__version__}",

@@ -1,8 +1,8 @@
-"""Arrays of several movies: their indexes read many at once, their frames put on one axis of time.
+"""Arrays of several movies: indexes are read concurrently, frames are put on one time axis.
 
-Opening a movie is mostly waiting, so that many are opened at the same time. A movie that cannot be read is an
-error, unless it was said that such movies may be missing: then a warning names them. An error that is not a
-movie's own (of the network, of a server) is always raised.
+Opening a movie is mostly waiting, so many are opened at the same time. A movie that cannot be read is an
+error, unless `unreadable="skip"`: then a warning names it. Errors that are not specific to a
+movie (of the network or the server) are always raised.
 """
 
 import warnings
@@ -53,29 +53,29 @@ __all__ = [
 T = TypeVar("T")
 
 Unreadable: TypeAlias = Literal["raise", "skip"]
-"""What becomes of movies that cannot be read."""
+"""What to do with movies that cannot be read."""
 
 N_OPENED_AT_ONCE = 16
-"""As many as a host is asked at once."""
+"""Number of movies opened concurrently, as many as requests to one host."""
 
 FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieError, UnsupportedMovieError)
-"""Errors that are the movie's own. Any other is the server's or the network's, and the next movie's too."""
+"""Errors specific to a movie. Others come from the server or the network, and affect all movies."""
 
 
 @dataclass(frozen=True, slots=True)
 class MovieFrames:
-    """What an array of several movies needs to know of one."""
+    """The data of one movie for an array of several."""
 
     stack: FrameStack
-    """Its frames, one at least."""
+    """Its frames, at least one."""
     coordinates: dict[str, Any]
-    """Of an array of these frames alone."""
+    """Coordinates of an array of these frames only."""
     attributes: dict[str, Any]
-    """Of such an array."""
+    """Attributes of such an array."""
     name: str
     """Base name of the movie."""
     start: StartTime
-    """When it began, and how that is known."""
+    """Its start time, and the source of that time."""
 
     @classmethod
     def of(cls, reader: MovieReader, stack: FrameStack, *, marks_damage: bool) -> "MovieFrames":
@@ -98,7 +98,7 @@ def check_paths(
     Raises
     ------
     TypeError, ValueError
-        A single one was given, or none.
+        A single movie was given, or none.
     RemoteFileNotFoundError
         The archive has none of such a time.
     """
@@ -107,7 +107,7 @@ def check_paths(
     places = list(movies)
     paths = [find_address(place, storage_options) for place in places]
     if not paths:
-        raise ValueError("no movies: one at least is wanted")
+        raise ValueError("no movies: give at least one")
     return paths, options_of(places[0], storage_options)
 
 
@@ -119,17 +119,17 @@ def read_movies(
     unreadable: Unreadable = "raise",
     progress: bool = True,
 ) -> list[MovieFrames]:
-    """What `read_one` makes of each movie and the choice that belongs to it, 16 movies at once.
+    """The result of `read_one` for each movie and its choice of frames, 16 movies at once.
 
     Raises
     ------
     InvalidMovieError, UnsupportedMovieError, FileNotFoundError, FrameDecodeError, FrameIndexError
         A movie cannot be read; the message names all such movies. Not with `unreadable="skip"`, which warns.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
     """
     if unreadable not in ("raise", "skip"):
-        raise ValueError(f'unreadable is "raise" or "skip", not {unreadable!r}')
+        raise ValueError(f'unreadable must be "raise" or "skip", not {unreadable!r}')
     movies: list[MovieFrames] = []
     faults: list[Exception] = []
     for each in _read_all(read_one, paths, choices, progress=progress):
@@ -137,7 +137,7 @@ def read_movies(
             faults.append(each)
         else:
             movies.append(each)
-    hint = " (unreadable='skip' leaves them out)" if unreadable == "raise" else ""
+    hint = " (use unreadable='skip' to leave them out)" if unreadable == "raise" else ""
     _report(faults, n_movies=len(paths), fatal=unreadable == "raise" or not movies, hint=hint)
     return movies
 
@@ -149,7 +149,7 @@ def _read_all(
     *,
     progress: bool,
 ) -> Iterator[MovieFrames | Exception]:
-    """What each movie gives, in order: a movie, or an error that is its own. Any other error is raised."""
+    """The result for each movie, in order: a movie, or an error specific to it. Other errors are raised."""
 
     def read(path: str, choice: T) -> MovieFrames | Exception:
         try:
@@ -168,14 +168,14 @@ def _read_all(
             disable=not progress,
         )
     except KeyboardInterrupt:
-        waits = False  # nor does the user, for a server that does not answer
+        waits = False  # do not make the user wait for a server that does not respond
         raise
     finally:
         pool.shutdown(wait=waits, cancel_futures=True)
 
 
 def _report(faults: list[Exception], *, n_movies: int, fatal: bool, hint: str) -> None:
-    """Raise, or warn of, what is wrong with some movies."""
+    """Raise, or warn, about unreadable movies."""
     if not faults:
         return
     lines = [str(fault) for fault in faults[:MAX_NAMED]]
@@ -194,18 +194,18 @@ def concat_movies(
     marks_damage: bool,
     warns_of_clocks: bool,
 ) -> xr.DataArray:
-    """The array of the frames of several movies, in order of time.
+    """The array of the frames of several movies, in chronological order.
 
     Raises
     ------
     ValueError
-        The movies differ in size, or one does not tell when it began.
+        The movies differ in size, or the start time of one is unknown.
 
     Warns
     -----
     UserWarning
-        Movies overlap: some frames of one were shown between those of another. Or, with `warns_of_clocks`,
-        clock and name of some movies lie more than a minute apart.
+        Movies overlap: their frames are interleaved in time. Or, with `warns_of_clocks`,
+        clock and name of some movies differ by more than a minute.
     """
     if chunks is None:
         raise TypeError("chunks=None is for open_movie: an array of several movies always has dask chunks")
@@ -236,7 +236,7 @@ def concat_movies(
 
 
 def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
-    """Tell which movies begin before all that began earlier have ended."""
+    """Warn about movies that begin before an earlier one has ended."""
     lines = []
     last, *others = ordered
     for movie in others:
@@ -245,15 +245,13 @@ def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
             lines.append(f"{movie.name} begins {seconds:.3f} s before the last frame of {last.name}")
         last = max(last, movie, key=lambda each: each.times.max())
     if lines:
-        warnings.warn(
-            f"movies overlap, and their frames are put in order of time: {name_some(lines)}", stacklevel=4
-        )
+        warnings.warn(f"movies overlap; their frames are sorted by time: {name_some(lines)}", stacklevel=4)
 
 
 def _check_times(movies: Sequence[MovieFrames]) -> None:
     untimed = [movie.stack.source.path for movie in movies if movie.start.time is None]
     if untimed:
-        raise ValueError(f"nothing tells when these movies began: {name_some(untimed)}")
+        raise ValueError(f"the start time of these movies is unknown: {name_some(untimed)}")
 
 
 def _check_sizes(movies: Sequence[MovieFrames]) -> None:
@@ -276,9 +274,9 @@ def _describe_size(size: tuple[int, int]) -> str:
 
 
 def concat_coordinates(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The coordinates of all arrays along time, one after the other; of pixels as the first has them.
+    """The coordinates of all arrays, concatenated along time; pixel positions come from the first.
 
-    What is one value for all of a movie becomes one for each frame.
+    Values that are one per movie become one per frame.
     """
     joined = {}
     for name, (dim, values, *attributes) in movies[0].items():
@@ -291,7 +289,7 @@ def concat_coordinates(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The attributes that all arrays have alike."""
+    """The attributes that all arrays share."""
     first, *others = movies
     return {
         name: value
@@ -301,7 +299,7 @@ def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _describe_days(movies: Sequence[MovieFrames]) -> str:
-    """How many movies there are, and of which days."""
+    """Number of movies, and their days."""
     days = " to ".join(dict.fromkeys(np.datetime_as_string(movies[i].times[i], "D") for i in (0, -1)))
     n_movies = len({movie.name for movie in movies})
     return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

@@ -1,8 +1,8 @@
 # mypy: disallow-untyped-calls=False
 """Dask arrays of frames that are not read yet.
 
-Each task holds the part of the stack that it reads, a few hundred bytes. What is picked from an array before
-it is computed is picked from its stack, so that tasks fetch and decode that and no more.
+Each task holds the part of the stack that it reads, a few hundred bytes. Selections from an array before
+computing become selections from its stack, so that tasks fetch and decode only what is selected.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ __all__ = ["DamageArray", "StackArray"]
 
 
 class _TypeOfDaskArray(type):
-    """Of classes that pass for `dask.array.Array` where types are compared.
+    """Classes that compare equal to `dask.array.Array`.
 
-    xarray computes dask arrays together only where all are of one type: without this, a Dataset of a movie
-    and of anything made from it could not be computed.
+    xarray computes dask arrays together only if all are of one type: without this, a Dataset of a movie
+    and arrays derived from it could not be computed.
     """
 
     def __eq__(cls, other: object) -> bool:
@@ -45,21 +45,21 @@ class _TypeOfDaskArray(type):
 
 
 class StackArray(da.Array, metaclass=_TypeOfDaskArray):
-    """A dask array of unread frames. Indexing it by numbers, slices and lists reads nothing.
+    """A dask array of unread frames. Indexing by numbers, slices and lists reads nothing.
 
-    It shows some frames, lines, columns and channels of a stack, and indexing chooses among them. dask alone
-    would index what its tasks have decoded: for one frame, the dask chunk that holds it. Everything else that
-    is done to it gives plain dask arrays.
+    It selects frames, lines, columns and channels of a stack, and indexing narrows the selection. dask
+    pushes integers and slices down to the tasks by itself; for lists along time and chained indexing it would
+    decode whole dask chunks. All other operations return plain dask arrays.
     """
 
     stack: Stack
     tasks: "_TaskStacks"
-    """What each task reads."""
+    """Reads of each task."""
     shown: tuple[npt.NDArray[np.int64], ...] | None
-    """Positions along each axis of the stack, without a dimension where the axis was dropped; None once the
+    """Positions along each axis of the stack, without a dimension if the axis was dropped; None after the
     array was written to."""
     marks_damage: bool
-    """Values are float32, and NaN where a frame is damaged, which is an error otherwise."""
+    """Whether values are float32 with NaN for damaged pixels; otherwise damage raises."""
 
     @classmethod
     def cut(
@@ -70,9 +70,9 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         *,
         marks_damage: bool = False,
     ) -> "StackArray":
-        """The array of what is `shown` of `stack`, by default all; `chunks` as dask takes them.
+        """The array of the part `shown` of `stack`, by default all; `chunks` as in dask.
 
-        With `marks_damage`, values are NaN where a frame is damaged, and `DamageArray` tells how much is.
+        With `marks_damage`, damaged pixels are NaN, and `DamageArray` gives their share.
         """
         shown = shown or tuple(map(np.arange, stack.shape))
         shape = tuple(len(positions) for positions in shown if positions.ndim)
@@ -113,7 +113,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         return StackArray.cut(self.stack, chunks, shown, marks_damage=self.marks_damage)
 
     def task_stacks(self) -> list[Stack]:
-        """What each task reads."""
+        """The stack that each task reads."""
         return [self.tasks[block].stack for block in np.ndindex(self.tasks.numblocks)]
 
     def __setitem__(self, index: Any, value: Any) -> None:  # noqa: ANN401 - as dask's own
@@ -124,7 +124,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         if func in _LEAVING_OUT and self.marks_damage and args and args[0] is self:
             return self._reduce(_LEAVING_OUT[func], *args[1:], **kwargs)
         if func in {np.mean, np.sum, np.std, np.var} and args and args[0] is self:
-            return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's, not the method
+            return getattr(self, func.__name__)(*args[1:], **kwargs)  # xarray calls numpy's function
         return super().__array_function__(func, types, args, kwargs)
 
     def mean(
@@ -135,7 +135,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Mean along axes; over time alone from integer sums."""
+        """Mean along axes; over time only, from integer sums."""
         if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
             return self._moments("mean", keepdims=keepdims, split_every=split_every)
         return super().mean(axis, dtype, keepdims, split_every, out)
@@ -148,7 +148,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Sum along axes; over time alone from integers."""
+        """Sum along axes; over time only, from integers."""
         if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
             return self._moments("sum", keepdims=keepdims, split_every=split_every)
         return super().sum(axis, dtype, keepdims, split_every, out)
@@ -162,7 +162,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Standard deviation along axes; over time alone from integer sums."""
+        """Standard deviation along axes; over time only, from integer sums."""
         if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
             return self._moments("std", ddof=ddof, keepdims=keepdims, split_every=split_every)
         return super().std(axis, dtype, keepdims, ddof, split_every, out)
@@ -176,7 +176,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         split_every: Any = None,  # noqa: ANN401
         out: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Variance along axes; over time alone from integer sums."""
+        """Variance along axes; over time only, from integer sums."""
         if dtype is None and out is None and self._is_time(axis) and not self.marks_damage:
             return self._moments("var", ddof=ddof, keepdims=keepdims, split_every=split_every)
         return super().var(axis, dtype, keepdims, ddof, split_every, out)
@@ -188,7 +188,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         dtype: Any = None,  # noqa: ANN401
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """The statistic of what is not missing: over time alone exactly, otherwise as dask does it."""
+        """The statistic without missing values: exact over time only, otherwise as in dask."""
         is_ours = dtype is None and options.get("out") is None and self._is_time(axis)
         if not is_ours or not has_exact_squares(self):
             return getattr(da, f"nan{statistic}")(self, axis, dtype=dtype, **options)
@@ -196,7 +196,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         return reduce_over_time(self, statistic, **options)
 
     def _moments(self, name: str, **options: Any) -> da.Array:  # noqa: ANN401 - of `finish_moments`
-        """A reduction over time whose tasks add up while they decode, and hold no frames."""
+        """A reduction over time whose tasks add up frames while decoding, without keeping them."""
         take = _Part.add_up_squares if name in {"std", "var"} else _Part.add_up
         layer_name = f"{take.__name__}-{self.tasks.token}"
         axes = tuple(range(self.ndim))
@@ -207,36 +207,36 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         return finish_moments(parts, name, n=self.shape[0], **options)
 
     def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
-        """Whether it is the axis of time, and that alone."""
+        """Whether it is the time axis only."""
         axes = axis if isinstance(axis, tuple) else (axis,)
         is_first = axes in {(0,), (-self.ndim,)}
         return is_first and self.shown is not None and bool(self.shown[0].ndim) and bool(self.shape[0])
 
     def copy(self) -> da.Array:
-        """Another array of the same, to be written to or not."""
+        """A copy, which may be written to."""
         if self.shown is None:
             return super().copy()  # type: ignore[no-any-return]  # dask has no annotations here
         return StackArray.cut(self.stack, self.chunks, self.shown, marks_damage=self.marks_damage)
 
 
 class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
-    """A dask array of float32: how much is damaged of each picture of a `StackArray` that marks damage.
+    """A dask array of float32: the damaged share of each image of a `StackArray` that marks damage.
 
-    It is computed from the same tasks, so that both together cost what the pixels do. Indexing it chooses
-    among the pictures.
+    It is computed from the same tasks, so that both together cost no more than the pixels. Indexing selects
+    images.
     """
 
     pictures: StackArray
 
     @classmethod
     def of(cls, pictures: StackArray) -> "DamageArray":
-        """The array along the time axis of `pictures`; of no axis where that is a single one."""
+        """The array along the time axis of `pictures`; without axis for a single one."""
         name = f"damage-{pictures.tasks.token}"
         n_time_axes = int(pictures.tasks.has_time_axis)
         graph = pictures.tasks.marked_graph(name, _damage_of)
         cuts = (*pictures.chunks[:n_time_axes], *((1,) * len(cut) for cut in pictures.chunks[n_time_axes:]))
         shares = da.Array(graph, name, cuts, meta=np.empty((0,) * pictures.ndim, np.float32))
-        # Pieces of a frame differ in size: each counts for its share of it.
+        # Pieces of a frame differ in size: they are weighted by their share.
         damage = (shares * _share_of_pieces(pictures.chunks[n_time_axes:])).sum(
             axis=tuple(range(n_time_axes, pictures.ndim))
         )
@@ -255,18 +255,18 @@ class DamageArray(da.Array, metaclass=_TypeOfDaskArray):
 
 
 _LEAVING_OUT: dict[Any, Statistic] = {np.nanmean: "mean", np.nanvar: "var", np.nanstd: "std"}
-"""What leaves out what is missing, as xarray calls it."""
+"""Names of reductions that skip missing values, as xarray calls them."""
 
 
 def _cut_again(
     stack: Stack, chunks: tuple[tuple[int, ...], ...], shown: tuple[npt.NDArray[np.int64], ...], marks: bool
 ) -> StackArray:
-    """A `StackArray` from what it was pickled as."""
+    """Unpickle a `StackArray`."""
     return StackArray.cut(stack, chunks, shown, marks_damage=marks)
 
 
 def _share_of_pieces(cuts: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float32]:
-    """The share of the picture that each dask chunk of it holds, of as many axes as there are cuts."""
+    """The share of the frame in each dask chunk, with as many axes as there are cuts."""
     share = np.ones((1,) * len(cuts), np.float32)
     for axis, lengths in enumerate(cuts):
         along = np.array(lengths, np.float32) / np.float32(sum(lengths) or 1)
@@ -275,7 +275,7 @@ def _share_of_pieces(cuts: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float3
 
 
 def _is_plain(item: object) -> bool:
-    """Whether it is an index along one axis: no new axis, no mask of several, no dask array."""
+    """Whether it indexes one axis: no new axis, no mask of several, no dask array."""
     if isinstance(item, list | np.ndarray):
         return np.ndim(item) == 1
     return isinstance(item, int | np.integer | slice | EllipsisType) and not isinstance(item, bool)
@@ -283,24 +283,24 @@ def _is_plain(item: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one task reads."""
+    """The read of one task."""
 
     stack: Stack
-    """The frames, and the smallest window of them that holds what is wanted."""
+    """The frames, and the smallest window of them that contains the selection."""
     index: tuple[AxisIndex, ...]
-    """What is wanted of that, one index an axis."""
+    """The selection within it, one index per axis."""
 
     def read(self) -> Pixels:
-        """The pixels, decoded in the thread of the task."""
+        """The pixels, decoded in the task's thread."""
         return take_outer(self.stack.read(parallel=False), self.index)
 
     def add_up(self, *, squares: bool = False) -> Moments:
-        """Sums over time, added up while the pictures are decoded in the thread of the task."""
+        """Sums over time, accumulated while decoding in the task's thread."""
         sums = self.stack.add_up(squares=squares).result()
         values, of_squares = (
             None if each is None else take_outer(each[np.newaxis], (0, *self.index[1:])) for each in sums
         )
-        assert values is not None  # noqa: S101 - tells mypy
+        assert values is not None  # noqa: S101 - for mypy
         return values, of_squares
 
     def add_up_squares(self) -> Moments:
@@ -308,7 +308,7 @@ class _Part:
         return self.add_up(squares=True)
 
     def read_marked(self) -> Marked:
-        """The pixels in float32, and how much is damaged of each picture."""
+        """The pixels in float32, and the damaged share of each image."""
         values, damaged = mark_missing(self.stack, parallel=False)
         return take_outer(values, self.index), damaged[self.index[0]]
 
@@ -318,13 +318,13 @@ def _pixels_of(marked: Marked) -> npt.NDArray[np.float32]:
 
 
 def _damage_of(marked: Marked) -> npt.NDArray[np.float32]:
-    """With as many axes as the pixels have."""
+    """The damaged share, with as many axes as the pixels."""
     pixels, damaged = marked
     return np.reshape(damaged, np.shape(damaged) + (1,) * (np.ndim(pixels) - np.ndim(damaged)))
 
 
 class _TaskStacks(BlockwiseDep):
-    """The part of each dask chunk."""
+    """The part for each dask chunk."""
 
     produces_tasks = False
 
@@ -346,11 +346,11 @@ class _TaskStacks(BlockwiseDep):
 
     @property
     def has_time_axis(self) -> bool:
-        """Whether several pictures may be shown, rather than a single one."""
+        """Whether the array has a time axis, rather than a single image."""
         return self._is_kept[0]
 
     def marked_graph(self, name: str, take: Callable[[Marked], object]) -> HighLevelGraph:
-        """The graph of what `take` takes from what is read with `_Part.read_marked`, once for all takers."""
+        """The graph of `take` applied to the results of `_Part.read_marked`, which are computed once."""
         axes = tuple(range(len(self.numblocks)))
         read = f"marked-{self.token}"
         reading = blockwise(_Part.read_marked, read, axes, self, axes, numblocks={}, _data_producer=True)

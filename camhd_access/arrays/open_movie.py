@@ -1,7 +1,7 @@
 """Movies as xarray arrays: `open_movie`, and the engine `camhd`.
 
-The last and thinnest layer: a `FrameStack` becomes the lazy data of a `DataArray`, by dask (`StackArray`) or
-without, and the index becomes its coordinates.
+The last and thinnest layer: a `FrameStack` becomes the lazy data of a `DataArray`, with dask (`StackArray`)
+or without, and the index becomes its coordinates.
 """
 
 import os
@@ -43,8 +43,8 @@ __all__ = ["CamhdBackendEntrypoint", "Chunks", "complete_chunks", "open_movie"]
 Chunks: TypeAlias = Literal["auto"] | int | Mapping[str, int] | None
 
 DASK_CHUNK_BYTES = 64 * 1024 * 1024
-"""A dask chunk holds the least number of frames that makes this. With one frame a chunk, a mean over time
-costs four times what the decoding does."""
+"""Smallest dask chunk: as many frames as needed for this size. With one frame per chunk, a mean over time
+takes four times as long as the decoding."""
 
 
 def open_movie(
@@ -62,7 +62,7 @@ def open_movie(
     cache: bool = True,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
-    """A movie as a lazy array "video" of dimensions time, y, x and, where there is colour, channel.
+    """A movie as a lazy array "video" with dimensions time, y, x and, for colour, channel.
 
     Parameters
     ----------
@@ -70,59 +70,59 @@ def open_movie(
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
         movie, or a time (UTC) while it was recorded, as `MovieReader` takes them.
     frames
-        Only these frames, by index: a slice or a sequence, whose numbers are rounded, so that
-        `np.linspace(0, 25_000, 100)` will do. They are chosen before the array is cut into chunks.
+        Only these frames, by index: a slice or a sequence of numbers, which are rounded, so that
+        `np.linspace(0, 25_000, 100)` works. They are selected before the array is chunked.
     pix_fmt
-        `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, … and `gray10le`, which is luma as
-        coded: black is 64, white 940.
+        `rgb24`, `bgr24`, `rgb48le`, …; single-plane formats are `gray`, `gray16le`, … and `gray10le`, which
+        is luma as coded: black is 64, white 940.
     fields
-        True: the two fields of each frame of an interlaced movie instead of it: half the lines, twice as many
-        a second, in the order in which they are shown; "first": of each frame the field shown first alone.
-        Each is decoded alone. One small request tells whether the movie is interlaced.
+        True: return the two fields of each frame of an interlaced movie instead of the frames: half the
+        lines, twice the rate, in the order in which they are shown; "first": only the field shown first.
+        Each is decoded alone. One small request finds out whether the movie is interlaced.
     deinterlace
-        "linear": whole frames of the field shown first, without a comb where something moves; every other
-        line is made up, as the coordinate `interpolated` says (see `MovieReader.read`).
+        "linear": whole frames made from the field shown first, without combing; every other
+        line is interpolated, as the coordinate `interpolated` says (see `MovieReader.read`).
     reduce
-        2, 4 or 8: pictures of that part of the lines and columns (see `MovieReader.read`).
+        2, 4 or 8: reduce lines and columns by this factor (see `MovieReader.read`).
     errors
-        "raise", or "mask" to let a long reduction go on: values are float32 then, and NaN where a slice is
-        damaged, so that means, weights and plots leave it out. The coordinate `damaged` tells the share of
-        each frame that is. It is as lazy as the pixels. With dask it comes from the same tasks, so compute
-        both together; without, it is decoded for itself. It tells of whole frames also where the array was
-        cropped: leave it out (`drop_vars`) where that is not worth decoding them. Bytes that could not be had
-        are an error in any case.
+        "raise", or "mask" to let a long reduction go on: values are then float32, and NaN where a slice is
+        damaged, so that means, weights and plots skip it. The coordinate `damaged` is the damaged share of
+        each frame. It is as lazy as the pixels. With dask it comes from the same tasks, so compute
+        both together; without, it is decoded separately. It refers to whole frames even if the array is
+        cropped: drop it (`drop_vars`) if that is not worth decoding them. Errors while reading bytes
+        always raise.
     chunks
-        "auto": dask chunks of whole frames, 64 to 128 MiB; a number: so many frames; a mapping of dimension
-        to length; None: no dask, but lazy all the same.
+        "auto": dask chunks of whole frames, 64 to 128 MiB; a number of frames; a mapping from dimension
+        to length; None: lazy without dask.
     recover
-        True: make the index of a recording that was cut off, by walking its frames (see `MovieReader`). A
-        path or URL: of an index that `camhd recover` wrote.
+        True: rebuild the index of a truncated recording by walking its frames (see `MovieReader`). A
+        path or URL: use an index that `camhd recover` wrote.
     clock
-        What tells when the movie began: "mvhd", its own clock; "name", its name, corrected for its era; or
-        "auto", the clock unless it is missing or more than a day off the name.
+        Source of the start time: "mvhd", the movie's own clock; "name", its name, corrected for its period;
+        or "auto", the clock unless it is missing or differs from the name by more than a day.
     cache
-        Keep fetched bytes on disk, for this and other processes.
+        Cache fetched bytes on disk, for this and other processes.
     storage_options
-        For the constructor of the filesystem.
+        Arguments for the filesystem's constructor.
 
     Returns
     -------
     xarray.DataArray
         With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
-        movie's start where nothing tells when that was), `y` and `x` (pixels of the whole frame, whatever is
-        cut out or reduced), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
+        movie's start if that is unknown), `y` and `x` (pixels of the whole frame, also after cropping or
+        reducing), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
         sample), `movie` (its base name, beside each frame), `source`, `file_size` and `etag` (of the file),
-        and how well the times are known: `time_source`, `time_disagreement_seconds` and
+        and the accuracy of the times: `time_source`, `time_disagreement_seconds` and
         `time_uncertainty_seconds`. With `fields` also `field` (0 is shown first, 1 half a frame later) and
-        `line_offset` (0: it holds the even lines, 1: the odd). Of a clip written by this package, `frame`,
-        `movie` and `source` are those of the movie that it was cut out of.
+        `line_offset` (0: the even lines, 1: the odd lines). For a clip written by this package, `frame`,
+        `movie` and `source` are those of the original movie.
 
     Raises
     ------
     CamhdError
-        As `MovieReader` raises it.
+        As raised by `MovieReader`.
     FrameIndexError
-        The movie has none of that index.
+        The movie has no frame with that index.
     ValueError
         `fields` or `deinterlace` of a progressive movie, or both; an unknown `pix_fmt`, `reduce`, `errors` or
         `clock`.
@@ -130,12 +130,13 @@ def open_movie(
     Warns
     -----
     UserWarning
-        Clock and name of the movie lie more than a minute apart, and `clock` does not say which is right.
+        Clock and name of the movie differ by more than a minute, and `clock` does not choose one.
 
     Notes
     -----
-    Costs one request where `moov` ends the file. Indexing by numbers, slices and lists, by `sel` and `isel`,
-    decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of one frame.
+    Costs one request if `moov` is at the end of the file. Indexing by numbers, slices and lists, with `sel`
+    and `isel`, decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of
+    one frame.
     """
     reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames
@@ -181,7 +182,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "storage_options",
     )
 
-    def open_dataset(  # type: ignore[override]  # a backend names the options it has
+    def open_dataset(  # type: ignore[override]  # a backend lists its options
         self,
         filename_or_obj: str | os.PathLike[str],
         *,
@@ -197,12 +198,12 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         disk_cache: bool = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
-        """The movie, without dask; xarray adds it where `chunks` are asked for, whole frames by default.
+        """The movie, without dask; xarray adds it if `chunks` are given, by default of whole frames.
 
         Notes
         -----
-        The options are those of `open_movie`; its `cache` is called `disk_cache` here, because xarray keeps
-        the other name for itself: `cache=False` there means that no pixels are held in memory.
+        The options are those of `open_movie`, except that `cache` is called `disk_cache` here: xarray uses
+        the other name itself, and `cache=False` means that no pixels are kept in memory.
         """
         movie = open_movie(
             _without_folder(filename_or_obj),
@@ -223,7 +224,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         if errors == "mask":
             movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
         attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in OF_PIXELS}
-        lazy: Any = movie.variable._data  # noqa: SLF001 - the property would read it
+        lazy: Any = movie.variable._data  # noqa: SLF001 - the property would load it
         video = _VideoVariable(movie.dims, lazy, movie.attrs, movie.encoding)
         coordinates = dict(_hold(movie))
         dataset = xr.Dataset({"video": video} | coordinates).set_coords(list(coordinates))
@@ -231,8 +232,8 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return dataset.drop_vars(dropped, errors="ignore")
 
-    def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray asks of anything
-        """Whether it is a path or URL with the name of a CamHD movie."""
+    def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray passes anything
+        """Whether it is a path or URL of a file named like a CamHD movie."""
         if not is_place(filename_or_obj):
             return False
         path = text_of(filename_or_obj)
@@ -250,14 +251,14 @@ def _without_folder(path: str | os.PathLike[str]) -> Address:
 
 
 def _reads_in_parallel() -> bool:
-    """Direct reads come from the main thread and may use all cores; dask's tasks from one of many threads."""
+    """Whether reads may use all cores: in the main thread. dask's tasks run in one of many threads."""
     return current_thread() is main_thread()
 
 
 class _VideoVariable(xr.Variable):
-    """The variable of a movie: cut into dask chunks while it is unread, it becomes what `open_movie` makes.
+    """The variable of a movie: if it is chunked while unread, it becomes that of `open_movie`.
 
-    xarray alone would wrap what is unread into tasks that decode whole dask chunks for a list of frames.
+    xarray alone would create tasks that decode whole dask chunks for a list of frames.
     """
 
     def chunk(self, chunks: Any = {}, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401, B006 - whatever xarray's takes
@@ -276,13 +277,13 @@ class _VideoVariable(xr.Variable):
 
 
 class _HeldVariable(xr.Variable):
-    """A coordinate that stays in memory: xarray would cut it into dask chunks, and of text it cannot."""
+    """A coordinate that stays in memory: xarray would chunk it, which fails for text."""
 
     _in_memory = True
 
 
 def _hold(movie: xr.DataArray) -> Iterator[tuple[Hashable, xr.Variable]]:
-    """The coordinates: those in memory such that they stay there, but for indexes, which do by themselves."""
+    """The coordinates, kept in memory; indexes are in memory anyway."""
     for name, coordinate in movie.coords.items():
         is_held = name not in movie.indexes and name != "damaged"
         known = coordinate.variable
@@ -290,7 +291,7 @@ def _hold(movie: xr.DataArray) -> Iterator[tuple[Hashable, xr.Variable]]:
 
 
 def _find_lazy(data: Any) -> indexing.LazilyIndexedArray | None:  # noqa: ANN401 - of any kind
-    """The unread frames below what xarray has put around them; None where they were read."""
+    """The unread frames inside xarray's wrappers; None if they were read."""
     while isinstance(data, indexing.CopyOnWriteArray | indexing.MemoryCachedArray):
         data = data.array
     is_unread = isinstance(data, indexing.LazilyIndexedArray) and isinstance(data.array, _LazyStack)
@@ -321,7 +322,7 @@ class _LazyStack(BackendArray):
 
 
 class _LazyDamage(BackendArray):
-    """How much of each picture is damaged, as xarray asks without dask: they are decoded to know it."""
+    """The damaged share of each image without dask; reading it decodes the images."""
 
     def __init__(self, stack: FrameStack) -> None:
         self.shape = stack.shape[:1]
@@ -346,23 +347,23 @@ class _LazyDamage(BackendArray):
 
 
 def complete_chunks(chunks: Chunks, stack: Stack, *, marks_damage: bool = False) -> tuple[int, ...]:
-    """Length of the dask chunks along each dimension; -1 for all of it."""
+    """Length of the dask chunks along each dimension; -1 for the whole dimension."""
     dtype = np.dtype(np.float32) if marks_damage else stack.dtype
     lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, dtype)}
     if isinstance(chunks, Mapping):
         unknown = chunks.keys() - lengths.keys()
         if unknown:
             raise ValueError(
-                f"chunks of {', '.join(map(repr, unknown))}; dimensions are {', '.join(lengths)}"
+                f"chunks: unknown dimensions {', '.join(map(repr, unknown))}; known are {', '.join(lengths)}"
             )
         lengths |= chunks
     elif isinstance(chunks, int | np.integer) and not isinstance(chunks, bool):
         lengths["time"] = int(chunks)
     elif chunks != "auto":
-        raise TypeError(f'chunks are "auto", a number of frames, a mapping, or None; not {chunks!r}')
+        raise TypeError(f'chunks must be "auto", a number of frames, a mapping, or None, not {chunks!r}')
     for name, length in lengths.items():
         if isinstance(length, int) and length < 1 and length != -1:
-            raise ValueError(f"chunks of {length} along {name!r}: they are 1 long at least, or -1 for all")
+            raise ValueError(f"chunks of {length} along {name!r}: use a length of at least 1, or -1 for all")
     return tuple(lengths.values())
 
 

@@ -1,9 +1,9 @@
 """Several movies as one lazy array: `open_movies`, and one frame of each, `open_timelapse`.
 
-A recording is often several files: the parts of a split one (`…_01.mov`), the quarters of an hour of a run of
-24 hours. Their frames follow each other in chronological order. Nothing is put into the gaps between them:
-there the time coordinate jumps. A timelapse keeps of each index what one picture needs; the pixels are read
-when they are computed, of a few movies by each dask task.
+A recording often consists of several files: parts (`…_01.mov`), or the quarters of an hour of a run of
+24 hours. Their frames follow each other in chronological order. Gaps between them are not filled:
+the time coordinate jumps. A timelapse keeps of each index what one frame needs; pixels are read
+when they are computed, a few movies per dask task.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from camhd_access.times import Duration, to_nanoseconds
 __all__ = ["open_movies", "open_timelapse"]
 
 MOVIES_PER_TASK = 8
-"""A dask chunk holds pictures of so many movies: 50 MB of whole colour frames, asked for at once."""
+"""Movies per dask chunk: 50 MB of whole colour frames, requested at once."""
 
 
 def open_movies(
@@ -51,32 +51,32 @@ def open_movies(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.DataArray:
-    """The frames of several movies as a lazy array "video", in order of time.
+    """The frames of several movies as a lazy array "video", in chronological order.
 
     Parameters
     ----------
     movies
         What `MovieReader` opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
     frames
-        Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one a second.
+        Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one per second.
     pix_fmt, fields, deinterlace, reduce, recover, clock, cache, storage_options
         As for `open_movie`.
     errors
-        What becomes of damaged frames, as for `open_movie`.
+        How to treat damaged frames, as for `open_movie`.
     unreadable
-        "raise", or "skip" to leave out movies that are not there, not whole, or not ProRes; one warning then
-        lists them. Trouble with the server always raises.
+        "raise", or "skip" to leave out movies that are missing, truncated, or not ProRes; a single warning
+        lists them. Server and network errors always raise.
     chunks
-        As for `open_movie`, but for None: there is always dask. A dask chunk may hold frames of two movies.
+        As for `open_movie`, except None: dask is always used. A dask chunk may hold frames of two movies.
     progress
         Show a progress bar.
 
     Returns
     -------
     xarray.DataArray
-        As `open_movie` returns it; `frame` counts within the movie, and what is one value for a movie there
-        (`source`, `time_source`, …) is one for each frame. The attributes are those that are true of every
-        movie.
+        As from `open_movie`; `frame` counts within the movie, and coordinates with one value per movie
+        (`source`, `time_source`, …) have one value per frame. The attributes are those that all movies
+        share.
 
     Raises
     ------
@@ -85,21 +85,21 @@ def open_movies(
     FrameIndexError
         A movie has no such frame; likewise.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
     ValueError
-        The same movie twice, movies that differ in size, or one that does not tell when it began.
+        A movie given twice, movies that differ in size, or one without a known start time.
 
     Warns
     -----
     UserWarning
-        Clock and name of a movie lie more than a minute apart (see `open_movie`). Movies overlap; `movie`
-        tells then which of them a frame is of. Recorders note whole seconds, so that parts of one recording
-        may seem to overlap by less than one.
+        Clock and name of a movie differ by more than a minute (see `open_movie`). Movies overlap; the
+        coordinate `movie` then identifies the frames of each. Recorders note whole seconds, so parts of one
+        recording may seem to overlap by less than one.
 
     Notes
     -----
-    Costs one request a movie where `moov` ends the file, 16 at once. Indexing decides what is fetched, as in
-    `open_movie`.
+    Costs one request per movie if `moov` is at the end of the file, 16 at once. Indexing decides what is
+    fetched, as in `open_movie`.
     """
     paths, storage_options = check_paths(movies, storage_options)
     marks_damage = check_errors(errors) == "mask"
@@ -126,17 +126,17 @@ def open_movies(
     parts = read_movies(paths, read_one, repeat(chosen), unreadable=unreadable, progress=progress)
     filled = [part for part in parts if len(part.stack.frames)]
     if not filled:
-        raise ValueError(f"frames={frames!r:.80} chooses no frame of any of the movies")
+        raise ValueError(f"frames={frames!r:.80} selects no frames from any of the movies")
     _check_repetition(filled)
     return concat_movies(filled, chunks, marks_damage=marks_damage, warns_of_clocks=clock == "auto")
 
 
 def _check_repetition(parts: list[MovieFrames]) -> None:
-    """Refuse a movie that is there twice, be it from different servers."""
+    """Raise if a movie is given twice, even from different servers."""
     counts = Counter((part.name, part.times.min()) for part in parts)
     twice = [title for (title, _), n in counts.items() if n > 1]
     if twice:
-        raise ValueError(f"movies that were given more than once: {name_some(twice)}")
+        raise ValueError(f"movies given more than once: {name_some(twice)}")
 
 
 def open_timelapse(
@@ -157,36 +157,36 @@ def open_timelapse(
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.DataArray:
-    """One frame of each movie as a lazy array "video", in order of time.
+    """One frame of each movie as a lazy array "video", in chronological order.
 
     Parameters
     ----------
     movies
         Anything that `MovieReader` opens, in any order: what `Archive.movies` lists, a column of a catalogue.
     frame
-        Which frame: one number for all movies, or one for each; from 0, negative from the end.
+        Which frame: one number for all movies, or one per movie; from 0, negative from the end.
     at
-        Instead of `frame`: how long after its start, in seconds or as a timedelta. The frame whose time is
-        nearest is taken.
+        Instead of `frame`: time after the start of each movie, in seconds or as a timedelta. The nearest
+        frame is used.
     pix_fmt, deinterlace, reduce, recover, clock, cache, storage_options
         As for `open_movie`.
     fields
         "first": of each frame the field shown first alone, which shows no comb where the camera moves.
     errors
-        What becomes of damaged frames, as for `open_movie`.
+        How to treat damaged frames, as for `open_movie`.
     unreadable
-        "raise", or "skip" to leave out movies that are not there, not whole, not ProRes, or have no such
-        frame; one warning then lists them. Trouble with the server always raises.
+        "raise", or "skip" to leave out movies that are missing, truncated, not ProRes, or too short;
+        a single warning lists them. Server and network errors always raise.
     chunks
-        "auto": dask chunks of 8 pictures; a number: so many; a mapping of dimension to length.
+        "auto": dask chunks of 8 frames; a number of frames; a mapping from dimension to length.
     progress
         Show a progress bar.
 
     Returns
     -------
     xarray.DataArray
-        As `open_movie` returns it; what is one value for a movie there (`source`, `time_source`, …) is one
-        for each frame. The attributes are those that are true of every movie.
+        As from `open_movie`; coordinates with one value per movie (`source`, `time_source`, …) have one
+        value per frame. The attributes are those that all movies share.
 
     Raises
     ------
@@ -195,14 +195,14 @@ def open_timelapse(
     FrameIndexError
         A movie has no such frame; likewise.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
     ValueError
-        The movies' pictures differ in size, or one does not tell when it began.
+        The movies differ in size, or the start time of one is unknown.
 
     Notes
     -----
-    Costs one request a movie where `moov` ends the file, 16 at once, and then one for each picture. Indexing
-    decides what is fetched, as in `open_movie`.
+    Costs one request per movie if `moov` is at the end of the file, 16 at once, and then one per frame.
+    Indexing decides what is fetched, as in `open_movie`.
     """
     paths, storage_options = check_paths(movies, storage_options)
     if fields is True:
@@ -237,20 +237,20 @@ def open_timelapse(
 def _choices(
     frame: int | Sequence[int] | None, at: Duration | None, n_movies: int
 ) -> list[Callable[[MovieReader], int]]:
-    """For each movie, what chooses its frame."""
+    """For each movie, the function that chooses its frame."""
     if (frame is None) == (at is None):
-        raise ValueError("give either frame=, an index, or at=, a time from the start of each movie")
+        raise ValueError("give either frame= (an index) or at= (a time from the start of each movie)")
     if at is not None:
         offset = to_nanoseconds(at)
         if not offset >= np.timedelta64(0, "ns"):
-            raise ValueError(f"at={at!r} lies before the start of a movie")
+            raise ValueError(f"at={at!r} is before the start of the movies")
         seconds = float(offset / np.timedelta64(1, "s"))
         return [lambda reader: reader.frame_at(seconds)] * n_movies
     numbers = np.asarray(frame)
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
-        raise TypeError(f"frame is a whole number, or a sequence of them, one a movie; not {frame!r:.80}")
+        raise TypeError(f"frame must be a whole number, or a sequence with one per movie, not {frame!r:.80}")
     if numbers.ndim and len(numbers) != n_movies:
-        raise ValueError(f"{len(numbers)} frames for {n_movies} movies: give one number, or one a movie")
+        raise ValueError(f"{len(numbers)} frames for {n_movies} movies: give one number, or one per movie")
     return [
         lambda _, number=int(number): number  # type: ignore[misc]  # bound here, not when it is called
         for number in np.broadcast_to(numbers, n_movies)

@@ -1,9 +1,9 @@
 # mypy: disallow-untyped-calls=False
 """Sums, means and deviations over time, in integer accumulators.
 
-dask's own mean makes of every dask chunk two pictures of float64, its sum and how much was summed up, 100 MB
-at 1080p, and holds several of them at once. Sums of codes fit into four bytes, and how many there are is
-known beforehand. The results are numpy's, to the last bit: neither sums of whole numbers nor numpy's float64
+dask's own mean makes two float64 images of every dask chunk, its sum and the number of values, 100 MB
+at 1080p, and keeps several of them at once. Sums of codes fit into four bytes, and their number is
+known in advance. The results are bit-exact with numpy: neither sums of whole numbers nor numpy's float64
 sums of them are rounded.
 """
 
@@ -21,12 +21,12 @@ Sums = npt.NDArray[np.unsignedinteger]
 
 
 def sum_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
-    """Sum of unsigned pictures along their first axis, uint64 as numpy's."""
+    """Sum of unsigned images along their first axis, uint64 as in numpy."""
     return _reduce(pictures, _as_uint64, np.dtype(np.uint64), keepdims=keepdims, split_every=split_every)
 
 
 def mean_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
-    """Mean of unsigned pictures along their first axis, float64 as numpy's."""
+    """Mean of unsigned images along their first axis, float64 as in numpy."""
     divide = partial(_divide, n=pictures.shape[0])
     return _reduce(pictures, divide, np.dtype(np.float64), keepdims=keepdims, split_every=split_every)
 
@@ -88,7 +88,7 @@ def _divide(total: Sums, n: int) -> npt.NDArray[Any]:
 
 
 Moments = tuple[Sums, Sums | None]
-"""Sums of values, and of their squares where these are wanted; of the shape of one picture."""
+"""Sums of values and, if wanted, of their squares; with the shape of one image."""
 
 
 def finish_moments(
@@ -100,21 +100,21 @@ def finish_moments(
     keepdims: bool = False,
     split_every: int | None = None,
 ) -> da.Array:
-    """The `sum`, `mean`, `var` or `std` over time, of the `Moments` that the dask chunks of `parts` hold.
+    """The `sum`, `mean`, `var` or `std` over time, from the `Moments` in the dask chunks of `parts`.
 
     Parameters
     ----------
     parts
-        Array whose chunks are one long on the first axis.
+        Array whose chunks have length one on the first axis.
     n
-        Pictures that were summed up.
+        Number of images in the sums.
     ddof
         Subtracted from `n` in the divisor of a variance.
 
     Notes
     -----
-    A variance is made of integers up to the one division at its end, so it is as exact as float64 can be:
-    nothing is lost where the mean is large and the deviation small.
+    A variance is computed from integers up to the final division, so it is as exact as float64 allows,
+    even if the mean is large and the deviation small.
     """
     dtype = np.dtype(np.uint64 if name == "sum" else np.float64)
     reduced: da.Array = da.reduction(
@@ -159,7 +159,7 @@ def _finish_moments(
     elif name == "mean":
         result = values / n
     else:
-        assert squares is not None  # noqa: S101 - tells mypy
+        assert squares is not None  # noqa: S101 - for mypy
         result = _variance(values, squares, n=n, ddof=ddof)
         result = np.sqrt(result) if name == "std" else result
     return result[np.newaxis] if keepdims else result
@@ -169,7 +169,7 @@ def _variance(values: Sums, squares: Sums, *, n: int, ddof: int) -> npt.NDArray[
     if n <= ddof:
         return np.full(values.shape, np.nan)
     values, squares = values.astype(np.uint64), squares.astype(np.uint64)
-    if n < 1 << 16:  # n times the sum of squares of 16 bits has room in 64
+    if n < 1 << 16:  # n times the sum of 16-bit squares fits into 64 bits
         return (squares * np.uint64(n) - values * values) / (n * (n - ddof))
     mean = values / n
     return np.maximum(squares / n - mean * mean, 0) * (n / (n - ddof))

@@ -1,11 +1,11 @@
 # mypy: disallow-untyped-calls=False
-"""Means, variances and standard deviations over time of what is not missing, exact, in little memory.
+"""Means, variances and standard deviations over time, without missing values, exact, in little memory.
 
-dask's own mean makes of every dask chunk two pictures of float64, its sum and how much was summed up, 100 MB
-at 1080p, and holds several of them at once. Pixels are whole numbers, whose sums and sums of squares fit into
-four or eight bytes, and how many there are is known beforehand, but where some are missing. Neither sums of
-whole numbers nor numpy's float64 sums of them are rounded, so that sums and means are numpy's to the last
-bit. Variances are rounded once, where numpy's two passes are rounded at every step.
+dask's own mean makes two float64 images of every dask chunk, its sum and the number of values, 100 MB
+at 1080p, and keeps several of them at once. Pixels are whole numbers, whose sums and sums of squares fit into
+four or eight bytes, and their number is known in advance, unless some are missing. Neither sums of
+whole numbers nor numpy's float64 sums of them are rounded, so sums and means are bit-exact with numpy.
+Variances are rounded once, where numpy's two passes round at every step.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ Statistic: TypeAlias = Literal["sum", "mean", "var", "std"]
 Sums: TypeAlias = npt.NDArray[np.unsignedinteger]
 
 MAX_CODE = int(np.iinfo(np.uint16).max)
-"""Of values in float32, which were pixels of at most 16 bits."""
+"""Largest value of float32 values, which were pixels of at most 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """What was summed up of some pictures."""
+    """Sums of some images."""
 
     total: Sums
     """Sum of the values."""
     squares: Sums | None
-    """Sum of their squares; None where it is not wanted."""
+    """Sum of their squares; None if not wanted."""
     count: int | npt.NDArray[np.int32]
-    """How many values there were: one number where none is missing."""
+    """Number of values: a single number if none is missing."""
 
     def __add__(self, other: "_Moments") -> "_Moments":
         squares = None if self.squares is None or other.squares is None else self.squares + other.squares
@@ -44,7 +44,7 @@ class _Moments:
 
 
 def has_exact_squares(pictures: da.Array) -> bool:
-    """Whether the variance of so many pictures can be computed in whole numbers of 64 bits."""
+    """Whether the variance of this many images can be computed in 64-bit integers."""
     return bool(_largest(pictures.dtype) * max(1, pictures.shape[0]) < 1 << 32)
 
 
@@ -56,12 +56,12 @@ def reduce_over_time(
     keepdims: bool = False,
     split_every: int | None = None,
 ) -> da.Array:
-    """A statistic of pictures along their first axis: of whole numbers, or of such in float32 with NaN.
+    """A statistic of images along their first axis: of whole numbers, or of float32 whole numbers with NaN.
 
     Parameters
     ----------
     ddof
-        Taken off the number of pictures by which a variance is divided.
+        Subtracted from the number of images in the divisor of a variance.
     """
     largest = _largest(pictures.dtype) * pictures.shape[0]
     kind = np.uint32 if largest <= np.iinfo(np.uint32).max else np.uint64
@@ -94,7 +94,7 @@ def _sum_chunk(
     squares: bool,
     computing_meta: bool = False,
 ) -> _Moments | npt.NDArray[Any]:
-    if computing_meta:  # dask asks what comes out, which is to have a dtype
+    if computing_meta:  # dask asks for the result's dtype
         empty: npt.NDArray[Any] = pictures.sum(axis=axis, keepdims=keepdims)
         return empty
     count: int | npt.NDArray[np.int32] = len(pictures)
@@ -110,7 +110,7 @@ def _sum_chunk(
 
 
 def _sum_squares(pictures: npt.NDArray[Any]) -> Sums:
-    """Sum of the squares, with the first axis kept; one picture after the other, in memory for two."""
+    """Sum of the squares, with the first axis kept; one image at a time, in memory for two."""
     total = np.zeros((1, *pictures.shape[1:]), np.uint64)
     square = np.empty(pictures.shape[1:], np.uint32)
     for picture in pictures:
@@ -137,7 +137,7 @@ def _finish(
 def _compute(summed: _Moments, statistic: Statistic, ddof: float) -> npt.NDArray[Any]:
     if statistic == "sum":
         return summed.total.astype(np.uint64)
-    with np.errstate(divide="ignore", invalid="ignore"):  # where all is missing: NaN, as numpy has it
+    with np.errstate(divide="ignore", invalid="ignore"):  # all values missing: NaN, as in numpy
         if statistic == "mean" or summed.squares is None:
             mean: npt.NDArray[Any] = summed.total / summed.count
             return mean

@@ -102,7 +102,7 @@ def _read_file(config: Path | None) -> list[tuple[str, str, Any]]:
         if name not in list_settings():
             raise click.UsageError(f"{config}: there is no setting {name!r}")
     if not isinstance(values.get("mirrors", ""), str | list) or values.get("mirrors") == []:
-        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is no list of URLs")
+        raise click.UsageError(f"{config}: mirrors: {values['mirrors']!r} is not a list of URLs")
     return [(f"{config}: {name}", name, value) for name, value in values.items()]
 
 

@@ -1,8 +1,8 @@
-"""Damage: where it lies, what it is called, and which pixels it takes away.
+"""Damage: its position, its description, and the pixels that it affects.
 
-Slices are coded independently, so damage that is noticed in one leaves all others exact. A *damage map* has
-an entry for each slice of the pictures that are shown. It becomes an error that names the first damaged
-slice, or, for those who go on, marks on pixels, which are set to 0.
+Slices are coded independently, so damage that is detected in one leaves all others exact. A *damage map* has
+an entry for each slice of the frames or fields shown. It becomes an error that names the first damaged
+slice or, with `errors="mask"`, a mask of pixels, which are set to 0.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from camhd_access.ranges import ByteData, run_walk
 __all__ = ["Coding", "DamageMap", "blank", "describe_damage"]
 
 DamageMap: TypeAlias = npt.NDArray[np.uint8]
-"""For each slice what of it is damaged, shape (pictures shown, rows of slices, slices); 0 is whole."""
+"""Damaged parts of each slice, shape (pictures shown, rows of slices, slices); 0 is intact."""
 
 PART_NAMES = {
     at.IS_HEADER: "header",
@@ -35,20 +35,20 @@ PART_NAMES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coding:
-    """Where a window lies in what is coded for it."""
+    """Position of a window in the coded picture."""
 
     data: ByteData
     """The sample, or the smaller frame."""
     header: FrameHeader
     """That of `data`."""
     window: Window
-    """Lines and columns of the picture of `data`."""
+    """Lines and columns of the picture in `data`."""
     field: int
-    """The picture of `data` that is shown; -1 for the frame."""
+    """The picture of `data` that is shown; -1 for the whole frame."""
     reduce: int
-    """Lines and columns of which one is made."""
+    """Factor by which lines and columns are reduced."""
     width: int
-    """Columns of the picture of `data` that are columns of the movie's picture too."""
+    """Columns of the picture in `data` that are also columns of the movie's picture."""
     edges: npt.NDArray[np.int64]
     """Left edges of slices and the right edge of the last, in macroblocks."""
     log2_slice_width: int
@@ -56,7 +56,7 @@ class Coding:
 
     @classmethod
     def of(cls, coded: CodedWindow, reduce: int) -> "Coding":
-        """The place of `coded`."""
+        """The position of `coded`."""
         header, window, field = coded.header, coded.window, -1 if coded.field is None else coded.field
         data, width, crop = coded.data, coded.header.width // reduce, coded.crop
         if crop is not None:
@@ -75,12 +75,12 @@ class Coding:
 
     @property
     def n_shown(self) -> int:
-        """Pictures that are woven."""
+        """Number of interleaved pictures."""
         return self.header.n_pictures if self.field < 0 else 1
 
     @property
     def lines_per_row(self) -> int:
-        """Lines of the picture that a row of slices makes."""
+        """Lines of output per row of slices."""
         return 16 // self.reduce * self.n_shown
 
 
@@ -102,13 +102,13 @@ def _slice_width(sample: ByteData, header: FrameHeader) -> int:
 
 
 def describe_damage(coded: CodedWindow, coding: Coding, fault: int, damage: DamageMap) -> FrameDecodeError:
-    """An error that names what of the structure does not hold, or the first damaged slice."""
+    """An error that names the structural fault, or the first damaged slice."""
     try:
         frame = run_walk(walk_frame(len(coding.data)), coding.data)
     except FrameDecodeError as error:
         return error
     if fault:
-        return FrameDecodeError(f"its structure does not hold at byte {-1 - fault}")
+        return FrameDecodeError(f"its structure is inconsistent at byte {-1 - fault}")
     shown, row, column = map(int, np.argwhere(damage)[0])
     picture = max(coding.field, 0) + shown
     place = f"slice row {row}, column {column}"
@@ -129,9 +129,9 @@ def describe_damage(coded: CodedWindow, coding: Coding, fault: int, damage: Dama
 def blank(
     coding: Coding, damage: DamageMap, out: npt.NDArray[np.unsignedinteger], *, in_color: bool
 ) -> Marks | None:
-    """Set to 0 what damaged slices have made; returns where that is, None where it is outside the window.
+    """Set the pixels of damaged slices to 0; returns their mask, None if the window has none.
 
-    In colour the last column before a damaged slice takes half of its chroma from there.
+    With colour, the last column before a damaged slice is included: half of its chroma comes from there.
     """
     marks = np.zeros(out.shape[:2], np.bool_)
     rows, columns = coding.window

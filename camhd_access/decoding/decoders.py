@@ -1,12 +1,12 @@
-"""Decoders: how the samples of a movie become the pixels that are shown.
+"""Decoders: from the samples of a movie to the pixels returned.
 
-A decoder is chosen once, when a stack of frames is made (`choose_decoder`), and nobody else asks which it is.
-There are two: `FrameDecoder`, whole frames or single fields as they were filmed, or reduced to a half or a
-quarter; and `PreviewDecoder`, an eighth of that, from the DC coefficients. Both work in two steps. The first
+A decoder is chosen once, when a stack of frames is made (`choose_decoder`). There are two: `FrameDecoder`
+for whole frames or single fields, at full size or reduced to a half or a
+quarter; and `PreviewDecoder`, for 1/8, from the DC coefficients. Both work in two steps. The first
 finds what must be decoded for a window: in a whole sample (`take`), or by a walk (see
-`formats.prores.slices`) that needs only some byte ranges of it. The second decodes that, of one sample or of
-several at once: by the package's own decoder where it is compiled and knows the kind of frame, else by libav.
-Which of them does it makes no difference to the pixels.
+`formats.prores.slices`) that reads only some byte ranges of it. The second decodes that, one sample or
+several at once: with the package's own decoder if it is compiled and supports the frame, else with libav.
+The pixels are the same either way.
 """
 
 from abc import ABC, abstractmethod
@@ -31,29 +31,29 @@ __all__ = ["Decoder", "DeinterlacingDecoder", "FrameDecoder", "PreviewDecoder", 
 
 @dataclass(frozen=True, slots=True)
 class Decoder(ABC):
-    """How the frames of a movie are shown."""
+    """Strategy for turning the frames of a movie into pixels."""
 
     n_at_once: ClassVar[int] = 1
-    """Samples that are best decoded by one call."""
+    """Best number of samples per call."""
     shows_parts: ClassVar[bool] = False
-    """Whether a window takes fewer bytes than the picture."""
+    """Whether a window needs fewer bytes than the whole frame."""
     deinterlaces: ClassVar[bool] = False
     """Whether lines of the frame are made up, those of the field that is shown second."""
 
     frame_size: tuple[int, int]
     """Height and width of the frames."""
     fields: bool
-    """Each field of a frame is a picture of its own; otherwise, each frame is."""
+    """Whether each field, rather than each frame, is one image."""
     track_matrix: int | None
-    """Colour matrix that the movie's index states; None where it states none."""
+    """Colour matrix of the movie's index; None if it has none."""
     pixel_format: PixelFormat
-    """What the pixels are given in."""
+    """Format of the pixels."""
     reduction: int = 1
-    """Lines and columns of which one is made."""
+    """Factor by which lines and columns are reduced."""
 
     @property
     def n_per_frame(self) -> int:
-        """Pictures that are shown of each frame."""
+        """Images per frame: 2 with fields, else 1."""
         return 2 if self.fields else 1
 
     def coded_field(self, field: int) -> Field:
@@ -66,18 +66,18 @@ class Decoder(ABC):
 
     @property
     def name(self) -> str:
-        """What decodes; where it is not compiled yet, and of other frames than 4:2:2, libav does, equally."""
+        """Name of the decoder; libav (same results) is used until it is compiled, and for non-4:2:2."""
         ours = machine_code.setting() != "libav" and machine_code.can_compile()
         return "camhd_access numba, bit-exact with libavcodec" if ours else f"libavcodec {libav.VERSION}"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture. A last line that only one of two fields has is not shown."""
+        """Height and width of an image. A last line that only one of two fields has is left out."""
         height, width = self.frame_size
         return height // self.n_per_frame // self.reduction, width // self.reduction
 
     def take(self, sample: ByteData, window: Window, field: Field) -> CodedWindow:
-        """What must be decoded of a whole sample for a window of the picture.
+        """The part of a whole sample to decode for a window.
 
         Raises
         ------
@@ -88,12 +88,12 @@ class Decoder(ABC):
 
     @abstractmethod
     def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
-        """Walk from a sample to what must be decoded for a window of the picture.
+        """Walk from a sample to the part to decode for a window.
 
         Raises
         ------
         FrameDecodeError, UnsupportedCodecError
-            The sample is damaged, or of another kind than the movie.
+            The sample is damaged, or does not match the movie.
         """
 
     @abstractmethod
@@ -105,25 +105,25 @@ class Decoder(ABC):
         n_threads: int = 1,
         masks: bool = False,
     ) -> list[Marks | None]:
-        """Fill each of `out` with the pixels of a window; returns which of them are damaged.
+        """Fill each of `out` with the pixels of a window; returns damage masks.
 
         Parameters
         ----------
         n_threads
-            Threads that may share one picture.
+            Threads that may share one frame.
         masks
-            Set damaged pixels to 0, rather than raise.
+            Set damaged pixels to 0 instead of raising.
 
         Returns
         -------
-        For each picture where it is damaged, shape (y, x); None where it is whole.
+        For each image a mask of damaged pixels, shape (y, x); None if it is intact.
 
         Raises
         ------
         FrameDecodeError, UnsupportedCodecError
-            One of them is damaged; what `out` then holds has no meaning.
+            One of them is damaged; the content of `out` is then undefined.
         ValueError
-            They cannot be decoded at once; one by one they can.
+            They cannot be decoded together, only one by one.
         """
 
     def add_up(self, coded: CodedWindow, sums: Sums) -> None:
@@ -132,7 +132,7 @@ class Decoder(ABC):
         Raises
         ------
         FrameDecodeError, UnsupportedCodecError
-            The window is damaged; what the sums then hold has no meaning.
+            The window is damaged; the sums are then undefined.
         """
         picture = np.empty(sums.values.shape, self.pixel_format.dtype)
         self.decode([coded], out=[picture])
@@ -141,10 +141,10 @@ class Decoder(ABC):
 
 @dataclass(frozen=True, slots=True)
 class FrameDecoder(Decoder):
-    """Frames, or fields, as they were filmed, or with a half or a quarter of their lines and columns.
+    """Frames or fields at full size, or reduced to a half or a quarter.
 
-    Of a window only the slices that it touches are decoded. Reduced pictures are made of the low frequencies
-    of each block, by the package's own decoder alone.
+    Only the slices that the window touches are decoded. Reduced frames are made from the low frequencies
+    of each block, by the package's own decoder only.
     """
 
     shows_parts = True
@@ -168,14 +168,14 @@ class FrameDecoder(Decoder):
         n_threads: int = 1,
         masks: bool = False,
     ) -> list[Marks | None]:
-        """Fill each of `out`, one after the other."""
+        """Fill each of `out`, one by one."""
         return [
             self._decode(each, pixels, n_threads, masks=masks)
             for each, pixels in zip(coded, out, strict=True)
         ]
 
     def add_up(self, coded: CodedWindow, sums: Sums) -> None:
-        """Add the pixels of a window to sums over time, while they are decoded where that can be."""
+        """Add the pixels of a window to sums over time, while decoding if possible."""
         kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
         if kernel is None or not self.pixel_format.dtype.isnative:
             Decoder.add_up(self, coded, sums)
@@ -195,7 +195,7 @@ class FrameDecoder(Decoder):
         is_supported = prores422.is_supported(coded.header)
         if self.reduction > 1 and not is_supported:
             raise UnsupportedCodecError(
-                f"reduce={self.reduction} is for ProRes 4:2:2 without alpha; 1 and 8 for all"
+                f"reduce={self.reduction} is only supported for ProRes 4:2:2 without alpha; use 1 or 8"
             )
         kernel = machine_code.find_kernel(waits=self.reduction > 1) if is_supported else None
         if kernel is not None:
@@ -230,8 +230,8 @@ class FrameDecoder(Decoder):
 class PreviewDecoder(Decoder):
     """Means of 8x8 pixels, from the DC coefficients (see `prores.preview`): no libav, a tenth of the time.
 
-    Chroma has half as many blocks, each the mean of two columns of pixels. What is damaged behind the DC
-    coefficients of a slice is not seen, because it is not read.
+    Chroma has half as many blocks, each the mean of two columns of pixels. Damage after the DC
+    coefficients of a slice is not detected, because it is not read.
     """
 
     n_at_once = 4
@@ -361,7 +361,7 @@ class DeinterlacingDecoder(Decoder):
 
 
 def _widen(chroma: npt.NDArray[np.uint16], luma: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Chroma for each column of `luma`; a last one whose chroma block is not whole has its neighbour's."""
+    """Chroma for each column of `luma`; a last column without a whole chroma block copies the one before."""
     if chroma.shape == luma.shape:
         return chroma
     columns = np.arange(luma.shape[1]) // 2
@@ -377,20 +377,20 @@ def choose_decoder(
     deinterlace: bool = False,
     reduce: int = 1,
 ) -> Decoder:
-    """The decoder that shows frames, or fields, in that pixel format, whole or reduced.
+    """The decoder for frames or fields in this pixel format, at full size or reduced.
 
     With `deinterlace`, frames are made of their first fields.
 
     Raises
     ------
     TypeError
-        A reduction that is no whole number.
+        `reduce` is not a whole number.
     ValueError
         An unknown pixel format or reduction.
     """
     if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
-        raise TypeError(f"reduce is 1, 2, 4 or 8, not {reduce!r:.80}")
+        raise TypeError(f"reduce must be 1, 2, 4 or 8, not {reduce!r:.80}")
     if reduce not in (1, 2, 4, 8):
-        raise ValueError(f"reduce is 1, 2, 4 or 8, not {reduce!r}")
+        raise ValueError(f"reduce must be 1, 2, 4 or 8, not {reduce!r}")
     kind = DeinterlacingDecoder if deinterlace else PreviewDecoder if reduce == 8 else FrameDecoder
     return kind(frame_size, fields, track_matrix, find_pixel_format(pix_fmt), int(reduce))

@@ -1,15 +1,15 @@
 """ProRes samples to pixels, by libav.
 
-What comes in: the bytes of one frame. What goes out: its pixels, or the pixels of a rectangle in it, written
-into the caller's array. Four habits keep libav harmless (each one was met the hard way):
+Input: the bytes of one frame. Output: its pixels, or the pixels of a rectangle in it, written
+into the caller's array. Four rules keep libav safe (each one learnt from a failure):
 
-* The sample's structure is checked first, so libav is never surprised.
-* Bytes are copied into a packet that libav owns. Lending it a Python buffer crashes at the buffer's end,
+* The sample's structure is checked first.
+* Bytes are copied into a packet that libav owns. Passing a Python buffer crashes at the buffer's end,
   which lacks the padding that libav reads, and deadlocks when a context is freed.
-* A codec context belongs to one thread, and to one kind of picture: a change of size would throw its
-  buffers away, and two threads on one context crash. Frame threading is never used.
-* Every decoded frame is asked whether it is corrupt. libav returns damaged frames as a success, and their
-  damaged slices hold the pixels of an *earlier* frame.
+* A codec context belongs to one thread, and to one frame size: changing the size would discard its
+  buffers, and two threads on one context crash. Frame threading is never used.
+* Every decoded frame is checked for libav's "corrupt" flag. libav returns damaged frames as a success, and
+  their damaged slices hold the pixels of an *earlier* frame.
 """
 
 import os
@@ -47,37 +47,37 @@ def decode_frame(
     n_threads: int = 1,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
-    """Fill `out` with the pixels that `window` shows of one frame, or of one of its fields.
+    """Fill `out` with the pixels of `window` in one frame, or in one of its fields.
 
     Parameters
     ----------
     sample
-        The frame's bytes as they lie in the file.
+        The frame's bytes as in the file.
     size
-        Height and width of the frame that the movie's index states.
+        Height and width of the frame in the movie's index.
     window
         Rows and columns wanted, of the frame or of the field.
     field
         Which field of an interlaced frame; None for the frame.
     pixel_format
-        What `out` holds.
+        Format of `out`.
     track_matrix
-        Number of the colour matrix that the movie's index states, for frames that state none.
+        Number of the colour matrix in the movie's index, for frames without one.
     n_threads
-        Threads that share the slices of this frame; one is the most economical.
+        Threads that share the slices of this frame; one is the most efficient.
     out
         Array of `pixel_format.shape(height, width)` of the window.
 
     Raises
     ------
     FrameDecodeError
-        The sample is damaged; `out` then holds nothing of meaning.
+        The sample is damaged; the content of `out` is then undefined.
     UnsupportedCodecError
-        A version of ProRes that is not known.
+        An unknown version of ProRes.
 
     Notes
     -----
-    Only the slices that the window touches are decoded. 1920x1080 takes 10 (luma) to 20 ms (colour) of one
+    Only the slices that the window touches are decoded. 1920x1080 takes 10 (luma) to 20 ms (colour) on one
     core, a field half of that, a window of 384x160 a twentieth.
     """
     decode_window(
@@ -101,7 +101,7 @@ def decode_window(
 
     Notes
     -----
-    Of a whole frame, the headers of all slices are checked too; of a window, libav judges them.
+    For a whole frame, the headers of all slices are checked too; for a window, only libav checks them.
     """
     header, columns = coded.header, coded.window[1]
     is_422 = header.chroma == "422"
@@ -126,9 +126,9 @@ def decode_window(
 
 
 def _crop(coded: CodedWindow, *, in_color: bool) -> CroppedFrame:
-    """A smaller frame of the slices of a window of a whole sample."""
+    """A smaller frame with the slices of a window of a whole sample."""
     rows, columns = coded.window
-    # From an even column on, so that the chroma of 4:2:2 begins with it.
+    # Start at an even column, so that 4:2:2 chroma begins there.
     stop = min(columns.stop + CHROMA_MARGIN, coded.header.width) if in_color else columns.stop
     walk = walk_crop(len(coded.data), y=rows, x=(columns.start // 2 * 2, stop), field=coded.field)
     return run_walk(walk, coded.data)
@@ -137,14 +137,14 @@ def _crop(coded: CodedWindow, *, in_color: bool) -> CroppedFrame:
 def decode_planes(
     sample: ByteData, *, luma_only: bool = False, is_crop: bool = False, n_threads: int = 1
 ) -> Planes:
-    """The planes of one frame, 10 bits deep, as views of libav's own buffers.
+    """The planes of one frame as 10-bit codes, as views of libav's own buffers.
 
     Parameters
     ----------
     sample
         A complete frame, whose structure has been checked.
     luma_only
-        Leave the chroma planes out, which saves a quarter of the time.
+        Skip the chroma planes, which saves a quarter of the time.
     is_crop
         The frame is smaller than the others of its movie.
     n_threads
@@ -153,20 +153,20 @@ def decode_planes(
     Raises
     ------
     FrameDecodeError
-        libav refuses the bytes, or calls the frame corrupt.
+        libav rejects the bytes, or flags the frame as corrupt.
     """
     packet = av.Packet(len(sample))
-    packet.update(sample)  # type: ignore[arg-type]  # any buffer will do
+    packet.update(sample)  # type: ignore[arg-type]  # any buffer works
     context = _find_context(luma_only, is_crop, n_threads)
     try:
         frames = context.decode(packet)
     except av.FFmpegError as error:
-        raise FrameDecodeError(f"the decoder refuses it: {error}") from error
+        raise FrameDecodeError(f"the decoder rejects it: {error}") from error
     if len(frames) != 1:
         raise FrameDecodeError(f"the decoder returns {len(frames)} frames for it")
     (frame,) = frames
     if frame.is_corrupt:
-        raise FrameDecodeError("the decoder calls it corrupt")
+        raise FrameDecodeError("the decoder flags it as corrupt")
     luma = _view_plane(frame, 0)
     if luma_only:
         nothing = luma[:, :0]
@@ -175,14 +175,14 @@ def decode_planes(
 
 
 def _find_context(luma_only: bool, is_crop: bool, n_threads: int) -> VideoCodecContext:
-    """The context of the current thread for this kind of picture; a forked process begins anew."""
+    """The context of the current thread for this kind of frame; a forked process starts with new ones."""
     key = (os.getpid(), luma_only, is_crop, n_threads)
     contexts: dict[tuple[int, bool, bool, int], VideoCodecContext] = _thread.__dict__.setdefault(
         "contexts", {}
     )
     if key not in contexts:
         context = av.CodecContext.create("prores", "r")
-        assert isinstance(context, VideoCodecContext)  # noqa: S101 - tells mypy what `create` cannot
+        assert isinstance(context, VideoCodecContext)  # noqa: S101 - for mypy
         context.thread_type = ThreadType.NONE if n_threads == 1 else ThreadType.SLICE
         context.thread_count = n_threads
         if luma_only:

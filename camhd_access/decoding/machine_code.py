@@ -1,18 +1,18 @@
-"""The compiled decoder: when it is compiled, where its machine code is kept, and how it is loaded.
+"""The compiled decoder: when it is compiled, where its machine code is stored, and how it is loaded.
 
-Nobody waits for a compiler. While there is no machine code, libav decodes; `find_kernel` says at once which
-it is. Callers announce how many frames they are about to decode. Once these are worth it, machine code that
-an earlier process left in the cache folder is loaded, which takes some tenths of a second, in a thread; once
-they are worth many seconds, it is compiled, by another process of low priority: nothing of numba is imported
-into this one, and nothing here holds a lock meanwhile. Where no folder can be written, it is compiled for
+Nobody waits for a compiler. While there is no machine code, libav decodes; `find_kernel` returns
+immediately. Callers announce how many frames they are about to decode. Once these are worth it, machine code
+from an earlier process is loaded from the cache folder in a thread, which takes some tenths of a second; once
+they are worth many seconds, it is compiled in another process of low priority: numba is not imported
+into this one, and no lock is held meanwhile. If no folder is writable, it is compiled for
 this process alone.
 
-The name of the file is a digest of all that the code depends on: the source of the kernels, the versions of
-numba and llvmlite, the processor. So a new version, or another processor that shares the folder, never meets
-old code, and processes that compile at the same time write the same file. It is written under another name
-first, and begins with a checksum.
+The name of the file is a digest of everything that the code depends on: the source of the kernels, the
+versions of numba and llvmlite, the processor. So another version, or another processor that shares the
+folder, never loads the wrong code, and processes that compile at the same time write the same file. It is
+written under a temporary name first, and begins with a checksum.
 
-`CAMHD_DECODER` chooses: "libav" never compiles or loads, "numba" waits until there is machine code, "auto" is
+`CAMHD_DECODER` chooses: "libav" never compiles or loads, "numba" waits for machine code, "auto" is
 as above.
 """
 
@@ -49,53 +49,53 @@ __all__ = [
 Setting: TypeAlias = Literal["auto", "numba", "libav"]
 
 ENTRY_POINT = "camhd_access_decode"
-"""The function in the object code."""
+"""Name of the function in the object code."""
 
 N_FRAMES_WORTH_LOADING = 12
 N_FRAMES_WORTH_COMPILING = 240
-"""Announced so far in this process; about what libav decodes in the time that it takes."""
+"""Frames announced in this process; about what libav decodes in the time that loading takes."""
 
 COMPILE_SECONDS = 600
-"""After so long a compiler is given up."""
+"""Time limit for the compiler."""
 
 SOURCES = Path(__file__).parent / "kernels"
 
 
 def setting() -> Setting:
-    """What `CAMHD_DECODER` says.
+    """The value of `CAMHD_DECODER`.
 
     Raises
     ------
     ValueError
-        Something else than auto, numba or libav.
+        It is not auto, numba or libav.
     """
     wanted = os.environ.get("CAMHD_DECODER") or "auto"
     if wanted in ("auto", "numba", "libav"):
         return wanted  # type: ignore[return-value]  # mypy does not narrow strings to literals here
-    raise ValueError(f"CAMHD_DECODER is auto, numba or libav, not {wanted!r}")
+    raise ValueError(f"CAMHD_DECODER must be auto, numba or libav, not {wanted!r}")
 
 
 @cache
 def can_compile() -> bool:
-    """Whether numba is installed, on a machine that the kernels are written for."""
+    """Whether numba is installed, on a supported machine."""
     return sys.byteorder == "little" and all(find_spec(name) is not None for name in ("numba", "llvmlite"))
 
 
 class _Kernels:
-    """The machine code of this process, or how far it is from having some."""
+    """The machine code of this process, or the progress towards it."""
 
     def __init__(self) -> None:
         self.kernel: Kernel | None = None
         self.n_frames = 0
-        """Announced so far."""
+        """Frames announced so far."""
         self.is_final = False
-        """There is machine code, or there will be none."""
+        """Whether the outcome is final: there is machine code, or there will be none."""
         self.is_missing = False
-        """The cache folder was looked at, and has none."""
+        """Whether the cache folder was checked and has none."""
         self.worker: threading.Thread | None = None
 
     def prepare(self, *, compiles: bool) -> None:
-        """Load machine code, or compile it; sets `kernel` if there is some."""
+        """Load machine code, or compile it; sets `kernel` on success."""
         code = None if self.is_missing else read_cached()
         self.is_missing = code is None
         if code is None and compiles:
@@ -109,7 +109,7 @@ class _Kernels:
             self.is_final = True
 
     def wait(self) -> None:
-        """Have machine code, or know that there will be none."""
+        """Wait until the outcome is final."""
         worker = self.worker
         if worker is not None:
             worker.join()
@@ -122,34 +122,34 @@ _kernels = _Kernels()
 _changing = threading.Lock()
 _waiting = threading.Lock()
 _loading = threading.RLock()
-"""Held while LLVM is at work. A process is not forked meanwhile: LLVM's own locks would stay locked in it."""
+"""Held while LLVM runs. Forks wait for it: otherwise LLVM's own locks would stay locked in the child."""
 
 
 def find_kernel(*, waits: bool = False) -> Kernel | None:
-    """The compiled decoder; None while, or where, libav is to decode.
+    """The compiled decoder; None while, or if, libav is to decode.
 
     Parameters
     ----------
     waits
-        Wait until it is compiled, whatever `CAMHD_DECODER` says: libav cannot do it.
+        Wait until it is compiled, whatever `CAMHD_DECODER` says: for work that libav cannot do.
 
     Raises
     ------
     RuntimeError
-        `CAMHD_DECODER=numba`, or `waits`, and it cannot be compiled.
+        `CAMHD_DECODER=numba` or `waits`, and compiling fails.
     ValueError
-        `CAMHD_DECODER` is none of its values.
+        `CAMHD_DECODER` has an invalid value.
     """
     wanted = setting()
     if (waits or wanted == "numba") and _kernels.kernel is None:
         _kernels.wait()
         if _kernels.kernel is None:
-            raise RuntimeError("the decoder cannot be compiled here: is numba installed?")
+            raise RuntimeError("the decoder cannot be compiled here; check that numba is installed")
     return _kernels.kernel if waits or wanted != "libav" else None
 
 
 def announce(n_frames: int) -> None:
-    """Say that so many frames are about to be decoded."""
+    """Announce that `n_frames` are about to be decoded."""
     if _kernels.is_final or setting() != "auto":
         return
     with _changing:
@@ -172,20 +172,20 @@ def announce(n_frames: int) -> None:
 
 
 def _after_fork() -> None:
-    """A forked process keeps machine code; a worker that looked for some is not in it."""
-    global _kernels, _changing, _waiting  # noqa: PLW0603 - what was locked in the parent stays locked
+    """A forked process keeps machine code, but not the thread that was looking for some."""
+    global _kernels, _changing, _waiting  # noqa: PLW0603 - locks of the parent stay locked
     _loading.release()
     _changing, _waiting = threading.Lock(), threading.Lock()
     if _kernels.kernel is None:
         _kernels = _Kernels()
 
 
-if hasattr(os, "register_at_fork"):  # Windows forks nothing
+if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_after_fork)
 
 
 def compile_elsewhere() -> bytes | None:
-    """Object code, compiled by a process of low priority; None where that fails. Takes many seconds."""
+    """Object code, compiled by a process of low priority; None if that fails. Takes many seconds."""
     root = str(Path(__file__).parents[2])
     script = (
         f"import sys; sys.path.insert(0, {root!r}); "
@@ -218,7 +218,7 @@ def compile_elsewhere() -> bytes | None:
 
 
 def cache_folder() -> Path | None:
-    """Where machine code is kept: `NUMBA_CACHE_DIR`, else in the user's cache folder; None without a home."""
+    """Folder for machine code: `NUMBA_CACHE_DIR`, else in the user's cache folder; None without a home."""
     if named := os.environ.get("NUMBA_CACHE_DIR"):
         return Path(named) / "camhd_access"
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -232,7 +232,7 @@ def cache_folder() -> Path | None:
 
 
 def processor() -> tuple[str, str]:
-    """LLVM's names of the processor and its features, or those that numba is told to compile for."""
+    """LLVM's names of the processor and its features, or those set in numba's options."""
     import llvmlite.binding as llvm  # noqa: PLC0415 - a tenth of a second
 
     named = os.environ.get("NUMBA_CPU_NAME")
@@ -243,7 +243,7 @@ def processor() -> tuple[str, str]:
 
 
 def _cached_file() -> Path | None:
-    """The file of the code for this processor, by these versions."""
+    """The file of the code for this processor and these versions."""
     folder = cache_folder()
     if folder is None:
         return None
@@ -259,16 +259,16 @@ def _cached_file() -> Path | None:
 
 
 def read_cached() -> bytes | None:
-    """Object code that an earlier process left; None where there is none that is whole, and ours."""
+    """Object code from an earlier process; None if there is none that is complete and ours."""
     try:
         file = _cached_file()
         if file is None:
             return None
         with file.open("rb") as opened:
             facts = os.fstat(opened.fileno())
-            # Windows has other rights, and folders of caches that are the user's own.
+            # Windows has other permissions, and cache folders per user.
             if hasattr(os, "getuid") and (facts.st_uid not in (0, os.getuid()) or facts.st_mode & 0o022):
-                return None  # others could have written it, and it will be run
+                return None  # others could have written it, and it will be executed
             checksum, code = opened.read(32), opened.read()
     except OSError:
         return None
@@ -276,17 +276,17 @@ def read_cached() -> bytes | None:
 
 
 def write_cached(code: bytes) -> None:
-    """Leave object code for later processes, where the folder can be written."""
+    """Store object code for later processes, if the folder is writable."""
     file = _cached_file()
     if file is None:
         return
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=file.parent)  # which no other user can read or write
+        handle, part = tempfile.mkstemp(dir=file.parent)  # readable and writable by this user only
         try:
             with os.fdopen(handle, "wb") as opened:
                 opened.write(hashlib.sha256(code).digest() + code)
-            os.replace(part, file)  # noqa: PTH105 - of a path as text
+            os.replace(part, file)  # noqa: PTH105 - the path is a string
         except OSError:
             os.unlink(part)  # noqa: PTH108 - likewise
             raise
@@ -314,5 +314,5 @@ def load(code: bytes) -> Kernel:
         function(ctypes.byref(result), ctypes.byref(exception), parameters)
         return result.value
 
-    kernel.__dict__["library"] = jit, library  # the code lives as long as the function
+    kernel.__dict__["library"] = jit, library  # keeps the code alive as long as the function
     return kernel

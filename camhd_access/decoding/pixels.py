@@ -1,11 +1,11 @@
 """Pixel formats, and the exact arithmetic from coded Y'CbCr planes to them.
 
-What comes in: the planes of a decoded frame, 10-bit codes in video range (black 64, white 940, chroma
-64 … 960 around 512). What goes out: pixels in one of FFmpeg's formats, correctly rounded. Colour is computed
-here, in float32, and not by swscale: its fast paths are biased by nearly two codes of 255, its 16-bit output
+Input: the planes of a decoded frame, 10-bit codes in video range (black 64, white 940, chroma
+64 … 960 around 512). Output: pixels in one of FFmpeg's formats, correctly rounded. Colour is computed
+here, in float32, and not by swscale: its fast paths are off by up to 2 of 255 levels, its 16-bit output
 is low by 0.1 %, and it places the chroma samples of 4:2:2 between the luma samples, where ProRes has them on
 every even one (SMPTE RDD 36; ITU-R BT.709, section 3). A crop gives the same pixels as the crop of a whole
-frame as long as one chroma column to its right comes along (`CHROMA_MARGIN`).
+frame if it includes one more chroma column on its right (`CHROMA_MARGIN`).
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ CHROMA_MARGIN = 2
 """Luma columns to the right of a crop that its last colour pixels depend on."""
 
 ROWS_AT_ONCE = 128
-"""Rows converted by one call of numpy: few enough for the cache, enough for threads to run side by side."""
+"""Rows converted per numpy call: few enough for the cache and for parallel threads."""
 
 LUMA_WEIGHTS = {
     1: (0.2126, 0.0722),  # ITU-R BT.709
@@ -43,7 +43,7 @@ LUMA_WEIGHTS = {
     7: (0.212, 0.087),  # SMPTE 240M
     9: (0.2627, 0.0593),  # ITU-R BT.2020
 }
-"""Weights of red and blue in luma, by the number of the matrix (ISO/IEC 23091-2, table 4)."""
+"""Weights of red and blue in luma, by matrix number (ISO/IEC 23091-2, table 4)."""
 
 MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
 """What these matrices are called."""
@@ -62,18 +62,18 @@ class Planes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """One of the pixel formats that a read can return."""
+    """One of the supported pixel formats."""
 
     name: str
     """FFmpeg's name."""
     dtype: np.dtype[np.unsignedinteger]
-    """Type of one value, with its byte order."""
+    """Type of one value, with byte order."""
     layout: Literal["rgb", "bgr", "gray", "code"]
     """Order of the channels; "gray" is luma stretched to full range, "code" is luma as coded."""
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels, in order; none for the formats of one plane."""
+        """Names of the channels, in order; empty for single-plane formats."""
         return tuple({"rgb": "RGB", "bgr": "BGR"}.get(self.layout, ""))
 
     @property
@@ -92,7 +92,7 @@ class PixelFormat:
         return 10 if self.layout == "code" else 8 * self.dtype.itemsize
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Shape of one picture: (height, width[, channel])."""
+        """Shape of one image: (height, width[, channel])."""
         return (height, width, len(self.channels)) if self.is_color else (height, width)
 
 
@@ -114,23 +114,23 @@ PIXEL_FORMATS = {
 
 
 def find_pixel_format(name: str) -> PixelFormat:
-    """The format of that name; a `ValueError` lists the known ones."""
+    """The format with this name; a `ValueError` lists the known ones."""
     if name not in PIXEL_FORMATS:
         raise ValueError(f"unknown pix_fmt {name!r}; known are {', '.join(PIXEL_FORMATS)}")
     return PIXEL_FORMATS[name]
 
 
 def choose_matrix(frame_matrix: int | None, track_matrix: int | None, *, height: int) -> int:
-    """Number of the matrix to convert with: the frame's, else the track's, else the custom of its height.
+    """Number of the matrix to convert with: the frame's, else the track's, else the default for its height.
 
     Parameters
     ----------
     frame_matrix
-        What the ProRes frame header says (SMPTE RDD 36, `matrix_coefficients`); 2 and 0 say nothing.
+        Value in the ProRes frame header (SMPTE RDD 36, `matrix_coefficients`); 2 and 0 mean unspecified.
     track_matrix
-        What the sample description's `colr` atom says.
+        Value in the sample description's `colr` atom.
     height
-        Lines of the frame: from 720 on it is taken for BT.709, below for BT.601.
+        Lines of the frame: from 720 on BT.709 is assumed, below BT.601.
     """
     for stated in (frame_matrix, track_matrix):
         if stated in LUMA_WEIGHTS:
@@ -151,22 +151,22 @@ def convert_planes(
     Parameters
     ----------
     planes
-        Luma of shape (height, width), or wider than `out` by margins that only lend their chroma; chroma at
-        half or at full width. Of formats without colour only luma is looked at. The first column must be an
-        even one of the frame where chroma has half width.
+        Luma of shape (height, width), or wider than `out` by margins that are only used for their chroma;
+        chroma at half or full width. Formats without colour only use luma. The first column must be an
+        even one of the frame if chroma has half width.
     pixel_format
-        What `out` holds.
+        Format of `out`.
     matrix
-        Number of the colour matrix, a key of `LUMA_WEIGHTS`; without meaning for luma.
+        Number of the colour matrix, a key of `LUMA_WEIGHTS`; not used for luma.
     first_column
-        Column of `planes` that is the first of `out`.
+        Column of `planes` that is the first column of `out`.
     out
         Array of shape `pixel_format.shape(height, width)`.
 
     Notes
     -----
-    R'G'B' = Y' + weights * chroma (ITU-R BT.709, section 3.3), chroma of odd columns being the mean of its
-    two neighbours, everything rounded half up and clipped to the full range, of which 0 is black and
+    R'G'B' = Y' + weights * chroma (ITU-R BT.709, section 3.3); chroma of odd columns is the mean of its
+    two neighbours; everything is rounded half up and clipped to the full range, where 0 is black and
     `full_scale` is white.
     """
     height, width = out.shape[:2]
@@ -193,7 +193,7 @@ def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
 def color_scales(
     matrix: int, full_scale: int
 ) -> tuple[tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]]:
-    """Factor and offset of luma; what red takes of Cr, green of Cr and of Cb, blue of Cb."""
+    """Factor and offset of luma; factors of Cr in red, Cr in green, Cb in green and Cb in blue."""
     red, blue = LUMA_WEIGHTS[matrix]
     green = 1 - red - blue
     per_code = full_scale / (WHITE - BLACK)

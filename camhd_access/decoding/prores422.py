@@ -1,9 +1,9 @@
 """ProRes 4:2:2 samples to pixels, by the package's own decoder (`kernels`).
 
-What comes in: the bytes of one frame. What goes out: the pixels of a window of it, in the wanted format, in
-the caller's array, or added to sums. Only the slices that the window touches are decoded, straight from the
-sample. Here the parameters of the kernel are put together, its memory is kept (one set for each thread), and
-its map of damaged slices becomes an error that names the first, or a map for those who go on.
+Input: the bytes of one frame. Output: the pixels of a window of it, in the wanted format, in
+the caller's array, or added to sums. Only the slices that the window touches are decoded, directly from the
+sample. This module prepares the parameters of the kernel, keeps its memory (one set per thread), and
+turns its map of damaged slices into an error that names the first, or into a mask.
 """
 
 import threading
@@ -28,7 +28,7 @@ __all__ = ["decode_window", "is_supported", "sample_planes"]
 
 MAX_SLICE_BYTES = 0xFFFF
 PAD_PIXELS = 64
-"""Columns behind those of a strip, which conversion reads and writes in vain."""
+"""Extra columns after those of a strip, which conversion reads and writes without effect."""
 
 GRAY_STRETCH = {255: (38155, 17), 65535: (612857, 13)}
 """Factor and shift that stretch luma above black (0 to 876) to the full scale, rounded half up."""
@@ -38,7 +38,7 @@ _thread = threading.local()
 
 
 class _Memory:
-    """What one thread's calls of the kernel work in; it grows with the pictures, and is used again."""
+    """Working memory of one thread's kernel calls; it grows as needed, and is reused."""
 
     def __init__(self) -> None:
         self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
@@ -51,7 +51,7 @@ class _Memory:
         self._sized: dict[str, npt.NDArray[np.uint8]] = {}
 
     def sized(self, name: str, n_bytes: int) -> int:
-        """Address of `n_bytes` at least, aligned to 64 bytes."""
+        """Address of at least `n_bytes`, aligned to 64 bytes."""
         held = self._sized.get(name)
         if held is None or len(held) < n_bytes:
             held = self._sized[name] = allocate(n_bytes)
@@ -66,7 +66,7 @@ def allocate(n_bytes: int) -> npt.NDArray[np.uint8]:
 
 
 def is_supported(header: FrameHeader) -> bool:
-    """Whether the kernel decodes such frames: 4:2:2 without alpha. All others are libav's."""
+    """Whether the kernel supports such frames: 4:2:2 without alpha. libav decodes all others."""
     return header.chroma == "422" and not header.alpha_bits
 
 
@@ -86,26 +86,26 @@ def decode_window(
     masks: bool = False,
     out: npt.NDArray[np.unsignedinteger] | Sums,
 ) -> Marks | None:
-    """Fill `out` with the pixels of a window, or add them to its sums; returns which of them are damaged.
+    """Fill `out` with the pixels of a window, or add them to its sums; returns the damage mask.
 
     Parameters
     ----------
     coded
-        The window, in lines and columns of the picture as it is shown: reduced, of the frame or of the field.
+        The window, in lines and columns of the output: reduced, of the frame or of the field.
     pixel_format, track_matrix
         As for `libav.decode_frame`.
     reduce
-        1, 2 or 4: lines and columns of which one is made.
+        1, 2 or 4: factor by which lines and columns are reduced.
     n_threads
         Threads that share the rows of slices.
     masks
-        Set pixels of damaged slices to 0, rather than raise. All others are as they should be.
+        Set pixels of damaged slices to 0 instead of raising. All others are correct.
     out
         Array of `pixel_format.shape(height, width)` of the window.
 
     Returns
     -------
-    Where the window is damaged, shape (y, x); None where it is whole.
+    Mask of damaged pixels, shape (y, x); None if the window is intact.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def decode_window(
 
 
 def _cut_bands(coding: Coding, n_bands: int) -> list[slice]:
-    """Lines of the window, in `n_bands` parts at most of whole rows of slices."""
+    """Lines of the window, in at most `n_bands` parts of whole rows of slices."""
     rows = coding.window[0]
     step = coding.lines_per_row
     first, last = rows.start // step, -(-rows.stop // step)
@@ -159,7 +159,7 @@ def _cut_bands(coding: Coding, n_bands: int) -> list[slice]:
 
 
 def sample_planes(kernel: Kernel, sample: ByteData, *, luma_only: bool = False, reduce: int = 1) -> Planes:
-    """The planes of a whole frame, 10 bits deep, as `libav.decode_planes` gives them.
+    """The planes of a whole frame as 10-bit codes, as from `libav.decode_planes`.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _find_memory() -> _Memory:
 
 
 def _set_sample(memory: _Memory, coding: Coding) -> None:
-    """Where the sample lies, and how it is coded."""
+    """Set the parameters of the sample and its coding."""
     data, header = np.frombuffer(coding.data, np.uint8), coding.header
     n_tail = min(len(data), MAX_SLICE_BYTES + at.PADDING_BYTES)
     memory.tail[:n_tail] = data[len(data) - n_tail :]
@@ -216,7 +216,7 @@ def _set_sample(memory: _Memory, coding: Coding) -> None:
 
 
 def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int) -> DamageMap:
-    """What is wanted of the sample, and memory for it; returns the map that damage is marked in."""
+    """Set the wanted part of the sample, and memory for it; returns the map for damage."""
     p, header, reduce, edges = memory.parameters, coding.header, coding.reduce, coding.edges
     rows, columns = coding.window
     n_rows = -(-header.height // (16 * header.n_pictures))
@@ -261,7 +261,7 @@ def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int)
 
 
 def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window: Window) -> None:
-    """What pixels are made in."""
+    """Set the pixel format."""
     n_values, n_bytes = len(pixel_format.channels) or 1, pixel_format.dtype.itemsize
     width = window[1].stop - window[1].start
     if pixel_format.is_color:
@@ -284,13 +284,13 @@ def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window:
 def _set_target(
     memory: _Memory, out: npt.NDArray[np.unsignedinteger] | Sums, pixel_format: PixelFormat
 ) -> None:
-    """Where pixels go."""
+    """Set the output address."""
     p = memory.parameters
     if isinstance(out, Sums):
         out.make_room()
         squares = out.squares
         if not pixel_format.dtype.isnative:
-            raise ValueError(f"sums of {pixel_format.name}: its byte order is not this machine's")
+            raise ValueError(f"sums of {pixel_format.name} need this machine's byte order")
         p[at.STORES] = 0
         p[at.SUMS : at.SQUARE_BYTES + 1] = (
             out.values.ctypes.data,

@@ -1,8 +1,8 @@
-"""Which slices of a damaged frame libav can decode, and what it makes of them.
+"""Finds the slices of a damaged frame that libav can decode, and decodes those.
 
-libav tells that a frame is damaged, not where. So each slice is given to it alone, in a frame of its own;
-those that it refuses are replaced by slices without detail, and the frame is decoded once more. What comes
-out is what the package's own decoder gives in one go: the same map of damage, the same pixels outside it.
+libav reports that a frame is damaged, not where. So each slice is decoded alone, in a frame of its own;
+rejected slices are replaced by flat ones, and the frame is decoded once more. The
+result equals that of the package's own decoder: the same damage map, the same pixels outside it.
 """
 
 import struct
@@ -25,11 +25,11 @@ __all__ = ["decode_repaired", "explain"]
 
 
 def explain(coded: CodedWindow, error: FrameDecodeError, *, luma_only: bool) -> FrameDecodeError:
-    """The error that names the first slice that libav refuses; `error` where it cannot be told."""
+    """The error that names the first slice that libav rejects; `error` if there is none."""
     if coded.header.chroma != "422" or coded.header.alpha_bits:
         return error
     coding = Coding.of(coded, 1)
-    run_walk(walk_frame(len(coding.data)), coding.data)  # raises what does not hold in the structure
+    run_walk(walk_frame(len(coding.data)), coding.data)  # raises if the structure is inconsistent
     damage = _find_damage(coding, luma_only=luma_only)
     return describe_damage(coded, coding, 0, damage) if damage.any() else error
 
@@ -41,11 +41,11 @@ def decode_repaired(
     track_matrix: int | None,
     out: npt.NDArray[np.unsignedinteger],
 ) -> Marks | None:
-    """Fill `out` with what is whole of a damaged window, and with 0 elsewhere; returns where that is.
+    """Fill `out` with the intact part of a damaged window, and with 0 elsewhere; returns the damage mask.
 
     Notes
     -----
-    Takes a tenth of a second for 1920x1080. Of 4:4:4 and of frames with alpha nothing is kept.
+    Takes a tenth of a second for 1920x1080. 4:4:4 frames and frames with alpha are masked completely.
     """
     marks: Marks | None = np.ones(out.shape[:2], np.bool_)
     try:
@@ -64,7 +64,7 @@ def decode_repaired(
 
 
 def _pictures(coding: Coding) -> list[Picture | None]:
-    """The layout of each picture; None where its structure does not hold. The data may end too early."""
+    """The layout of each picture; None if its structure is inconsistent. The data may be truncated."""
     data = bytes(coding.data).ljust(coding.header.frame_size, b"\0")
     pictures: list[Picture | None] = []
     n_coded = 1 if coding.field == 0 else coding.header.n_pictures
@@ -77,7 +77,7 @@ def _pictures(coding: Coding) -> list[Picture | None]:
 
 
 def _find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
-    """The map of the window's slices that libav refuses."""
+    """The map of the window's slices that libav rejects."""
     header, edges = coding.header, coding.edges
     n_rows = -(-header.height // (16 * header.n_pictures))
     damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
@@ -117,7 +117,7 @@ def _is_whole(data: bytes, coding: Coding, row: int, column: int, field: Field, 
 
 
 def _repair(coding: Coding, damage: DamageMap) -> bytes:
-    """The frame with slices without detail in place of damaged ones."""
+    """The frame with flat slices in place of damaged ones."""
     header = coding.header
     data = bytes(coding.data).ljust(header.frame_size, b"\0")
     widths = slice_widths(-(-header.width // 16), coding.log2_slice_width)
@@ -142,7 +142,7 @@ def _repair(coding: Coding, damage: DamageMap) -> bytes:
 
 
 def _plain_slice(width: int) -> bytes:
-    """A slice of so many macroblocks without detail: all coefficients are 0."""
+    """A flat slice of this many macroblocks: all coefficients are 0."""
     luma, chroma = (_plain_plane(n * width) for n in (4, 2))
     return struct.pack(">BBHH", 6 << 3, 1, len(luma), len(chroma)) + luma + 2 * chroma
 

@@ -1,7 +1,7 @@
 """Sums over time of pixels and their squares, in integer accumulators.
 
-They are added to while frames are decoded, so that no frame is kept. Sums are held in as few bytes as can
-be, because they go through memory once a frame, and are moved to wider ones before they could overflow.
+Pixels are added while frames are decoded, so no frame is kept. Sums use as few bytes as possible,
+because they pass through memory once per frame, and are moved to wider ones before they could overflow.
 """
 
 from dataclasses import dataclass, field
@@ -16,24 +16,24 @@ __all__ = ["Sums"]
 
 @dataclass(slots=True, eq=False)
 class Sums:
-    """Sums of some pictures of one format and shape."""
+    """Sums of images of one format and shape."""
 
     values: npt.NDArray[np.uint32]
-    """Sums of values since they were moved to `total`, of the shape of a picture."""
+    """Sums of values since the last move to `total`, with the shape of an image."""
     squares: npt.NDArray[np.unsignedinteger] | None
-    """Likewise of squares, uint32 or, of formats of 16 bits, uint64; None where they are not wanted."""
+    """Likewise of squares, as uint32 or, for 16-bit formats, uint64; None if not wanted."""
     max_value: int
     """The largest value of a pixel."""
     n_room: int
-    """Pictures that `values` and `squares` have room for."""
+    """Images that `values` and `squares` can still take."""
     total: npt.NDArray[np.uint64] | None = field(default=None)
-    """Sums of the values before that; None for none."""
+    """Sums of earlier values; None if there are none."""
     total_squares: npt.NDArray[np.uint64] | None = field(default=None)
     """Likewise of squares."""
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], pixel_format: PixelFormat, *, squares: bool) -> "Sums":
-        """Sums of no pictures yet."""
+        """Sums of zero images."""
         largest = 1023 if pixel_format.layout == "code" else pixel_format.full_scale
         kind = np.uint32 if largest < 4096 else np.uint64
         sums = cls(
@@ -47,20 +47,20 @@ class Sums:
 
     @property
     def capacity(self) -> int:
-        """Pictures that can be added before the sums must be moved."""
+        """Images that can be added before the sums must be moved."""
         room = np.iinfo(np.uint32).max // self.max_value
         if self.squares is not None:
             room = min(room, int(np.iinfo(self.squares.dtype).max) // self.max_value**2)
         return room
 
     def make_room(self) -> None:
-        """Call before each picture that is added."""
+        """Call before each image is added."""
         if not self.n_room:
             self._move()
         self.n_room -= 1
 
     def add(self, picture: npt.NDArray[np.unsignedinteger]) -> None:
-        """Add a picture that is there already."""
+        """Add an image."""
         self.make_room()
         self.values += picture
         if self.squares is not None:
@@ -69,10 +69,10 @@ class Sums:
             self.squares += wide
 
     def merge(self, other: "Sums") -> None:
-        """Add the sums of other pictures of the same format and shape."""
+        """Add the sums of other images of the same format and shape."""
         self._move()
         values, squares = other.result()
-        assert self.total is not None  # noqa: S101 - tells mypy
+        assert self.total is not None  # noqa: S101 - for mypy
         self.total += values
         if self.total_squares is not None and squares is not None:
             self.total_squares += squares

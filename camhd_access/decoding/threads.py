@@ -1,7 +1,6 @@
-"""Threads that decode for direct reads; inside a dask task, the task's own thread does.
+"""Threads that decode for direct reads; a dask task decodes in its own thread.
 
-Parallelism comes from frames: each thread takes whichever frame is next, and keeps its codec contexts for the
-one after.
+Frames are decoded in parallel: each thread takes the next frame, and reuses its codec contexts.
 """
 
 import os
@@ -21,19 +20,19 @@ def n_cores() -> int:
 
 @cache
 def decode_pool() -> ThreadPoolExecutor:
-    """Threads that decode for direct reads. They stay, because each keeps its codec contexts."""
+    """Threads that decode for direct reads. They are kept, because each has its codec contexts."""
     return ThreadPoolExecutor(n_cores(), thread_name_prefix="camhd-decode")
 
 
-if hasattr(os, "register_at_fork"):  # Windows forks nothing
+if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(after_in_child=decode_pool.cache_clear)
 
 
 @contextmanager
 def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
-    """A function that runs another one, at once or soon on one of the threads; on leaving, all have run.
+    """A function that runs others on the threads; at the end of the block, all have finished.
 
-    The first error is raised, on leaving or instead of starting more.
+    The first error is raised, at the end or instead of starting more.
     """
     if not parallel:
         yield lambda function, *args: function(*args)
@@ -42,7 +41,7 @@ def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
     max_waiting = 2 * n_cores()  # bounds the samples in memory
 
     def wait_for_first() -> None:
-        running[0].result()  # may be interrupted, and is still running then
+        running[0].result()  # may be interrupted while it is still running
         running.popleft()
 
     def submit(function: Callable[..., None], *args: object) -> None:

@@ -1,8 +1,8 @@
-"""What there is to decode for a window of a picture: a sample, or a smaller frame made of some of its slices.
+"""What to decode for a window of a frame: a sample, or a smaller frame made of some of its slices.
 
-Whoever holds a whole sample wraps it (`whole_window`), and the decoder goes straight to the slices that the
-window touches. Whoever would have to fetch it walks (`walk_window`, see `formats.prores.slices`) to a smaller
-frame, which takes only the bytes of those slices.
+If the whole sample is in memory, `whole_window` wraps it, and the decoder uses only the slices that the
+window touches. If it must be fetched, `walk_window` (see `formats.prores.slices`) makes a smaller
+frame, which needs only the bytes of those slices.
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ __all__ = ["CodedWindow", "Field", "Marks", "Window", "check_size", "walk_window
 Field: TypeAlias = Literal[0, 1] | None
 """0 for the field of a frame that is shown first, 1 for the other, None for both."""
 Window: TypeAlias = tuple[slice, slice]
-"""Rows and columns of a picture; both bounds given, no step."""
+"""Rows and columns of an image; both bounds given, no step."""
 Marks: TypeAlias = npt.NDArray[np.bool_]
-"""Which pixels of a picture are damaged, shape (y, x)."""
+"""Mask of damaged pixels, shape (y, x)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodedWindow:
-    """Coded bytes, and what of their picture is wanted."""
+    """Coded bytes, and the wanted window."""
 
     data: ByteData
     """A complete ProRes frame: the sample itself, or a smaller one made of some of its slices."""
     header: FrameHeader
     """The frame header of the sample."""
     window: Window
-    """Rows and columns of the picture (the frame or the field) that the sample shows."""
+    """Rows and columns of the sample's picture (the frame or the field)."""
     field: Field
     """Which picture that is."""
     crop: CroppedFrame | None = None
@@ -57,14 +57,14 @@ def whole_window(sample: ByteData, *, size: tuple[int, int], window: Window, fie
     Parameters
     ----------
     size
-        Height and width of the frame that the movie's index states.
+        Height and width of the frame in the movie's index.
     window
         Rows and columns wanted, of the frame or of the field.
 
     Raises
     ------
     FrameDecodeError, UnsupportedCodecError
-        The frame is of another size, or has no such header.
+        The frame has another size, or no valid header.
     """
     return CodedWindow(sample, _check_header(sample, size, field), window, field)
 
@@ -80,17 +80,17 @@ def walk_window(
 ) -> Walk[CodedWindow]:
     """Walk to a smaller frame with the slices of a window; parameters as for `whole_window`.
 
-    With `reduce`, the window is one of pictures that have so many lines and columns less.
+    With `reduce`, the window counts reduced lines and columns.
 
     Raises
     ------
     FrameDecodeError, UnsupportedCodecError
-        The frame is of another size, or its structure does not hold.
+        The frame has another size, or an inconsistent structure.
     """
     rows, columns = (slice(extent.start * reduce, extent.stop * reduce) for extent in window)
     (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
     header = _check_header(head, size, field)
-    # From an even column on, so that the chroma of 4:2:2 begins with it.
+    # Start at an even column, so that 4:2:2 chroma begins there.
     stop = min(columns.stop + CHROMA_MARGIN * reduce, size[1]) if in_color else columns.stop
     crop = yield from walk_crop(sample_size, y=rows, x=(columns.start // 2 * 2, stop), field=field)
     return CodedWindow(crop.data, header, window, field, crop)
@@ -100,12 +100,12 @@ def _check_header(head: ByteData, size: tuple[int, int], field: Field) -> FrameH
     header = parse_frame_header(head)
     check_size(header, size)
     if field is not None and not header.interlaced:
-        raise FrameDecodeError("a progressive frame in an interlaced movie: it has no fields")
+        raise FrameDecodeError("a progressive frame in an interlaced movie has no fields")
     return header
 
 
 def check_size(header: FrameHeader, size: tuple[int, int]) -> None:
-    """Refuse a frame of another size than the movie's index states."""
+    """Raise if the frame size differs from the movie's index."""
     if (header.height, header.width) != size:
         raise FrameSizeError(
             f"frame of {header.width}x{header.height} pixels in a movie of {size[1]}x{size[0]}"

@@ -1,1 +1,1 @@
-"""What bytes and names mean, without any input or output: QuickTime atoms, ProRes samples, movies' names."""
+"""What bytes and names mean, without any I/O: QuickTime atoms, ProRes samples, movie names."""

@@ -1,8 +1,8 @@
-"""What the archive calls a movie, and when the movie began.
+"""Movie names of the archive, and the start time of a movie.
 
 A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is when the
-recording began; since 2016-11-22, when the `Z` went away, it is when it ENDED. The movie's own
-creation time (`mvhd`) is the better witness, but for a few movies whose recorder had lost its clock.
+recording began; since 2016-11-22, when names lost the `Z`, it is when it ENDED. The movie's own
+creation time (`mvhd`) is more reliable, except for a few movies whose recorder had lost its clock.
 Everything here is pure: names and times in, times out.
 """
 
@@ -23,17 +23,17 @@ __all__ = [
 ]
 
 Clock: TypeAlias = Literal["auto", "mvhd", "name"]
-"""What tells when a movie began: its own clock, its name, or the better of the two."""
+"""Source of the start time of a movie: its own clock, its name, or the better of the two."""
 
 FIRST_END_NAME = np.datetime64("2016-11-22T00:00:00", "s")
-"""Names from here on tell the end of the recording."""
+"""Names from here on give the end of the recording."""
 
 MAX_DISAGREEMENT = np.timedelta64(1, "D")
-"""Farther from the name than this, the movie's own clock is taken for wrong."""
+"""If it differs from the name by more than this, the movie's own clock is considered wrong."""
 
 NAME_PRECISION_SECONDS = 60.0
-"""How far names are off at most: of 6,606 good movies from 2016-05-06 to 2018-08, whose clocks were right,
-the farthest is 60.03 s (some names tell the minute only, and all when a script meant to begin or end)."""
+"""Largest error of names: of 6,606 good movies from 2016-05-06 to 2018-08 with correct clocks, the worst
+is off by 60.03 s (some names give only the minute, and all give the scheduled start or end)."""
 
 CLOCK_PRECISION_SECONDS = 1.0
 """Recorders note whole seconds."""
@@ -45,23 +45,23 @@ _NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<
 
 @dataclass(frozen=True, slots=True)
 class MovieName:
-    """The base name of a movie, read."""
+    """The parsed base name of a movie."""
 
     basename: str
-    """The name without folders and extension; the same movie has it on every server."""
+    """The name without folders and extension; the same on every server."""
     time_from_name: np.datetime64
-    """The time it tells, UTC, in seconds: the recording's start or its end."""
+    """The time in the name, UTC, in seconds: the recording's start or its end."""
     part: int | None
-    """Number at the end of the name, where one recording came in several files."""
+    """Number at the end of the name, if one recording consists of several files."""
 
     @property
     def sort_key(self) -> tuple[np.datetime64, str]:
-        """What puts names in order of time, and parts of one recording in theirs."""
+        """Sort key for chronological order, with the parts of one recording in sequence."""
         return self.time_from_name, self.basename
 
     @property
     def day(self) -> str:
-        """The day that the name tells, as `2016-11-13`; the archive has a folder for each."""
+        """The day in the name, as `2016-11-13`; the archive has a folder for each."""
         return str(self.time_from_name)[:10]
 
     @property
@@ -74,7 +74,7 @@ class MovieName:
 
         Notes
         -----
-        Of a part of a recording (`…_02`) this is when the recording began, not the part.
+        For a part of a recording (`…_02`) this is when the whole recording began, not the part.
         """
         before = np.timedelta64(round(duration_seconds * 1e9) if self.tells_end else 0, "ns")
         start: np.datetime64 = self.time_from_name.astype("datetime64[ns]") - before
@@ -82,7 +82,7 @@ class MovieName:
 
 
 def find_movie_name(urlpath: str) -> MovieName | None:
-    """The movie's name in a path or URL; None where it is not a CamHD name."""
+    """The movie's name in a path or URL; None if it is not a CamHD name."""
     filename = urlpath.partition("?")[0].rstrip("/").rpartition("/")[2]
     match = _NAME.match(filename)
     if not match:
@@ -93,7 +93,7 @@ def find_movie_name(urlpath: str) -> MovieName | None:
         minute = np.datetime64(f"{t[:4]}-{t[4:6]}-{t[6:11]}:{t[11:13]}", "s")
     except ValueError:
         return None
-    if seconds > 60:  # 60 is the next minute, as recorders write where they round up
+    if seconds > 60:  # 60 is the next minute, written by recorders that round up
         return None
     time = minute + np.timedelta64(seconds, "s")
     return MovieName(match[0], time, int(match["part"]) if match["part"] else None)
@@ -101,23 +101,23 @@ def find_movie_name(urlpath: str) -> MovieName | None:
 
 @dataclass(frozen=True, slots=True)
 class StartTime:
-    """When a movie began, and how that is known."""
+    """When a movie began, and the source of that time."""
 
     time: np.datetime64 | None
-    """UTC, in nanoseconds; None where nothing tells it."""
+    """UTC, in nanoseconds; None if unknown."""
     source: Literal["mvhd", "name", "unknown"]
     """The movie's own creation time, or its name."""
     disagreement_seconds: float | None
-    """Creation time less the start told by the name; None where one of them is missing."""
+    """Creation time minus the start time from the name; None if one of them is missing."""
 
     @property
     def uncertainty_seconds(self) -> float | None:
-        """By how much the start may be wrong; None where nothing vouches for it.
+        """Uncertainty of the start time; None if it cannot be estimated.
 
         Notes
         -----
-        The movie's clock is trusted as far as its name agrees with it. A name taken instead is right to a
-        minute, and one that was preferred to a clock that is less than a day off, to what lies between them.
+        The movie's clock is trusted to within its difference from the name. A name used instead is accurate
+        to a minute; one preferred to a clock less than a day off, to the difference between the two.
         """
         apart = abs(self.disagreement_seconds) if self.disagreement_seconds is not None else None
         if self.source == "name":
@@ -129,11 +129,11 @@ class StartTime:
 
     @property
     def doubt(self) -> str | None:
-        """What is to be said where clock and name lie more than a minute apart; None where they do not."""
+        """A warning if clock and name differ by more than a minute; None if they do not."""
         apart = self.disagreement_seconds
         if apart is None or abs(apart) <= NAME_PRECISION_SECONDS:
             return None
-        told = f"its clock is {abs(apart):,.0f} s {'later' if apart > 0 else 'earlier'} than its name tells"
+        told = f"its clock is {abs(apart):,.0f} s {'later' if apart > 0 else 'earlier'} than its name"
         off_hours = abs(apart - _HOUR_SECONDS * round(apart / _HOUR_SECONDS))
         if off_hours <= NAME_PRECISION_SECONDS:
             told += f", whole hours ({apart / _HOUR_SECONDS:+.0f} h): it may be set to another time zone"
@@ -151,9 +151,9 @@ def describe_start(start: StartTime) -> str:
 
 
 def check_clock(clock: Clock) -> Clock:
-    """`clock`, if it is something that tells when a movie began."""
+    """`clock`, if it is a valid choice."""
     if clock not in ("auto", "mvhd", "name"):
-        raise ValueError(f'clock is "auto", "mvhd" or "name", not {clock!r}')
+        raise ValueError(f'clock must be "auto", "mvhd" or "name", not {clock!r}')
     return clock
 
 
@@ -164,7 +164,7 @@ def choose_start_time(
     duration_seconds: float,
     clock: Clock = "auto",
 ) -> StartTime:
-    """The start of a movie: by its own clock, unless that is missing or more than a day off its name.
+    """The start of a movie: from its own clock, unless that is missing or differs by more than a day.
 
     Parameters
     ----------
@@ -173,14 +173,14 @@ def choose_start_time(
     creation_time
         From the movie header atom, UTC.
     duration_seconds
-        Length of the movie, by which a name that tells the end is corrected.
+        Length of the movie, subtracted from names that give the end.
     clock
-        "mvhd" takes the movie's own clock, "name" its name, where there are both.
+        "mvhd" uses the movie's own clock, "name" its name, if both exist.
 
     Notes
     -----
-    The name of a part (`…_02`) tells when the whole recording began. It neither serves as the start of the
-    part, nor does a clock disagree with it that is later by no more than a day.
+    The name of a part (`…_02`) gives the start of the whole recording. It is not used as the start of the
+    part, and a clock that is later by at most a day does not contradict it.
     """
     created = None if creation_time is None else creation_time.astype("datetime64[ns]")
     named = None if name is None else name.start_time(duration_seconds)

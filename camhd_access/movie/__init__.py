@@ -1,1 +1,1 @@
-"""One movie, opened: its index, its frames, and recovery where the index is missing."""
+"""One movie: its index, its frames, and recovery of a missing index."""

@@ -1,7 +1,7 @@
-"""Movies that are open: their indexes, read once and kept in memory for all who open them again.
+"""Open movies: their indexes are read once and kept in memory.
 
-The index is the movie's own, or rebuilt from its frames where the movie has none and the caller wants that
-(see `rescue`): it is then kept in the cache folder, or was written to a sidecar before.
+The index is the movie's own, or, with `recover`, rebuilt from its frames if the movie has none
+(see `rescue`): it is then stored in the cache folder, or was written to a sidecar before.
 """
 
 import os
@@ -37,40 +37,40 @@ from camhd_access.storage.source import ByteSource
 __all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 
 Recover: TypeAlias = bool | str | os.PathLike[str]
-"""Whether to rebuild a missing index; or where a sidecar lies that was written when it was rebuilt."""
+"""Whether to rebuild a missing index; or path of a sidecar that was written when it was rebuilt."""
 
-HINT = "recover=True makes an index of its frames, and so does --recover on the command line"
+HINT = "use recover=True (command line: --recover) to rebuild the index"
 
 FRAME_HEAD_BYTES = 512
-"""What is read of a frame to see its header (156 bytes in all known files)."""
+"""Bytes read of a frame to get its header (156 bytes in all known files)."""
 
 N_HEADS_TRIED = 4
-"""Samples whose headers are looked at, one after the other, where they are damaged."""
+"""Number of samples whose headers are tried if they are damaged."""
 
 MAX_INDEXES_KEPT = 32
-"""Indexes that stay in memory, so that opening a movie again costs nothing. One takes 0.8 MB."""
+"""Number of indexes kept in memory, so that reopening a movie costs nothing. One takes 0.8 MB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenMovie:
-    """What opening a movie found."""
+    """The result of opening a movie."""
 
     source: ByteSource
-    """The file, held to its version."""
+    """The file, pinned to its version."""
     index: MovieIndex
-    """Where its frames lie."""
+    """The positions of its frames."""
     file_size: int
     """Bytes of the file."""
     recovery: Recovery | None = None
-    """How the index was rebuilt; None where it is the movie's own."""
+    """How the index was rebuilt; None if it is the movie's own."""
 
 
 _open_movies: LRUCache[tuple[ByteSource, Recover], OpenMovie] = LRUCache(MAX_INDEXES_KEPT)
-"""The movies opened last by this process."""
+"""The movies opened most recently by this process."""
 
 
 def open_index(address: ByteSource, *, recover: Recover = False) -> OpenMovie:
-    """The movie at `address`: the one that is open, unless its file has changed since."""
+    """The movie at `address`, from memory unless its file has changed since."""
     movie = _open_movies.find((address, recover))
     if movie is None or movie.source != address.pinned():
         movie = _open(address, recover)
@@ -79,7 +79,7 @@ def open_index(address: ByteSource, *, recover: Recover = False) -> OpenMovie:
 
 
 def _open(address: ByteSource, recover: Recover) -> OpenMovie:
-    """The movie at `address`; errors name it."""
+    """The movie at `address`; errors include its name."""
     try:
         return _find_index(address, recover)
     except (InvalidMovieError, UnsupportedMovieError) as error:
@@ -87,7 +87,7 @@ def _open(address: ByteSource, recover: Recover) -> OpenMovie:
 
 
 def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
-    """The movie with its own index, or if asked for, with one that is made of its frames."""
+    """The movie with its own index or, with `recover`, with one that is rebuilt from its frames."""
     if not isinstance(recover, bool):
         return _recovered(address.pinned(), read_sidecar(recover, file_size=address.size))
     try:
@@ -95,13 +95,13 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
     except InvalidMovieError as error:
         if not recover:
             told = str(error) if isinstance(error, NotAMovieError) else f"{error}; {HINT}"
-            address.forget()  # it may be the page of a portal: opened again, the movie may be there
+            address.forget()  # it may be a login page: the movie may be there at the next attempt
             raise type(error)(told) from error
         problem = error
     else:
         if not recover or _holds_frames(movie):
             return movie
-        problem = InvalidMovieError("its index points to bytes that are no frames of its size")
+        problem = InvalidMovieError("its index points to bytes that are not frames of its size")
     try:
         return _rebuild(address.pinned())
     except InvalidMovieError as error:
@@ -146,7 +146,7 @@ def find_header(movie: OpenMovie) -> FrameHeader:
 
 
 def _read_index_anew(address: ByteSource) -> OpenMovie:
-    """The movie by its own index; if what is kept of it is none, it is fetched once more."""
+    """The movie with its own index; if the cached bytes are not an index, they are fetched again."""
     n_bytes_kept = _n_bytes_from_cache(address)
     try:
         return _read_index(address)
@@ -154,7 +154,7 @@ def _read_index_anew(address: ByteSource) -> OpenMovie:
         if _n_bytes_from_cache(address) == n_bytes_kept:
             raise
     except RemoteFileChangedError:
-        pass  # it is of another version now than when this session last looked
+        pass  # its version has changed since this session last checked
     address.forget()
     return _read_index(address)
 
@@ -165,7 +165,7 @@ def _n_bytes_from_cache(address: ByteSource) -> int:
 
 
 def _read_index(address: ByteSource) -> OpenMovie:
-    """The movie at `address`, by its own index."""
+    """The movie at `address`, with its own index."""
     source = address
 
     def answer(request: Request) -> Answer:
@@ -181,7 +181,7 @@ def _read_index(address: ByteSource) -> OpenMovie:
 
 
 def rebuild_index(address: ByteSource) -> Recovery:
-    """The index made of the frames of the movie at `address`, whatever its own index says.
+    """Rebuild the index from the frames of the movie at `address`, ignoring its own index.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def rebuild_index(address: ByteSource) -> Recovery:
 
 
 def _rebuild(source: ByteSource) -> OpenMovie:
-    """The movie by an index that is made of its frames, now or when it was opened before."""
+    """The movie with an index that is rebuilt from its frames, now or earlier."""
     recovery = load_recovery(source)
     if recovery is None:
         recovery = recover_index(_uncached(source))
@@ -211,9 +211,9 @@ def _recovered(source: ByteSource, recovery: Recovery) -> OpenMovie:
 
 
 def _uncached(source: ByteSource) -> ByteSource:
-    """The same file past the cache, in which the heads of 25,000 frames would be as many small files."""
+    """The same file without the cache, which would store the heads of 25,000 frames as small files."""
     cache = source.filesystem
     if not isinstance(cache, RangeCacheFileSystem) or cache.offline:
         return source
-    path = cache.fs._strip_protocol(cache._strip_protocol(source.path))  # noqa: SLF001 - fsspec's way of naming
+    path = cache.fs._strip_protocol(cache._strip_protocol(source.path))  # noqa: SLF001 - fsspec's API
     return ByteSource(cache.fs, path).pinned()

@@ -19,14 +19,14 @@ Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ..
 
 
 def take_outer(pixels: npt.NDArray[Any], indices: Sequence[AxisIndex]) -> npt.NDArray[Any]:
-    """The pixels that one index an axis names, each on its own."""
+    """The pixels at one index per axis (outer indexing)."""
     for axis, index in reversed(list(enumerate(indices))):
         pixels = pixels[(slice(None),) * axis + (index,)]
     return pixels
 
 
 def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
-    """One index an axis: what `...` and missing ones stand for, written out."""
+    """One index per axis, with `...` and missing ones written out."""
     indices = index if isinstance(index, tuple) else (index,)
     position = next((i for i, item in enumerate(indices) if item is Ellipsis), len(indices))
     before: Any = indices[:position]
@@ -38,7 +38,7 @@ def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:
 
 
 def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]:
-    """The smallest stretch of an axis that holds `positions`, and the index of them within that stretch."""
+    """The shortest stretch of an axis that contains `positions`, and their index within it."""
     if not positions.size:
         return slice(0, 0), slice(0, 0)
     start, stop = int(positions.min()), int(positions.max()) + 1
@@ -46,7 +46,7 @@ def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]
 
 
 def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
-    """The shortest index that means `positions`: a number for one without an axis, a slice for even steps."""
+    """The shortest equivalent of `positions`: a number for one without an axis, a slice for even steps."""
     if not positions.ndim:
         return int(positions)
     if not positions.size:

@@ -1,8 +1,8 @@
-"""`MovieReader`: one movie, opened.
+"""`MovieReader`: one open movie.
 
-Opening finds the index: one request, where `moov` ends the file. Everything after that is planned from the
-index: which bytes, in which requests, decoded how. A reader is cheap, thread-safe and picklable; pickled, it
-carries the address and the version of its movie, and opens it again when it is first used.
+Opening reads the index: one request if `moov` is at the end of the file. All reads are planned from the
+index: bytes, requests and decoding. A reader is cheap, thread-safe and picklable; the pickle
+has the address and version of the movie, and reopens it on first use.
 """
 
 from collections.abc import Iterator, Mapping
@@ -67,35 +67,35 @@ class MovieReader:
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
         movie, or a time (UTC) while it was recorded, which are looked up in the archive (`open_archive`).
     recover
-        True: where the movie has no index, or a damaged one, make one of its frames' headers, which takes
-        minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the one that `camhd recover`
+        True: if the index is missing or damaged, rebuild it from the frames' headers, which takes
+        minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the index that `camhd recover`
         wrote there.
     clock
-        What tells when the movie began: "mvhd", its own clock; "name", its name, corrected for its era; or
-        "auto", the clock unless it is missing or more than a day off the name.
+        Source of the start time: "mvhd", the movie's own clock; "name", its name, corrected for its period;
+        or "auto", the clock unless it is missing or differs from the name by more than a day.
     cache
-        Keep fetched bytes on disk, for this and other processes.
+        Cache fetched bytes on disk, for this and other processes.
     storage_options
-        For the constructor of the filesystem.
+        Arguments for the filesystem's constructor.
 
     Raises
     ------
     InvalidMovieError
-        Not a movie, or a damaged one; `MissingMoovError` where the recording was cut off.
+        Not a movie, or a damaged one; `MissingMoovError` for truncated recordings.
     UnsupportedMovieError
         Fragmented, its media in another file, or not ProRes.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
     OSError
-        As another filesystem than http(s) raises it, a `FileNotFoundError` for instance.
+        Errors of other filesystems than http(s), such as `FileNotFoundError`.
     ValueError, ImportError
-        A protocol that fsspec does not know, or whose filesystem is not installed.
+        A protocol that is unknown to fsspec, or whose filesystem is not installed.
 
     Notes
     -----
-    Opening costs one request for the file's last 512 KiB where `moov` lies there, three at most in other
-    common layouts, and none while this process has the movie open already. Safe to use from many threads.
-    Pickles as address and version; the copy opens the movie when it is first used.
+    Opening costs one request for the file's last 512 KiB if `moov` is there, at most three for other
+    common layouts, and none if this process already has the movie open. Safe to use from many threads.
+    Pickles as address and version; the copy opens the movie on first use.
     """
 
     _header: FrameHeader | None = None
@@ -115,10 +115,11 @@ class MovieReader:
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
         self._movie: OpenMovie | None = open_index(source, recover=recover)
         self.source: ByteSource = self._movie.source
-        """The one version of the file that is read."""
+        """The pinned version of the file."""
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = self._movie if self._movie and self._movie.recovery else None  # nobody walks a movie twice
+        # A rebuilt index is kept: rebuilding it takes minutes.
+        kept = self._movie if self._movie and self._movie.recovery else None
         return {"urlpath": self.urlpath, "source": self.source, "_movie": kept, "_clock": self._clock}
 
     def __repr__(self) -> str:
@@ -162,12 +163,12 @@ class MovieReader:
 
     @property
     def index(self) -> MovieIndex:
-        """Where each sample lies and when it is shown."""
+        """Position and time of each frame."""
         return self._opened.index
 
     @property
     def recovery(self) -> Recovery | None:
-        """How the index was made of the frames' headers; None where it is the movie's own."""
+        """How the index was rebuilt from the frames' headers; None if it is the movie's own."""
         return self._opened.recovery
 
     @property
@@ -177,7 +178,7 @@ class MovieReader:
 
     @property
     def _opened(self) -> OpenMovie:
-        """What opening the movie found; a reader that was pickled opens it when it is first used."""
+        """The open movie; an unpickled reader opens it on first use."""
         if self._movie is None:
             movie = open_index(replace(self.source, version=None))
             if movie.source != self.source:
@@ -228,7 +229,7 @@ class MovieReader:
 
     @property
     def start_time(self) -> np.datetime64 | None:
-        """When the movie began, UTC, in nanoseconds; None where neither its name nor its header tells it."""
+        """When the movie began, UTC, in nanoseconds; None if neither its name nor its header says."""
         return self.start.time
 
     @property
@@ -238,7 +239,7 @@ class MovieReader:
         Raises
         ------
         FrameDecodeError
-            That frame is damaged, and so are the three after it.
+            The first frame and the three after it are damaged.
         """
         if self.index.interlaced is None:
             index = replace(self.index, interlaced=self.read_header().interlaced)
@@ -247,7 +248,7 @@ class MovieReader:
 
     @property
     def top_field_first(self) -> bool:
-        """Whether the field shown first holds the even lines of the frame; as costly as `interlaced`."""
+        """Whether the field shown first has the even lines; costs the same as `interlaced`."""
         return self.read_header().interlace != 2
 
     def read_header(self) -> FrameHeader:
@@ -272,15 +273,15 @@ class MovieReader:
         Parameters
         ----------
         fields
-            Both fields of each frame; the second is shown when half of the frame's time is over.
+            Both fields of each frame; the second is shown after half of the frame's duration.
 
         Raises
         ------
         ValueError
-            Nothing tells when the movie began.
+            The start time is unknown.
         """
         if self.start_time is None:
-            raise ValueError(f"{self.name} does not tell when it began")
+            raise ValueError(f"{self.name} has no start time")
         return self.start_time + self.elapsed(fields=fields)
 
     def elapsed(self, *, fields: bool = False) -> npt.NDArray[np.timedelta64]:
@@ -298,12 +299,12 @@ class MovieReader:
         Raises
         ------
         FrameIndexError
-            The movie is shorter, or the time lies before its start.
+            The movie is shorter, or the time is before its start.
         ValueError
             It is no time, or nothing tells when the movie began.
         """
         seconds = self.seconds_at(moment)
-        # Which is not `duration` where the first frame is shown after the start, as in clips.
+        # Not `duration`: in clips the first frame may be shown after the start.
         end = float(self.index.pts[-1] + self.index.duration[-1]) / self.index.timescale
         if not 0 <= seconds <= end:
             raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
@@ -326,7 +327,7 @@ class MovieReader:
         deinterlace: Deinterlace = None,
         reduce: int = 1,
     ) -> FrameStack:
-        """The stack of some frames, to be read later: what arrays are made of.
+        """A stack of frames to be read later; arrays are made of it.
 
         Parameters
         ----------
@@ -343,7 +344,7 @@ class MovieReader:
             An unknown format or reduction, or fields of a progressive movie.
         """
         if check_scan(fields, deinterlace) and not self.interlaced:
-            raise ValueError(f"{self.name} is progressive: its frames have no fields; read them whole")
+            raise ValueError(f"{self.name} is progressive: its frames have no fields; use fields=False")
         shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "deinterlace": deinterlace}
         return stack_frames(self.source, self.index, frames, reduce=reduce, **shown)
 
@@ -367,27 +368,29 @@ class MovieReader:
         frames
             Which ones, in which order: a number, a slice, or a sequence of numbers.
         y, x
-            Lines and columns of the pictures that are shown, without step; None for all.
+            Lines and columns of the output, without step; None for all.
         pix_fmt
-            `rgb24`, `bgr24`, `rgb48le`, …; of one plane `gray`, `gray16le`, …, which stretch black to 0 and
-            white to full scale, and `gray10le`, which is luma as coded: black is 64, white 940.
+            `rgb24`, `bgr24`, `rgb48le`, …; single-plane formats are `gray`, `gray16le`, …, which stretch
+            black to 0 and white to full scale, and `gray10le`, which is luma as coded: black is 64, white
+            940.
         fields
             The two fields of each frame instead of it, each of half the lines, the one shown first first; or
-            "first", the one shown first alone. A last line that only one of them has is left out.
+            "first", the one shown first alone. A shown. A last line that only one of them has is left out.
         deinterlace
             "linear": whole frames of the field shown first; the lines of the other are made up, each the mean
             of the lines above and below, rounded half up.
         reduce
-            8 for previews: the means of 8x8 pixels, to within one code value of 10 bits. Chroma is as coarse
-            again across. Of a frame of two fields, the mean of two lines of the preview is exact, and what
-            sets them apart an estimate from the lines around them. What does not fill a block is left out.
-            2 or 4 for a half or a quarter: the low frequencies of each block of 8x8 pixels, a sharper low
-            pass than the mean of an area, from which it is 4 to 10 code values of 10 bits away (rms) and, at
-            hard edges, up to 205; on average it is equal. The lines of two fields stay apart. Only ProRes
-            4:2:2, and only by the compiled decoder, for which these wait.
+            8 for previews: the means of 8x8 pixels, to within one code value of 10 bits, except where pixels
+            are clipped in decoding. Chroma has half that resolution horizontally. For a frame of two fields,
+            the mean of two preview lines has that accuracy, and their difference is an estimate from the
+            lines around them. Incomplete blocks at the edges are left out. 2 or 4 for a half or a quarter:
+            the low frequencies of each block of 8x8 pixels, a sharper low pass than an area mean, from which
+            it differs by 4 to 10 code values of 10 bits (rms) and, at hard edges, by up to 205; on average it
+            is equal. The two fields stay separate. Only for ProRes 4:2:2, and only with the compiled decoder,
+            which the call waits for.
         errors
-            "raise", or "mask" to go on after a damaged frame: a `numpy.ma.MaskedArray` is returned in which
-            the pixels of damaged slices are masked, with zeros behind the mask. Bytes that could not be had
+            "raise", or "mask" to go on after a damaged frame: returns a `numpy.ma.MaskedArray` in which
+            the pixels of damaged slices are masked, with zeros behind the mask. Errors while reading bytes
             always raise.
         out
             Array to fill and return.
@@ -399,16 +402,16 @@ class MovieReader:
         FrameDecodeError
             A frame is damaged.
         RemoteFileError
-            The bytes could not be had; `RemoteFileChangedError` where the file was replaced.
+            The bytes could not be read; `RemoteFileChangedError` if the file was replaced.
         ValueError
             `fields` or `deinterlace` of a progressive movie, or both; an empty window; an unknown option.
 
         Notes
         -----
-        One request for each stretch of neighbouring frames, several under way at once; decodes on all cores.
-        Over a network, `y` decides what is fetched of each frame where that is less than about half of it.
-        A preview takes the bytes of whole frames, and a tenth of the time; damage in the fine structure of
-        a frame does not show in it, and is not noticed.
+        One request for each run of neighbouring frames, several in flight at once; decodes on all cores.
+        Over a network, only the part of each frame that `y` selects is fetched, if it is less than about
+        half. A preview fetches the bytes of whole frames, but takes a tenth of the time; damage in the fine
+        structure of a frame does not affect it, and is not detected.
         """
         check_errors(errors)
         shown = self.stack(frames, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
@@ -422,19 +425,19 @@ class MovieReader:
         return np.ma.MaskedArray(pixels, mask)
 
     def read_encoded(self, frames: FrameSelection) -> list[bytes]:
-        """The samples of some frames as they lie in the file."""
+        """The samples of some frames as in the file."""
         stack = self.stack(frames)
         samples = dict(stack.iter_samples())
         return [bytes(samples[position]) for position in range(len(stack.frames))]
 
     def plan(self, frames: FrameSelection, *, y: slice | None = None, x: slice | None = None) -> ReadPlan:
-        """What reading these frames would cost. Asks for nothing.
+        """The cost of reading these frames. Makes no request.
 
         Notes
         -----
-        Exact for whole frames, as they lie in the file. Where `y` asks for a part of each frame, and the file
-        is far away, requests and bytes are what is expected: from the share of the rows until a crop of the
-        movie was read by this process, then from where the rows lay in the frame read last.
+        Exact for whole frames. If `y` selects a part of each frame, and the file is remote, requests and
+        bytes are estimates: from the share of the rows until this process has read a crop of the
+        movie, then from the positions of the rows in the frame read last.
         """
         stack = crop_stack(self.stack(frames), y, x)
         n_requests, n_bytes = stack.plan()
@@ -442,7 +445,7 @@ class MovieReader:
 
 
 def check_reader(reader: MovieReader) -> MovieReader:
-    """`reader`, if it is one: neither the address of a movie, nor its array."""
+    """`reader`, if it is a `MovieReader`."""
     if not isinstance(reader, MovieReader):
-        raise TypeError(f"a MovieReader is wanted, not {type(reader).__name__}: MovieReader(url)")
+        raise TypeError(f"expected a MovieReader, not {type(reader).__name__}; use MovieReader(url)")
     return reader

@@ -1,10 +1,10 @@
-"""Pieces of a sample: which bytes to ask for, when only some of its slices are wanted.
+"""Byte ranges of a sample to request when only some of its slices are wanted.
 
-A walk (see `prores.slices`) from a sample to a crop needs the tables before it knows where the slices lie:
-two rounds of questions, three when interlaced. Samples of one movie resemble each other, so where the rows
-of slices lay in one of them (`Layout`) tells within some hundred bytes where they lie in the next, and one
-round is enough: tables and expected rows together. Where the expectation fails, what is missing is asked in
-one more. Nothing is fetched here: `walk_pieces` is a walk itself, whose questions somebody else answers.
+A walk (see `prores.slices`) from a sample to a crop needs the tables before it knows where the slices are:
+two rounds of questions, three if interlaced. Samples of one movie resemble each other, so the positions of
+the rows of slices in one of them (`Layout`) predict those in the next to within some hundred bytes, and one
+round is enough: tables and expected rows together. If the prediction is wrong, the missing bytes take
+one more. Nothing is fetched here: `walk_pieces` is a walk itself, whose questions the caller answers.
 """
 
 from collections.abc import Sequence
@@ -25,23 +25,23 @@ __all__ = ["Layout", "SamplePieces", "flat_layout", "walk_pieces"]
 T = TypeVar("T")
 
 MIN_MARGIN_BYTES = 2048
-"""Rows of slices move by so much from one frame to the next when nothing moves in the picture."""
+"""Typical shift of slice rows from one frame to the next in a still scene."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where the rows of slices lie in the samples of a movie; all places in parts of the sample, 0 to 1."""
+    """Positions of the rows of slices in the samples of a movie, as fractions of the sample, 0 to 1."""
 
     pictures: tuple[npt.NDArray[np.float64], ...]
-    """For each picture where it begins, where each of its rows begins, and where the last row ends."""
+    """For each picture: its start, the start of each of its rows, and the end of the last row."""
     row_margin: float
-    """By how much the places of rows may differ from sample to sample."""
+    """Tolerance for the positions of rows."""
     start_margin: float
-    """By how much the places may differ where pictures begin."""
+    """Tolerance for the start of pictures."""
 
     @classmethod
     def of(cls, frame: Frame) -> "Layout":
-        """The layout of one frame, as an expectation of others of its movie."""
+        """The layout of one frame, as a prediction for others of its movie."""
         size = frame.header.frame_size
         pictures = tuple(
             np.array([p.start, *p.slice_offset[:, 0], p.slice_offset[-1, -1] + p.slice_size[-1, -1]]) / size
@@ -50,7 +50,7 @@ class Layout:
         return cls(pictures, row_margin=0.01, start_margin=0.01)
 
     def doubled(self, picture_size: float) -> "Layout":
-        """The layout of an interlaced frame whose second field is like the first, of which this is."""
+        """The layout of an interlaced frame whose second field is like the first, which this describes."""
         (first,) = self.pictures
         return replace(self, pictures=(first, first + picture_size))
 
@@ -72,12 +72,12 @@ class Layout:
 
 
 def flat_layout(height: int, *, n_pictures: int) -> Layout:
-    """What to expect of a movie of which no frame was seen: all rows take the same number of bytes.
+    """The prediction for a movie without any frame read: all rows have the same size.
 
     Notes
     -----
-    Where pictures are dark at the edges, rows lie up to a sixth of the picture away from that. Hence the wide
-    margins, which most rows stay within; those that do not take a second round.
+    In frames that are dark at the edges, rows are up to a sixth of the picture away from that. Hence the wide
+    margins, which cover most rows; the others take a second round.
     """
     n_rows = -(-height // (16 * n_pictures))
     rows = np.linspace(0, 1, n_rows + 1)
@@ -86,18 +86,18 @@ def flat_layout(height: int, *, n_pictures: int) -> Layout:
 
 
 class SamplePieces:
-    """The bytes of one sample, as far as they are there."""
+    """The bytes of one sample that are in memory."""
 
     def __init__(self, sample_size: int) -> None:
         self._data = bytearray(sample_size)
         self._held: list[ByteRange] = []
 
     def missing(self, wanted: Sequence[tuple[int, int]]) -> list[ByteRange]:
-        """What of `wanted` is not there yet."""
+        """The missing parts of `wanted`."""
         return [gap for each in wanted for gap in missing_ranges(ByteRange(*each), self._held)]
 
     def add(self, wanted: tuple[int, int], data: ByteData) -> None:
-        """Keep the bytes of one range."""
+        """Store the bytes of one range."""
         start, stop = wanted
         if len(data) != stop - start:
             raise FrameDecodeError(f"the file ends within it, at byte {start + len(data)}")
@@ -108,14 +108,14 @@ class SamplePieces:
         self._held = sorted([*apart, ByteRange(start, stop)])
 
     def load(self, wanted: Sequence[tuple[int, int]]) -> Walk[None]:
-        """Walk that asks for what of `wanted` is missing, and for nothing where nothing is."""
+        """Walk that requests the missing parts of `wanted`, if any."""
         gaps = self.missing(wanted)
         if gaps:
             for gap, data in zip(gaps, (yield gaps), strict=True):
                 self.add(gap, data)
 
     def answer(self, walk: Walk[T]) -> Walk[T]:
-        """The same walk, asking only for what is missing."""
+        """The same walk, requesting only missing bytes."""
         return (yield from nest_walk(walk, self._read))
 
     def _read(self, wanted: Sequence[tuple[int, int]]) -> Walk[list[ByteData]]:
@@ -127,7 +127,7 @@ class SamplePieces:
 def walk_pieces(
     walk: Walk[T], sample_size: int, *, layout: Layout, lines: slice, field: Field
 ) -> Walk[tuple[T, Layout]]:
-    """What `walk` returns, and what to expect of the next sample, in as few rounds as can be.
+    """The result of `walk`, and the prediction for the next sample, in as few rounds as possible.
 
     Parameters
     ----------
@@ -136,14 +136,14 @@ def walk_pieces(
     sample_size
         Bytes of the sample.
     layout
-        What to expect of it.
+        The prediction for it.
     lines, field
         Those of the crop, and the field that they count in.
 
     Notes
     -----
-    One round where all comes as expected, two where rows lie elsewhere. Of an interlaced frame that is
-    not as expected, the second field is expected to be like the first.
+    One round if the prediction is right, two if not. If it is wrong for an interlaced frame, the second field
+    is predicted to be like the first.
     """
     parts = SamplePieces(sample_size)
     yield from parts.load(layout.expect(sample_size, lines, field))

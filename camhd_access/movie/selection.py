@@ -34,7 +34,7 @@ Deinterlace: TypeAlias = Literal["linear"] | None
 """How the lines of the field shown second are made up; None: they are as they were filmed."""
 
 Errors: TypeAlias = Literal["raise", "mask"]
-"""What becomes of a damaged frame."""
+"""What to do with a damaged frame."""
 
 
 def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
@@ -47,7 +47,7 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
             raise ValueError(f"a mask of {numbers.size} for {n_frames} frames: it has one for each")
         return np.flatnonzero(numbers)
     if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
-        raise TypeError(f"frames are numbers, a sequence of numbers, or a slice; not {frames!r:.80}")
+        raise TypeError(f"frames must be a number, a sequence of numbers, or a slice, not {frames!r:.80}")
     chosen = np.rint(numbers)
     wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
     if wrong.any():
@@ -101,14 +101,14 @@ def check_scan(fields: Fields, deinterlace: Deinterlace) -> bool:
 
 
 def check_errors(errors: Errors) -> Errors:
-    """`errors`, if it is something that can become of damaged frames."""
+    """`errors`, if it is a valid choice."""
     if errors not in ("raise", "mask"):
-        raise ValueError(f'errors is "raise" or "mask", not {errors!r}')
+        raise ValueError(f'errors must be "raise" or "mask", not {errors!r}')
     return errors
 
 
 def crop_stack(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
-    """The stack of these lines and columns; None stands for all."""
+    """The stack of these lines and columns; None means all."""
     _, height, width, *_ = stack.shape
     return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
 
@@ -117,8 +117,8 @@ def _check_slice(wanted: slice | None, length: int, name: str) -> slice:
     if wanted is None:
         return slice(0, length)
     if not isinstance(wanted, slice) or wanted.step not in (None, 1):
-        raise TypeError(f"{name} is a slice without step, such as slice(0, 64); not {wanted!r}")
+        raise TypeError(f"{name} must be a slice without step, such as slice(0, 64), not {wanted!r}")
     start, stop, _ = wanted.indices(length)
     if start >= stop:
-        raise ValueError(f"{name}={wanted.start}:{wanted.stop} holds nothing: {name} goes from 0 to {length}")
+        raise ValueError(f"{name}={wanted.start}:{wanted.stop} is empty: {name} goes from 0 to {length}")
     return slice(start, stop)

@@ -1,8 +1,8 @@
-"""`FrameSeries`: pictures of several movies, not read yet.
+"""`FrameSeries`: frames or fields of several movies, not read yet.
 
-To those who index it, it is what a `FrameStack` is. Each picture stays in a stack of the movie it is from, so
-that whole frames, crops and previews are read as they are from one movie. What differs is that requests for
-pictures of different files cannot be merged: a few stacks are read at once.
+It is indexed like a `FrameStack`. Each image stays in a stack of its movie, so
+that whole frames, crops and previews are read as from one movie. The difference: requests for
+different files cannot be merged, so a few stacks are read in parallel.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,40 +22,40 @@ from camhd_access.movie.stack import Damage, FrameStack, Pixels
 __all__ = ["FrameSeries", "Stack"]
 
 N_READ_AT_ONCE = 8
-"""Stacks that each reader reads at once: one request is mostly waiting."""
+"""Stacks per reader that are read in parallel: a request mostly waits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSeries:
-    """Pictures of several movies as an array of shape (picture, y, x[, channel]) that is not read yet."""
+    """Images of several movies as an array of shape (picture, y, x[, channel]) that is not read yet."""
 
     empty: FrameStack
-    """No picture at all, of the size and format of every other."""
+    """An empty stack with the size and format of all others."""
     stacks: tuple[FrameStack, ...]
-    """One after the other, none of them empty."""
+    """The stacks in order, none of them empty."""
     edges: npt.NDArray[np.int64]
-    """Position of the first picture of each stack, and one past the last picture of all."""
+    """Position of the first image of each stack, and one past the last image of all."""
 
     @classmethod
     def of(cls, stacks: Iterable[FrameStack], *, empty: FrameStack | None = None) -> "FrameSeries":
-        """The pictures of these stacks, all of one size and format: that of `none`, if there may be none."""
+        """The images of these stacks, all of one size and format, given by `empty` if there are none."""
         stacks = tuple(stacks)
         edges = np.cumsum([0, *(len(stack.frames) for stack in stacks)])
         return cls(empty or stacks[0].select(slice(0)), stacks, edges)
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """What the pixels are given in."""
+        """Format of the pixels."""
         return self.empty.pixel_format
 
     @property
     def decoder(self) -> Decoder:
-        """How a frame is shown; what the movies' own indexes say of colour may differ."""
+        """The decoder; the colour matrices of the movies' own indexes may differ."""
         return self.empty.decoder
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
+        """Shape of the array: (picture, y, x), plus 3 channels for colour."""
         return (int(self.edges[-1]), *self.empty.shape[1:])
 
     @property
@@ -70,11 +70,11 @@ class FrameSeries:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What tells its pixels from those of any other series."""
+        """Identifies its pixels among all series."""
         return tuple(stack.identity for stack in (self.empty, *self.stacks))
 
     def select(self, positions: AxisIndex) -> "FrameSeries":
-        """The series of some of these pictures; `positions` count within this series."""
+        """The series of some of these images; `positions` count within this series."""
         chosen = np.atleast_1d(np.arange(self.edges[-1])[positions])
         owner = np.searchsorted(self.edges, chosen, side="right") - 1
         runs = zip(
@@ -84,29 +84,29 @@ class FrameSeries:
         return FrameSeries.of(stacks, empty=self.empty)
 
     def crop(self, rows: slice, columns: slice) -> "FrameSeries":
-        """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
+        """The same images, cropped to rows and columns of this window; slices have bounds and no step."""
         return FrameSeries.of(
             (s.crop(rows, columns) for s in self.stacks), empty=self.empty.crop(rows, columns)
         )
 
     def reduced(self) -> "FrameSeries":
-        """The same pictures as previews, an eighth as high and wide."""
+        """The same images as previews, an eighth as high and wide."""
         return FrameSeries.of((stack.reduced() for stack in self.stacks), empty=self.empty.reduced())
 
     def plan(self) -> tuple[int, int]:
-        """Requests and bytes that reading will take; an estimate where parts of samples are read."""
+        """Requests and bytes of a read; an estimate if parts of samples are read."""
         costs = [stack.plan() for stack in self.stacks]
         return sum(n_requests for n_requests, _ in costs), sum(n_bytes for _, n_bytes in costs)
 
     def read(self, *, parallel: bool = True) -> Pixels:
-        """All pixels; `parallel` decodes what is of one movie with all cores.
+        """All pixels; `parallel` decodes frames of one movie on all cores.
 
         Raises
         ------
         FrameDecodeError
-            A picture is damaged; the message names movie and frame.
+            An image is damaged; the message names movie and frame.
         RemoteFileError
-            The bytes could not be had.
+            The bytes could not be read.
         """
         pixels = np.empty(self.shape, self.dtype)
 
@@ -117,12 +117,12 @@ class FrameSeries:
         return pixels
 
     def read_marked(self, *, parallel: bool = True) -> tuple[Pixels, Damage]:
-        """All pixels, 0 where slices are damaged; and for each damaged picture where that is.
+        """All pixels, 0 where slices are damaged; and the mask of each damaged image.
 
         Raises
         ------
         RemoteFileError
-            The bytes could not be had.
+            The bytes could not be read.
         """
         pixels = np.empty(self.shape, self.dtype)
         damaged: Damage = {}
@@ -135,7 +135,7 @@ class FrameSeries:
         return pixels, damaged
 
     def add_up(self, *, squares: bool = False) -> Sums:
-        """Sums over time of all pictures, and of their squares, one movie after the other.
+        """Sums over time of all images, and of their squares, one movie after the other.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class FrameSeries:
         return sums
 
     def _visit(self, read: Callable[..., None], *, parallel: bool) -> None:
-        """Call `read` with each stack and its place: a single one here, more in threads of their own."""
+        """Call `read` with each stack and its slice: a single one directly, several in threads."""
         places = map(slice, self.edges[:-1], self.edges[1:])
         if len(self.stacks) == 1:
             read(self.stacks[0], next(places), parallel=parallel)
@@ -166,4 +166,4 @@ class FrameSeries:
 
 
 Stack: TypeAlias = FrameStack | FrameSeries
-"""Pictures of one movie, or of several."""
+"""Images of one movie, or of several."""

@@ -1,11 +1,11 @@
 """`FrameStack`: some frames of one movie, not read yet.
 
-A stack knows where its samples lie and what is wanted of their pixels, and nothing else of the movie; the
-part that one task needs is a few hundred bytes. It has a shape and a dtype like an array, and can be narrowed
-to some of its frames, rows and columns without reading. What comes in: an index. What goes out: the pixels,
-having fetched and decoded only the frames, and within them only the slices, that the index touches. How a
-sample becomes pixels is its decoder's business; which bytes are fetched is decided here: whole samples,
-neighbours together, or parts of them where that costs less (see `partial`).
+A stack has the positions of its samples and the wanted part of their pixels, and nothing else of the movie;
+the part for one task is a few hundred bytes. It has a shape and a dtype like an array, and can be narrowed
+to some of its frames, rows and columns without reading. Input: an index. Output: the pixels,
+after fetching and decoding only the frames, and within them only the slices, that the index selects. Decoding
+is left to its decoder; this module decides which bytes are fetched: whole samples,
+neighbours together, or parts of them if that costs less (see `sample_layout`).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -34,6 +34,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
 )
 from camhd_access.formats.prores import FrameHeader, walk_frame
+from camhd_access.movie.index_cache import HINT
 from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
@@ -43,19 +44,19 @@ __all__ = ["Damage", "FrameStack", "Pixels"]
 
 Pixels: TypeAlias = npt.NDArray[np.unsignedinteger]
 MAX_SLICE_THREADS = 8
-"""Threads that share one frame, where one is all that is read."""
+"""Threads that share one frame, if only one is read."""
 
 Damage: TypeAlias = dict[int, Marks]
-"""Position in the stack of each damaged picture, and where it is damaged."""
+"""Position in the stack of each damaged image, and its mask."""
 
 Coded: TypeAlias = tuple[int, Callable[[], CodedWindow]]
-"""Position in the stack, and what gives (or fails to give) what must be decoded for it."""
+"""Position in the stack, and a function that returns (or fails to return) the bytes to decode."""
 
 MAX_LAYOUTS_KEPT = 1024
 """Movies whose layout is remembered; one takes less than a kilobyte."""
 
 _layouts: LRUCache[ByteSource, Layout] = LRUCache(MAX_LAYOUTS_KEPT)
-"""What the samples of each movie looked like last."""
+"""The last known sample layout of each movie."""
 
 MAX_HEADERS_KEPT = 4096
 """Frames whose header is remembered; one takes 0.5 kB."""
@@ -70,31 +71,31 @@ _read_again: LRUCache[tuple[ByteSource, int], bool] = LRUCache(MAX_SAMPLES_READ_
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStack:
-    """Pictures of a movie as an array of shape (picture, y, x[, channel]) that is read when it is indexed."""
+    """Images of a movie as an array of shape (picture, y, x[, channel]) that is read when indexed."""
 
     source: ByteSource
     """The movie's bytes."""
     frames: npt.NDArray[np.int64]
-    """Index in the movie of the frame that each picture is of; may repeat, in any order."""
+    """Index in the movie of each image's frame; may repeat, in any order."""
     field: npt.NDArray[np.int8]
-    """Which field of its frame each picture is: 0 the one shown first, 1 the other; 0 for whole frames."""
+    """Field of each image: 0 the one shown first, 1 the other; 0 for whole frames."""
     sample_offset: npt.NDArray[np.int64]
     """First byte of each sample in the file."""
     sample_size: npt.NDArray[np.int64]
     """Bytes of each sample."""
     decoder: Decoder
-    """How a frame is shown."""
+    """The decoder."""
     window: tuple[slice, slice]
-    """Rows and columns of its pictures that the stack shows; both bounds given, no step."""
+    """Rows and columns of the images in the stack; both bounds given, no step."""
 
     @property
     def pixel_format(self) -> PixelFormat:
-        """What the pixels are given in."""
+        """Format of the pixels."""
         return self.decoder.pixel_format
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array: (picture, y, x), and 3 channels where there is colour."""
+        """Shape of the array: (picture, y, x), plus 3 channels for colour."""
         height, width = (extent.stop - extent.start for extent in self.window)
         return (len(self.frames), *self.pixel_format.shape(height, width))
 
@@ -110,17 +111,17 @@ class FrameStack:
 
     @property
     def byte_ranges(self) -> list[ByteRange]:
-        """Where the samples lie in the file."""
+        """Byte ranges of the samples in the file."""
         stops = self.sample_offset + self.sample_size
         return [ByteRange(*both) for both in zip(self.sample_offset.tolist(), stops.tolist(), strict=True)]
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What tells its pixels from those of any other stack; small, where the pixels are not."""
+        """Identifies its pixels among all stacks; small, even if the pixels are not."""
         return self.source.path, self.source.version, self.frames, self.field, self.decoder, self.window
 
     def select(self, positions: AxisIndex) -> "FrameStack":
-        """The stack of some of these pictures; `positions` count within this stack."""
+        """The stack of some of these images; `positions` count within this stack."""
         chosen = np.atleast_1d(np.arange(len(self.frames))[positions])
         return replace(
             self,
@@ -131,7 +132,7 @@ class FrameStack:
         )
 
     def crop(self, rows: slice, columns: slice) -> "FrameStack":
-        """The same pictures, showing some rows and columns of this window; slices have bounds and no step."""
+        """The same images, cropped to rows and columns of this window; slices have bounds and no step."""
         y, x = self.window
         return replace(
             self,
@@ -142,7 +143,7 @@ class FrameStack:
         )
 
     def reduced(self) -> "FrameStack":
-        """The same pictures as previews, an eighth as high and wide; what the window touches, whole."""
+        """The same images as previews, an eighth as high and wide, of all blocks that the window touches."""
         decoder = choose_decoder(
             self.decoder.frame_size,
             pix_fmt=self.pixel_format.name,
@@ -159,19 +160,19 @@ class FrameStack:
         return replace(self, decoder=decoder, window=(y, x))
 
     def __getitem__(self, index: Index) -> Pixels:
-        """The pixels that `index` names, decoded in the caller's thread, as suits one task among many.
+        """The pixels at `index`, decoded in the caller's thread, as suits one task among many.
 
         Indexing is outer: an array of numbers on one axis does not pair with one on another.
         """
         return self.read_part(index, parallel=False)
 
     def read_part(self, index: Index, *, parallel: bool = True) -> Pixels:
-        """The pixels that `index` names; the smallest rectangle that it touches is what is decoded."""
+        """The pixels at `index`; decodes the smallest rectangle that contains them."""
         stack, inner = self.narrow(index)
         return take_outer(stack.read(parallel=parallel), inner)
 
     def narrow(self, index: Index) -> tuple["FrameStack", tuple[AxisIndex, ...]]:
-        """The smallest stack that `index` touches, and the index of the same pixels within that."""
+        """The smallest stack that contains `index`, and the index of the same pixels within it."""
         positions, y, x, *channel = expand_index(index, self.ndim)
         rows, inner_y = split_positions(np.arange(self.shape[1])[y])
         columns, inner_x = split_positions(np.arange(self.shape[2])[x])
@@ -184,23 +185,23 @@ class FrameStack:
         Parameters
         ----------
         parallel
-            Decode with all cores, rather than in the caller's thread.
+            Decode on all cores, rather than in the caller's thread.
         out
-            Array to fill and return; made where None.
+            Array to fill and return; created if None.
 
         Raises
         ------
         FrameDecodeError
             A frame is damaged; the message names movie and frame.
         RemoteFileError
-            The bytes could not be had.
+            The bytes could not be read.
         ValueError
             `out` has another shape or dtype.
         """
         return self._read(parallel=parallel, out=out, damaged=None)
 
     def read_marked(self, *, parallel: bool = True, out: Pixels | None = None) -> tuple[Pixels, Damage]:
-        """All pixels of the stack, 0 where slices are damaged; and for each damaged picture where that is.
+        """All pixels of the stack, 0 where slices are damaged; and the mask of each damaged image.
 
         Raises
         ------
@@ -214,15 +215,15 @@ class FrameStack:
         if out is None:
             out = np.empty(self.shape, self.dtype)
         elif not isinstance(out, np.ndarray):
-            raise TypeError(f"out is a numpy array, not {type(out).__name__}")
+            raise TypeError(f"out must be a numpy array, not {type(out).__name__}")
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
-            raise ValueError(f"out is {out.dtype}{out.shape}; what is read is {self.dtype}{self.shape}")
+            raise ValueError(f"out is {out.dtype}{out.shape}; it must be {self.dtype}{self.shape}")
         if not out.size:
             return out
         announce(len(self.frames))
         is_single = len(self.frames) == 1
         n_slice_threads = self._n_slice_threads if parallel and is_single else 1
-        # Closed at once where a read fails: whoever keeps the error keeps no bytes, and no more is fetched.
+        # Closed at once if a read fails: the error keeps no bytes alive, and no more is fetched.
         with (
             closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures,
             spreading(parallel=parallel and not is_single) as submit,
@@ -232,7 +233,7 @@ class FrameStack:
         return out
 
     def add_up(self, *, squares: bool = False) -> Sums:
-        """Sums over time of all pictures, and of their squares, decoded in the caller's thread.
+        """Sums over time of all images, and of their squares, decoded in the caller's thread.
 
         Raises
         ------
@@ -241,7 +242,7 @@ class FrameStack:
 
         Notes
         -----
-        Holds no picture, only the sums and the samples that are under way.
+        Keeps no image in memory, only the sums and the samples in flight.
         """
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
         announce(len(self.frames))
@@ -259,12 +260,12 @@ class FrameStack:
 
     @property
     def _n_slice_threads(self) -> int:
-        """Threads that one picture is worth: a small window costs less than they do."""
+        """Number of threads for one image: small windows are not worth several."""
         is_large = 4 * prod(self.shape[1:3]) >= prod(self.decoder.size)
         return min(n_cores(), MAX_SLICE_THREADS) if is_large else 1
 
     def decode(self, sample: bytes, *, parallel: bool) -> Pixels:
-        """The first picture of the stack, of which the caller has fetched the `sample`; as `read` gives it.
+        """The first image of the stack, from a `sample` that the caller has fetched; as in `read`.
 
         Raises
         ------
@@ -282,22 +283,21 @@ class FrameStack:
         return _headers.find((self.source, int(self.sample_offset[0]))) if len(self.frames) else None
 
     def plan(self) -> tuple[int, int]:
-        """Requests and bytes that reading will take; an estimate where parts of samples are read.
+        """Requests and bytes of a read; an estimate if parts of samples are read.
 
         Notes
         -----
-        Of parts it takes each sample for one of mean size, laid out like the one read last of this movie; of
-        a movie of which none was read, in which each row takes as many bytes as any other, and the margins
-        are wide (see `partial`).
+        Parts are estimated for samples of mean size, with the layout of the one read last of this movie;
+        before any was read, as if all rows had the same size, with wide margins (see `sample_layout`).
         """
         return self._plan_parts() or _count(self.source.plan(self.byte_ranges))
 
     def _plan_parts(self) -> tuple[int, int] | None:
-        """Requests and bytes expected where parts of samples are read; None where whole ones cost less.
+        """Requests and bytes expected if parts of samples are read; None if whole ones cost less.
 
         Notes
         -----
-        SamplePieces must save a request's worth of each sample, as some will take one more than expected.
+        Parts must save a request's worth of bytes per sample, as some will take one more than expected.
         """
         n = len(self.frames)
         if not (n and self.source.is_far and self.decoder.shows_parts):
@@ -311,7 +311,7 @@ class FrameStack:
         return (n_requests, n_bytes) if is_cheaper else None
 
     def iter_samples(self) -> Iterator[tuple[int, memoryview]]:
-        """Position in the stack and bytes of every sample, as they come: empty ones, then by offset."""
+        """Position in the stack and bytes of every sample, as they arrive: empty ones, then by offset."""
         ranges = self.byte_ranges
         yield from (
             (position, memoryview(b"")) for position, wanted in enumerate(ranges) if not wanted.n_bytes
@@ -348,12 +348,12 @@ class FrameStack:
 
     @property
     def _layout(self) -> Layout:
-        """What to expect of a sample; of a movie not seen yet, that it is interlaced as CamHD's are."""
+        """The expected layout of a sample; for a new movie, interlaced as CamHD's movies are."""
         return _layouts.find(self.source) or flat_layout(self.decoder.frame_size[0], n_pictures=2)
 
     @property
     def _coded_lines(self) -> slice:
-        """The window's lines in frames, or fields, as they are coded."""
+        """The window's lines in coded frames or fields."""
         return self.decoder.coded_lines(self.window[0])
 
     def _field(self, position: int) -> Field:
@@ -366,7 +366,7 @@ class FrameStack:
         out: Pixels,
         damaged: Damage | None,
     ) -> None:
-        """Decode some pictures at once; where one is damaged, each alone, to learn which."""
+        """Decode some images at once; if one is damaged, one by one, to find out which."""
         try:
             windows = [find_window() for _, find_window in batch]
             for (position, _), window in zip(batch, windows, strict=True):
@@ -415,9 +415,9 @@ class FrameStack:
     def _name(self, error: CamhdError, position: int) -> CamhdError:
         """The same error, with movie and frame in its message."""
         start = self.sample_offset[position]
-        # Where no frame is, or one of another size, the index may be that of another file.
+        # If there is no frame, or one of another size, the index may belong to another file.
         is_curable = isinstance(error, NoFrameError | FrameSizeError)
-        hint = "; if others are too, recover=True makes a new index" if is_curable else ""
+        hint = f"; if others are too, {HINT}" if is_curable else ""
         return type(error)(
             f"frame {self.frames[position]} of {self.source.name} "
             f"(bytes {start} to {start + self.sample_size[position]}) is damaged: {error}{hint}"

@@ -1,1 +1,1 @@
-"""What leaves as a figure or a file: the accessor `.camhd`, pictures, films, the viewer, clips."""
+"""Figures and files: the accessor `.camhd`, images, films, the viewer, clips."""

@@ -1,8 +1,8 @@
-"""The accessor `.camhd` of xarray's arrays: what one does with movies in a notebook.
+"""The xarray accessor `.camhd`: operations on movies in a notebook.
 
-This module only names what there is, and tells what reading would cost; drawing, encoding and widgets have
-modules of their own, which are imported when they are used, because matplotlib takes longer to import than a
-movie to open.
+This module defines the methods, and estimates the cost of reading; drawing, encoding and widgets are in
+modules of their own, which are imported on first use, because importing matplotlib takes longer than
+opening a movie.
 """
 
 import os
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["CamhdAccessor", "CamhdDatasetAccessor", "ReadEstimate"]
 
 SECONDS_PER_MEGAPIXEL = {1: 0.010, 2: 0.014, 4: 0.022, 8: 0.064}
-"""What a core takes to decode to `rgb24`, by reduction, for each million pixels of the result."""
+"""CPU time to decode to `rgb24`, by reduction, per million pixels of the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadEstimate(ReadPlan):
-    """What computing an array would cost."""
+    """Estimated cost of computing an array."""
 
     seconds: float
-    """About how long it takes."""
+    """Approximate duration."""
 
     def __str__(self) -> str:
         return (
@@ -45,38 +45,38 @@ class ReadEstimate(ReadPlan):
 
 
 class CamhdAccessor:
-    """What one does with movies and their frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
+    """Operations on movies and frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
 
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
     def plan(self, *, megabits_per_second: float = 100) -> ReadEstimate:
-        """What computing this array would cost: requests, bytes, frames and seconds. Asks for nothing.
+        """The cost of computing this array: requests, bytes, frames and seconds. Makes no request.
 
         Parameters
         ----------
         megabits_per_second
-            How fast the link is.
+            Speed of the link.
 
         Raises
         ------
         ValueError
-            The array is not what `open_movie` or `open_timelapse` returned (with dask), nor a part of it.
+            The array is not the result of `open_movie` or `open_timelapse` (with dask), or a part of it.
 
         Notes
         -----
-        Exact in requests and bytes for whole frames that are not in the cache; where rows of a distant movie
-        are fetched, an estimate (see `MovieReader.plan`). The seconds are the greater of two: the bytes over
-        the link, and the decoding on the cores of this machine.
+        Requests and bytes are exact for whole frames that are not in the cache; for rows of a remote movie
+        they are an estimate (see `MovieReader.plan`). The seconds are the larger of two times: transferring
+        the bytes, and decoding on the cores of this machine.
         """
         data = unread(self._array)
         if data is None:
             raise ValueError(
-                "what this array costs is not known: plan() is for what open_movie and open_timelapse return "
-                "(with dask) and for parts of that, before anything is computed from it"
+                "the cost of this array is unknown: use plan() on the result of open_movie or open_timelapse "
+                "(with dask) or on parts of it, before computing"
             )
         if not megabits_per_second > 0:
-            raise ValueError(f"megabits_per_second is a speed above 0, not {megabits_per_second!r}")
+            raise ValueError(f"megabits_per_second must be positive, not {megabits_per_second!r}")
         stacks = data.task_stacks()
         costs = [stack.plan() for stack in stacks]
         n_bytes = sum(n_bytes for _, n_bytes in costs)
@@ -102,9 +102,9 @@ class CamhdAccessor:
         Parameters
         ----------
         ax
-            Where to draw; a new figure where None.
+            Axes to draw in; None for a new figure.
         figsize
-            Width and height of the new figure, in inches; None for one that fits the frame.
+            Width and height of the new figure, in inches; None to fit the frame.
         title
             Above the frame; None for movie, frame and time.
         options
@@ -113,7 +113,7 @@ class CamhdAccessor:
         Returns
         -------
         matplotlib.figure.Figure
-            It shows itself in a notebook.
+            Displayed by notebooks.
 
         Raises
         ------
@@ -122,16 +122,16 @@ class CamhdAccessor:
 
         Notes
         -----
-        Axes are in pixels of the whole frame, by the coordinates `y` and `x`. Luma as read runs from black to
-        white; what was computed from it, from its least value to its greatest; what is negative in places, as
-        differences are, about zero, with a colour bar. What is missing (NaN) is grey.
+        Axes are in pixels of the whole frame, from the coordinates `y` and `x`. Luma as read is shown from
+        black to white; computed values from minimum to maximum; values that can be negative, such as
+        differences, around zero with a colour bar. Missing values (NaN) are grey.
         """
         check_frames(self._array)
         if "time" in self._array.dims:
             if self._array.sizes["time"] != 1:
                 raise ValueError(
-                    f"{self._array.sizes['time']} frames: choose one, as in movie[0].camhd.imshow(), "
-                    "or see them all with contact_sheet()"
+                    f"{self._array.sizes['time']} frames: select one, as in movie[0].camhd.imshow(), "
+                    "or use contact_sheet() to see all"
                 )
             frame = self._array.isel(time=0)
             return frame.camhd.imshow(ax=ax, figsize=figsize, title=title, **options)  # type: ignore[no-any-return]
@@ -203,23 +203,23 @@ class CamhdAccessor:
         columns: int = 6,
         progress: bool = False,
     ) -> "Figure":
-        """A figure of thumbnails with their times, spread over the frames; of a timelapse, one of each movie.
+        """A figure of thumbnails with their times, spread over the frames; for a timelapse, one per movie.
 
         Parameters
         ----------
         step
-            Seconds, or a timedelta, from one to the next; None for `n` of them.
+            Seconds, or a timedelta, between thumbnails; None for `n` of them.
         n
-            Thumbnails where no `step` is given, or as many as there are frames; None for every frame.
+            Number of thumbnails if no `step` is given, at most all frames; None for every frame.
         columns
-            Thumbnails in a row.
+            Thumbnails per row.
         progress
             Show a progress bar.
 
         Notes
         -----
-        Thumbnails of what can still be read are previews (see `open_movie`): they take the bytes of whole
-        frames, but a tenth of the time.
+        If the array can still be read, thumbnails are previews (see `open_movie`): they take the bytes of
+        whole frames, but a tenth of the time.
         """
         movie = self._movie()
         from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - matplotlib, when it is needed
@@ -227,18 +227,18 @@ class CamhdAccessor:
         return draw_contact_sheet(movie, step, n, columns, progress=progress)
 
     def activity(self, *, ax: "Axes | None" = None) -> "Figure | SubFigure":
-        """A figure of the size of the encoded frames over time: how much there is to see, unseen.
+        """A figure of the size of the encoded frames over time: scene changes, without reading a frame.
 
         Parameters
         ----------
         ax
-            Where to draw; a new figure where None.
+            Axes to draw in; None for a new figure.
 
         Notes
         -----
-        Reads nothing: sizes stand in the movie's index. Lines mark where the size changes from one frame to
-        the next by 15 % or more: lights go on or off, or the picture is cut. Where it is too small for any
-        picture (30 kB at 1920x1080), the background is dark.
+        Reads nothing: sizes are in the movie's index. Lines mark frames where the size changes by 15 % or
+        more: lights are switched, or the scene changes. Where it is too small for any
+        image (30 kB at 1920x1080), the background is dark.
         """
         movie = self._movie()
         from camhd_access.output.figures import draw_activity  # noqa: PLC0415 - matplotlib, when it is needed
@@ -256,31 +256,31 @@ class CamhdAccessor:
         vmax: float | None = None,
         progress: bool = True,
     ) -> "Animation":
-        """The frames as a film, which plays in a notebook, or in a file.
+        """The frames as a film, for a notebook or a file.
 
         Parameters
         ----------
         path
-            File to write: `.mp4` (H.264), `.gif` or `.webp`. None keeps a film of H.264 in memory.
+            File to write: `.mp4` (H.264), `.gif` or `.webp`. None keeps an H.264 film in memory.
         fps
-            Frames a second; None for as fast as they were filmed, or for 10 where they lie apart.
+            Frames per second; None for the recorded rate, or for 10 if the frames are far apart.
         width
-            Wider pictures are shrunk to so many pixels; None for as wide as they are.
+            Wider frames are shrunk to this many pixels; None keeps their width.
         caption
             Write the time of each frame into its lower left corner.
         vmin, vmax
-            Values of black and white, where they are not those of the pixel format.
+            Values of black and white, if not those of the pixel format.
         progress
             Show a progress bar.
 
         Raises
         ------
         ValueError
-            The file's name ends otherwise.
+            The file name has another suffix.
 
         Notes
         -----
-        A few frames are in memory at a time; a file appears under its name when it is complete.
+        Only a few frames are in memory at a time; the file appears under its name when it is complete.
         """
         movie = self._movie()
         from camhd_access.output.films import animate  # noqa: PLC0415 - Pillow and libav, when they are needed
@@ -290,14 +290,14 @@ class CamhdAccessor:
         )
 
     def viewer(self, *others: xr.DataArray, width: int = 960) -> Any:  # noqa: ANN401 - ipywidgets is optional
-        """A widget to look through the frames: sliders for frame and crop, a button to play.
+        """A widget to browse the frames: sliders for frame and crop, and a play button.
 
         Parameters
         ----------
         others
-            More movies, or timelapses: a slider chooses among them.
+            More movies or timelapses, which a slider selects.
         width
-            Wider pictures are shrunk to so many pixels.
+            Wider frames are shrunk to this many pixels.
 
         Raises
         ------
@@ -306,7 +306,7 @@ class CamhdAccessor:
 
         Notes
         -----
-        Reads one frame at a time, the shown part of it only.
+        Reads one frame at a time, and only the part shown.
         """
         movies = [self._movie(), *(other.camhd._movie() for other in others)]  # noqa: SLF001 - of this class
         from camhd_access.output.viewer import make_viewer  # noqa: PLC0415 - ipywidgets are optional
@@ -314,16 +314,16 @@ class CamhdAccessor:
         return make_viewer(movies, width)
 
     def _movie(self) -> xr.DataArray:
-        """The array, if it is one of frames along time."""
+        """The array, if it has frames along time."""
         check_frames(self._array)
         if "time" not in self._array.dims:
-            raise ValueError("this takes frames along time: movie[100:200], not movie[100]")
+            raise ValueError("this needs frames along time: use movie[100:200], not movie[100]")
         return self._array
 
 
 @xr.register_dataset_accessor("camhd")
 class CamhdDatasetAccessor:
-    """The same for the Datasets of the engine: what `CamhdAccessor` does with their variable `video`."""
+    """The same for Datasets of the engine: applies `CamhdAccessor` to their variable `video`."""
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
@@ -332,7 +332,7 @@ class CamhdDatasetAccessor:
         if name.startswith("_"):
             raise AttributeError(name)
         if "video" not in self._dataset:
-            raise AttributeError(f"this Dataset has no variable 'video': .camhd.{name} is for movies")
+            raise AttributeError(f".camhd.{name} is for movies, but this Dataset has no variable 'video'")
         video = self._dataset["video"]
         return getattr(video.assign_attrs(self._dataset.attrs | video.attrs).camhd, name)
 
@@ -341,6 +341,6 @@ class CamhdDatasetAccessor:
 
 
 def _decoding_seconds(stack: Stack) -> float:
-    """What one core takes."""
+    """CPU time of one core."""
     n, height, width, *_ = stack.shape
     return n * height * width / 1e6 * SECONDS_PER_MEGAPIXEL[stack.decoder.reduction]

@@ -1,7 +1,7 @@
-"""Figures of frames and movies, by matplotlib: a frame, a contact sheet, a movie's activity.
+"""Figures of frames and movies with matplotlib: a frame, a contact sheet, a movie's activity.
 
-Figures are made without pyplot, so that none stays in memory when it is done with, and show themselves in a
-notebook. What they say of a frame comes from its coordinates (see `pictures`).
+Figures are created without pyplot, so that none stays in memory after use, and are displayed by
+notebooks. Descriptions of a frame come from its coordinates (see `pictures`).
 """
 
 from io import BytesIO
@@ -51,10 +51,10 @@ THUMBNAIL_INCHES, LABEL_INCHES, GAP_INCHES = 2.1, 0.34, 0.08
 HEADER_INCHES, MARGIN_INCHES, MIN_SHEET_INCHES = 0.62, 0.12, 4.8
 
 MAX_POINTS = 2_000
-"""Frames drawn one by one; more are drawn as mean and range of neighbours."""
+"""Frames drawn individually; more are drawn as mean and range of neighbours."""
 
 JUMP, N_MEDIANS = 0.15, 8
-"""A sudden change: by so much of the size, and by so many times the usual change of this movie."""
+"""A sudden change: this share of the size, and this multiple of the movie's usual change."""
 
 Values: TypeAlias = npt.NDArray[Any]
 
@@ -146,10 +146,9 @@ def draw_frame(
 
 
 def _scale(frame: xr.DataArray) -> dict[str, Any]:
-    """Colours of one plane: as it was read, from black to white; what is signed, red and blue about zero.
+    """Colours of one plane: as read, from black to white; signed values in red and blue around zero.
 
-    What is computed otherwise has a range of its own, from its least value to its greatest. What is missing
-    is grey.
+    Other computed values are shown from their minimum to their maximum. Missing values are grey.
     """
     low, high = value_range(frame)
     name = "RdBu_r" if low < 0 else "gray"
@@ -167,14 +166,14 @@ def _axes_for(
 
 
 def _extent(frame: xr.DataArray) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top edge, in pixels of the whole frame where the array knows them."""
+    """Left, right, bottom and top edge, in pixels of the whole frame if the array has its position."""
     left, right = _edges(_positions(frame, "x"))
     top, bottom = _edges(_positions(frame, "y"))
     return left, right, bottom, top
 
 
 def _positions(frame: xr.DataArray, dim: str) -> npt.NDArray[Any]:
-    """Where the centres of the pixels lie."""
+    """Positions of the pixel centres."""
     if dim in frame.coords:
         return np.asarray(frame[dim].values)
     return np.arange(frame.sizes[dim])
@@ -188,7 +187,7 @@ def _edges(centres: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def _describe_values(array: xr.DataArray) -> str:
-    """What the values are, with their unit."""
+    """Name of the values, with unit."""
     name = str(array.attrs.get("long_name", array.name or "value"))
     if "pix_fmt" not in array.attrs:
         return f"{name} ({array.attrs['units']})" if "units" in array.attrs else name
@@ -237,11 +236,11 @@ def draw_contact_sheet(
 
 
 def _spread(movie: xr.DataArray, n: int | None) -> npt.NDArray[np.int64] | slice:
-    """Positions of `n` frames spread over the movie; of a timelapse, and where `n` is None, of all."""
+    """Positions of `n` frames spread over the movie; all for a timelapse, or if `n` is None."""
     if n is None or is_timelapse(movie):
         return slice(None)
     if n < 1:
-        raise ValueError(f"n={n}: a sheet has one picture at least")
+        raise ValueError(f"n must be at least 1, not {n}")
     n_frames = movie.sizes["time"]
     return np.linspace(0, n_frames - 1, min(n, n_frames)).round().astype(np.int64)
 
@@ -250,7 +249,7 @@ def _every(movie: xr.DataArray, step: Duration) -> npt.NDArray[np.int64]:
     """Positions of the frames nearest to the start and to each further step."""
     length = to_nanoseconds(step)
     if not length > np.timedelta64(0, "ns"):
-        raise ValueError(f"step is a time from one thumbnail to the next, not {step!r}")
+        raise ValueError(f"step must be a positive time between thumbnails, not {step!r}")
     elapsed = movie["time"].values - movie["time"].values.min()
     order = np.argsort(elapsed)
     halfway = elapsed[order[:-1]] + np.diff(elapsed[order]) / 2
@@ -260,7 +259,7 @@ def _every(movie: xr.DataArray, step: Duration) -> npt.NDArray[np.int64]:
 
 
 def _describe_span(movie: xr.DataArray) -> str:
-    """From when to when, and how many frames."""
+    """First and last time, and the number of frames."""
     times = movie["time"].values
     unit: Literal["s", "ms"] = "s" if times[-1] - times[0] > np.timedelta64(1, "m") else "ms"
     first, last = (describe_time(time, unit) for time in (times[0], times[-1]))
@@ -268,7 +267,7 @@ def _describe_span(movie: xr.DataArray) -> str:
 
 
 def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
-    """When, in UTC; of a movie also how long after its start, of a timelapse the day."""
+    """Time in UTC; for a movie also the time since its start, for a timelapse the day."""
     time = time_of(frame)
     if len(movies_of(movie)) > 1:
         return describe_time(time, "m")
@@ -302,7 +301,7 @@ def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
 
 
 def _blank_bytes(movie: xr.DataArray) -> float:
-    """A frame of fewer bytes shows nothing."""
+    """Frames with fewer bytes are blank."""
     data = unread(movie)
     height, width = (movie.sizes["y"], movie.sizes["x"]) if data is None else data.stack.decoder.frame_size
     share = height * width / (1920 * 1080)
@@ -310,14 +309,14 @@ def _blank_bytes(movie: xr.DataArray) -> float:
 
 
 def _draw_movies(ax: Axes, time: Values, kilobytes: Values, blank: Values) -> None:
-    """A dot for each movie; nothing is known of the time in between."""
+    """A dot per movie; the time in between is unknown."""
     ax.plot(time[~blank], kilobytes[~blank], "o", color=INK, markersize=4)
     if blank.any():
         ax.plot(time[blank], kilobytes[blank], "x", color=ACCENT, markersize=6, label="no picture")
 
 
 def _draw_frames(ax: Axes, time: Values, kilobytes: Values) -> None:
-    """A line; of a long movie the mean of neighbours, and their range."""
+    """A line; for long movies the mean of neighbours, and their range."""
     n_together = ceil(len(time) / MAX_POINTS)
     starts = np.arange(0, len(time), n_together)
     lowest, highest = np.minimum.reduceat(kilobytes, starts), np.maximum.reduceat(kilobytes, starts)
@@ -338,14 +337,14 @@ def _shade_blank(ax: Axes, time: Values, blank: Values) -> None:
 
 
 def _mark_jumps(ax: Axes, time: Values, kilobytes: Values, blank: Values) -> None:
-    """Lines where the size changes at once: lights go on or off, or the picture is another."""
+    """Lines at sudden changes of size: lights are switched, or the scene changes."""
     for number, position in enumerate(_find_jumps(kilobytes, blank)):
         label = "_" if number else "sudden change (lights, a cut)"
         ax.axvline(time[position], color=ACCENT, linewidth=1, label=label)
 
 
 def _find_jumps(kilobytes: Values, blank: Values) -> Values:
-    """Positions of the first frame of each sudden change; what goes on within blank stretches is noise."""
+    """Positions of the first frame of each sudden change; changes within blank stretches are noise."""
     change = np.abs(np.diff(np.log(kilobytes.clip(1e-3))))
     is_jump = (change > JUMP) & (change > N_MEDIANS * np.median(change)) & ~(blank[1:] & blank[:-1])
     return 1 + np.flatnonzero(is_jump & ~np.concatenate(([False], is_jump))[: len(is_jump)])

@@ -1,8 +1,8 @@
-"""Images one after the other → a film: H.264 or H.265 in MP4, GIF and WebP.
+"""Images → a film: H.264 or H.265 in MP4, GIF and WebP.
 
-A film of any length takes little memory (of WebP, as much as the file). MP4 and GIF are written by libav,
-WebP by Pillow. Here are also the size and the rate that films have, and the filter by which images are
-resized.
+A film of any length takes little memory (for WebP, the size of the file). MP4 and GIF are written by libav,
+WebP by Pillow. This module also defines the size and rate of films, and the filter for resizing
+images.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MIN_OWN_FPS, APART_FPS = 5, 10
-"""Frames filmed at less than the first are shown at the second: 30 a second would be a flicker."""
+"""Frames recorded at less than the first rate are shown at the second: 30 per second would flicker."""
 
 Codec: TypeAlias = Literal["h264", "h265"]
 
@@ -39,7 +39,7 @@ ENCODERS: dict[Codec, tuple[str, ...]] = {
     "h264": ("libx264", "libopenh264", "libvpx-vp9"),
     "h265": ("libx265",),
 }
-"""The first one that libav was built with; all of the first row play in browsers."""
+"""The first one that libav was built with is used; all of the first row play in browsers."""
 
 ENCODER_OPTIONS: dict[Codec, dict[str, object]] = {
     "h264": {"crf": "20", "preset": "fast"},
@@ -52,7 +52,7 @@ BT709 = 1
 VIDEO_RANGE = 1
 
 MAX_GIF_FPS = 50
-"""Players take what is faster, pauses of less than 0.02 s, for 10 a second."""
+"""Players slow down faster GIFs (pauses of less than 0.02 s) to 10 frames per second."""
 
 Images: TypeAlias = Iterator[Image.Image]
 FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int], Provenance], None]
@@ -60,41 +60,41 @@ FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int], P
 
 
 def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
-    """What writes films to files whose names end so; only `.mp4` has a choice of codecs.
+    """The function that writes films with this suffix; only `.mp4` has a choice of codecs.
 
     Raises
     ------
     ValueError
-        Nothing does.
+        There is none.
     """
     if codec not in WRITERS:
-        raise ValueError(f"films are coded by {' or '.join(WRITERS)}; not by {codec!r}")
+        raise ValueError(f"the codec of films must be {' or '.join(WRITERS)}, not {codec!r}")
     writers = WRITERS[codec]
     if suffix not in writers:
-        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}; not as '{suffix}'")
+        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}, not as '{suffix}'")
     return writers[suffix]
 
 
 def choose_rate(fps: float | None, *, own_fps: float | None) -> Fraction:
-    """Frames a second: `fps`; where None, as fast as they were filmed, or 10 where they lie apart."""
+    """Frames per second: `fps`; if None, the recorded rate, or 10 if the frames are far apart."""
     if fps is None:
         fps = own_fps if own_fps is not None and own_fps >= MIN_OWN_FPS else APART_FPS
     rate = Fraction(fps).limit_denominator(1001) if isfinite(fps) else Fraction(0)
     if rate <= 0:
-        raise ValueError(f"fps={fps}: a film has more than no frames a second, and a number of them")
+        raise ValueError(f"fps must be a positive number, not {fps}")
     return rate
 
 
 def choose_size(columns: int, lines: int, width: int | None) -> tuple[int, int]:
-    """Width, no more than `width`, and height, even, as H.264 wants them."""
+    """Width, at most `width`, and height; both even, as H.264 requires."""
     shown = columns if width is None else min(columns, width)
     if shown < 1:
-        raise ValueError(f"width={width}: pictures are one pixel wide at least")
+        raise ValueError(f"width must be at least 1, not {width}")
     return max(2, shown // 2 * 2), max(2, round(lines * shown / columns / 2) * 2)
 
 
 def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The image in this width and height."""
+    """The image, scaled to this width and height."""
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
 
 
@@ -103,7 +103,7 @@ def _write_mp4(
 ) -> None:
     encoder = next((name for name in ENCODERS[codec] if name in av.codecs_available), None)
     if encoder is None:
-        raise ValueError(f"libav was built without an encoder of {codec}")
+        raise ValueError(f"libav was built without an encoder for {codec}")
     with av.open(file, "w", format="mp4") as film:
         film.metadata.update(film_metadata(record))
         stream = cast("VideoStream", film.add_stream(encoder, rate=fps))
@@ -112,7 +112,7 @@ def _write_mp4(
         stream.options = ENCODER_OPTIONS[codec]
         context = stream.codec_context
         if codec == "h265":
-            context.codec_tag = "hvc1"  # Apple's players know no other
+            context.codec_tag = "hvc1"  # Apple's players need it
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = VIDEO_RANGE
         reformatter = VideoReformatter()
@@ -173,7 +173,7 @@ _GIF_HEADER_BYTES = 13
 def _write_gif(
     file: BinaryIO, images: Images, fps: Fraction, size: tuple[int, int], record: Provenance
 ) -> None:
-    # Not by Pillow, which keeps all frames in memory, and makes 33.3 of 30 a second.
+    # Not with Pillow, which keeps all frames in memory, and turns 30 fps into 33.3.
     commented = _CommentedGif(file, record.json)
     with av.open(commented, "w", format="gif", options={"loop": "0"}) as film:
         stream = film.add_stream("gif", rate=min(fps, Fraction(MAX_GIF_FPS)))
@@ -185,12 +185,12 @@ def _write_gif(
 
 
 def _reduce_colors(image: Image.Image) -> av.VideoFrame:
-    """The image in the 256 colours that suit it best."""
+    """The image in the best 256 colours."""
     reduced = image.quantize(256, Image.Quantize.MEDIANCUT)
     colors = np.array(reduced.getpalette("RGB"), np.uint8).reshape(-1, 3)
     palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
     palette[: len(colors), 1:] = colors
-    both: Any = (np.asarray(reduced), palette)  # which PyAV's types do not know of
+    both: Any = (np.asarray(reduced), palette)  # missing in PyAV's types
     return av.VideoFrame.from_ndarray(both, format="pal8")
 
 

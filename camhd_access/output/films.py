@@ -1,4 +1,4 @@
-"""Films from arrays of frames, each with its time as a caption, also to be played in a notebook."""
+"""Films from arrays of frames, with captions of their times, also for notebooks."""
 
 import base64
 import os
@@ -26,21 +26,21 @@ from camhd_access.storage.output_files import open_target
 __all__ = ["Animation", "animate"]
 
 MAX_INLINE_BYTES = 64 * 1024 * 1024
-"""A notebook keeps what it shows; larger films are named, not shown."""
+"""A notebook stores what it shows; larger films are not embedded."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Animation:
-    """A film that plays in a notebook."""
+    """A film that a notebook plays."""
 
     path: Path | None
-    """Where it lies; None where it is in memory."""
+    """Path of the file; None if it is in memory."""
     data: bytes
-    """The film, where it is in memory."""
+    """The film, if it is in memory."""
     n_frames: int
     """Frames."""
     fps: Fraction
-    """Frames a second."""
+    """Frames per second."""
     size: tuple[int, int]
     """Width and height."""
 
@@ -111,7 +111,7 @@ def _write_options(
 def _steady_range(
     movie: xr.DataArray, vmin: float | None, vmax: float | None
 ) -> tuple[float | None, float | None]:
-    """Black and white of all frames alike, where they are not those of pixels as they were read."""
+    """Black and white for all frames, unless they are those of the pixel format."""
     if movie.dtype.kind == "u" or (vmin is not None and vmax is not None):
         return vmin, vmax
     low, high = steady_range(movie[:1].compute())
@@ -128,7 +128,7 @@ def _image_of(
 
 
 def _write_caption(image: Image.Image, text: str) -> None:
-    """White on a dark ground, in the lower left corner."""
+    """Write white text on a dark background, in the lower left corner."""
     font_size = max(10, image.height // 26)
     margin = font_size // 2
     draw = ImageDraw.Draw(image, "RGBA")

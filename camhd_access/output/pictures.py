@@ -1,8 +1,8 @@
-"""What is shown of an array of frames: 8-bit pictures, and the words beside them.
+"""8-bit images of arrays of frames, and their descriptions.
 
-The arrays of `open_movie` and `open_timelapse` say in their attributes and coordinates what their values mean
-and what each frame is; nothing here depends on how they were made, so what was computed from them, or loaded,
-is shown as well. Where an array can still be read again, thumbnails come from previews.
+The arrays of `open_movie` and `open_timelapse` have the meaning of their values and the identity of each
+frame in attributes and coordinates; nothing here depends on how they were made, so computed or loaded
+arrays work too. If an array can still be read, thumbnails come from previews.
 """
 
 from collections.abc import Iterator
@@ -43,38 +43,38 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 """Shape (y, x, 3), or (y, x) for shades of gray."""
 
 MIN_PREVIEW_WIDTH = 120
-"""Narrower previews are no sight: 1080p has 240."""
+"""Narrower previews are too coarse: 1080p has 240."""
 
 N_FRAMES_IN_TASK = 4
-"""Previews that a task reads: few, so that all cores work."""
+"""Previews per task: few, so that all cores work."""
 
 MAX_FRAMES_AT_ONCE = 64
-"""Frames computed at once, however many a task reads."""
+"""Frames computed at once, at most."""
 
 MISSING_GREY = 128
-"""What is shown where pixels are missing."""
+"""Grey level of missing pixels."""
 
 CODED_BLACK, CODED_WHITE = 64, 940
 """Of luma as coded (ITU-R BT.709, section 4)."""
 
 
 def check_frames(array: xr.DataArray) -> None:
-    """Raise a `ValueError` unless the array has pictures, one or several."""
+    """Raise a `ValueError` unless the array has at least one frame."""
     dims = [dim for dim in array.dims if dim != "channel"]
     if dims not in (["y", "x"], ["time", "y", "x"]):
         raise ValueError(f"frames have the dimensions time, y, x and channel; this array has {array.dims}")
     if not array.sizes.get("time", 1):
-        raise ValueError("the selection is empty: it contains no frames")
+        raise ValueError("the selection contains no frames")
     if not array.sizes["y"] or not array.sizes["x"]:
-        raise ValueError("the selection is empty: its frames contain no pixels")
+        raise ValueError("the selection contains no pixels")
 
 
 def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None = None) -> Image:
-    """The frame as it is shown: R'G'B', or shades of gray from black at `vmin` to white at `vmax`.
+    """The frame as an image: R'G'B', or shades of gray from black at `vmin` to white at `vmax`.
 
     Notes
     -----
-    What is missing is grey. Values that may be negative have zero in the middle, where no range is given.
+    Missing pixels are grey. Without a given range, values that may be negative have zero in the middle.
     """
     if "channel" in frame.dims:
         order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)
@@ -96,9 +96,9 @@ def value_range(array: xr.DataArray) -> tuple[float, float]:
 
     Notes
     -----
-    Pixels have those of their format. xarray keeps that attribute through arithmetic, so it counts for what
-    was computed only as long as the values can be pixels: negative ones are shown about zero, fractions up to
-    1 from 0 to 1, and what lies beyond the range by its own least and greatest value.
+    Pixels have those of their format. xarray keeps that attribute through arithmetic, so for computed values
+    it only applies if they can be pixels: with negative values the range is symmetric around zero, fractions
+    up to 1 use 0 to 1, and values outside the format's range use their minimum and maximum.
     """
     low, high = _range_of_pixels(array)
     if array.dtype.kind not in "if":
@@ -118,7 +118,7 @@ def value_range(array: xr.DataArray) -> tuple[float, float]:
 
 
 def _range_of_pixels(array: xr.DataArray) -> tuple[float, float]:
-    """Black and white by the pixel format; where nothing tells it, all bits, and of fractions 0 to 1."""
+    """Black and white of the pixel format; if unknown, the range of the integer type, or 0 to 1."""
     if array.attrs.get("pix_fmt") == "gray10le":
         return CODED_BLACK, CODED_WHITE
     if "valid_range" in array.attrs:
@@ -128,29 +128,29 @@ def _range_of_pixels(array: xr.DataArray) -> tuple[float, float]:
 
 
 def steady_range(first: xr.DataArray) -> tuple[float, float]:
-    """Black and white of all frames of a film, by the first one; of what may be negative all that can be."""
+    """Black and white for all frames of a film, from the first; for signed values the possible range."""
     low, high = value_range(first)
     full = _range_of_pixels(first)[1]
     return (-max(full, high), max(full, high)) if low < 0 else (low, high)
 
 
 def describe_time(time: np.datetime64 | np.timedelta64, unit: Literal["m", "s", "ms"] = "ms") -> str:
-    """When a frame is shown: in UTC, or from the start of a movie that does not tell when that was."""
+    """Time of a frame: in UTC, or from the start of the movie if that is unknown."""
     if isinstance(time, np.timedelta64):
         return f"{time / np.timedelta64(1, 's'):.3f} s from its start"
     return str(np.datetime_as_string(time, unit)).replace("T", " ") + " UTC"
 
 
 def time_of(frame: xr.DataArray) -> np.datetime64 | np.timedelta64:
-    """When the frame is shown."""
+    """Time of the frame."""
     return cast("np.datetime64 | np.timedelta64", frame["time"].values[()])
 
 
 def movies_of(array: xr.DataArray) -> list[str]:
-    """Names of the movies that the frames are from, in their order; none where that is not known."""
+    """Names of the movies of the frames, in order; empty if unknown."""
     if "movie" in array.coords:
         return list(dict.fromkeys(map(str, np.ravel(array["movie"].values))))
-    if "source" in array.coords and not array["source"].dims:  # which a mean over time leaves
+    if "source" in array.coords and not array["source"].dims:  # which a mean over time keeps
         source = str(array["source"].item())
         name = find_movie_name(source)
         return [name.basename if name else PurePath(source).name]
@@ -158,12 +158,12 @@ def movies_of(array: xr.DataArray) -> list[str]:
 
 
 def is_timelapse(array: xr.DataArray) -> bool:
-    """Whether each frame is of a movie of its own."""
+    """Whether each frame is from a different movie."""
     return 1 < array.sizes.get("time", 1) == len(movies_of(array))
 
 
 def movie_of(array: xr.DataArray) -> str:
-    """Name of the movie that all of the array is from; of several, how they are called together."""
+    """Name of the array's movie; for several, a common name."""
     names = movies_of(array)
     if len(names) == 1:
         return names[0]
@@ -172,7 +172,7 @@ def movie_of(array: xr.DataArray) -> str:
 
 
 def describe_frame(frame: xr.DataArray) -> str:
-    """Movie, frame and time of one frame, as far as they are known."""
+    """Movie, frame and time of one frame, as far as known."""
     known = [name for name in ("frame", "field") if name in frame.coords and not frame[name].dims]
     operation = frame.attrs.get("operation", "")
     words = [movie_of(frame), operation, *(f"{name} {int(frame[name])}" for name in known)]
@@ -182,7 +182,7 @@ def describe_frame(frame: xr.DataArray) -> str:
 
 
 def sample_rate(array: xr.DataArray) -> float | None:
-    """Pictures a second, by the median of the steps in time; None for one picture."""
+    """Images per second, from the median of the time steps; None for one image."""
     if array.sizes["time"] < 2:
         return None
     steps = np.diff(array["time"].values) / np.timedelta64(1, "s")
@@ -190,13 +190,13 @@ def sample_rate(array: xr.DataArray) -> float | None:
 
 
 def unread(array: xr.DataArray) -> StackArray | None:
-    """The frames behind the array, where it still is what was opened or a part of that; else None."""
+    """The unread frames of an array that is unchanged since it was opened, or a part of it; else None."""
     data = None if array.chunks is None else array.data
     return data if isinstance(data, StackArray) and data.shown is not None else None
 
 
 def preview_of(array: xr.DataArray) -> xr.DataArray:
-    """The same pictures an eighth as large, where they can be read so; else the array as it is."""
+    """The same images at 1/8 of the size, if they can be read so; else the array itself."""
     data = unread(array)
     if data is None or data.shown is None or data.stack.shape[2] // 8 < MIN_PREVIEW_WIDTH:
         return array
@@ -241,7 +241,7 @@ def deinterlaced(array: xr.DataArray) -> xr.DataArray:
 
 
 def iter_frames(array: xr.DataArray) -> Iterator[xr.DataArray]:
-    """The frames one after the other, in memory; as many are computed at once as keep all cores at work."""
+    """The frames one by one, in memory; as many are computed at once as keep all cores busy."""
     in_task = 1 if array.chunks is None else max(array.chunks[array.get_axis_num("time")], default=1)
     n_at_once = min(in_task * n_cores(), MAX_FRAMES_AT_ONCE)
     for start in range(0, array.sizes["time"], n_at_once):

@@ -1,7 +1,7 @@
-"""A widget to look through movies: which movie, which frame, which part of it.
+"""A widget to browse movies: choose movie, frame and crop.
 
-Moving a slider reads the part of the frame that is shown, and nothing else. ipywidgets, which come with the
-extra `notebook`, are imported here alone.
+Moving a slider reads only the part of the frame that is shown. ipywidgets, from the
+extra `notebook`, is only imported here.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,7 @@ from camhd_access.output.pictures import deinterlaced, describe_frame, movie_of,
 try:
     import ipywidgets
 except ImportError as error:
-    raise ImportError(
-        "the viewer needs ipywidgets, which come with: pip install 'camhd_access[notebook]'"
-    ) from error
+    raise ImportError("the viewer needs ipywidgets: pip install 'camhd_access[notebook]'") from error
 
 __all__ = ["make_viewer"]
 
@@ -30,7 +28,7 @@ def make_viewer(movies: Sequence[xr.DataArray], width: int) -> ipywidgets.VBox:
 
 
 class _Viewer:
-    """The widgets, and what happens when one is moved."""
+    """The widgets, and their event handlers."""
 
     def __init__(self, movies: Sequence[xr.DataArray], width: int) -> None:
         self._movies = movies
@@ -55,7 +53,7 @@ class _Viewer:
         self.box = ipywidgets.VBox([*choice, frames, *part, self._title, self._image])
 
     def _fit_to_movie(self, _change: object = None) -> None:
-        """Let the sliders end where the movie ends, and show its first frame, whole."""
+        """Adjust the sliders to the movie, and show its whole first frame."""
         sizes = self._movies[self._movie.value].sizes
         with self._image.hold_trait_notifications():
             self._frame.max = self._play.max = sizes["time"] - 1
@@ -66,7 +64,7 @@ class _Viewer:
         self._show()
 
     def _show(self, _change: object = None) -> None:
-        """Read what is chosen, and show it; an error is shown in its place."""
+        """Read and show the selection, or an error in its place."""
         movie = self._movies[self._movie.value]
         if self._deinterlace.value:
             movie = deinterlaced(movie)

@@ -1,4 +1,4 @@
-"""The web server: frames of an archive's movies as pictures, for programs and for people."""
+"""The web server: frames of an archive's movies as images, for programs and browsers."""
 
 from camhd_access.server.application import make_app
 from camhd_access.server.serving import run_server

@@ -1,7 +1,8 @@
-"""Answers to requests for what is there: whole, a part of it, or the word that it has not changed.
+"""HTTP responses: a whole file, a range of it, or "not modified".
 
-Sources: RFC 9110, sections 13 (conditional requests) and 14 (ranges); RFC 8246 (`immutable`). What is named
-by a movie's version, a frame and its options never changes, so it may be kept for ever under its strong ETag.
+Sources: RFC 9110, sections 13 (conditional requests) and 14 (ranges); RFC 8246 (`immutable`). A response that
+is identified by a movie's version, a frame and its options never changes, so it has a strong ETag and may be
+cached indefinitely.
 """
 
 import json
@@ -22,12 +23,12 @@ SHORTLY = "public, max-age=300"
 def answer_file(
     request: web.Request, body: bytes, content_type: str, *, etag: str, headers: Mapping[str, str]
 ) -> web.Response:
-    """The answer that holds `body`, or the part of it that was asked for.
+    """The response with `body`, or with the requested range of it.
 
     Raises
     ------
     Problem
-        416: a range that begins beyond its end.
+        416: the range begins beyond the end.
     """
     status, part, told = _choose_part(request, etag, len(body))
     told |= headers
@@ -44,7 +45,7 @@ def answer_stream(
     *,
     etag: str,
 ) -> web.Response:
-    """As `answer_file`, of a body of `size` bytes of which `read` gives any part while it is sent."""
+    """As `answer_file`, for a body of `size` bytes, any part of which `read` returns while it is sent."""
     status, part, told = _choose_part(request, etag, size)
     told["Content-Length"] = str(part.n_bytes)
     body = None if request.method == "HEAD" else read(part)
@@ -54,7 +55,7 @@ def answer_stream(
 def answer_unchanged(
     request: web.Request, etag: str, content_type: str, headers: Mapping[str, str]
 ) -> web.Response | None:
-    """The answer that needs no file: that the client has it (304), or the headers alone; else None."""
+    """The response without a body, if the client has the file (304) or asks for headers only; else None."""
     if (kept := answer_kept(request, etag, headers)) is not None:
         return kept
     told = _tell(etag, headers)
@@ -62,14 +63,14 @@ def answer_unchanged(
 
 
 def answer_kept(request: web.Request, etag: str, headers: Mapping[str, str]) -> web.Response | None:
-    """The answer that the client has the file (304); None where it has not."""
+    """The 304 response if the client has the file; else None."""
     return web.Response(status=304, headers=_tell(etag, headers)) if _has(request, etag) else None
 
 
 def answer_json(
     value: Mapping[str, Any], *, cache_control: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """The answer that holds `value` as JSON, indented for people's eyes."""
+    """The response with `value` as JSON, indented for readability."""
     return web.Response(
         text=json.dumps(value, indent=2),
         content_type="application/json",
@@ -82,24 +83,26 @@ def _tell(etag: str, headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _choose_part(request: web.Request, etag: str, size: int) -> tuple[int, ByteRange, dict[str, str]]:
-    """Status of the answer, the bytes that it holds, and what its headers tell of them."""
+    """Status of the response, its byte range, and the headers that describe it."""
     told = _tell(etag, {})
     wanted = _find_range(request, etag, size)
     if wanted is None:
         return 200, ByteRange(0, size), told
     if wanted.n_bytes <= 0:
-        raise Problem(416, "There is no such range.", headers={"Content-Range": f"bytes */{size}"})
+        raise Problem(
+            416, "The requested range is not within the file.", headers={"Content-Range": f"bytes */{size}"}
+        )
     return 206, wanted, told | {"Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{size}"}
 
 
 def _has(request: web.Request, etag: str) -> bool:
-    """Whether the client has what `etag` names (RFC 9110, section 13.1.2)."""
+    """Whether the client has the version `etag` (RFC 9110, section 13.1.2)."""
     told = request.headers.get("If-None-Match", "")
     return told.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in told.split(",")}
 
 
 def _find_range(request: web.Request, etag: str, size: int) -> ByteRange | None:
-    """The part that is wanted, empty where it is not satisfiable; None for all of it."""
+    """The requested range, empty if unsatisfiable; None for the whole file."""
     if request.method != "GET" or request.headers.get("If-Range", etag) != etag:
         return None
     return parse_range_header(request.headers.get("Range", ""), size)

@@ -1,13 +1,13 @@
-"""The web application: routes wired to their answers, and what is true of every request.
+"""The web application: routes wired to handlers, and what applies to every request.
 
-Every request passes `attend`: it bounds its time, turns errors into problem details, counts, times and logs
-it, and allows pages of other sites to read the answer, which is public anyway. A client that reads slowly
-holds memory and a connection, for a bounded time, but no worker: an answer is complete before it is sent, or
-is copied from the mirror. A request whose client has left is cancelled; one that takes too long is answered,
-and its work goes on for as long again, since the client was told to ask once more.
+Every request passes `attend`: it limits its time, turns errors into problem details, counts, times and logs
+it, and allows pages of other sites to read the (public) response. A client that reads slowly
+occupies memory and a connection for a limited time, but no worker: a response is complete before it is sent,
+or is copied from the mirror. If the client disconnects, its request is cancelled; one that takes too long
+gets a 504, and its work continues for as long again, since the client was told to retry.
 
-The application may lie below a path of another host: behind a proxy that takes the path off and tells it
-(`X-Forwarded-Prefix`), or at `root_path`. Its page has relative URLs; what must name a path names it whole.
+The application may be below a path of another host: behind a proxy that strips the path and sends it
+in `X-Forwarded-Prefix`, or at `root_path`. Its page has relative URLs; other paths are complete.
 """
 
 import asyncio
@@ -40,28 +40,28 @@ from camhd_access.server.settings import ServerSettings
 __all__ = ["ACCESS_LOG", "METRICS", "add_common_headers", "make_app"]
 
 ACCESS_LOG = "camhd_access.access"
-"""The logger of requests."""
+"""Logger of requests."""
 logger = logging.getLogger("camhd_access.server")
 access_logger = logging.getLogger(ACCESS_LOG)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SEND_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 64 << 10
-"""That a client may take over an answer, and the slowest that is put up with beyond that."""
+"""Time for a client to receive a response, and the slowest accepted rate beyond that."""
 STALL_SECONDS = 10.0
-"""That a client may take none of an answer, which waits in memory at the cost of others."""
+"""Longest pause of a client in receiving a response, which occupies memory meanwhile."""
 SMALL_BYTES = 64 << 10
-"""Answers smaller than this are sent whatever waits in memory for clients to read it."""
+"""Smaller responses are sent even if the memory budget for responses is used up."""
 MAX_TARGET_CHARACTERS = 4096
-"""Of a path with its query."""
+"""Limit for a path with its query."""
 MIN_COMPRESSED_BYTES = 1024
-"""Shorter texts are sent as they are."""
+"""Shorter texts are sent uncompressed."""
 
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
 SENDING: web.AppKey[ByteBudget] = web.AppKey("camhd_sending", ByteBudget)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
 LATE: web.AppKey[set[asyncio.Task[web.StreamResponse]]] = web.AppKey("camhd_late", set)
-"""Requests that were answered by a time-out, whose work goes on for a while."""
+"""Timed-out requests whose work still continues."""
 
 _TIMINGS = ("handler", "metadata", "extraction", "encode")
 _EXPOSED = (
@@ -99,7 +99,7 @@ _REPEATED_SLASHES = re.compile("/{2,}")
 
 
 def make_app(settings: ServerSettings) -> web.Application:
-    """The application that serves these settings' mirrors; it asks nothing of them before it is asked."""
+    """The application for the mirrors in these settings; makes no requests by itself."""
     app = web.Application(middlewares=[attend])
     handlers = {"root": root, "info": info, "health": health, "ready": ready, "openapi": openapi}
     for below in dict.fromkeys(("", settings.root_path)):
@@ -135,7 +135,7 @@ def _serving(settings: ServerSettings) -> Callable[[web.Application], AsyncItera
 
 @web.middleware
 async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The answer to a request, whatever happens, counted and timed, and sent in bounded time and memory."""
+    """The response to a request in any case, counted and timed, sent within limits of time and memory."""
     begin = time.perf_counter()
     request[ROUTE], request[STAGES] = "other", {}
     CLIENT.set(find_client(request, trust_forwarded=request.app[SERVICE].settings.trust_forwarded))
@@ -154,12 +154,12 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def find_client(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
-    """Whose request it is: an address, or the 64 bits of an IPv6 address that name a site.
+    """The client of a request: an address, or the first 64 bits of an IPv6 address, which identify a site.
 
     Parameters
     ----------
     trust_forwarded
-        The last address in `X-Forwarded-For`, which the proxy in front has added, counts.
+        Use the last address in `X-Forwarded-For`, which the proxy in front has added.
     """
     address = request.remote or ""
     if trust_forwarded:
@@ -169,7 +169,7 @@ def find_client(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
 
 
 def _count_held(response: web.StreamResponse) -> int:
-    """Bytes of the answer that are in memory while it is sent."""
+    """Bytes of the response that are in memory while it is sent."""
     n_bytes = response.content_length or 0
     is_whole = isinstance(getattr(response, "body", None), bytes)
     return n_bytes if is_whole else min(n_bytes, PIECE_BYTES)
@@ -191,38 +191,38 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             return web.Response(status=301, headers={"Location": prefix_of(request) + clean + query})
         headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
         return problem_response(Problem(error.status, error.reason, headers=headers))
-    except Exception:  # whatever it is, the client learns nothing of it, and the log all
+    except Exception:  # details go to the log, not to the client
         logger.exception("%s", request.raw_path)
-        return problem_response(Problem(500, "The server failed; its log tells why."))
+        return problem_response(Problem(500, "The server failed; see its log."))
 
 
 async def _answer_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The handler's answer; a `Problem` (504) where it takes too long."""
+    """The handler's response; a `Problem` (504) if it takes too long."""
     seconds, late = request.app[SERVICE].settings.request_seconds, request.app[LATE]
     task = asyncio.ensure_future(handler(request))
     try:
         done, _ = await asyncio.wait([task], timeout=seconds)
-    except asyncio.CancelledError:  # the client has left
+    except asyncio.CancelledError:  # the client has disconnected
         task.cancel()
         raise
     if done:
         return task.result()
     late.add(task)
     task.add_done_callback(lambda _: late.discard(task))
-    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # nobody else sees it
+    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # marks the exception as retrieved
     asyncio.get_running_loop().call_later(seconds, task.cancel)
-    raise Problem(504, "This took too long; it may be there when you ask again.")
+    raise Problem(504, "This took too long; try again in a moment.")
 
 
 def _check_target(target: str) -> None:
-    """Raise a `Problem` (400, 414) for a path with its query that no route takes."""
+    """Raise a `Problem` (400, 414) for an invalid or overlong path and query."""
     if len(target) > MAX_TARGET_CHARACTERS:
         raise Problem(414, f"The path and its query are longer than {MAX_TARGET_CHARACTERS} characters.")
     split_path(target.partition("?")[0])
 
 
 def prefix_of(request: web.BaseRequest) -> str:
-    """The path below which clients see the application, without a slash at its end; empty where it is `/`."""
+    """The path prefix that clients see, without a trailing slash; empty for `/`."""
     told = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
     if _PREFIX.fullmatch(told) and ".." not in told:
         return told
@@ -230,7 +230,7 @@ def prefix_of(request: web.BaseRequest) -> str:
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send and count the answer; close the connection of a client that is too slow to take it."""
+    """Send and count the response; close the connection if the client is too slow."""
     stages, n_bytes, settings = request[STAGES], response.content_length or 0, request.app[SERVICE].settings
     add_common_headers(response, for_other_sites=settings.cors)
     response.headers.update(_tell_stages(stages))
@@ -244,8 +244,8 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
             await response.prepare(request)
             await response.write_eof()
     except ConnectionError:
-        logger.info("%s: the client has left", request.raw_path)
-    except (CamhdError, Problem) as error:  # of a clip, of which a part was sent
+        logger.info("%s: the client has disconnected", request.raw_path)
+    except (CamhdError, Problem) as error:  # in the middle of a clip
         logger.info("%s: %s: %s", request.raw_path, type(error).__name__, error)
         _hang_up(request)
     except TimeoutError:
@@ -256,12 +256,12 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def add_common_headers(response: web.StreamResponse, *, for_other_sites: bool = True) -> None:
-    """Add what every answer says, errors included."""
+    """Add the headers of every response, including errors."""
     response.headers.update(_ALWAYS | _FOR_OTHER_SITES if for_other_sites else _ALWAYS)
 
 
 def _compress(request: web.Request, response: web.StreamResponse) -> None:
-    """Have a text sent compressed to a client that takes it so; its ETag is then a weak one."""
+    """Compress a text if the client accepts it; its ETag then becomes a weak one."""
     n_bytes = response.content_length or 0
     if response.content_type not in _TEXTS or response.status in (206, 304) or n_bytes < MIN_COMPRESSED_BYTES:
         return
@@ -274,14 +274,14 @@ def _compress(request: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _watch_client(request: web.Request) -> None:
-    """Hang up once the client takes nothing any more of what waits for it."""
+    """Close the connection when the client stops receiving."""
     n_taken = -1
     while (transport := request.transport) is not None:
         await asyncio.sleep(STALL_SECONDS)
         n_waiting = transport.get_write_buffer_size()
         n_before, n_taken = n_taken, request.writer.output_size - n_waiting
         if n_waiting and n_taken == n_before:
-            logger.info("%s: the client takes no more", request.raw_path)
+            logger.info("%s: the client stopped receiving", request.raw_path)
             _hang_up(request)
 
 
@@ -291,7 +291,7 @@ def _hang_up(request: web.Request) -> None:
 
 
 def _tell_stages(stages: dict[str, float]) -> dict[str, str]:
-    """What took how long: as go-lazycache told it, and as browsers show it (W3C, Server Timing)."""
+    """Duration of each stage, as in go-lazycache, and for browsers (W3C, Server Timing)."""
     told = {f"X-lazycache-timing-{stage}-ns": str(round(seconds * 1e9)) for stage, seconds in stages.items()}
     told["Server-Timing"] = ", ".join(
         f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in stages.items()
@@ -300,7 +300,7 @@ def _tell_stages(stages: dict[str, float]) -> dict[str, str]:
 
 
 def _log_access(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    """One line of the access log, in the common format or as JSON; probes are not worth one."""
+    """Write one line to the access log, in the common format or as JSON; health probes are not logged."""
     if request[ROUTE] in _PROBES or not access_logger.isEnabledFor(logging.INFO):
         return
     now, n_bytes = datetime.now(UTC), response.body_length if response.prepared else 0
@@ -326,12 +326,12 @@ def _log_access(request: web.Request, response: web.StreamResponse, seconds: flo
 
 
 async def visit(request: web.Request) -> web.StreamResponse:
-    """What lies on a mirror, or is made of it."""
+    """Serve a path on a mirror."""
     return await request.app[SERVICE].visit(request)
 
 
 async def root(request: web.Request) -> web.StreamResponse:
-    """Where the mirrors are mounted."""
+    """List the mirrors and their paths."""
     request[ROUTE] = "root"
     prefix = prefix_of(request)
     mounts = {
@@ -341,7 +341,7 @@ async def root(request: web.Request) -> web.StreamResponse:
 
 
 async def info(request: web.Request) -> web.Response:
-    """Versions of what runs."""
+    """Versions of the software."""
     request[ROUTE] = "info"
     versions = {
         "camhd_access": __version__,
@@ -352,21 +352,21 @@ async def info(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """Ok, while the event loop turns."""
+    """Return ok while the event loop runs."""
     request[ROUTE] = "health"
     return web.Response(text="ok", headers={"Cache-Control": "no-store"})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Ok, while another request finds room; else a `Problem` (503), so that a balancer asks others."""
+    """Return ok if another request can be accepted; else a `Problem` (503), for load balancers."""
     request[ROUTE] = "ready"
     if not request.app[SERVICE].is_ready:
-        raise Problem(503, "All places in the queue are taken.")
+        raise Problem(503, "The queue is full.")
     return web.Response(text="ok", headers={"Cache-Control": "no-store"})
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """The API, described for programs."""
+    """The OpenAPI description."""
     request[ROUTE] = "openapi"
     service = request.app[SERVICE]
     described = describe_api(service.mirrors, service.settings) | {

@@ -1,7 +1,7 @@
-"""The parameters of the API, each declared once: its name, its meaning, its bounds and its default.
+"""The parameters of the API, each declared once: name, meaning, bounds and default.
 
-Requests are parsed by these declarations (`parameters`), and the OpenAPI document is written from them
-(`routes`), so that the two cannot disagree.
+Requests are parsed with these declarations (`parameters`), and the OpenAPI document is generated from them
+(`routes`), so the two cannot disagree.
 """
 
 import re
@@ -29,9 +29,9 @@ __all__ = [
 MAX_DIGITS = 9
 MAX_NUMBER = 10**MAX_DIGITS - 1
 MAX_SIDE = 16383
-"""WebP has no more."""
+"""Limit of WebP."""
 MIN_THUMBNAIL, MAX_THUMBNAIL = 16, 1920
-"""Columns of a thumbnail, or of an animation."""
+"""Width of a thumbnail, or of an animation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class Parameter(ABC):
     """One parameter of a query, or of a path."""
 
     name: str
-    """As it is spelt."""
+    """Its name."""
     text: str
-    """What it means."""
+    """Its meaning."""
 
     @property
     @abstractmethod
     def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
+        """Its values as a JSON Schema."""
 
     @abstractmethod
     def parse(self, text: str) -> Any:  # noqa: ANN401 - a value of its kind
-        """Its value; a `Problem` (400) for any other text."""
+        """Its value; raises a `Problem` (400) for invalid text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,21 @@ class Whole(Parameter):
     maximum: int
     """Its largest value."""
     default: int | None = None
-    """Where it is not given; None where that depends on others."""
+    """Default value; None if that depends on other parameters."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
+        """Its values as a JSON Schema."""
         return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
 
     def parse(self, text: str) -> int:
-        """The number, in digits alone."""
+        """The number, from digits only."""
         if (
             not re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", text)
             or not self.minimum <= int(text) <= self.maximum
         ):
             bounds = f"from {self.minimum} to {self.maximum}"
-            raise Problem(400, f"{self.name} is a whole number {bounds}, not {quote_text(text)}.")
+            raise Problem(400, f"{self.name} must be a whole number {bounds}, not {quote_text(text)}.")
         return int(text)
 
 
@@ -89,11 +89,11 @@ class Decimal(Parameter):
     maximum: float
     """Its largest value."""
     default: float | None = None
-    """Where it is not given; None where that depends on others."""
+    """Default value; None if that depends on other parameters."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
+        """Its values as a JSON Schema."""
         return {"type": "number", "minimum": self.minimum, "maximum": self.maximum} | _tell(self.default)
 
     def parse(self, text: str) -> float:
@@ -101,7 +101,7 @@ class Decimal(Parameter):
         is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
         if not is_number or not self.minimum <= float(text) <= self.maximum:
             bounds = f"from {self.minimum} to {self.maximum}"
-            raise Problem(400, f"{self.name} is a number {bounds}, not {quote_text(text)}.")
+            raise Problem(400, f"{self.name} must be a number {bounds}, not {quote_text(text)}.")
         return float(text)
 
 
@@ -112,20 +112,20 @@ class Choice(Parameter):
     choices: tuple[int | str, ...]
     """All of them."""
     default: int | str | None = None
-    """Where it is not given; None where that depends on others."""
+    """Default value; None if that depends on other parameters."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
+        """Its values as a JSON Schema."""
         return {"enum": list(self.choices)} | _tell(self.default)
 
     def parse(self, text: str) -> int | str:
-        """The one that is spelt like that."""
+        """The choice with this spelling."""
         for choice in self.choices:
             if text == str(choice):
                 return choice
         raise Problem(
-            400, f"{self.name} is one of {', '.join(map(str, self.choices))}, not {quote_text(text)}."
+            400, f"{self.name} must be one of {', '.join(map(str, self.choices))}, not {quote_text(text)}."
         )
 
 
@@ -134,17 +134,17 @@ class Numbers(Parameter):
     """Several whole numbers, separated."""
 
     separator: str
-    """What stands between them."""
+    """Their separator."""
     names: tuple[str, ...]
-    """What each is called."""
+    """Name of each number."""
     max_digits: int
-    """Of each."""
+    """Largest number of digits of each."""
     default: None = None
-    """Where it is not given."""
+    """Default value."""
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Its values as JSON Schema has them."""
+        """Its values as a JSON Schema."""
         return {"type": "string", "pattern": f"^{self._pattern}$"}
 
     @property
@@ -154,52 +154,52 @@ class Numbers(Parameter):
     def parse(self, text: str) -> tuple[int, ...]:
         """The numbers."""
         if not re.fullmatch(self._pattern, text):
-            raise Problem(400, f"{self.name} is {self.separator.join(self.names)}, not {quote_text(text)}.")
+            raise Problem(
+                400, f"{self.name} must be {self.separator.join(self.names)}, not {quote_text(text)}."
+            )
         return tuple(map(int, text.split(self.separator)))
 
 
-_STEP = Whole("step", "From one frame's number to the next.", 1, MAX_NUMBER, 1)
+_STEP = Whole("step", "Difference between frame numbers.", 1, MAX_NUMBER, 1)
 _DEINTERLACE = Choice(
     "deinterlace",
     "Frames of the first field alone, without combing; lines of the other are interpolated.",
     ("linear",),
 )
-_QUALITY = Whole("quality", "Of JPEG and WebP.", 1, 100)
+_QUALITY = Whole("quality", "Quality of JPEG and WebP.", 1, 100)
 
 
 @cache
 def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Choice | Numbers, ...]]:
-    """The parameters of each route's query, by the route's name; no picture has more than `max_pixels`."""
+    """The query parameters of each route, by route name; no image may have more than `max_pixels`."""
     most = min(MAX_SIDE, max_pixels)
     thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
     return {
         "frame": (
-            Whole("width", "Columns of the picture; alone, it keeps the shape.", 1, most),
-            Whole("height", "Lines of the picture; alone, it keeps the shape.", 1, most),
+            Whole("width", "Width of the image; alone, it keeps the aspect ratio.", 1, most),
+            Whole("height", "Height of the image; alone, it keeps the aspect ratio.", 1, most),
             Numbers(
                 "crop",
-                "x,y,width,height: what is wanted of the picture that is shown, in its pixels.",
+                "x,y,width,height: part of the image, in its pixels before resizing.",
                 ",",
                 ("x", "y", "width", "height"),
                 5,
             ),
-            Choice(
-                "reduce", "8 for a preview of an eighth of width and height, ten times faster.", (1, 8), 1
-            ),
-            Choice("field", "One field of an interlaced frame: 0 is shown first.", (0, 1)),
+            Choice("reduce", "8 for a preview of 1/8 of width and height, ten times faster.", (1, 8), 1),
+            Choice("field", "One field of an interlaced frame; 0 is shown first.", (0, 1)),
             _DEINTERLACE,
             Choice(
                 "pix_fmt",
-                "What .npy and .tif hold; .tif takes rgb48le and gray16le.",
+                "Pixel format of .npy and .tif; .tif supports rgb48le and gray16le.",
                 FORMATS["npy"].pix_fmts,
             ),
             _QUALITY,
         ),
         "clip": (_STEP,),
         "sheet": (
-            Decimal("every", "Seconds from one to the next.", 0.01, 86400.0, 30.0),
-            Whole("columns", "Thumbnails in a row.", 1, 40, 6),
-            Whole("width", "Columns of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
+            Decimal("every", "Seconds between thumbnails.", 0.01, 86400.0, 30.0),
+            Whole("columns", "Thumbnails per row.", 1, 40, 6),
+            Whole("width", "Width of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
             _DEINTERLACE,
             _QUALITY,
         ),
@@ -207,8 +207,14 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Whole("start", "Number of the first frame.", 1, MAX_NUMBER, 1),
             Whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
             _STEP,
-            Whole("width", "Columns; the height follows.", MIN_THUMBNAIL, thumbnail, min(480, thumbnail)),
-            Decimal("fps", "Frames a second.", 1.0, 60.0),
+            Whole(
+                "width",
+                "Width; the height keeps the aspect ratio.",
+                MIN_THUMBNAIL,
+                thumbnail,
+                min(480, thumbnail),
+            ),
+            Decimal("fps", "Frames per second.", 1.0, 60.0),
             _DEINTERLACE,
         ),
     }
@@ -222,9 +228,9 @@ PATH_PARAMETERS = (
     Whole("number", "Number of the frame, from 1.", 1, MAX_NUMBER),
     Numbers("numbers", "Numbers of the first and the last frame, from 1.", "-", ("A", "B"), MAX_DIGITS),
 )
-"""What the braces in a route's path stand for."""
+"""The placeholders in a route's path."""
 
 
 def quote_text(text: str) -> str:
-    """What a client sent, shortened, as it may be repeated to it."""
+    """Text sent by a client, shortened, for messages to it."""
     return ascii(text[:40])

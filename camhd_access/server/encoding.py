@@ -1,10 +1,10 @@
-"""Pictures as files: what each format is called, which pixels it takes, and how it is written.
+"""Image formats: names, supported pixel formats, and encoders.
 
-Settings were chosen by measurement, of a frame of 1080p on one core: decoding takes 16 ms. PNG at level 1
+Settings were chosen by measurement, for a frame of 1080p on one core: decoding takes 16 ms. PNG at level 1
 takes 85 ms and is 4 % larger than at level 4 (138 ms), which is larger than at 3; level 6 takes 300 ms.
-JPEG takes 3 ms, 7 with optimised tables that save 7 %. WebP takes 29 ms by its quickest method, 115 by the
-usual one, for a fifth fewer bytes. TIFF of 16 bits is written here, since Pillow writes it for shades of gray
-only: baseline TIFF (Adobe, TIFF 6.0, sections 2 to 6), little-endian, one image in one strip, not compressed.
+JPEG takes 3 ms, 7 with optimised tables that save 7 %. WebP takes 29 ms with its fastest method, 115 with the
+default one, for a fifth fewer bytes. 16-bit TIFF is written here, since Pillow only writes it for greyscale:
+baseline TIFF (Adobe, TIFF 6.0, sections 2 to 6), little-endian, one image in one strip, not compressed.
 """
 
 import io
@@ -31,24 +31,24 @@ _PIXELS_PER_INCH = 72
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way to send a picture."""
+    """One file format for images."""
 
     name: str
-    """As the extension has it."""
+    """Its extension."""
     content_type: str
     """Media type (RFC 9110, section 8.3)."""
     encode: Callable[[Pixels, int, Provenance], bytes]
     """The file of some pixels, at a quality where the format has one, with where they come from."""
     pix_fmts: tuple[str, ...] = ("rgb24",)
-    """Pixel formats it takes, the usual one first."""
+    """Supported pixel formats, the default first."""
     quality: int | None = None
-    """Unless asked otherwise; None where there is no such choice."""
+    """Default quality; None if the format has none."""
     is_raw: bool = False
-    """Uncompressed pixels, which a server may not want to send."""
+    """Uncompressed pixels, which can be switched off."""
 
     @property
     def is_picture(self) -> bool:
-        """Whether its pixels are those that are shown, 8 bits each, which can be resized."""
+        """Whether it is an 8-bit image, which can be resized."""
         return self.pix_fmts == ("rgb24",)
 
 
@@ -83,12 +83,12 @@ def _encode_npy(pixels: Pixels, _: int, __: Provenance) -> bytes:
 
 
 def _encode_tiff(pixels: Pixels, _: int, record: Provenance) -> bytes:
-    """The file of a picture of shape (y, x) or (y, x, 3), 16 bits a value."""
+    """Encode an image of shape (y, x) or (y, x, 3), 16 bits per value."""
     height, width = pixels.shape[:2]
     n_channels = pixels.shape[2] if pixels.ndim == 3 else 1
     strip = np.ascontiguousarray(pixels, "<u2").tobytes()
     text = describe_in_ascii(record).encode() + b"\0"
-    # Values that do not fit a directory entry follow the directory, each at a place of its own.
+    # Values that do not fit a directory entry follow the directory, each at its own offset.
     depth_at = _HEADER_BYTES + _DIRECTORY_BYTES
     resolution_at = depth_at + 2 * 3
     text_at = resolution_at + 8
@@ -148,4 +148,4 @@ FORMATS = {
 """By extension."""
 
 SMALL_PNG = Format("png", "image/png", _small_png)
-"""PNG for a server whose link is slower than its processor."""
+"""PNG for a server whose network is slower than its processor."""

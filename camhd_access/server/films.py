@@ -1,8 +1,8 @@
-"""Many frames of a movie in one file: sheets and animations, which are made, and clips, which are copied.
+"""Several frames in one file: sheets and animations, which are encoded, and clips, which are copied.
 
-A sheet or an animation is made in one thread, a few frames at a time. A clip, some frames as a movie of its
-own, exists nowhere: its bytes are fetched while they are sent, some megabytes at a time, so a long one takes
-no more memory than a short one, and any range of it costs just that range.
+A sheet or an animation is made in one thread, a few frames at a time. A clip, some frames as a separate
+movie, is not stored: its bytes are fetched while they are sent, some megabytes at a time, so a long one needs
+no more memory than a short one, and a range of it costs only that range.
 """
 
 import io
@@ -37,9 +37,9 @@ N_FRAMES_AT_ONCE = 8
 """Frames in memory: 50 MB of 1080p."""
 CLIP_TYPE = "video/quicktime"
 PIECE_BYTES = 4 << 20
-"""Of a clip, in memory for one client."""
+"""Bytes of a clip in memory per client."""
 MAX_GAP_BYTES = 64 << 10
-"""Sound between two frames that is read rather than asked around."""
+"""Sound between two frames that is read rather than skipped with another request."""
 
 
 def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails
 def make_sheet(
     stop: threading.Event, reader: MovieReader, wanted: SheetParameters, n_thumbnails: int
 ) -> MadeFile:
-    """The sheet of thumbnails, one every so many seconds, each with its time from the start of the movie."""
+    """The sheet of thumbnails at regular intervals, each with its time from the start of the movie."""
     seconds = np.arange(n_thumbnails) * wanted.every
     elapsed = reader.elapsed() / np.timedelta64(1, "s")
     frames = np.minimum(np.searchsorted(elapsed, seconds), reader.n_frames - 1)
@@ -98,9 +98,9 @@ async def iter_clip(movie: Movie, layout: ClipLayout, part: ByteRange) -> AsyncI
     Raises
     ------
     RemoteFileError
-        The movie's bytes could not be had.
+        The movie's bytes could not be read.
     Problem
-        503: too much is asked of the mirror.
+        503: too many requests to the mirror.
     """
     for start in range(part.start, part.stop, PIECE_BYTES):
         head, ranges = layout.pieces(start, min(start + PIECE_BYTES, part.stop))
@@ -124,7 +124,7 @@ def _iter_images(
     size: tuple[int, int],
     deinterlace: Deinterlace,
 ) -> Iterator[Image.Image]:
-    """The frames in that width and height; from previews where those are large enough."""
+    """The frames, scaled to this size; from previews if those are large enough."""
     reduce = 8 if size[0] <= reader.index.width // 8 else 1
     for i in range(0, len(frames), N_FRAMES_AT_ONCE):
         check_wanted(stop)

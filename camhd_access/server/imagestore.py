@@ -1,19 +1,19 @@
-"""Pictures that were made once, kept in any folder or bucket that fsspec knows, up to a quota.
+"""Storage of finished images in any folder or bucket that fsspec supports, up to a quota.
 
-It is a cache: what it cannot do costs time, never an answer. So nothing here raises; a store that fails or
-does not answer is logged, left alone for a while, and asked again later. All of its work is done in threads,
+It is a cache: failures cost time, but never fail a request. So nothing here raises; a store that fails or
+does not respond is logged, not used for a while, and tried again later. All of its work is done in threads,
 since fsspec's filesystems block.
 
-A picture is proved before it is served. Its length and SHA-256 are written first, to a small file of their
-own, then the picture; locally each is on the disk before it has its name. A picture that does not agree with
-them is none: it is made anew. Several processes, on several machines, may share a store: whether a picture is
-kept is asked of the store, never concluded.
+An image is verified before it is served. Its length and SHA-256 are written first, to a small file of their
+own, then the image; local files are synced to disk before they get their name. An image that does not match
+is ignored and made again. Several processes, on several machines, may share a store: whether an image is
+stored is checked in the store, never inferred.
 
-The *index* says which pictures are kept, of what size, and which of them were used last. It lies in memory
-and is made from the store's own listing when the store is first used, and again when it has grown old or much
-was written, so that one quota holds for all processes, with a delay of seconds (of a listing's 50-fold time,
-where that is longer). There is no second truth on disk, and the quota holds across restarts. Pictures and
-their checksums lie in folders of their own; nothing else in the folder or bucket that was named is ever
+The *index* lists the stored images, their sizes, and the order of last use. It is in memory
+and is built from the store's listing when the store is first used, and again when it is old or much
+was written, so that one quota applies to all processes, with a delay of seconds (50 times the duration of a
+listing, if longer). There is no copy of it on disk, and the quota holds across restarts. Images and
+their checksums are in separate folders; nothing else in the given folder or bucket is ever
 counted or deleted.
 """
 
@@ -44,47 +44,47 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FOLDER = "camhd-pictures"
-"""Where pictures lie in the store."""
+"""Folder of the images in the store."""
 CHECKSUMS = "camhd-checksums"
-"""Where the length and SHA-256 of each lie, under the same key."""
+"""Folder of the length and SHA-256 of each image, under the same key."""
 
 FRESH_SECONDS, FRESH_LISTINGS = 5.0, 50
-"""An index older than this, and than so many times what the listing took, is made again."""
+"""An index older than this, and than this multiple of the duration of the listing, is rebuilt."""
 FRESH_SHARE = 64
-"""So is one since which more was written than this part of the quota."""
+"""It is also rebuilt after this share of the quota was written."""
 
 ANSWER_SECONDS = 5.0
-"""A store that takes longer over a picture has failed: making the picture again is quicker."""
+"""Time limit for an image: after that, making the image again is quicker."""
 
 LISTING_SECONDS = 600.0
-"""The same for its listing, of which nobody waits but pictures to be written."""
+"""Time limit for the listing, for which only images to be written wait."""
 
 CLOSE_SECONDS = 10.0
-"""For so long the end of the server waits for pictures that are being written."""
+"""Longest time that the server's shutdown waits for images being written."""
 
 REST_SECONDS = 30.0
-"""For so long a store that has failed is not asked again."""
+"""A store that has failed is not used for this time."""
 
 MAX_WRITES = 32
-"""Pictures that may wait to be written; further ones are not kept, since they take memory."""
+"""Images that may wait to be written; further ones are not stored, since they take memory."""
 
 N_THREADS = 8
 
-_NAME = r"[\w,:;=+@%~()-][\w.,:;=+@%~()-]{0,199}"  # no name begins with a dot
+_NAME = r"[\w,:;=+@%~()-][\w.,:;=+@%~()-]{0,199}"  # names must not begin with a dot
 _KEY = re.compile(rf"{_NAME}(/{_NAME})*", re.ASCII)
-_MAX_KEY_CHARACTERS = 900  # S3 and Google Cloud Storage take 1,024 bytes, the folder's name included
+_MAX_KEY_CHARACTERS = 900  # S3 and Google Cloud Storage allow 1,024 bytes, including the folder's name
 
-_PART_SECONDS = 3600.0  # an unfinished file as old as this is nobody's
+_PART_SECONDS = 3600.0  # older unfinished files are abandoned
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class _StoreFailedError(Exception):
-    """The store could not do what it was asked to, which was logged, or is not to be asked now."""
+    """The store failed (already logged), or is not to be used now."""
 
 
 class ImageStore:
-    """Pictures by key, in a folder or bucket. All its methods are for one event loop.
+    """Images by key, in a folder or bucket. All methods are for one event loop.
 
     Parameters
     ----------
@@ -92,16 +92,16 @@ class ImageStore:
         Anything that fsspec opens for writing: a local folder, `memory://…`, `s3://bucket/…`,
         `gs://bucket/…`.
     max_bytes
-        What the pictures may take together; the least recently used go first.
+        Quota of the images; the least recently used are deleted first.
     public_url
-        Where everybody finds the contents of `urlpath`, with a slash at the end; None if nowhere.
+        Public URL of the contents of `urlpath`, with a trailing slash; None if not public.
     storage_options
-        For the filesystem's constructor.
+        Arguments for the filesystem's constructor.
 
     Notes
     -----
     A key is a relative path of ASCII letters, digits and `.,:;=+@%~()_-`, no part of which begins with a dot.
-    Under any other key nothing is kept: none leads out of the folder.
+    Nothing is stored under other keys, so none leads out of the folder.
     """
 
     def __init__(
@@ -132,26 +132,26 @@ class ImageStore:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the pictures that are kept, as the index has it."""
+        """Bytes of the stored images, according to the index."""
         return self._n_bytes
 
     @property
     def n_pictures(self) -> int:
-        """Pictures that are kept, as the index has it."""
+        """Number of stored images, according to the index."""
         return len(self._sizes)
 
     @property
     def n_failures(self) -> int:
-        """How often the store failed, so far."""
+        """Number of failures so far."""
         return self._n_failures
 
     async def public_url(self, key: str) -> str | None:
-        """Where everybody finds a picture; None unless it is kept, of the right length, and the store is
+        """Public URL of an image; None unless it is stored, of the right length, and the store is
         public.
 
         Notes
         -----
-        Two small requests: others may have deleted it.
+        Two small requests: other processes may have deleted it.
         """
         await asyncio.sleep(0)
         if self._public_root is None or not _is_key(key) or key in self._writing:
@@ -164,12 +164,12 @@ class ImageStore:
         return None
 
     async def get(self, key: str) -> bytes | None:
-        """A picture, or None where it is not kept or the store fails.
+        """An image, or None if it is not stored or the store fails.
 
         Notes
         -----
-        Two requests; one for a picture that is not kept. Other tasks run in between in any case: one that
-        asks in a loop does not starve those that write.
+        Two requests; one for an image that is not stored. Other tasks run in between in any case, so a
+        loop of calls does not starve writers.
         """
         await asyncio.sleep(0)
         if not _is_key(key):
@@ -183,7 +183,7 @@ class ImageStore:
         return None
 
     def _note(self, key: str, size: int | None, n_puts: int) -> None:
-        """Have the index know what the store said of a picture, unless it may have been written meanwhile."""
+        """Update the index with the store's response, unless the image may have been written meanwhile."""
         if key in self._writing:
             return
         if size is not None:
@@ -192,12 +192,12 @@ class ImageStore:
             self._uncount(key)
 
     async def put(self, key: str, body: bytes, content_type: str) -> asyncio.Task[None] | None:
-        """Keep a picture soon. Does not wait for the store, nor fail with it; see `aclose`.
+        """Store an image in the background. Does not wait for the store, nor fail with it; see `aclose`.
 
         Returns
         -------
         task
-            The writing; None where the picture is not kept.
+            The write; None if the image is not stored.
         """
         full = len(self._writing) >= MAX_WRITES or len(body) > self._max_bytes
         if full or key in self._writing or not _is_key(key) or self._rests:
@@ -209,7 +209,7 @@ class ImageStore:
         return task
 
     async def aclose(self) -> None:
-        """Wait until what was put is kept, but for no more than `CLOSE_SECONDS`; then the store rests."""
+        """Wait for pending writes, for at most `CLOSE_SECONDS`; after that the store is not used."""
         tasks = [*self._writing.values(), *([self._loading] if self._loading else [])]
         if tasks:
             _, pending = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -232,16 +232,16 @@ class ImageStore:
             await self._ask(ANSWER_SECONDS, self._write, key, body, content_type)
         except _StoreFailedError:
             self._uncount(key)
-            if old_size is not None:  # it is still there
+            if old_size is not None:  # it still exists
                 self._count(key, old_size)
 
     async def _make_room(self) -> None:
-        """Delete what was not used for longest until the quota is kept."""
+        """Delete the least recently used images until the quota is kept."""
         while self._n_bytes > self._max_bytes:
             oldest = next((key for key in self._sizes if key not in self._writing), None)
-            if oldest is None:  # all the room there is has been promised
+            if oldest is None:  # all space is taken by pending writes
                 raise _StoreFailedError
-            size = self._uncount(oldest)  # before it goes, so that nobody is sent there
+            size = self._uncount(oldest)  # before it is deleted, so that nobody is redirected to it
             try:
                 await self._ask(ANSWER_SECONDS, self._remove, oldest)
             except _StoreFailedError:
@@ -261,7 +261,7 @@ class ImageStore:
         return size
 
     def _load_soon(self, n_bytes: int = 0) -> asyncio.Task[None]:
-        """The task that makes the index; a new one where it has grown old, also by what is written now."""
+        """The task that builds the index; a new one if it is old, or after many writes."""
         is_old = (
             time.monotonic() > self._fresh_until
             or self._n_bytes_since + n_bytes > self._max_bytes // FRESH_SHARE
@@ -271,7 +271,7 @@ class ImageStore:
         return self._loading
 
     async def _load(self) -> None:
-        """Make the index of a listing and of what has changed meanwhile, in the order of our own use."""
+        """Build the index from a listing and the changes since, in our own order of use."""
         self._n_bytes_since = 0
         self._changed = {key: self._sizes[key] for key in self._writing if key in self._sizes}
         begin = time.monotonic()
@@ -291,17 +291,17 @@ class ImageStore:
         return time.monotonic() < self._rests_until
 
     async def _ask(self, seconds: float, work: Callable[..., T], *args: object) -> T:
-        """What `work` returns, in a thread; any error of it is the store's failure."""
+        """The result of `work`, run in a thread; any error of it is a failure of the store."""
         if self._rests:
             raise _StoreFailedError
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-        except Exception as error:  # filesystems raise errors of all libraries, and not all are OSErrors
+        except Exception as error:  # filesystems raise many kinds of errors, not only OSError
             self._n_failures += 1
             self._rests_until = time.monotonic() + REST_SECONDS
             logger.warning(
-                "image store %s: %s: %s; it is left alone for %.0f s",
+                "image store %s: %s: %s; it is not used for %.0f s",
                 self._root,
                 type(error).__name__,
                 error,
@@ -310,37 +310,37 @@ class ImageStore:
             raise _StoreFailedError from error
 
     def _read(self, key: str) -> bytes | None:
-        """The picture, if it is whole."""
+        """The image, if it is complete."""
         if not (told := self._read_checksum(key)):
             return None
         try:
-            body = self._fs.cat_file(f"{self._root}/{key}", start=0)  # else S3 is asked for the size first
+            body = self._fs.cat_file(f"{self._root}/{key}", start=0)  # else s3fs requests the size first
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno != errno.EINVAL:  # what S3 says of an object that is empty
+            if error.errno != errno.EINVAL:  # raised by S3 for an empty object
                 raise
             body = b""
         if told != _checksum_of(body):
-            logger.warning("image store %s: %s does not agree with its checksum", self._root, key)
+            logger.warning("image store %s: %s does not match its checksum", self._root, key)
             return None
         return bytes(body)
 
     def _measure(self, key: str) -> int | None:
-        """The length of a picture, if it is that which was written."""
+        """The length of an image, if it is the one that was written."""
         with suppress(FileNotFoundError):
             size: int = self._fs.info(f"{self._root}/{key}", refresh=True)["size"]
             return size if self._read_checksum(key).partition(b" ")[0] == str(size).encode() else None
         return None
 
     def _read_checksum(self, key: str) -> bytes:
-        """Length and SHA-256 that a picture should have; empty where it was never written."""
+        """Expected length and SHA-256 of an image; empty if it was never written."""
         with suppress(FileNotFoundError):
             return bytes(self._fs.cat_file(f"{self._checksums}/{key}", start=0))
         return b""
 
     def _write(self, key: str, body: bytes, content_type: str) -> None:
-        """Write the checksum, then the picture: without it, a picture is none."""
+        """Write the checksum, then the image, which is invalid without it."""
         for root, data, kind in (
             (self._checksums, _checksum_of(body), "text/plain"),
             (self._root, body, content_type),
@@ -358,10 +358,10 @@ class ImageStore:
                 self._fs.rm_file(f"{root}/{key}")
 
     def _list(self) -> list[tuple[str, int]]:
-        """Keys and sizes of all pictures, those written first before the others."""
+        """Keys and sizes of all images, oldest first."""
         self._fs.invalidate_cache()
         entries = self._fs.find(self._root, detail=True)
-        self._fs.invalidate_cache()  # buckets' filesystems keep all of it in memory
+        self._fs.invalidate_cache()  # filesystems of buckets cache listings in memory
         if isinstance(self._fs, LocalFileSystem):
             _remove_parts(entries.values())
             _remove_parts(self._fs.find(self._checksums, detail=True).values())
@@ -381,7 +381,7 @@ def _is_key(key: str) -> bool:
 
 
 def _object_options(protocol: str | tuple[str, ...], content_type: str) -> dict[str, Any]:
-    """What tells a bucket's filesystem the headers that the object is served with."""
+    """Options that set the HTTP headers of an object in a bucket."""
     names = (protocol,) if isinstance(protocol, str) else protocol
     if "s3" in names:
         return {"ContentType": content_type, "CacheControl": _IMMUTABLE}
@@ -391,13 +391,13 @@ def _object_options(protocol: str | tuple[str, ...], content_type: str) -> dict[
 
 
 def _when(entry: Mapping[str, Any]) -> float:
-    """When a file was written, in seconds; filesystems say it each in their own way."""
+    """Modification time of a file in seconds, from the keys of various filesystems."""
     when = next((entry[name] for name in ("mtime", "LastModified", "created") if entry.get(name)), 0.0)
     return when.timestamp() if isinstance(when, datetime) else float(when)
 
 
 def _remove_parts(entries: Iterable[Mapping[str, Any]]) -> None:
-    """Remove what a process left that was killed while it wrote."""
+    """Remove unfinished files of a process that was killed while writing."""
     oldest = time.time() - _PART_SECONDS
     for entry in entries:
         if Path(entry["name"]).match(f".*{PART}") and entry["mtime"] < oldest:

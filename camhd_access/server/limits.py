@@ -1,11 +1,11 @@
-"""Work that is bounded, shared fairly between clients, and stopped when nobody waits for it.
+"""Limits on work, shared fairly between clients; work that nobody waits for is stopped.
 
-A `Gate` lets a number through at once and has a queue for the rest; it stands before each mirror. Clients
-take turns, and where the queue is full, who has most in it gives a place to who has least: the rest is
-rejected with 503. `Workers` are threads behind a gate, for what needs a processor. A `ByteBudget` bounds the
-memory of what is being sent, of which one client gets a part.
+A `Gate` admits a number of tasks at once and queues the rest; there is one for each mirror. Clients
+take turns, and if the queue is full, the client with most entries loses its newest to one with fewer; the
+rest is rejected with 503. `Workers` are threads behind a gate, for CPU-bound work. A `ByteBudget` limits the
+memory of responses being sent, in total and per client.
 
-Whose work it is says `CLIENT`, which the application sets for each request and tasks inherit.
+The client is in `CLIENT`, which the application sets for each request and tasks inherit.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLIENT: ContextVar[str] = ContextVar("camhd_client", default="")
-"""Whose request is answered: an address."""
+"""Address of the client of the current request."""
 ONE_CLIENTS_SHARE = 4
-"""A client holds at most one of so many parts of the memory for answers."""
+"""A client may use at most one of this many parts of the memory for responses."""
 
 
 class StoppedError(Exception):
@@ -36,7 +36,7 @@ class StoppedError(Exception):
 
 
 def check_wanted(stop: threading.Event) -> None:
-    """Raise `StoppedError` once `stop` is set: between the steps of long work."""
+    """Raise `StoppedError` once `stop` is set; called between the steps of long work."""
     if stop.is_set():
         raise StoppedError
 
@@ -46,27 +46,27 @@ def _too_much() -> Problem:
 
 
 class Gate:
-    """Lets `at_once` pass at the same time and `waiting` wait, client by client in turn; else a 503."""
+    """Admits `at_once` tasks and queues `waiting` more, clients in turn; the rest gets a 503."""
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._n_free = at_once
         self._max_waiting = waiting
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self.n_running = 0
-        """Those within."""
+        """Tasks running now."""
         self.n_passed = 0
-        """Those let in so far."""
+        """Tasks admitted so far."""
         self.n_refused = 0
-        """Those rejected so far."""
+        """Tasks rejected so far."""
 
     @property
     def n_waiting(self) -> int:
-        """Those before it."""
+        """Tasks in the queue."""
         return sum(map(len, self._queues.values()))
 
     @property
     def is_full(self) -> bool:
-        """Whether another one would be rejected, or take somebody's place."""
+        """Whether another task would be rejected, or replace a queued one."""
         return not self._n_free and self.n_waiting >= self._max_waiting
 
     async def __aenter__(self) -> None:
@@ -78,7 +78,7 @@ class Gate:
         self.n_passed += 1
 
     async def _wait(self, client: str) -> None:
-        """Wait for this client's turn; the place is then ours."""
+        """Wait for this client's turn; the slot is then taken."""
         if self.n_waiting >= self._max_waiting:
             self._make_room(client)
         turn = asyncio.get_running_loop().create_future()
@@ -87,13 +87,13 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._release()  # it was our turn just now
+                self._release()  # our turn had just come
             raise
         finally:
             self._leave(client, turn)
 
     def _make_room(self, client: str) -> None:
-        """Reject the newest of who has most in the queue, if that is more than this client would have."""
+        """Reject the newest task of the client with most in the queue, if it has more than this one would."""
         self.n_refused += 1
         most = max(self._queues, key=lambda each: len(self._queues[each]), default=client)
         if len(self._queues.get(most, ())) <= len(self._queues.get(client, ())) + 1:
@@ -110,7 +110,7 @@ class Gate:
             self._queues.pop(client, None)
 
     def _release(self) -> None:
-        """Give a place to the next client in turn."""
+        """Give the slot to the next client in turn."""
         for client in list(self._queues):
             self._queues.move_to_end(client)
             queue = self._queues[client]
@@ -129,7 +129,7 @@ class Gate:
 
 
 class ByteBudget:
-    """Bytes that may be held at the same time, of which one client holds no more than a quarter."""
+    """Limit for bytes in memory at the same time, of which one client may use at most a quarter."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -137,12 +137,12 @@ class ByteBudget:
 
     @property
     def n_bytes(self) -> int:
-        """Those held now."""
+        """Bytes in use now."""
         return sum(self._by_client.values())
 
     @contextmanager
     def hold(self, n_bytes: int) -> Iterator[None]:
-        """Hold so many for the time of the block; a `Problem` (503) where that is more than is allowed."""
+        """Reserve bytes for the block; raises a `Problem` (503) if that exceeds a limit."""
         client = CLIENT.get()
         held = self._by_client.get(client, 0)
         is_above_share = held and held + n_bytes > self._max_bytes // ONE_CLIENTS_SHARE
@@ -158,23 +158,23 @@ class ByteBudget:
 
 
 class Workers:
-    """Threads that do work for coroutines, behind a gate."""
+    """Threads that work for coroutines, behind a gate."""
 
     def __init__(self, n_threads: int, max_waiting: int, name: str) -> None:
         self.gate = Gate(n_threads, max_waiting)
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix=f"camhd-{name}")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `function` returns, from one of the threads.
+        """The result of `function`, run in one of the threads.
 
         Raises
         ------
         Problem
-            503: too many wait already.
+            503: the queue is full.
 
         Notes
         -----
-        A thread cannot be interrupted: a caller that is cancelled leaves only when the thread is done.
+        A thread cannot be interrupted: a cancelled caller returns only when the thread is done.
         """
         async with self.gate:
             return await _finish(asyncio.wrap_future(self._pool.submit(function, *args, **kwargs)))
@@ -182,19 +182,19 @@ class Workers:
     async def run_in_steps(
         self, function: Callable[Concatenate[threading.Event, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """As `run`, for long work that looks between its steps (`check_wanted`) whether it should stop."""
+        """As `run`, for long work that checks between its steps (`check_wanted`) whether to stop."""
         stop = threading.Event()
         async with self.gate:
             job = asyncio.wrap_future(self._pool.submit(function, stop, *args, **kwargs))
             return await _finish(job, stop.set)
 
     async def aclose(self) -> None:
-        """Wait for what is running, and end the threads."""
+        """Wait for running work, and end the threads."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
 
 async def _finish(job: Awaitable[T], stop: Callable[[], None] = lambda: None) -> T:
-    """The result of `job`, which a caller that is cancelled tells to stop, and waits for all the same."""
+    """The result of `job`; a cancelled caller signals it to stop, and still waits for it."""
     future = asyncio.ensure_future(job)
     try:
         return await asyncio.shield(future)
@@ -202,5 +202,5 @@ async def _finish(job: Awaitable[T], stop: Callable[[], None] = lambda: None) ->
         stop()
         await asyncio.wait([future])
         if not future.cancelled():
-            future.exception()  # it was seen
+            future.exception()  # mark it as retrieved
         raise

@@ -1,6 +1,6 @@
-"""Folders of a mirror, as clients read them; kept for a while, and asked once for all who wait.
+"""Folder listings of mirrors, cached for a while and requested once for concurrent callers.
 
-A listing that fails is an error and stays one: it is neither an empty folder nor kept.
+A failed listing is an error: it is neither cached nor treated as an empty folder.
 """
 
 import time
@@ -19,7 +19,7 @@ MAX_FOLDERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What lies in one folder."""
+    """Contents of one folder."""
 
     path: str
     """Its path on the mirror, with slashes at both ends."""
@@ -28,10 +28,10 @@ class Folder:
     directories: tuple[str, ...]
     """Names of folders, without slashes."""
     listed_at: float
-    """When the mirror told, by the clock that only runs forward."""
+    """Time of the mirror's response, by the monotonic clock."""
 
     def describe(self) -> dict[str, object]:
-        """As go-lazycache had it."""
+        """The JSON of go-lazycache."""
         return {"Path": self.path, "Files": list(self.files), "Directories": list(self.directories)}
 
 
@@ -43,14 +43,14 @@ class Listings:
         self.flights: SingleFlight[str, Folder] = SingleFlight()
 
     async def read(self, place: Place) -> Folder:
-        """The folder at a place, no older than five minutes.
+        """The folder at a place, at most five minutes old.
 
         Raises
         ------
         RemoteFileError
-            The mirror failed; `RemoteFileNotFoundError` where it has no such folder.
+            The mirror failed; `RemoteFileNotFoundError` if it has no such folder.
         Problem
-            503: too much is asked of it.
+            503: too many requests to the mirror.
         """
         url = place.mirror.url_of(place.names)
         folder = self.memory.find(url)
@@ -65,7 +65,7 @@ class Listings:
         names: dict[str, list[str]] = {"file": [], "directory": []}
         for entry in entries:
             name = unquote(entry["name"].rstrip("/").rpartition("/")[2])
-            if is_plain(name):  # else nobody could ask for it
+            if is_plain(name):  # other names cannot be requested
                 names[entry["type"]].append(name)
         path = "/".join(("", *place.names, ""))
         folder = Folder(path, tuple(names["file"]), tuple(names["directory"]), time.monotonic())

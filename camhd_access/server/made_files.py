@@ -1,8 +1,8 @@
-"""Files that were made for clients: kept for a while, and made once for all who ask at the same time.
+"""Files made for clients: cached for a while, and made once for concurrent requests.
 
-Those made lately are in memory; pictures and films stay longer in the image store, where there is one.
-Processes that share the store and the cache folder make each once between them: who makes it holds a lock,
-until it is stored, and the others wait and find it there.
+Recent files are in memory; images and films stay longer in the image store, if there is one.
+Processes that share the store and the cache folder make each file only once: the first one holds a lock
+until the file is stored, and the others wait and find it there.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ class MadeFile:
     content_type: str
     """Its media type."""
     size: tuple[int, int] | None = None
-    """Width and height of the picture; None where that is not known."""
+    """Width and height of the image; None if unknown."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """What making it took just now, by stage."""
+    """Duration of each stage of making it."""
 
 
 POLL_SECONDS = 0.02
-"""Between two looks whether another process has made the file."""
+"""Interval between checks whether another process has made the file."""
 
 Make = Callable[[], Coroutine[Any, Any, MadeFile]]
 
 
 class MadeFiles:
-    """Those made lately, those in the store, and those that are being made."""
+    """Recent files, stored files, and files being made."""
 
     def __init__(self, store: ImageStore | None, max_bytes: int, claims: Path) -> None:
         self.memory: LRUCache[str, MadeFile] = LRUCache(max_bytes)
@@ -49,22 +49,22 @@ class MadeFiles:
         self._claims = claims
 
     async def find_public_url(self, key: str) -> str | None:
-        """Where everybody finds the file of `key` without us; None where nobody does."""
+        """Public URL of the file of `key`; None if there is none."""
         return await self.store.public_url(key) if self.store else None
 
     async def find(self, key: str, make: Make, *, content_type: str, is_stored: bool = True) -> MadeFile:
-        """The file of `key`: from memory or the store, else what `make` returns.
+        """The file of `key`: from memory or the store, else from `make`.
 
         Parameters
         ----------
         content_type
-            Its media type, which the store does not tell.
+            Its media type, which is not in the store.
         is_stored
-            Whether to keep it in the store; not what is made again sooner than read.
+            Whether to keep it in the store; not for files that are made faster than read.
 
         Notes
         -----
-        Who asks for the same meanwhile shares the work, which is cancelled when all of them have left.
+        Concurrent requests for the same file share the work, which is cancelled if all of them are.
         """
         known = self.memory.find(key)
         if known is not None:
@@ -78,14 +78,14 @@ class MadeFiles:
         return made
 
     async def _find_stored(self, key: str, make: Make, content_type: str, store: ImageStore) -> MadeFile:
-        """The file from the store, else made, by one process of all that share the cache folder."""
+        """The file from the store, or made by one of the processes that share the cache folder."""
         if (body := await store.get(key)) is not None:
             return MadeFile(body, content_type)
         claim = _open_claim(self._claims)
         writing = None
         try:
             if claim and not claim.take(key, [WHOLE_FILE]):
-                while not claim.take(key, [WHOLE_FILE]):  # noqa: ASYNC110 - no process tells another
+                while not claim.take(key, [WHOLE_FILE]):  # noqa: ASYNC110 - processes have no other signal
                     await asyncio.sleep(POLL_SECONDS)
                 if (body := await store.get(key)) is not None:
                     return MadeFile(body, content_type)
@@ -93,14 +93,14 @@ class MadeFiles:
             writing = await store.put(key, made.body, content_type)
             return made
         finally:
-            if claim and writing:  # others look for it in the store only then
+            if claim and writing:  # others look for it in the store after that
                 writing.add_done_callback(lambda _: claim.close())
             elif claim:
                 claim.close()
 
 
 def _open_claim(path: Path) -> FetchLocks | None:
-    """What says that a file is being made; None where the folder takes no locks."""
+    """Locks that mark files being made; None if the folder supports none."""
     try:
         return FetchLocks(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
     except OSError:

@@ -1,7 +1,7 @@
-"""What the server counts, for Prometheus. Labels have few values, none of which a client can make up.
+"""Metrics for Prometheus. Labels have few values, none of which a client can choose.
 
-`cache_requests_total`, `cache_misses_total` and `cache_size` are named as in go-lazycache, which never
-counted them.
+`cache_requests_total`, `cache_misses_total` and `cache_size` have the names of go-lazycache, which never
+incremented them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,15 +41,15 @@ class Metrics:
         )
         self._seconds = Histogram(
             f"{_PREFIX}_request_seconds",
-            "From a request's headers to its answer's.",
+            "Time from the request's headers to those of its response.",
             ("route",),
             buckets=SECONDS,
             registry=self.registry,
         )
         self._bytes = Counter(
-            f"{_PREFIX}_response_bytes", "Bytes of bodies.", ("route",), registry=self.registry
+            f"{_PREFIX}_response_bytes", "Bytes of response bodies.", ("route",), registry=self.registry
         )
-        build = Gauge(f"{_PREFIX}_build_info", "Which version runs.", ("version",), registry=self.registry)
+        build = Gauge(f"{_PREFIX}_build_info", "Version of the server.", ("version",), registry=self.registry)
         build.labels(__version__).set(1)
         ProcessCollector(registry=self.registry)
         self.registry.register(_Watcher(lambda: _watch_memories(memories)))
@@ -59,18 +59,18 @@ class Metrics:
             self.registry.register(_Watcher(lambda: _watch_store(store)))
 
     def count(self, route: str, status: int, seconds: float, n_bytes: int) -> None:
-        """Count one answer."""
+        """Count one response."""
         self._requests.labels(route, f"{status // 100}xx").inc()
         self._seconds.labels(route).observe(seconds)
         self._bytes.labels(route).inc(n_bytes)
 
     def tell(self) -> bytes:
-        """All figures, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class _Watcher(Collector):
-    """Figures that others count, read when they are asked for."""
+    """Metrics from other counters, read on demand."""
 
     def __init__(self, watch: Callable[[], Iterator[Metric]]) -> None:
         self._watch = watch
@@ -80,10 +80,10 @@ class _Watcher(Collector):
 
 
 def _watch_memories(memories: Mapping[str, LRUCache[Any, Any]]) -> Iterator[Metric]:
-    asked = CounterMetricFamily("cache_requests", "Questions to what is kept in memory.", labels=("store",))
-    missed = CounterMetricFamily("cache_misses", "Of these, those without an answer.", labels=("store",))
+    asked = CounterMetricFamily("cache_requests", "Look-ups in the caches in memory.", labels=("store",))
+    missed = CounterMetricFamily("cache_misses", "Look-ups that found nothing.", labels=("store",))
     held = GaugeMetricFamily(
-        "cache_size", "What is held: bytes of made files, else items.", labels=("store",)
+        "cache_size", "Size: bytes of made files, else number of items.", labels=("store",)
     )
     for store, memory in memories.items():
         asked.add_metric((store,), memory.n_asked)
@@ -93,10 +93,10 @@ def _watch_memories(memories: Mapping[str, LRUCache[Any, Any]]) -> Iterator[Metr
 
 
 def _watch_gates(gates: Mapping[str, Gate]) -> Iterator[Metric]:
-    running = GaugeMetricFamily(f"{_PREFIX}_work_running", "Work under way.", labels=("gate",))
-    waiting = GaugeMetricFamily(f"{_PREFIX}_work_waiting", "Work that waits.", labels=("gate",))
-    passed = CounterMetricFamily(f"{_PREFIX}_work", "Work begun so far.", labels=("gate",))
-    refused = CounterMetricFamily(f"{_PREFIX}_work_refused", "Work that was turned away.", labels=("gate",))
+    running = GaugeMetricFamily(f"{_PREFIX}_work_running", "Work in progress.", labels=("gate",))
+    waiting = GaugeMetricFamily(f"{_PREFIX}_work_waiting", "Work in the queue.", labels=("gate",))
+    passed = CounterMetricFamily(f"{_PREFIX}_work", "Work started so far.", labels=("gate",))
+    refused = CounterMetricFamily(f"{_PREFIX}_work_refused", "Work rejected so far.", labels=("gate",))
     for name, gate in gates.items():
         running.add_metric((name,), gate.n_running)
         waiting.add_metric((name,), gate.n_waiting)
@@ -106,9 +106,11 @@ def _watch_gates(gates: Mapping[str, Gate]) -> Iterator[Metric]:
 
 
 def _watch_mirrors(mirrors: Sequence[Mirror]) -> Iterator[Metric]:
-    requests = CounterMetricFamily(f"{_PREFIX}_mirror_requests", "Requests to it.", labels=("mirror",))
-    retries = CounterMetricFamily(f"{_PREFIX}_mirror_retries", "Tries again.", labels=("mirror",))
-    n_bytes = CounterMetricFamily(f"{_PREFIX}_mirror_bytes", "Bytes from it.", labels=("mirror",))
+    requests = CounterMetricFamily(
+        f"{_PREFIX}_mirror_requests", "Requests to the mirror.", labels=("mirror",)
+    )
+    retries = CounterMetricFamily(f"{_PREFIX}_mirror_retries", "Retries.", labels=("mirror",))
+    n_bytes = CounterMetricFamily(f"{_PREFIX}_mirror_bytes", "Bytes from the mirror.", labels=("mirror",))
     for mirror in mirrors:
         stats = mirror.filesystem.fs.stats
         requests.add_metric((mirror.mount_path,), stats.requests)
@@ -118,6 +120,6 @@ def _watch_mirrors(mirrors: Sequence[Mirror]) -> Iterator[Metric]:
 
 
 def _watch_store(store: ImageStore) -> Iterator[Metric]:
-    yield GaugeMetricFamily(f"{_PREFIX}_image_store_bytes", "Bytes of stored pictures.", store.n_bytes)
-    yield GaugeMetricFamily(f"{_PREFIX}_image_store_pictures", "Stored pictures.", store.n_pictures)
-    yield CounterMetricFamily(f"{_PREFIX}_image_store_failures", "How often it failed.", store.n_failures)
+    yield GaugeMetricFamily(f"{_PREFIX}_image_store_bytes", "Bytes of stored images.", store.n_bytes)
+    yield GaugeMetricFamily(f"{_PREFIX}_image_store_pictures", "Stored images.", store.n_pictures)
+    yield CounterMetricFamily(f"{_PREFIX}_image_store_failures", "Failures of the store.", store.n_failures)

@@ -1,11 +1,11 @@
-"""The mirrors: folders of other web servers, each under a path of ours; nothing else is reached.
+"""Mirrors: folders of other web servers, each mounted at a path; nothing else can be reached.
 
 The mirror `https://rawdata.oceanobservatories.org/files/` is mounted at
 `/v1/org/oceanobservatories/rawdata/files/`: the host's labels reversed, then its path, as in go-lazycache.
-What comes in: the path of a request as it was sent. What goes out: the mirror and the path on it, every part
-of which is a plain name. Repeated slashes count as one, as they did in go-lazycache. A path with dots, an
-encoded slash or backslash, a control character or a second layer of percent signs is refused before anything
-is asked.
+Input: the path of a request as sent. Output: the mirror and the path on it, every part
+of which is a plain name. Repeated slashes count as one, as in go-lazycache. A path with dots, an
+encoded slash or backslash, a control character or a second layer of percent signs is rejected before any
+request is made.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 MAX_PATH_CHARACTERS = 1024
 MAX_REQUESTS_AT_ONCE = 16
-"""To one mirror."""
+"""Concurrent requests to one mirror."""
 DEADLINE_SECONDS, STALL_SECONDS = 18.0, 8.0
-"""That a mirror may take over an answer, and be silent; no longer than clients wait."""
+"""Time limits for a mirror's response, and for pauses in it; no longer than clients wait."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,61 +39,61 @@ class Mirror:
     """A folder of a web server that is served."""
 
     url: str
-    """Its URL, with a slash at the end."""
+    """Its URL, with a trailing slash."""
     mount: tuple[str, ...]
-    """The names of our path under which it lies."""
+    """The parts of its mount path."""
     filesystem: RangeCacheFileSystem
-    """What reaches it, and keeps what came."""
+    """The filesystem that reads and caches it."""
     storage_options: dict[str, Any]
     """That filesystem's options, for a reader."""
     gate: Gate
-    """What all that is asked of it passes."""
+    """Limit for requests to it."""
 
     @property
     def mount_path(self) -> str:
-        """Our path to it as it is sent, with slashes at both ends."""
+        """Its mount path, percent-encoded, with slashes at both ends."""
         return f"/{'/'.join(quote(name, safe=':') for name in self.mount)}/"
 
     def url_of(self, names: Sequence[str]) -> str:
-        """The URL on the mirror of what lies under these names."""
+        """The URL on the mirror for these path parts."""
         return self.url + "/".join(quote(name) for name in names)
 
     def open_movie(self, names: Sequence[str]) -> MovieReader:
-        """The movie under these names; asks the mirror, and waits for it."""
+        """The movie at these path parts; makes requests, and blocks."""
         return MovieReader(f"lazy::{self.url_of(names)}", storage_options=self.storage_options)
 
     async def ask(
         self, question: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The answer to a question to its filesystem, which has an event loop of its own.
+        """The result of an operation of its filesystem, on that filesystem's event loop.
 
         Raises
         ------
         Problem
-            503: too many questions to this mirror wait already.
+            503: too many requests to this mirror are queued.
         RemoteFileError
-            As the filesystem raises it.
+            Errors of the filesystem.
         """
         async with self.gate:
-            loop: asyncio.AbstractEventLoop = self.filesystem.loop  # type: ignore[assignment]  # it has one
+            loop: asyncio.AbstractEventLoop = self.filesystem.loop  # type: ignore[assignment]  # never None here
             answer = asyncio.run_coroutine_threadsafe(question(*args, **kwargs), loop)
             return await asyncio.wrap_future(answer)
 
 
 def open_mirrors(settings: ServerSettings) -> tuple[Mirror, ...]:
-    """The mirrors of these settings, not asked anything yet.
+    """The mirrors in these settings; no requests are made yet.
 
     Raises
     ------
     ValueError
-        One would hide another, or the overlay is not there.
+        Two mirrors have the same path, or the overlay folder does not exist.
     """
     if settings.file_overlay and not settings.file_overlay.is_dir():
         raise ValueError(f"file_overlay: there is no folder {str(settings.file_overlay)!r}")
     mirrors = tuple(_open_mirror(url, settings) for url in settings.mirrors)
     for mirror in mirrors:
         if sum(mirror.mount == other.mount for other in mirrors) > 1:
-            raise ValueError(f"several mirrors would be mounted at {mirror.mount_path}")
+            raise ValueError(f"several mirrors have the path {mirror.mount_path}")
     return mirrors
 
 
@@ -122,33 +122,33 @@ def _mount_of(url: str) -> tuple[str, ...]:
 
 
 class Place(NamedTuple):
-    """What a path names."""
+    """The object that a path identifies."""
 
     mirror: Mirror
-    """The mirror it is on."""
+    """Its mirror."""
     names: tuple[str, ...]
-    """The names below the mirror's folder, decoded."""
+    """The path parts below the mirror's folder, decoded."""
     is_folder: bool
     """Whether the path ends in a slash."""
 
     @property
     def path(self) -> str:
-        """The path on the mirror as clients know it: `/` is the mirror's folder."""
+        """The path on the mirror as shown to clients: `/` is the mirror's folder."""
         return "/" + "/".join(self.names)
 
 
 def find_place(raw_path: str, mirrors: Sequence[Mirror]) -> Place:
-    """The place that the path of a request names.
+    """The place that the path of a request identifies.
 
     Parameters
     ----------
     raw_path
-        As it was sent, percent-encoded, without a query.
+        As sent, percent-encoded, without a query.
 
     Raises
     ------
     Problem
-        400 or 414 for a path that names nothing safely; 404 where no mirror is mounted there.
+        400 or 414 for an unsafe or overlong path; 404 if no mirror is mounted there.
     """
     names = split_path(raw_path)
     is_folder = raw_path.endswith("/")
@@ -156,11 +156,11 @@ def find_place(raw_path: str, mirrors: Sequence[Mirror]) -> Place:
         n = len(mirror.mount)
         if names[:n] == mirror.mount:
             return Place(mirror, names[n:], is_folder or len(names) == n)
-    raise Problem(404, "No mirror is mounted there; / lists those that are.")
+    raise Problem(404, "There is no mirror at this path; / lists the mirrors.")
 
 
 def split_path(raw_path: str) -> tuple[str, ...]:
-    """The names in a path, decoded once, each of them checked.
+    """The parts of a path, decoded once and checked.
 
     Raises
     ------
@@ -170,10 +170,10 @@ def split_path(raw_path: str) -> tuple[str, ...]:
     if len(raw_path) > MAX_PATH_CHARACTERS:
         raise Problem(414, f"The path is longer than {MAX_PATH_CHARACTERS} characters.")
     if not raw_path.startswith("/"):
-        raise Problem(400, "The path of a request begins with a slash.")
+        raise Problem(400, "The path of a request must begin with a slash.")
     names = tuple(_decode(part) for part in raw_path.split("/") if part)
     if not all(map(is_plain, names)):
-        raise Problem(400, "A path is made of plain names, with slashes between them.")
+        raise Problem(400, "A path must consist of plain names, separated by slashes.")
     return names
 
 
@@ -185,5 +185,5 @@ def _decode(part: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name can be asked for as it is."""
+    """Whether a name can be requested as it is."""
     return name not in ("", ".", "..") and name.isprintable() and not set(name) & set("/\\%")

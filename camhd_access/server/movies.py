@@ -1,8 +1,8 @@
-"""Movies that are open: an index each, and the facts that clients ask for.
+"""Open movies: their indexes, and the properties that clients request.
 
-A movie is opened once for all who wait for it, in a thread of its mirror's, so that one that is slow holds up
-nobody else. After some minutes the mirror is asked whether the file is still the same: a recording that was
-being written when it was opened does not stay short for ever.
+Concurrent requests open a movie once, in a thread of its mirror, so a slow mirror delays
+no others. After some minutes the file is checked for changes: a recording that was still
+being written when it was opened gets its full length.
 """
 
 import time
@@ -25,37 +25,37 @@ FRESH_SECONDS = 300.0
 MAX_MOVIES = 64
 MAX_BINS = 2000
 MAX_FRAME_PIXELS = 8192 * 8192
-"""Of a movie, whatever of it is asked for: to decode one takes 12 bytes a pixel."""
+"""Limit for the pixels of a frame, whatever part is requested: decoding takes 12 bytes per pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Movie:
-    """One movie that is open."""
+    """One open movie."""
 
     place: Place
-    """Where it lies."""
+    """Its mirror and path."""
     reader: MovieReader
-    """Its index, and the way to its frames."""
+    """Its reader."""
     version: str
-    """What tells this version of its file from others."""
+    """Identifies the version of its file."""
     opened_at: float
-    """When, by the clock that only runs forward."""
+    """Time of opening, by the monotonic clock."""
 
     async def read_sample(self, index: int) -> bytes:
-        """The bytes of one frame as they lie in the file.
+        """The bytes of one frame as in the file.
 
         Raises
         ------
         RemoteFileError
-            They could not be had; `RemoteFileChangedError` where the file was replaced.
+            They could not be read; `RemoteFileChangedError` if the file was replaced.
         Problem
-            503: too much is asked of the mirror.
+            503: too many requests to the mirror.
         """
         start = int(self.reader.index.offset[index])
         return await self.read(ByteRange(start, start + int(self.reader.index.size[index])))
 
     async def read(self, wanted: ByteRange) -> bytes:
-        """Some bytes of the file; raises as `read_sample` does."""
+        """Some bytes of the file; raises as `read_sample`."""
         mirror: Mirror = self.place.mirror
         data: bytes = await mirror.ask(
             mirror.filesystem._cat_file,  # noqa: SLF001 - fsspec's async interface
@@ -67,7 +67,7 @@ class Movie:
         return data
 
     def describe(self, interlaced: bool | None) -> dict[str, Any]:
-        """Facts about the movie: first those of go-lazycache, under its names."""
+        """Properties of the movie: first those of go-lazycache, under its names."""
         reader = self.reader
         start = reader.start_time
         return {
@@ -84,7 +84,7 @@ class Movie:
         }
 
     def describe_activity(self) -> dict[str, Any]:
-        """Mean encoded size of the frames in each of at most 2,000 stretches: what moves is larger."""
+        """Mean encoded size of the frames in at most 2,000 intervals: motion makes frames larger."""
         sizes = self.reader.index.size
         n_in_bin = max(1, -(-len(sizes) // MAX_BINS))
         starts = np.arange(0, len(sizes), n_in_bin)
@@ -99,7 +99,7 @@ class Movie:
 
 
 class Movies:
-    """The movies of all mirrors that were asked for lately."""
+    """The recently requested movies of all mirrors."""
 
     def __init__(self, mirrors: Sequence[Mirror], max_waiting: int) -> None:
         self.memory: LRUCache[str, Movie] = LRUCache(MAX_MOVIES)
@@ -113,9 +113,9 @@ class Movies:
         Raises
         ------
         CamhdError
-            As `MovieReader` raises it.
+            As raised by `MovieReader`.
         Problem
-            503: too much is asked of the mirror.
+            503: too many requests to the mirror.
         """
         key = place.mirror.url_of(place.names)
         movie = self.memory.find(key)
@@ -124,17 +124,17 @@ class Movies:
         return movie
 
     async def find_interlaced(self, movie: Movie) -> bool | None:
-        """Whether a frame holds two fields; None where the first frame does not tell.
+        """Whether a frame holds two fields; None if the first frame is unreadable.
 
         Notes
         -----
-        The first question of a movie costs a request for the head of that frame.
+        The first call for a movie costs a request for the head of its first frame.
         """
         openers = self._openers[movie.place.mirror.url]
         return await self.questions.share(movie, lambda: openers.run(_find_interlaced, movie.reader))
 
     def forget(self, place: Place) -> None:
-        """Open the movie there again when it is next asked for."""
+        """Open the movie again on the next request."""
         self.memory.drop(place.mirror.url_of(place.names))
 
     async def _open(self, place: Place, key: str) -> Movie:

@@ -1,9 +1,9 @@
-"""The page for people: files of ours that a browser is given, and nothing else.
+"""The web page: static files for browsers.
 
-The page is one HTML file with its scripts, which ask the same API as everybody. It lies at `/`, where
-programs find the mirrors as JSON: which of the two is meant, `Accept` tells (RFC 9110, section 12.5.1). All
-files are read when the server starts, and found by their whole names. Browsers ask each time whether a file
-is still the same, so that the parts of the page are always of one version. The page runs no script but these
+The page is one HTML file with scripts, which use the same API as other clients. It is at `/`, where
+programs get the mirrors as JSON: `Accept` decides between the two (RFC 9110, section 12.5.1). All
+files are read when the server starts, and looked up by their full names. Browsers revalidate each file,
+so that the parts of the page always have the same version. The page runs no other scripts
 (Content Security Policy, level 3).
 """
 
@@ -32,15 +32,15 @@ class PageFile:
     """One file of the page."""
 
     body: bytes
-    """What it holds."""
+    """Its content."""
     content_type: str
     """Its media type."""
     etag: str
-    """What tells it from other versions."""
+    """Identifies its version."""
 
 
 def add_page(app: web.Application, settings: ServerSettings) -> None:
-    """Serve the page: its files under `/page/`, and itself at `/` for who prefers HTML to JSON."""
+    """Serve the page: its files under `/page/`, and the page at `/` for clients that prefer HTML to JSON."""
     page = _read_page()
     headers = {
         "Cache-Control": "no-cache",
@@ -82,7 +82,7 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether who sends this `Accept` would rather have HTML than JSON; browsers would, programs do not."""
+    """Whether a client with this `Accept` prefers HTML to JSON; browsers do, programs do not."""
     qualities = dict(map(_parse_range, accept.lower().split(",")))
     html, json = (
         next((qualities[each] for each in (f"{kind}/{name}", f"{kind}/*", "*/*") if each in qualities), 0.0)
@@ -92,7 +92,7 @@ def prefers_html(accept: str) -> bool:
 
 
 def _parse_range(text: str) -> tuple[str, float]:
-    """A media range, and how much it is wanted, from 0 to 1; what is no number is not wanted."""
+    """A media range and its quality value, from 0 to 1; 0 if it is not a number."""
     media, *parameters = (part.strip() for part in text.split(";"))
     weights = [part[2:] for part in parameters if part.startswith("q=")]
     try:
@@ -114,7 +114,7 @@ def _read_page() -> dict[str, PageFile]:
 
 
 def _make_policy(image_store_url: str | None) -> str:
-    """What the page may load: its own, and pictures also from where the image store sends it."""
+    """Allow the page its own files, and images also from the redirect target of the image store."""
     store = urlsplit(image_store_url or "")
     pictures = f"'self' {store.scheme}://{store.netloc}" if store.netloc else "'self'"
     return "; ".join(

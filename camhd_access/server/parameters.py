@@ -1,8 +1,8 @@
-"""What a request wants of a movie, read and bounded before any work: a frame, a sheet, an animation, a clip.
+"""Parsed requests, checked before any work: a frame, a sheet, an animation, a clip.
 
-What a path's end, a query or a header asks for becomes a frozen value here, or a `Problem` (400) that names
-the parameter. A value's `key` tells it from every other: what is kept under a key is what was asked for, size
-and all. Only what depends on the movie (its frames, its size) is checked later.
+The end of a path, a query or a header becomes a frozen value here, or a `Problem` (400) that names
+the parameter. A value's `key` identifies it: a file cached under a key is what was requested, size
+included. Only what depends on the movie (its frames, its size) is checked later.
 """
 
 import re
@@ -40,13 +40,13 @@ SIZE_HEADERS = {"width": "X-lazycache-output-width", "height": "X-lazycache-outp
 
 
 class _Keyed:
-    """What tells what is asked for from all else."""
+    """Base of requests with a unique key."""
 
     __slots__ = ()
 
     @property
     def key(self) -> str:
-        """All that was asked for, as text."""
+        """The whole request as text."""
         values = ((each.name, getattr(self, each.name)) for each in fields(self))  # type: ignore[arg-type]
         return "&".join(f"{name}={getattr(value, 'name', value)}" for name, value in values)
 
@@ -59,20 +59,20 @@ class _Keyed:
 
 @dataclass(frozen=True, slots=True)
 class FrameParameters(_Keyed):
-    """One frame, as it is wanted."""
+    """A request for one frame."""
 
     number: int
     """Number of the frame, from 1."""
     format: Format
-    """How it is sent."""
+    """File format."""
     pix_fmt: str
-    """What its pixels are given in."""
+    """Pixel format."""
     width: int | None = None
-    """Columns sent; None for all, or as `height` has it."""
+    """Width to send; None for the full width, or derived from `height`."""
     height: int | None = None
-    """Lines sent; None for all, or as `width` has it."""
+    """Height to send; None for the full height, or derived from `width`."""
     crop: tuple[int, int, int, int] | None = None
-    """Left, top, width and height of what is wanted of the picture."""
+    """Left, top, width and height of the part of the image."""
     reduce: int = 1
     """1, or 8 for a preview."""
     field: int | None = None
@@ -80,15 +80,15 @@ class FrameParameters(_Keyed):
     deinterlace: Deinterlace = None
     """How the lines of the field that is shown second are made up; None: as they were filmed."""
     quality: int = 0
-    """1 to 100; 0 where the format has none."""
+    """1 to 100; 0 if the format has none."""
 
     def size_of(self, shown: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-        """Width and height to send of a picture of the width and height `shown`.
+        """Width and height to send for an image of the width and height `shown`.
 
         Raises
         ------
         Problem
-            400: more pixels than are allowed.
+            400: more pixels than allowed.
         """
         columns, lines = shown
         width = self.width or (columns if self.height is None else round(columns * self.height / lines))
@@ -99,23 +99,23 @@ class FrameParameters(_Keyed):
 
 @dataclass(frozen=True, slots=True)
 class SheetParameters(_Keyed):
-    """Thumbnails of a whole movie as one picture."""
+    """A request for thumbnails of a whole movie as one image."""
 
     format: Format
-    """How it is sent."""
+    """File format."""
     every: float
-    """Seconds from one to the next."""
+    """Seconds between thumbnails."""
     columns: int
-    """Thumbnails in a row."""
+    """Thumbnails per row."""
     deinterlace: Deinterlace
     """How the lines of the field that is shown second are made up; None: as they were filmed."""
     width: int
-    """Columns of a thumbnail."""
+    """Width of a thumbnail."""
     quality: int
-    """1 to 100; 0 where the format has none."""
+    """1 to 100; 0 if the format has none."""
 
     def count(self, seconds: float, max_frames: int) -> int:
-        """Thumbnails of a movie of that length; a `Problem` (400) where they are too many."""
+        """Number of thumbnails of a movie of that length; a `Problem` (400) if there are too many."""
         n = max(1, ceil(seconds / self.every))
         if n > max_frames:
             raise Problem(400, f"every: that makes {n} thumbnails; at most {max_frames} are allowed.")
@@ -124,42 +124,42 @@ class SheetParameters(_Keyed):
 
 @dataclass(frozen=True, slots=True)
 class FilmParameters(_Keyed):
-    """Some frames of a movie as a film."""
+    """A request for some frames of a movie as a film."""
 
     format: str
     """Extension of the file."""
     start: int
     """Number of the first frame, from 1."""
     stop: int | None
-    """Number of the last frame, which is part of it; None for the movie's last."""
+    """Number of the last frame (included); None for the movie's last."""
     step: int
-    """From one frame's number to the next."""
+    """Difference between frame numbers."""
     width: int
-    """Columns; the height follows."""
+    """Width; the height keeps the aspect ratio."""
     fps: float | None
-    """Frames a second; None for those of the movie, or 10 where frames are left out."""
+    """Frames per second; None for those of the movie, or 10 if frames are left out."""
     deinterlace: Deinterlace
     """How the lines of the field that is shown second are made up; None: as they were filmed."""
 
     def frames(self, n_frames: int, max_frames: int) -> range:
-        """The frames' indices, from 0; a `Problem` (400) where there are no such, or too many."""
+        """The frames' indices, from 0; a `Problem` (400) if there are none, or too many."""
         stop = n_frames if self.stop is None else self.stop
         return _choose_frames(self.start, stop, self.step, n_frames, max_frames)
 
 
 @dataclass(frozen=True, slots=True)
 class ClipParameters(_Keyed):
-    """Some frames of a movie as a movie of their own."""
+    """A request for some frames of a movie as a separate movie."""
 
     start: int
     """Number of the first frame, from 1."""
     stop: int
-    """Number of the last frame, which is part of it."""
+    """Number of the last frame (included)."""
     step: int
-    """From one frame's number to the next."""
+    """Difference between frame numbers."""
 
     def frames(self, n_frames: int, max_frames: int) -> range:
-        """The frames' indices, from 0; a `Problem` (400) where there are no such, or too many."""
+        """The frames' indices, from 0; a `Problem` (400) if there are none, or too many."""
         return _choose_frames(self.start, self.stop, self.step, n_frames, max_frames)
 
 
@@ -168,14 +168,16 @@ def _choose_frames(start: int, stop: int, step: int, n_frames: int, max_frames: 
         raise Problem(400, f"There are no frames {start} to {stop} in a movie of {n_frames}.")
     chosen = range(start - 1, stop, step)
     if len(chosen) > max_frames:
-        raise Problem(400, f"That is {len(chosen)} frames; at most {max_frames}: ask with a step.")
+        raise Problem(
+            400, f"That is {len(chosen)} frames; at most {max_frames} are allowed: use a larger step."
+        )
     return chosen
 
 
 def parse_frame(
     name: str, query: MultiMapping[str], headers: Mapping[str, str], settings: ServerSettings
 ) -> FrameParameters:
-    """What `…/frame/<name>` asks for.
+    """Parse a request for `…/frame/<name>`.
 
     Raises
     ------
@@ -191,60 +193,62 @@ def parse_frame(
     sides = {side: headers[header] for side, header in SIZE_HEADERS.items() if header in headers}
     asked = _read("frame", query, settings.max_pixels, others=sides)
     if (asked["width"] or asked["height"]) and not kind.is_picture:
-        raise Problem(400, f"width, height: .{kind.name} holds pixels as they were filmed, not resized.")
+        raise Problem(400, f"width, height: .{kind.name} cannot be resized.")
     check_pixels(asked["width"] or 1, asked["height"] or 1, settings.max_pixels)
     if asked["crop"] and not all(asked["crop"][2:]):
-        raise Problem(400, "crop: a picture has at least one pixel.")
+        raise Problem(400, "crop: width and height must be at least 1.")
     if asked["field"] is not None and asked["deinterlace"]:
         raise Problem(400, "field, deinterlace: one excludes the other.")
     pix_fmt = asked["pix_fmt"] or kind.pix_fmts[0]
     if pix_fmt not in kind.pix_fmts:
-        raise Problem(400, f"pix_fmt of .{kind.name} is one of {', '.join(kind.pix_fmts)}, not {pix_fmt}.")
+        raise Problem(
+            400, f"pix_fmt of .{kind.name} must be one of {', '.join(kind.pix_fmts)}, not {pix_fmt}."
+        )
     asked |= {"pix_fmt": pix_fmt, "quality": _choose_quality(asked, kind)}
     return FrameParameters(number=parse_number(number), format=kind, **asked)
 
 
 def parse_sheet(extension: str, query: MultiMapping[str], settings: ServerSettings) -> SheetParameters:
-    """What `…/sheet` asks for: JPEG unless the extension says otherwise."""
+    """Parse a request for `…/sheet`; JPEG unless the extension says otherwise."""
     kind = _parse_format(extension or "jpg", {name: FORMATS[name] for name in ("jpg", "png", "webp")})
     asked = _read("sheet", query, settings.max_pixels)
     return SheetParameters(format=kind, **asked | {"quality": _choose_quality(asked, kind)})
 
 
 def parse_film(extension: str, query: MultiMapping[str], settings: ServerSettings) -> FilmParameters:
-    """What `…/animation` asks for: MP4 unless the extension says otherwise."""
+    """Parse a request for `…/animation`; MP4 unless the extension says otherwise."""
     if (extension or "mp4") not in FILM_TYPES:
-        raise Problem(400, f"Animations are {', '.join(FILM_TYPES)}, not {quote_text(extension)}.")
+        raise Problem(400, f"Animations must be {', '.join(FILM_TYPES)}, not {quote_text(extension)}.")
     return FilmParameters(format=extension or "mp4", **_read("animation", query, settings.max_pixels))
 
 
 def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) -> ClipParameters:
-    """What `…/clip/<name>` asks for: `A-B.mov`, the numbers of the first and the last frame."""
+    """Parse a request for `…/clip/<name>`: `A-B.mov`, the numbers of the first and the last frame."""
     first, dash, last = name.removesuffix(".mov").partition("-")
     if not (dash and name.endswith(".mov")):
-        raise Problem(400, f"Clips are A-B.mov, from frame A to frame B, not {quote_text(name)}.")
+        raise Problem(400, f"Clips must be A-B.mov, from frame A to frame B, not {quote_text(name)}.")
     asked = _read("clip", query, settings.max_pixels)
     return ClipParameters(start=parse_number(first), stop=parse_number(last), **asked)
 
 
 def parse_number(text: str) -> int:
-    """The number of a frame, from 1: the digits with which the text begins, as go-lazycache read it."""
+    """The number of a frame, from 1: the leading digits of the text, as in go-lazycache."""
     match = re.match(f"[0-9]{{1,{MAX_DIGITS}}}(?![0-9])", text)
     if match is None:
-        raise Problem(400, f"{quote_text(text)} is no number of a frame.")
+        raise Problem(400, f"{quote_text(text)} is not a frame number.")
     if int(match[0]) < 1:
         raise Problem(400, "Quicktime movies start with frame 1")
     return int(match[0])
 
 
 def find_ignored(route: str, query: MultiMapping[str]) -> list[str]:
-    """The names in a query that are none of the route's parameters, each once; nothing is done about them."""
+    """The unknown parameter names in a query, each once; they are ignored."""
     known = {each.name for each in declare_parameters(1).get(route, ())}
     return [name for name in dict.fromkeys(query) if name not in known]
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise a `Problem` (400) for a picture of more pixels than are allowed, in all or in a row."""
+    """Raise a `Problem` (400) for an image with too many pixels, in total or per row."""
     if max(width, height) > MAX_SIDE:
         raise Problem(400, f"{width}x{height} is more than {MAX_SIDE} pixels in a row or column.")
     if width * height > max_pixels:
@@ -254,7 +258,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 def _read(
     route: str, query: MultiMapping[str], max_pixels: int, *, others: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """The values of all parameters of a route by name; `others` are read where the query has none of them."""
+    """The values of all parameters of a route by name; `others` are used if the query has none of them."""
     asked: dict[str, str] = {}
     for each in (declared := declare_parameters(max_pixels)[route]):
         values = query.getall(each.name, [])
@@ -269,11 +273,11 @@ def _read(
 
 def _parse_format(extension: str, known: Mapping[str, Format]) -> Format:
     if (extension or "png") not in known:
-        raise Problem(400, f"Pictures are {', '.join(known)}, not {quote_text(extension)}.")
+        raise Problem(400, f"Images must be {', '.join(known)}, not {quote_text(extension)}.")
     return known[extension or "png"]
 
 
 def _choose_quality(asked: Mapping[str, Any], kind: Format) -> int:
     if asked["quality"] is not None and kind.quality is None:
-        raise Problem(400, f"quality: .{kind.name} is exact, and has none.")
+        raise Problem(400, f"quality: .{kind.name} is lossless and has no quality.")
     return asked["quality"] or kind.quality or 0

@@ -1,8 +1,8 @@
-"""What goes wrong, as an answer: a status, and problem details as JSON (RFC 9457).
+"""Errors as responses: a status, and problem details as JSON (RFC 9457).
 
-Errors of the library and of a mirror have their status here, once. An answer tells what the client asked for
-and what it can do; of the machine, its folders and its libraries it tells nothing, so messages of the
-library, which name paths and addresses, are not passed on.
+Errors of the library and of a mirror are mapped to a status here. A response says what is wrong with the
+request and what to do; it reveals nothing about the machine, its folders and its libraries, so messages of
+the library, which contain paths and addresses, are not passed on.
 """
 
 import json
@@ -28,8 +28,8 @@ __all__ = ["Problem", "problem_of", "problem_response"]
 RETRY_AFTER_SECONDS = 2
 
 
-class Problem(Exception):  # noqa: N818 - becomes an answer, not a traceback
-    """An answer that is not what was asked for."""
+class Problem(Exception):  # noqa: N818 - becomes a response, not a traceback
+    """An error response."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Problem(Exception):  # noqa: N818 - becomes an answer, not a traceback
 
 
 def problem_response(problem: Problem) -> web.Response:
-    """The answer that tells of `problem`."""
+    """The response for `problem`."""
     told = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -67,20 +67,20 @@ def problem_response(problem: Problem) -> web.Response:
 
 
 def problem_of(error: CamhdError, path: str) -> Problem:  # noqa: PLR0911 - one for each kind of error
-    """What to answer where `error` ended the work on the file at `path` of a mirror.
+    """The response for an `error` of the file at `path` of a mirror.
 
     Notes
     -----
-    A movie that cannot be parsed got status 200 and the members `URL` and `Error` from go-lazycache, which
-    its clients took for metadata; the members are still there. The status is none that they try again.
+    go-lazycache responded to a movie that cannot be parsed with status 200 and the members `URL` and `Error`,
+    which its clients took for metadata; the members are kept. The status is one that they do not retry.
     """
     legacy = {"URL": path}
     match error:
         case MissingMoovError():
-            detail = "This recording was not finished: the file has no index."
+            detail = "This recording is truncated: the file has no index."
             return Problem(422, detail, members=legacy | {"Error": detail})
         case InvalidMovieError() | UnsupportedMovieError():
-            detail = "This file is damaged, or no ProRes movie."
+            detail = "This file is damaged, or not a ProRes movie."
             return Problem(422, detail, members=legacy | {"Error": detail})
         case FrameDecodeError():
             return Problem(422, "This frame is damaged in the movie; others can be read.", members=legacy)
@@ -89,7 +89,7 @@ def problem_of(error: CamhdError, path: str) -> Problem:  # noqa: PLR0911 - one 
         case RemoteFileNotFoundError():
             return Problem(404, "The mirror has no such file.", members=legacy)
         case RemoteFileError() if any(isinstance(each, TimeoutError) for each in _causes(error)):
-            return Problem(504, "The mirror did not answer in time.", members=legacy)
+            return Problem(504, "The mirror did not respond in time.", members=legacy)
         case RemoteFileError():
             return Problem(502, "The mirror could not be reached, or failed.", members=legacy)
         case _:

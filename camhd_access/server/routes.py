@@ -1,8 +1,8 @@
-"""The routes of the API, as one table: what is served, and how it is described to programs.
+"""The routes of the API, as one table: what is served, and its description for programs.
 
-The application takes a route's name for the method that answers it and for the label under which it is
-counted. `declare_parameters` says which parameters the query of a route takes; `describe_api` writes both
-down as an OpenAPI document, from which programs make clients and tests.
+The application uses a route's name as the name of its handler and as its label in the
+metrics. `declare_parameters` lists the query parameters of each route; `describe_api` generates an
+OpenAPI document, from which clients and tests can be generated.
 """
 
 from collections.abc import Sequence
@@ -24,47 +24,52 @@ class Route:
     """One kind of request."""
 
     name: str
-    """The method that answers it, and its label in the metrics."""
+    """Name of its handler, and its label in the metrics."""
     path: str
-    """Its path; of a mirror's, what follows that."""
+    """Its path; for a mirror's, the part that follows the mount path."""
     summary: str
-    """What comes back."""
+    """What it returns."""
     content_types: tuple[str, ...]
-    """Media types of the answer."""
+    """Media types of the response."""
 
 
 MIRROR_ROUTES = (
     Route("folder", "{path}/", "The files and folders in a folder.", ("application/json",)),
-    Route("file", "{path}", "A folder; a file that is no movie is elsewhere.", ("application/json",)),
-    Route("movie", "{path}.mov", "Facts about a movie.", ("application/json",)),
+    Route(
+        "file",
+        "{path}",
+        "A folder; other files than movies are redirected to the mirror.",
+        ("application/json",),
+    ),
+    Route("movie", "{path}.mov", "Properties of a movie.", ("application/json",)),
     Route(
         "frame",
         "{path}.mov/frame/{number}.{extension}",
-        "One frame as a picture; numbers begin with 1. Without an extension, PNG.",
+        "One frame as an image; numbers start at 1. Without an extension, PNG.",
         tuple(dict.fromkeys(each.content_type for each in FORMATS.values())),
     ),
     Route(
         "sample",
         "{path}.mov/sample/{number}",
-        "One frame as it lies in the movie: ProRes.",
+        "One encoded frame as in the movie: ProRes.",
         ("application/octet-stream",),
     ),
     Route(
         "clip",
         "{path}.mov/clip/{numbers}.mov",
-        "Some frames as a QuickTime movie of their own, as they lie in the movie.",
+        "Some frames as a QuickTime movie, without re-encoding.",
         ("video/quicktime",),
     ),
     Route(
         "activity",
         "{path}.mov/activity",
-        "Mean encoded size of stretches of frames, which tells where something moves.",
+        "Mean encoded frame size over time, which shows scene changes and motion.",
         ("application/json",),
     ),
     Route(
         "sheet",
         "{path}.mov/sheet",
-        "Thumbnails of the whole movie as one picture; .jpg, .png or .webp, JPEG without an extension.",
+        "Thumbnails of the whole movie as one image; .jpg, .png or .webp, JPEG without an extension.",
         ("image/jpeg", "image/png", "image/webp"),
     ),
     Route(
@@ -74,55 +79,55 @@ MIRROR_ROUTES = (
         tuple(FILM_TYPES.values()),
     ),
 )
-"""Of what lies on a mirror."""
+"""Routes below a mirror."""
 
 ROUTES = (
-    Route("root", "/", "The mirrors, and where they are mounted.", ("application/json",)),
-    Route("info", "/info/", "Versions of what runs.", ("application/json",)),
+    Route("root", "/", "The mirrors and their paths.", ("application/json",)),
+    Route("info", "/info/", "Versions of the software.", ("application/json",)),
     Route("health", "/healthz", "ok, while the server runs.", ("text/plain",)),
-    Route("health", "/_ah/health", "The same, where go-lazycache had it.", ("text/plain",)),
-    Route("ready", "/readyz", "ok, while another request finds room; else 503.", ("text/plain",)),
+    Route("health", "/_ah/health", "The same, at go-lazycache's path.", ("text/plain",)),
+    Route("ready", "/readyz", "ok while there is room for another request; else 503.", ("text/plain",)),
     Route("openapi", "/openapi.json", "This description.", ("application/json",)),
 )
-"""Of the server itself."""
+"""Routes of the server itself."""
 
 _PATH = {
     "in": "path",
     "required": True,
     "name": "path",
-    "description": "Path on the mirror, which may hold slashes.",
+    "description": "Path on the mirror, which may contain slashes.",
     "schema": {"type": "string", "minLength": 1},
 }
 
 _FILES = {
-    "206": "The part that was asked for by Range.",
-    "304": "It has not changed.",
-    "307": "It lies in the image store.",
+    "206": "The range requested by Range.",
+    "304": "Not modified.",
+    "307": "It is in the image store.",
 }
-"""Of routes whose answer is a file that was made."""
+"""Status codes of routes that return made files."""
 
 _PROBLEMS = {
-    "400": "What was asked makes no sense, or is more than is allowed.",
-    "404": "There is no such thing.",
+    "400": "The request is invalid, or exceeds a limit.",
+    "404": "Not found.",
     "414": "The path is too long.",
-    "416": "There is no such range of bytes.",
+    "416": "The byte range is not within the file.",
     "422": "The movie or the frame is damaged.",
     "501": "Raw pixels are switched off.",
     "502": "The mirror failed.",
-    "503": "Too much is asked at the same time; see Retry-After.",
-    "504": "The mirror did not answer in time.",
+    "503": "Too many concurrent requests; see Retry-After.",
+    "504": "The mirror did not respond in time.",
 }
 
 
 def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[str, Any]:
-    """The table as an OpenAPI document (3.1.0), with these mirrors' paths and these settings' bounds."""
+    """The table as an OpenAPI document (3.1.0), with the mirrors' paths and the bounds of the settings."""
     paths = {route.path: _describe(route, settings, {}) for route in ROUTES}
     problems = {
         status: {"description": text, "content": {"application/problem+json": {}}}
         for status, text in _PROBLEMS.items()
     }
     files = {status: {"description": text} for status, text in _FILES.items()}
-    elsewhere = {"302": {"description": "It is no movie, and lies on the mirror."}}
+    elsewhere = {"302": {"description": "It is not a movie; redirect to the mirror."}}
     for mirror in mirrors:
         for route in MIRROR_ROUTES:
             others = {"file": elsewhere, "folder": {}, "movie": {}, "activity": {}}.get(route.name, files)
@@ -140,7 +145,7 @@ def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[st
 
 def _describe(route: Route, settings: ServerSettings, others: dict[str, Any]) -> dict[str, Any]:
     formats = tuple(name for name, each in FORMATS.items() if settings.raw or not each.is_raw)
-    in_path = (*PATH_PARAMETERS, Choice("extension", "Format of the picture.", formats))
+    in_path = (*PATH_PARAMETERS, Choice("extension", "Format of the image.", formats))
     in_query = declare_parameters(settings.max_pixels).get(route.name, ())
     return {
         "get": {

@@ -1,9 +1,9 @@
-"""What lies on the mirrors, and what is made of it: one method for each route.
+"""The handlers: one method per route for everything on the mirrors, or made from it.
 
-A method reads and bounds what is asked before any work, then finds it or has it made. Bytes are fetched on
-the mirrors' event loop, then decoded and encoded in one of few threads: a mirror that is slow holds none of
-them. Films and sheets, which take long, have threads of their own. A movie that is replaced while it is read
-is opened again, once.
+A method parses and checks the request before any work, then finds the result or has it made. Bytes are
+fetched on the mirrors' event loop, then decoded and encoded in one of few threads: a slow mirror occupies
+none of them. Films and sheets, which take long, have their own threads. A movie that is replaced while it is
+read is opened again, once.
 """
 
 import asyncio
@@ -70,28 +70,28 @@ __all__ = ["IGNORED_HEADER", "ROUTE", "STAGES", "Service"]
 logger = logging.getLogger("camhd_access.server")
 
 ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
-"""Under which route a request is counted."""
+"""Route of the current request, for the metrics."""
 STAGES: web.RequestKey[dict[str, float]] = web.RequestKey("camhd_stages", dict)
-"""Seconds that each stage of the work took."""
+"""Seconds spent in each stage of the work."""
 
 MAKERS = " ".join((__version__, version("av"), version("pillow")))
-"""Another version may make other bytes, which are another thing to a cache."""
+"""Part of ETags: another version may encode differently."""
 
 NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
 SAMPLE_TYPE = "application/octet-stream"
 IGNORED_HEADER = "X-camhd-ignored-parameters"
 MAX_NAMES, MAX_NAME_CHARACTERS = 8, 40
-"""Of parameters that are ignored, which the answer repeats."""
+"""Header with the names of ignored parameters."""
 
 
 CLAIMS = "making.lock"
-"""The file in the cache folder whose locks say what is being made."""
+"""File in the cache folder whose locks mark files being made."""
 FILMS_IN_QUEUE = 4
-"""Films and sheets that may wait for each thread that makes them: each takes seconds."""
+"""Films and sheets that may be queued per thread: each takes seconds."""
 
 
 class Service:
-    """The mirrors, what is known of them, and who works for them."""
+    """The mirrors, their caches, and the workers."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
@@ -105,7 +105,7 @@ class Service:
 
     @property
     def memories(self) -> dict[str, LRUCache[Any, Any]]:
-        """What is kept in memory, by name."""
+        """The caches in memory, by name."""
         return {
             "listings": self.listings.memory,
             "movies": self.movies.memory,
@@ -114,17 +114,17 @@ class Service:
 
     @property
     def gates(self) -> dict[str, Gate]:
-        """Where work waits, by name."""
+        """The gates, by name."""
         own = {"pictures": self._workers.gate, "films": self._film_workers.gate}
         return own | {mirror.mount_path: mirror.gate for mirror in self.mirrors}
 
     @property
     def is_ready(self) -> bool:
-        """Whether another picture would find a place."""
+        """Whether another image would be admitted."""
         return not self._workers.gate.is_full
 
     async def aclose(self) -> None:
-        """End all work, and wait for it."""
+        """Stop all work, and wait for it."""
         await self.listings.flights.aclose()
         await self.made_files.flights.aclose()
         await self.movies.aclose()
@@ -133,12 +133,12 @@ class Service:
             await self.made_files.store.aclose()
 
     async def visit(self, request: web.Request) -> web.Response:
-        """What lies at the place that a request names, or is made of a movie there.
+        """The response for a path on a mirror.
 
         Raises
         ------
         Problem
-            Where there is no such thing, or it cannot be had.
+            It does not exist, or cannot be read.
         """
         response = await self._visit(request)
         if ignored := find_ignored(request[ROUTE], request.query):
@@ -183,7 +183,7 @@ class Service:
                 raise Problem(404, "A movie has frame/N, sample/N, clip/A-B.mov, activity, sheet, animation.")
 
     async def folder(self, request: web.Request, place: Place) -> web.Response:
-        """The names in a folder."""
+        """The files and folders in a folder."""
         request[ROUTE] = "folder"
         folder = await self.listings.read(place)
         return answer_json(
@@ -191,7 +191,7 @@ class Service:
         )
 
     async def file(self, request: web.Request, place: Place) -> web.Response:
-        """The folder of that name, or the way to a file that is no movie."""
+        """The folder with that name, or a redirect to a file that is not a movie."""
         request[ROUTE] = "file"
         *above, name = place.names
         parent = await self.listings.read(Place(place.mirror, tuple(above), is_folder=True))
@@ -202,19 +202,19 @@ class Service:
         raise Problem(404, f"Can't find child {name} within {parent.path}")
 
     async def movie(self, request: web.Request, place: Place) -> web.Response:
-        """Facts about a movie."""
+        """Properties of a movie."""
         request[ROUTE] = "movie"
         movie = await self._open(request, place)
         return answer_json(movie.describe(await self.movies.find_interlaced(movie)), cache_control=SHORTLY)
 
     async def activity(self, request: web.Request, place: Place) -> web.Response:
-        """Sizes of a movie's frames, in stretches."""
+        """Encoded frame sizes over a movie."""
         request[ROUTE] = "activity"
         movie = await self._open(request, place)
         return answer_json(movie.describe_activity(), cache_control=SHORTLY)
 
     async def frame(self, request: web.Request, place: Place, name: str) -> web.Response:
-        """One frame as a picture."""
+        """One frame as an image."""
         request[ROUTE] = "frame"
         wanted = parse_frame(name, request.query, request.headers, self.settings)
         movie = await self._open(request, place)
@@ -251,7 +251,7 @@ class Service:
         )
 
     async def sample(self, request: web.Request, place: Place, name: str) -> web.Response:
-        """One frame as it lies in the movie."""
+        """One encoded frame."""
         request[ROUTE] = "sample"
         number = parse_number(name)
         movie = await self._open(request, place)
@@ -272,7 +272,7 @@ class Service:
         )
 
     async def sheet(self, request: web.Request, place: Place, extension: str) -> web.Response:
-        """Thumbnails of a movie as one picture."""
+        """Thumbnails of a movie as one image."""
         request[ROUTE] = "sheet"
         wanted = parse_sheet(extension, request.query, self.settings)
         movie = await self._open(request, place)
@@ -317,7 +317,7 @@ class Service:
         )
 
     async def clip(self, request: web.Request, place: Place, name: str) -> web.Response:
-        """Some frames as a movie of their own, which is fetched while it is sent."""
+        """Some frames as a separate movie, fetched while it is sent."""
         request[ROUTE] = "clip"
         wanted = parse_clip(name, request.query, self.settings)
         movie = await self._open(request, place)
@@ -356,14 +356,14 @@ class Service:
         make: Make,
         is_stored: bool = True,
     ) -> web.Response:
-        """The file that `make` makes; nothing is made for who has it, or asks for headers alone.
+        """The file from `make`; nothing is made if the client has it, or asks for headers only.
 
         Parameters
         ----------
         name
-            What it is called among the files of this movie.
+            Its name among the files of this movie.
         options
-            What tells it from others of that name.
+            Distinguishes it from others with that name.
         """
         place = movie.place
         digest = _digest(movie, name, options)
@@ -389,7 +389,7 @@ def _timing(request: web.Request, stage: str) -> Iterator[None]:
 
 
 def _digest(movie: Movie, name: str, options: str) -> str:
-    """What tells a file that is made of a movie from any other, of any version of it."""
+    """Identifies a made file among all movies and their versions."""
     place = movie.place
     identity = f"{MAKERS}\n{place.mirror.url}\n{place.path}\n{movie.version}\n{name}\n{options}"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
@@ -404,14 +404,14 @@ def _open_store(settings: ServerSettings) -> ImageStore | None:
 
 
 def _check_number(movie: Movie, number: int) -> int:
-    """The index of the frame of that number; a `Problem` (400) where the movie has no such frame."""
+    """The index of the frame with that number; a `Problem` (400) if the movie has no such frame."""
     if number > movie.reader.n_frames:
         raise Problem(400, f"Requested frame {number} in movie of length {movie.reader.n_frames}")
     return number - 1
 
 
 def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
-    """The one picture that is wanted, not read yet; a `Problem` (400) where the movie has no such."""
+    """The requested image, not read yet; a `Problem` (400) if it is outside the movie's frame."""
     stack = movie.reader.stack(
         [wanted.number - 1],
         pix_fmt=wanted.pix_fmt,
@@ -424,7 +424,7 @@ def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
     _, lines, columns, *_ = stack.shape
     x, y, width, height = wanted.crop or (0, 0, columns, lines)
     if not (width and height and x + width <= columns and y + height <= lines):
-        raise Problem(400, f"crop: this is not within the {columns}x{lines} pixels that are shown.")
+        raise Problem(400, f"crop must lie within the {columns}x{lines} pixels of the image.")
     return stack.crop(slice(y, y + height), slice(x, x + width))
 
 
@@ -438,7 +438,7 @@ def _make_picture(
     fetch_seconds: float,
     is_alone: bool,
 ) -> MadeFile:
-    """The picture of one frame, of which `sample` holds the bytes; one that is made alone has all cores."""
+    """The image of one frame, whose bytes are `sample`; if it is made alone, it may use all cores."""
     begin = time.perf_counter()
     pixels = stack.decode(sample, parallel=is_alone)
     decoded = time.perf_counter()

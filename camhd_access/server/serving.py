@@ -1,12 +1,12 @@
-"""The application run: sockets, signals, worker processes, the port of the figures, and the log.
+"""Running the application: sockets, signals, worker processes, the metrics port, and the log.
 
 One process listens, or several on the same socket: the parent binds it, forks the workers before any thread
-runs, starts another where one dies, and passes SIGTERM and SIGINT on. A worker that is told to stop accepts
-no more connections and finishes the requests in flight. Figures for Prometheus are on a port of their own,
-which the proxy in front does not know; worker i has the i-th port from there.
+starts, replaces workers that die, and forwards SIGTERM and SIGINT. A worker that is told to stop accepts
+no more connections and finishes the requests in flight. Metrics for Prometheus are on a separate port,
+which the proxy in front does not expose; worker i has the i-th port from there.
 
-A connection takes a file descriptor, of which a process gets few unless it asks for more. Where none is left,
-asyncio logs a traceback for each connection that waits, a thousand times a second; here that is one line.
+A connection takes a file descriptor, and a process has few unless it asks for more. When none is left,
+asyncio logs a traceback for each waiting connection, a thousand times a second; here that is one line.
 """
 
 import asyncio
@@ -40,31 +40,31 @@ __all__ = ["LIMITS", "Runner", "run_server"]
 logger = logging.getLogger("camhd_access.server")
 
 SHUTDOWN_SECONDS = 60
-"""That requests in flight may take to finish."""
+"""Time for requests in flight to finish."""
 BACKLOG = 1024
-"""Connections that wait to be accepted."""
+"""Connections waiting to be accepted."""
 MAX_FILES = 65536
-"""Open at the same time; an idle connection takes some 6 kB of memory."""
+"""Limit for open connections; an idle one takes some 6 kB of memory."""
 REPEAT_SECONDS = 10.0
-"""Between two log lines that say that no file descriptor is left."""
+"""Interval between log messages that no file descriptor is left."""
 RESTART_SECONDS = 1.0
-"""Before a worker that died is replaced."""
+"""Delay before a worker that died is replaced."""
 WORKERS_STORE_BYTES = 1 << 30
-"""Of pictures that several workers share where no image store is named."""
+"""Size of the image store that workers share by default."""
 LIMITS: dict[str, Any] = {
-    "handler_cancellation": True,  # work whose client has left belongs to nobody
-    "keepalive_timeout": 30.0,  # seconds for the headers of a request, and of silence before the next
-    "lingering_time": 2.0,  # seconds for a body, which nobody reads
-    "auto_decompress": False,  # nor inflates: zeros pack a thousand to one
-    "max_line_size": 32 << 10,  # bytes of a request's first line: whom we tell that it is too long
-    "max_field_size": 4096,  # and of a header
+    "handler_cancellation": True,  # cancel the work of clients that have disconnected
+    "keepalive_timeout": 30.0,  # seconds for the headers of a request, and between requests
+    "lingering_time": 2.0,  # seconds for a request body, which is not read
+    "auto_decompress": False,  # no decompression: zeros compress a thousand to one
+    "max_line_size": 32 << 10,  # bytes of a request's first line; longer ones get a 414
+    "max_field_size": 4096,  # bytes of a header
     "max_headers": 64,
 }
-"""What a connection is allowed."""
+"""Options of a connection."""
 
 
 class _Connection(RequestHandler):
-    """A connection that answers what is not HTTP as it answers all else."""
+    """A connection that also answers invalid HTTP with problem details."""
 
     def handle_error(
         self,
@@ -73,15 +73,15 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp's signature
     ) -> web.StreamResponse:
-        """The answer to a request that could not be read, or whose handler failed."""
-        if status < 500:  # strangers can cause these as often as they like
-            logger.info("%s: no HTTP request: %s", request.remote, type(exc).__name__)
-            problem = Problem(status, "This is not a request that the server understands.")
+        """The response to an unreadable request, or to one whose handler failed."""
+        if status < 500:  # anybody can cause these, as often as they like
+            logger.info("%s: not an HTTP request: %s", request.remote, type(exc).__name__)
+            problem = Problem(status, "This is not a valid HTTP request.")
         else:
             logger.error("a request failed", exc_info=exc)
-            problem = Problem(status, "The server failed; its log tells why.")
+            problem = Problem(status, "The server failed; see its log.")
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer was sent already")
+            raise ConnectionError("a part of the response was sent already")
         response = problem_response(problem)
         add_common_headers(response)
         response.force_close()
@@ -94,7 +94,7 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner, whose connections are ours."""
+    """aiohttp's runner, with our connection class."""
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
@@ -143,7 +143,7 @@ def _listen(settings: ServerSettings) -> socket.socket:
 
 
 def _listen_unix(path: Path) -> socket.socket:
-    """A socket in the file system, in place of one that a server left which is gone."""
+    """A Unix socket, replacing one left behind by a server that has ended."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -153,7 +153,7 @@ def _listen_unix(path: Path) -> socket.socket:
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
         else:
-            raise OSError(errno.EADDRINUSE, f"another server listens on {path}")
+            raise OSError(errno.EADDRINUSE, f"another server is listening on {path}")
     listening.bind(str(path))
     path.chmod(0o660)  # for the proxy, which is in the server's group
     listening.listen(BACKLOG)
@@ -187,7 +187,7 @@ async def _serve(settings: ServerSettings, listening: socket.socket, worker: int
 def _serving_figures(
     settings: ServerSettings, worker: int
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """The server of the figures while the application runs; without it where its port is taken."""
+    """The metrics server while the application runs; if its port is taken, there is none."""
 
     async def serve(app: web.Application) -> AsyncIterator[None]:
         figures = web.Application()
@@ -198,9 +198,9 @@ def _serving_figures(
         port = settings.metrics_port and settings.metrics_port + worker
         try:
             await web.TCPSite(runner, settings.metrics_bind, port).start()
-            logger.info("figures are on http://%s:%d/metrics", *runner.addresses[0][:2])
+            logger.info("metrics are on http://%s:%d/metrics", *runner.addresses[0][:2])
         except OSError as error:
-            logger.warning("there are no figures: %s; choose another by --metrics-port", error.strerror)
+            logger.warning("no metrics: %s; choose another port with --metrics-port", error.strerror)
         yield
         await runner.cleanup()
 
@@ -208,7 +208,7 @@ def _serving_figures(
 
 
 async def _tell_figures(app: web.Application) -> web.Response:
-    """Figures for Prometheus."""
+    """Metrics for Prometheus."""
     headers = {"Cache-Control": "no-store", "Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     return web.Response(body=app[METRICS].tell(), headers=headers)
 
@@ -239,7 +239,7 @@ def _run_workers(settings: ServerSettings, listening: socket.socket) -> None:
             worker = workers.pop(pid)
             if not is_stopping:
                 code = os.waitstatus_to_exitcode(status)
-                logger.error("worker %d ended (%d); another takes its place", worker, code)
+                logger.error("worker %d ended (%d); starting another", worker, code)
                 time.sleep(RESTART_SECONDS)
             if not is_stopping:
                 workers[_fork(each, listening, worker)] = worker
@@ -249,7 +249,7 @@ def _run_workers(settings: ServerSettings, listening: socket.socket) -> None:
 
 
 def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> int:
-    """The process id of a new worker, which ends when it is told to."""
+    """Fork a worker and return its process id."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -269,7 +269,7 @@ def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> in
 
 
 def _raise_file_limit() -> None:
-    """Let this process open as many files as the system allows, within reason."""
+    """Raise the limit of open files to what the system allows, within reason."""
     if resource is None:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -279,7 +279,7 @@ def _raise_file_limit() -> None:
 
 
 def _set_up_log(settings: ServerSettings) -> None:
-    """Log from the chosen level on, and requests as lines of their own."""
+    """Log from the chosen level on, and requests as separate lines."""
     logging.getLogger("camhd_access").setLevel(settings.log_level.upper())
     access = logging.getLogger(ACCESS_LOG)
     access.setLevel(logging.INFO if settings.access_log != "off" else logging.CRITICAL)
@@ -291,7 +291,7 @@ def _set_up_log(settings: ServerSettings) -> None:
 
 
 def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
-    """Log one line for what strangers can cause as often as they like, in place of tracebacks."""
+    """Log one line instead of tracebacks for errors that anybody can cause."""
     told_at = float("-inf")
 
     def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -303,6 +303,6 @@ def _shorten_log(loop: asyncio.AbstractEventLoop) -> None:
             loop.default_exception_handler(context)
         elif loop.time() - told_at > REPEAT_SECONDS:
             told_at = loop.time()
-            logger.warning("connections wait: all file descriptors are taken")
+            logger.warning("connections are waiting: all file descriptors are in use")
 
     loop.set_exception_handler(tell)

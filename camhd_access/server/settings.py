@@ -1,8 +1,8 @@
-"""What the server serves, where it listens and what it allows.
+"""The server's settings: mirrors, addresses and limits.
 
-Each setting is declared once, as a field of `ServerSettings`: its annotation holds its check and its text,
-from which the command line makes an option, with variables of the environment and a key in a TOML file
-(`cli.serve`). Wherever a value comes from, it passes the same check.
+Each setting is declared once, as a field of `ServerSettings`: its annotation has its check and description,
+from which the command line makes an option, environment variables and a key in a TOML file
+(`cli.serve`). Values from all sources pass the same check.
 """
 
 import re
@@ -20,7 +20,7 @@ from camhd_access.urls import redact_url
 __all__ = ["OOI_MIRROR", "ServerSettings", "Setting", "list_settings"]
 
 OOI_MIRROR = "https://rawdata.oceanobservatories.org/files/"
-"""The observatory's server, from the folder on that go-lazycache's clients name."""
+"""The observatory's server, from the folder where paths of go-lazycache's clients start."""
 
 _BIG = 1 << 30
 
@@ -28,14 +28,14 @@ Check = Callable[[Any], Any]
 
 
 class Setting(NamedTuple):
-    """What is to be known of a setting beside its name, type and default."""
+    """Properties of a setting besides its name, type and default."""
 
     check: Check
-    """From text, or from a value of the right kind, to the value; a ValueError says what is wrong."""
+    """Converts text, or a value of the right type, to the value; raises ValueError if it is invalid."""
     metavar: str
-    """What stands for a value in help texts; empty for a setting that is on or off."""
+    """Placeholder for the value in help texts; empty for on/off settings."""
     text: str
-    """What it means, with its unit."""
+    """Its meaning, with the unit."""
 
 
 def _switch(value: bool | str) -> bool:
@@ -47,7 +47,7 @@ def _switch(value: bool | str) -> bool:
 
 def _text(value: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not a text")
     return value
 
 
@@ -61,7 +61,7 @@ def _store(value: str | None) -> str | None:
 
 def _size(value: int | str) -> int:
     if type(value) not in {int, str}:
-        raise ValueError(f"{value!r} is no size; try '2 GiB'")
+        raise ValueError(f"{value!r} is not a valid size; try '2 GiB'")
     return parse_size(value)
 
 
@@ -69,7 +69,7 @@ def _whole(minimum: int, maximum: int) -> Check:
     def check(value: int | str) -> int:
         text = str(value)
         if not (text.isascii() and text.isdigit()) or not minimum <= int(text) <= maximum:
-            raise ValueError(f"{value!r} is no whole number from {minimum} to {maximum}")
+            raise ValueError(f"{value!r} is not a whole number from {minimum} to {maximum}")
         return int(text)
 
     return check
@@ -81,12 +81,12 @@ def _seconds(value: float | str) -> float:
     except ValueError:
         seconds = 0.0
     if isinstance(value, bool) or not 0 < seconds < float("inf"):
-        raise ValueError(f"{value!r} is no number of seconds above 0")
+        raise ValueError(f"{value!r} is not a positive number of seconds")
     return seconds
 
 
 def _url(value: str) -> str:
-    """The URL of a folder on a web server, with its last slash."""
+    """The URL of a folder on a web server, with a trailing slash."""
     parts = urlsplit(_text(value))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "\\" in value:
         raise ValueError(f"{redact_url(value)!r} is no URL of a folder on a web server")
@@ -100,21 +100,21 @@ def _url(value: str) -> str:
 def _urls(value: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     urls = tuple(dict.fromkeys(map(_url, value.split() if isinstance(value, str) else value)))
     if not urls:
-        raise ValueError("none is given; at least one is needed")
+        raise ValueError("give at least one")
     return urls
 
 
 def _path(value: str) -> str:
-    """A path without a slash at its end; empty for the root."""
+    """A path without a trailing slash; empty for the root."""
     if not isinstance(value, str) or not re.fullmatch(r"/?|(/[\w.~-]+)+/?", value, re.ASCII) or ".." in value:
-        raise ValueError(f"{value!r} is no path such as /camhd")
+        raise ValueError(f"{value!r} is not a path such as /camhd")
     return value.rstrip("/")
 
 
 def _one_of(*choices: str) -> Check:
     def check(value: str) -> str:
         if value not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+            raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
         return value
 
     return check
@@ -126,12 +126,12 @@ def _or_none(check: Check) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """All settings of a server, checked when made; each field's annotation says what it means, with unit.
+    """All settings of a server, checked on creation; each field's annotation has its meaning and unit.
 
     Raises
     ------
     ValueError
-        A value that is none for its setting, or a setting that means nothing without another one.
+        An invalid value, or a setting that requires another one.
     """
 
     mirrors: Annotated[
@@ -139,43 +139,41 @@ class ServerSettings:
         Setting(
             _urls,
             "URL",
-            "Folder on a web server whose movies are served; no other host is reached. May be given several "
-            "times (in the environment with spaces between).",
+            "Folder on a web server whose movies are served; no other host can be reached. May be given "
+            "several times (in the environment separated by spaces).",
         ),
     ] = (OOI_MIRROR,)
     bind: Annotated[
-        str, Setting(_text, "ADDRESS", "Address to listen on; 0.0.0.0 or :: for all of this machine's.")
+        str, Setting(_text, "ADDRESS", "Address to listen on; 0.0.0.0 or :: for all addresses.")
     ] = "127.0.0.1"
-    port: Annotated[
-        int, Setting(_whole(0, 65535), "PORT", "Port to listen on; 0 takes one that is free.")
-    ] = 8080
+    port: Annotated[int, Setting(_whole(0, 65535), "PORT", "Port to listen on; 0 for any free one.")] = 8080
     unix_socket: Annotated[
-        Path | None, Setting(_or_none(_folder), "PATH", "Unix socket to listen on, in place of a port.")
+        Path | None, Setting(_or_none(_folder), "PATH", "Unix socket to listen on, instead of a port.")
     ] = None
     root_path: Annotated[
         str,
         Setting(
             _path,
             "PATH",
-            "Path below which clients see the server, such as /camhd; a proxy's X-Forwarded-Prefix wins.",
+            "Path prefix that clients see, such as /camhd; a proxy's X-Forwarded-Prefix takes precedence.",
         ),
     ] = ""
     trust_forwarded: Annotated[
         bool,
-        Setting(_switch, "", "Tell clients apart by X-Forwarded-For, which a proxy in front sets."),
+        Setting(_switch, "", "Identify clients by X-Forwarded-For, which a proxy in front must set."),
     ] = False
     workers: Annotated[
         int, Setting(_whole(1, 256), "N", "Processes that share the port, the cache and the image store.")
     ] = 1
-    metrics_bind: Annotated[
-        str, Setting(_text, "ADDRESS", "Address of the figures for Prometheus, which are not on the port.")
-    ] = "127.0.0.1"
+    metrics_bind: Annotated[str, Setting(_text, "ADDRESS", "Address of the metrics for Prometheus.")] = (
+        "127.0.0.1"
+    )
     metrics_port: Annotated[
         int,
         Setting(
             _whole(0, 65535),
             "PORT",
-            "Port of the figures (/metrics), of the first worker; 0 takes a free one.",
+            "Port of the metrics (/metrics) of the first worker; 0 for any free one.",
         ),
     ] = 9464
     access_log: Annotated[
@@ -183,7 +181,7 @@ class ServerSettings:
         Setting(
             _one_of("common", "json", "off"),
             "FORMAT",
-            "A line a request on standard output: common, json, or off.",
+            "Access log on standard output: common, json, or off.",
         ),
     ] = "common"
     log_level: Annotated[
@@ -191,30 +189,30 @@ class ServerSettings:
         Setting(
             _one_of("debug", "info", "warning", "error"),
             "LEVEL",
-            "What is logged on standard error: from debug, info, warning or error on.",
+            "Lowest level logged to standard error: debug, info, warning or error.",
         ),
     ] = "info"
-    cors: Annotated[bool, Setting(_switch, "", "Let pages of other sites read the answers.")] = True
+    cors: Annotated[bool, Setting(_switch, "", "Allow pages of other sites to read responses.")] = True
     public: Annotated[
         bool,
-        Setting(_switch, "", "Serve the public: smaller PNG, and a header that says so."),
+        Setting(_switch, "", "Public server: smaller PNG, and a header that says so."),
     ] = False
     raw: Annotated[
         bool, Setting(_switch, "", "Serve uncompressed pixels (.rgba, .raw, .npy), which are large.")
     ] = True
     file_overlay: Annotated[
         Path | None,
-        Setting(_or_none(_folder), "DIR", "Folder of local movies that are read in place of the mirrors'."),
+        Setting(_or_none(_folder), "DIR", "Folder of local movies that are read instead of the mirrors'."),
     ] = None
     file_overlay_flatten: Annotated[
-        bool, Setting(_switch, "", "The overlay holds movies by their bare names, without folders.")
+        bool, Setting(_switch, "", "The overlay has all movies in one folder.")
     ] = False
     image_store: Annotated[
         str | None,
         Setting(
             _store,
             "URL",
-            "Folder or bucket where pictures are kept that were made once: a path, s3://…, gs://…",
+            "Folder or bucket for finished images: a path, s3://…, gs://…",
         ),
     ] = None
     image_store_url: Annotated[
@@ -222,51 +220,47 @@ class ServerSettings:
         Setting(
             _or_none(_url),
             "URL",
-            "Where everybody finds the image store; answers are then redirects to the pictures in it.",
+            "Public URL of the image store; responses then redirect to it.",
         ),
     ] = None
     image_store_size: Annotated[
         int,
-        Setting(
-            _size, "SIZE", "Bytes that the image store may hold; what was not used for longest goes first."
-        ),
+        Setting(_size, "SIZE", "Size of the image store; the least recently used images are deleted first."),
     ] = 10 << 30
     cache_dir: Annotated[
         Path,
         Setting(
             _folder,
             "DIR",
-            "Folder where bytes of movies are kept once fetched; by default in your cache folder.",
+            "Folder of the disk cache for movies; by default in your cache folder.",
         ),
     ] = field(default_factory=default_cache_dir)
     cache_size: Annotated[
-        int, Setting(_size, "SIZE", "Bytes that it may hold, such as 50 GiB; by default 10 GiB.")
+        int, Setting(_size, "SIZE", "Size of the disk cache, such as 50 GiB; by default 10 GiB.")
     ] = field(default_factory=default_max_bytes)
     max_concurrency: Annotated[
-        int, Setting(_whole(1, _BIG), "N", "Pictures that are made at the same time; by default one a core.")
+        int, Setting(_whole(1, _BIG), "N", "Images made at the same time; by default one per core.")
     ] = field(default_factory=n_cores)
     max_queue: Annotated[
         int,
-        Setting(
-            _whole(0, _BIG), "N", "Pictures that may wait for their turn; who asks for more is answered 503."
-        ),
+        Setting(_whole(0, _BIG), "N", "Images that may wait in the queue; further requests get a 503."),
     ] = 128
-    max_pixels: Annotated[int, Setting(_whole(1, _BIG), "N", "Pixels that one picture may have.")] = (
+    max_pixels: Annotated[int, Setting(_whole(1, _BIG), "N", "Largest number of pixels of an image.")] = (
         4096 * 4096
     )
     max_frames: Annotated[
-        int, Setting(_whole(1, _BIG), "N", "Frames that one sheet or animation may have.")
+        int, Setting(_whole(1, _BIG), "N", "Largest number of frames of a sheet or animation.")
     ] = 300
     memory: Annotated[
         int,
         Setting(
             _size,
             "SIZE",
-            "Memory for answers: half of it for those being sent, an eighth for files made lately.",
+            "Memory for responses: half for those being sent, an eighth for recently made files.",
         ),
     ] = 1 << 30
     request_seconds: Annotated[
-        float, Setting(_seconds, "S", "Seconds after which a request is given up (504).")
+        float, Setting(_seconds, "S", "Time limit for a request, in seconds (504).")
     ] = 60.0
 
     def __post_init__(self) -> None:
@@ -277,11 +271,11 @@ class ServerSettings:
                 raise ValueError(f"{name}: {error}") from error
         for name, other in (("file_overlay_flatten", "file_overlay"), ("image_store_url", "image_store")):
             if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name} means nothing without {other}")
+                raise ValueError(f"{name} needs {other}")
 
 
 @cache
 def list_settings() -> dict[str, Setting]:
-    """All settings by their names, in the order in which people are told of them."""
+    """All settings by name, in the order of the documentation."""
     hints = get_type_hints(ServerSettings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}

@@ -1,1 +1,1 @@
-"""Bytes in and out: ranges over HTTP, ranges kept on disk, one version of one file, files written whole."""
+"""Bytes in and out: byte ranges over HTTP, the disk cache, one version of a file, atomic writes."""

@@ -1,8 +1,8 @@
-"""Files that are written: they appear under their name when they are complete, or not at all.
+"""Writing files: they appear under their name when they are complete, or not at all.
 
-A local file is written under a temporary name of its own and renamed (`replace_file`), so that two writers of
-one file never mix, and who reads it has the old one or the new one, whole. Elsewhere it is the filesystem's
-to make a file appear at once, as object stores do. What needs to go back and forth in a file is written to
+A local file is written under a unique temporary name and renamed (`replace_file`), so that two writers of
+one file never mix, and readers see either the old or the new file, complete. Elsewhere the filesystem is
+expected to make files appear atomically, as object stores do. Formats that need seeking are written to
 disk first and copied.
 """
 
@@ -27,22 +27,22 @@ from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = ["PART", "Target", "check_parquet", "make_folder", "open_target", "replace_file", "suffix_of"]
 
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows, which takes what `os.open` opens for text
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows opens files in text mode otherwise
 
 PART = ".part"
-"""How the names of unfinished files end; they begin with a dot."""
+"""Suffix of unfinished files, whose names begin with a dot."""
 
 Target: TypeAlias = str | os.PathLike[str] | BinaryIO
-"""A path, a URL of any filesystem of fsspec that writes, or a binary file that is open for writing."""
+"""A path, a URL of any writable fsspec filesystem, or a binary file that is open for writing."""
 
 
 def suffix_of(name: str | os.PathLike[str]) -> str:
-    """How a path or URL ends, in small letters: ".mov"; empty where it has no suffix."""
+    """The suffix of a path or URL in lower case (".mov"); empty if there is none."""
     return Path(text_of(name)).suffix.lower()
 
 
 def check_parquet() -> None:
-    """Raise `ImportError`, before work is done, where Parquet can neither be written nor read."""
+    """Raise `ImportError`, before any work is done, if no Parquet library is installed."""
     if find_spec("pyarrow") is None:
         raise ImportError("Parquet needs one more package: pip install 'camhd_access[parquet]'")
 
@@ -55,23 +55,23 @@ def open_target(
     make_folders: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[BinaryIO]:
-    """A file to write to; on leaving without an error it is complete and has its name.
+    """A file to write to; it gets its name when the block ends without an error.
 
     Parameters
     ----------
     seekable
-        What is written is not written from the beginning to the end.
+        Whether the writer needs to seek.
     make_folders
-        Make the folder in which the file shall lie, where there is none.
+        Create the folder of the file if it is missing.
     storage_options
-        For the constructor of the filesystem.
+        Arguments for the filesystem's constructor.
 
     Raises
     ------
     OSError
-        The target is a folder or a device, or lies in no folder; or what writing raises.
+        The target is a folder or a device, or its folder is missing; or an error while writing.
     ValueError
-        The URL's filesystem only reads.
+        The URL's filesystem is read-only.
     """
     if not is_place(target):
         yield cast("BinaryIO", target)
@@ -83,7 +83,7 @@ def open_target(
     if isinstance(filesystem, LocalFileSystem):
         with _open_beside(Path(path)) as file:
             yield file
-    elif isinstance(filesystem, MemoryFileSystem):  # which shows a file as soon as it is opened
+    elif isinstance(filesystem, MemoryFileSystem):  # where a file is visible as soon as it is opened
         with BytesIO() as draft:
             yield draft
             filesystem.pipe_file(path, draft.getvalue())
@@ -107,23 +107,23 @@ def replace_file(
     folder_mode: int | None = None,
     durable: bool = True,
 ) -> Iterator[BinaryIO]:
-    """A local file to write to, which takes the place of `path` on leaving without an error; else it is gone.
+    """A local file to write to, which replaces `path` if the block ends without an error, else is deleted.
 
     Parameters
     ----------
     path
-        Where the file belongs; folders that are missing are made.
+        The final path; missing folders are created.
     drafts
-        The folder in which it is written, of the same filesystem; by default that of `path`.
+        The folder of the temporary file, on the same filesystem; by default that of `path`.
     mode, folder_mode
-        Permissions of the file, and of folders that are made, whatever the umask is; None: as it has them.
+        Permissions of the file, and of folders that are created, whatever the umask; None: the default.
     durable
-        It must survive a power cut: it is on the disk before it has its name. What proves itself when it is
-        read, and can be had again, need not.
+        Sync the file to disk before it is renamed, so that it survives a power cut. Not needed for files that
+        are verified when read and can be fetched again.
     """
     if drafts is None:
         make_folder(path.parent, folder_mode)
-    draft = (drafts or path.parent) / f".{uuid4().hex}{PART}"  # nobody else's, who may write the same now
+    draft = (drafts or path.parent) / f".{uuid4().hex}{PART}"  # unique: others may write the same file now
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else mode)
         with os.fdopen(fd, "wb+") as file:
@@ -141,7 +141,7 @@ def replace_file(
 
 
 def make_folder(path: Path, mode: int | None) -> None:
-    """Make a folder, and those above it that are missing, with these permissions whatever the umask is."""
+    """Create a folder, and missing parents, with these permissions whatever the umask."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -152,7 +152,7 @@ def make_folder(path: Path, mode: int | None) -> None:
 
 
 def _move(source: Path, target: Path, folder_mode: int | None) -> None:
-    """Rename, into a folder that may not exist yet, or no longer."""
+    """Rename, creating the target folder if it does not exist (any more)."""
     for _ in range(3):
         with suppress(FileNotFoundError):
             source.replace(target)
@@ -162,7 +162,7 @@ def _move(source: Path, target: Path, folder_mode: int | None) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk too, where a system lets folders be opened for that."""
+    """Sync the folder, so that the new name is on disk too, on systems that can open folders."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -176,10 +176,10 @@ def _open_beside(path: Path) -> Iterator[BinaryIO]:
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file to write", str(path))
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; choose a file name", str(path))
     if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "it is a device or a pipe, not a file to replace", str(path))
-    with replace_file(path.resolve()) as file:  # what a link leads to is replaced, not the link
+        raise FileExistsError(errno.EEXIST, "it is a device or a pipe; choose a regular file", str(path))
+    with replace_file(path.resolve()) as file:  # replaces the target of a link, not the link
         yield file
 
 
@@ -188,13 +188,13 @@ def _open_remote(filesystem: fsspec.AbstractFileSystem, path: str) -> Iterator[B
     try:
         file = filesystem.open(path, "wb", autocommit=False)
     except NotImplementedError as error:
-        raise ValueError(f"{redact_url(path)}: nothing can be written there, only read") from error
+        raise ValueError(f"{redact_url(path)}: read-only; choose another place to write to") from error
     try:
         yield file
         file.close()
     except BaseException:
         file.discard()
         if isinstance(file, AbstractBufferedFile):
-            file.closed = True  # it would send what it holds when it is collected
+            file.closed = True  # else it would upload its buffer when garbage-collected
         raise
     file.commit()

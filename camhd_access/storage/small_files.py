@@ -1,7 +1,7 @@
-"""Small files that others wrote: read whole, within bounds, whatever they are.
+"""Small files from others: read completely, within limits.
 
-A catalogue, a frameset or a sidecar is some megabytes long. What claims or unpacks to more is refused before
-memory is spent on it, and what is no file at all (a pipe would never end) is refused by name.
+A catalogue, a frameset or a sidecar has some megabytes. A file that is larger, or unpacks to more, is
+rejected before memory is used for it, and so are pipes and devices.
 """
 
 import os
@@ -27,19 +27,19 @@ def read_small_file(
     compressed: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """All bytes of a file, unpacked where its name says that it is compressed, and `compressed` allows it.
+    """All bytes of a file, unpacked if its name has a compression suffix and `compressed` allows it.
 
     Parameters
     ----------
     max_bytes
-        Of the file, and of what it unpacks to.
+        Limit for the file, and for its unpacked size.
 
     Raises
     ------
     ValueError
-        It is longer; or its compression is damaged; or it is a folder, a device or a pipe.
+        It is too large; or its compression is damaged; or it is a folder, a device or a pipe.
     OSError
-        There is no such file, or it cannot be reached.
+        The file does not exist, or cannot be reached.
     """
     path = text_of(urlpath)
     filesystem, inner = find_filesystem(path, options_of(urlpath, storage_options))
@@ -47,7 +47,7 @@ def read_small_file(
     n_bytes = filesystem.info(inner)["size"]
     if n_bytes is not None and n_bytes > max_bytes:
         raise ValueError(
-            f"{redact_url(path)} has {n_bytes:,} bytes; a file of its kind has {max_bytes:,} at most"
+            f"{redact_url(path)} has {n_bytes:,} bytes; at most {max_bytes:,} are read of a file of this kind"
         )
     data: bytes = filesystem.cat_file(inner)
     kind = infer_compression(inner.partition("?")[0]) if compressed else None

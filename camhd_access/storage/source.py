@@ -1,7 +1,7 @@
-"""The bytes of one version of one file, through whatever filesystem has them.
+"""The bytes of one version of one file, on any filesystem.
 
-Above this module nobody knows whether a movie lies on a web server, in a bucket, in memory or on disk. What
-comes in: byte ranges. What goes out: their bytes, fetched ahead of the one who uses them, so that the network
+Modules above this one do not depend on whether a movie is on a web server, in a bucket, in memory or on
+disk. Input: byte ranges. Output: their bytes, prefetched, so that the network
 is busy while frames are decoded. The version of the file is pinned when it is opened: bytes of another one
 are never returned.
 """
@@ -35,22 +35,22 @@ Job = TypeVar("Job")
 T = TypeVar("T")
 
 MIN_GAP_BYTES, MAX_GAP_BYTES = 64 * 1024, 1024 * 1024
-"""Unwanted bytes that are read rather than asked around, at least and at most: what a request is worth."""
+"""Gap that is read instead of making another request, at least and at most: the cost of a request."""
 
 MAX_SPAN_BYTES = 4 * 1024 * 1024
 """Neighbouring frames are fetched together up to this size: some six frames of 1080p."""
 
 MAX_BYTES_AHEAD = 48 * 1024 * 1024
-"""Once so much is under way or waiting for its reader, no more is asked for."""
+"""Once this much is in flight or waiting to be read, no more is requested."""
 
 MAX_WALKS_AHEAD = 16
-"""Samples of which parts are under way or waiting for their reader."""
+"""Samples with parts in flight or waiting to be read."""
 
 MANY_REQUESTS = 16
-"""So many go out at once (lazyhttp's `max_concurrency`): up to there one more costs no time."""
+"""Number of concurrent requests (lazyhttp's `max_concurrency`): up to this, one more costs no time."""
 
-_FOLDER = "it is a folder, not a movie: open one of the files in it"
-_SPECIAL = "it is a {}, not a file: a movie is read from many places, not from the beginning to the end"
+_FOLDER = "it is a folder, not a movie; open one of the files in it"
+_SPECIAL = "it is a {}, not a file; reading a movie needs random access"
 
 _KINDS = (
     (stat.S_ISDIR, "folder"),
@@ -64,22 +64,22 @@ _VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modif
 """What filesystems call what differs between versions of a file."""
 
 _COUNT_FROM_THE_END = (LazyHTTPFileSystem, RangeCacheFileSystem)
-"""Filesystems that are ours: they know what the last n bytes are, and describe the file on the way."""
+"""Our filesystems: they support suffix ranges, and get the file's description at the same time."""
 
 N_FILE_THREADS = 2
-"""Reads at once from a filesystem that blocks, such as a disk."""
+"""Concurrent reads from a blocking filesystem, such as a disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteSource:
-    """One file of a filesystem, and the version of it that is read. Pickles, and is small."""
+    """One version of one file on a filesystem. Small, and pickles."""
 
     filesystem: fsspec.AbstractFileSystem
-    """Where the file lies."""
+    """The filesystem of the file."""
     path: str
     """Its path there, or its URL."""
     version: str | None = None
-    """What tells this version of the file from others; None while it is not known."""
+    """Identifies the version of the file; None while unknown."""
 
     def __repr__(self) -> str:
         return f"<ByteSource {self.name}, version {self.version}>"
@@ -107,23 +107,21 @@ class ByteSource:
             raise NotAMovieError(_FOLDER)
         refuse_special_file(self.filesystem, self.path)
         if info["size"] is None:
-            raise RemoteFileError(f"{self.name}: the server does not tell how long the file is")
+            raise RemoteFileError(f"{self.name}: the server does not send the length of the file")
         return int(info["size"])
 
     def pinned(self) -> "ByteSource":
-        """The same file, held to the version that it has now."""
+        """The same file, pinned to its current version."""
         return replace(self, version=self._current_version())
 
     def forget(self) -> None:
-        """Drop what the filesystem knows and keeps of the file: it is not what it should be."""
+        """Drop the filesystem's facts and cached bytes of the file, because they proved wrong."""
         getattr(self.filesystem, "discard", self.filesystem.invalidate_cache)(self.path)
 
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
         refuse_special_file(self.filesystem, self.path)
-        counts_from_end = isinstance(
-            self.filesystem, _COUNT_FROM_THE_END
-        )  # with others it is anybody's guess
+        counts_from_end = isinstance(self.filesystem, _COUNT_FROM_THE_END)  # others may not support it
         size = None if counts_from_end else self.size
         start = -n_bytes if size is None else max(0, size - n_bytes)
         try:
@@ -160,12 +158,12 @@ class ByteSource:
         return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
 
     def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
-        """The spans that cover `ranges`, in file order, with their bytes; the next ones are then under way.
+        """The spans that cover `ranges`, in file order, with their bytes; the next ones are then in flight.
 
         Raises
         ------
         RemoteFileError
-            As the filesystem raises it; no more is fetched then.
+            Errors of the filesystem; nothing more is fetched then.
         """
         spans = self.plan(ranges)
         if len(spans) == 1:
@@ -179,9 +177,9 @@ class ByteSource:
                 yield span, future.result()
 
     def request_worth_bytes(self, n_requests: int) -> int:
-        """Bytes that are read rather than spend one more request than so many.
+        """Bytes that are read rather than making one more than `n_requests` requests.
 
-        More over a link that is long and fast, where requests have to wait for each other.
+        More over a long and fast link, where requests have to wait for each other.
         """
         if n_requests <= MANY_REQUESTS:
             return MIN_GAP_BYTES
@@ -189,28 +187,28 @@ class ByteSource:
         return min(MAX_GAP_BYTES, max(MIN_GAP_BYTES, int(worth(self.path)) if worth else 0))
 
     def estimate_cost(self, n_requests: int, n_bytes: int) -> int:
-        """What fetching costs, in bytes: a request is worth what is read rather than asked around."""
+        """Cost of fetching, in bytes, with each request counted as the bytes it is worth."""
         return n_requests * self.request_worth_bytes(n_requests) + n_bytes
 
     @property
     def is_far(self) -> bool:
-        """Whether parts of a sample are worth asking for: not from a disk, nor from memory."""
+        """Whether partial reads of samples pay off: not from a disk, nor from memory."""
         return bool(self.filesystem.async_impl)
 
     def answer(self, walks: Iterable[tuple[int, Walk[T]]], *, n_walks: int) -> Iterator[Future[T]]:
-        """What each walk returns, in their order, once it is there; the next ones are then under way.
+        """The result of each walk, in order, as it completes; the next ones are then in flight.
 
         Parameters
         ----------
         walks
-            Where the sample starts in the file, and a walk (see `prores.slices`) through it. They are taken
-            from the iterable as their turn comes.
+            First byte of the sample in the file, and a walk (see `prores.slices`) through it. Taken from the
+            iterable as needed.
         n_walks
-            How many there are.
+            Their number.
 
         Notes
         -----
-        Only for files that are `is_far`. A result is an error where the walk or the filesystem raised one.
+        Only for files that are `is_far`. The future has the error of the walk or the filesystem, if any.
         """
         loop = self.filesystem.loop
 
@@ -228,7 +226,7 @@ class ByteSource:
         return await drive_walk_async(walk, read)
 
     async def _read_ranges(self, ranges: Sequence[ByteRange], n_walks: int) -> list[ByteData]:
-        """The bytes of ranges that are near each other, by as few requests as `plan` makes of them."""
+        """The bytes of ranges that are near each other, in as few requests as `plan` makes of them."""
         spans = self.plan(ranges, n_times=n_walks)
         starts, stops = [span.start for span in spans], [span.stop for span in spans]
         answers = await self.filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
@@ -246,7 +244,7 @@ class ByteSource:
     def _submitting(
         self, loop: asyncio.AbstractEventLoop | None
     ) -> Iterator[Callable[[Span], Future[bytes]]]:
-        """A function that starts fetching a span: on the filesystem's event loop, or in threads."""
+        """A function that starts to fetch a span: on the filesystem's event loop, or in threads."""
         fs, path, options = self.filesystem, self.path, self._options
         if loop is not None:
             yield lambda span: asyncio.run_coroutine_threadsafe(
@@ -263,7 +261,7 @@ class ByteSource:
 
     @property
     def _checks_itself(self) -> bool:
-        """Whether the filesystem compares the version with each answer."""
+        """Whether the filesystem compares the version with each response."""
         return getattr(self.filesystem, "checks_validator", False)
 
     def _current_version(self) -> str:
@@ -271,7 +269,7 @@ class ByteSource:
         return info.get("validator") or "|".join(str(info.get(fact)) for fact in _VERSION_FACTS)
 
     def _check_version(self) -> None:
-        """Look at a local file before each reading; remote filesystems check answers, or cannot tell."""
+        """Check the version of a local file before each read; remote filesystems check responses."""
         if self.version and not self.filesystem.async_impl:
             self.check()
 
@@ -287,7 +285,7 @@ def _one(_: object) -> int:
 def _run_ahead(
     jobs: Iterable[Job], start: Callable[[Job], Future[T]], *, cost: Callable[[Job], int], limit: int
 ) -> Iterator[tuple[Job, Future[T]]]:
-    """Each job with its future, in order; more are then under way, together of no more than `limit` cost."""
+    """Each job with its future, in order; up to `limit` of total cost are in flight ahead of it."""
     under_way: deque[tuple[Job, Future[T]]] = deque()
     total_cost = 0
     try:
@@ -308,16 +306,16 @@ def _run_ahead(
 def open_source(
     urlpath: str, *, cache: bool = True, storage_options: Mapping[str, Any] | None = None
 ) -> ByteSource:
-    """The file at `urlpath`, not yet looked at.
+    """The file at `urlpath`, without reading it.
 
     Parameters
     ----------
     urlpath
         Anything that fsspec opens. `http(s)://` goes through `LazyHTTPFileSystem`.
     cache
-        Keep what is fetched on disk (`RangeCacheFileSystem`), unless the file is there already.
+        Cache fetched bytes on disk (`RangeCacheFileSystem`), unless the file is local.
     storage_options
-        For the filesystem's constructor.
+        Arguments for the filesystem's constructor.
     """
     filesystem, path = find_filesystem(urlpath, storage_options)
     _refuse_copies(filesystem, urlpath)
@@ -330,7 +328,7 @@ def open_source(
 def find_filesystem(
     urlpath: str, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem that has the file at `urlpath`, and the path of the file there."""
+    """The filesystem of `urlpath`, and the path there."""
     options = dict(storage_options or {})
     if (transport := options.pop("transport", None)) is not None:
         return _find_by_obstore(urlpath, transport, options)
@@ -373,14 +371,14 @@ def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: 
 
 
 def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
-    """Raise for fsspec's own caches, which copy whole movies, or do not outlive a change of the file."""
+    """Raise for fsspec's own caches, which copy whole movies, or do not notice changes of the file."""
     for each in _chain(filesystem):
         if isinstance(each, CachingFileSystem):
             kind = each.protocol if isinstance(each.protocol, str) else each.protocol[0]
             rest = redact_url(urlpath.removeprefix("lazy::").partition("::")[2])
             raise ValueError(  # noqa: TRY004 - of an address
-                f"chains with {kind}:: are not for movies: it copies whole files, or keeps what is unproved. "
-                f"Use lazy::{rest or '…'} to keep what is read, or the address alone with cache=False"
+                f"{kind}:: is not for movies: it copies whole files, or misses changes of the file. "
+                f"Use lazy::{rest or '…'} to cache what is read, or the plain URL with cache=False"
             )
 
 

@@ -1,9 +1,9 @@
-"""Movies and a small archive made on the spot, for demo, tests, notebooks and benchmarks.
+"""Synthetic movies and a small archive, generated for the demo, tests, notebooks and benchmarks.
 
-No movie of the real archive is small enough to be carried along, so these are filmed when they are needed:
-what there is to see (`world`), the camera (`scene`), a number in each picture (`framenumber`), ProRes by
-FFmpeg (`encoder`), QuickTime files laid out as CamHD's recorder lays them out (`atoms`, `recorder`), and a
-folder of such movies (`archive`) that a small web server shows as the real one is shown (`httpd`).
+No movie of the real archive is small enough to ship, so these are generated when needed:
+the scenery (`world`), the camera (`scene`), a number in each frame (`framenumber`), ProRes by
+FFmpeg (`encoder`), QuickTime files with the layout of CamHD's recorder (`atoms`, `recorder`), and a
+folder of such movies (`archive`) with a small web server that imitates the real one (`httpd`).
 """
 
 from camhd_access.synthetic.archive import SyntheticMovie, write_archive

@@ -1,8 +1,8 @@
-"""A small archive with the folders, names, times and faults of the real one.
+"""A small archive with the folder layout, names, times and defects of the real one.
 
-Until 2016-11-21 a name ends in `Z` and tells when the recording began; `mvhd` agrees, give or take a drifting
-clock. From 2016-11-22 there is no `Z`, and the name tells when it ended, 899 s after `mvhd`. One movie is
-blank (camera off), one was cut off before its index was written, one is empty. Each of these was met in the
+Until 2016-11-21 a name ends in `Z` and gives the start of the recording; `mvhd` agrees, apart from clock
+drift. From 2016-11-22 there is no `Z`, and the name gives the end, 899 s after `mvhd`. One movie is
+blank (camera off), one is truncated before its index, one is empty. Each of these occurred in the
 archive on the day named here.
 """
 
@@ -24,7 +24,7 @@ Condition = Literal["good", "blank", "no-moov", "empty"]
 _CAMERA = "RS03ASHS/PN03B/06-CAMHDA301"
 _RECORDING_LENGTH = np.timedelta64(899, "s")
 _NAMES_TELL_THE_END_FROM = np.datetime64("2016-11-22")
-_MOVIES: tuple[tuple[str, int, Condition], ...] = (  # time in the name, what mvhd is later (s), condition
+_MOVIES: tuple[tuple[str, int, Condition], ...] = (  # time in the name, mvhd minus that (s), condition
     ("2016-01-26T09:00:00", 0, "empty"),
     ("2016-03-20T12:00:00", 338, "good"),
     ("2016-11-13T00:00:00", 1, "good"),
@@ -39,12 +39,12 @@ _MOVIES: tuple[tuple[str, int, Condition], ...] = (  # time in the name, what mv
 
 @dataclass(frozen=True, slots=True)
 class SyntheticMovie:
-    """One movie of the archive that was written."""
+    """One movie that was written."""
 
     path: Path
-    """Where it lies."""
+    """Path of the file."""
     start_time: np.datetime64
-    """When the recording began, UTC: the creation time in `mvhd`, where there is one."""
+    """Start of the recording, UTC: the creation time in `mvhd`, if there is one."""
     n_frames: int
     """Number of frames in the index; 0 without an index."""
     condition: Condition
@@ -59,21 +59,21 @@ def write_archive(
     height: int = 1080,
     workers: int | None = None,
 ) -> list[SyntheticMovie]:
-    """Write the archive below `folder`, which then is what `…/files/` is on the archive's server.
+    """Write the archive below `folder`, which corresponds to `…/files/` on the archive's server.
 
     Parameters
     ----------
     n_frames
-        Frames of each movie. Each shows the whole routine, however short.
+        Frames per movie. Each movie shows the whole routine, however short.
     width, height
-        Of the pictures, at least 256x64; smaller ones are quicker.
+        Frame size, at least 256x64; smaller ones are quicker.
     workers
-        Threads that draw and encode; as many as there are processors unless given.
+        Threads that draw and encode; by default the number of processors.
 
     Returns
     -------
     list of SyntheticMovie
-        In order of their names' times.
+        In chronological order of their names.
 
     Notes
     -----
@@ -115,7 +115,7 @@ def _path_of(name_time: np.datetime64) -> str:
 
 
 def _write_siblings(path: Path) -> None:
-    """What lies beside each movie: its checksum, and a small copy for viewing (here, a stub of one)."""
+    """Write the siblings of a movie: its checksum, and a small copy for viewing (here, a stub)."""
     with path.open("rb") as file:
         checksum = hashlib.file_digest(file, "md5").hexdigest()
     path.with_suffix(".md5").write_text(f"{checksum}  {path.name}\n")
@@ -123,7 +123,7 @@ def _write_siblings(path: Path) -> None:
 
 
 def _set_times(path: Path, time: np.datetime64) -> None:
-    """Date the movie and its siblings, as listings and `Last-Modified` show it."""
+    """Set the modification time of the movie and its siblings, for listings and `Last-Modified`."""
     seconds = int(time.astype("datetime64[s]").astype(np.int64))
     for suffix in (".mov", ".md5", ".mp4"):
         os.utime(path.with_suffix(suffix), (seconds, seconds))

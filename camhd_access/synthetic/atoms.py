@@ -1,4 +1,4 @@
-"""The tracks of CamHD's recorder: what its sample descriptions and media headers say.
+"""The tracks of CamHD's recorder: sample descriptions and media headers.
 
 The rest of `moov` is written by `quicktime.tracks`.
 
@@ -49,7 +49,7 @@ def sound_track_kind(sample_rate: int) -> TrackKind:
 
 
 def timecode_track_kind() -> TrackKind:
-    """Non-drop timecode of 30 frames to the second, wrapping at 24 hours."""
+    """Non-drop timecode of 30 frames per second, wrapping at 24 hours."""
     entry = struct.pack(">6xHIIIIBx", 1, 0, 2, 30_000, 1001, 30)
     gmin = build_atom(b"gmin", struct.pack(">IHHHHHH", 0, 0x40, 0x8000, 0x8000, 0x8000, 0, 0))
     tcmi = build_atom(b"tcmi", struct.pack(">IHHHHHHHHHH", 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0), b"\x05Arial")

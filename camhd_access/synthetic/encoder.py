@@ -1,9 +1,9 @@
-"""Pictures to ProRes 422, several at a time.
+"""Frames to ProRes 422, several at a time.
 
-ProRes frames know nothing of each other, so each thread has its own single-threaded encoder and takes
-whichever frame is next; results come back in order, and only a few are ever in memory. FFmpeg's `prores_aw`
-is the encoder: four times as fast as `prores_ks`, and it holds the quantiser where Apple's encoders do. It
-writes Apple's layout: two field pictures a frame, the top field first, matrix BT.709.
+ProRes is intra-frame, so each thread has its own single-threaded encoder and takes
+the next frame; results come back in order, and only a few are ever in memory. FFmpeg's `prores_aw`
+is used: four times as fast as `prores_ks`, and it keeps the quantiser where Apple's encoders do. It
+writes Apple's layout: two field pictures per frame, the top field first, matrix BT.709.
 """
 
 import threading
@@ -27,7 +27,7 @@ _BT709 = 1  # ISO/IEC 23091-2, matrix coefficients
 
 
 def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecContext:
-    """An encoder of ProRes 422 ("apcn"), to be used by one thread."""
+    """An encoder for ProRes 422 ("apcn"), for use in one thread."""
     encoder = av.CodecContext.create("prores_aw", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv422p10le"
     encoder.time_base = Fraction(1001, 30000)
@@ -39,7 +39,7 @@ def open_encoder(width: int, height: int, *, interlaced: bool) -> VideoCodecCont
 
 
 def encode_frame(encoder: VideoCodecContext, picture: Planes) -> bytes:
-    """The sample of one picture."""
+    """The sample of one frame."""
     frame = av.VideoFrame(encoder.width, encoder.height, "yuv422p10le")
     frame.colorspace = _BT709
     for plane, pixels in zip(frame.planes, picture, strict=True):

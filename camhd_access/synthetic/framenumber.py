@@ -1,9 +1,9 @@
-"""A number written into a picture so that programs can read it back.
+"""A machine-readable number in each frame.
 
 It proves that frame 7200 *is* frame 7200 after seeking, cropping, scaling or a lossy image format. The top
 left 256x96 pixels hold three rows of 16 blocks, each block 16 pixels wide and 32 lines high, that is, whole
 macroblocks in both fields: the binary digits from the highest to the lowest (white is 1), then their
-complement, then the number in decimal digits for people. The blocks are uniform, so they survive ProRes, JPEG
+complement, then the number in decimal digits. The blocks are uniform, so they survive ProRes, JPEG
 and a reduction to an eighth; the complement tells a misread from a number.
 """
 
@@ -31,10 +31,10 @@ _FONT_SCALE = 4
 def draw_frame_number(luma: NDArray[np.uint16], number: int) -> None:
     """Write `number` into the top left of a 10-bit luma plane of at least 256x64 pixels, in place."""
     if not 0 <= number <= MAX_FRAME_NUMBER:
-        raise ValueError(f"a picture can show frame numbers from 0 to {MAX_FRAME_NUMBER}, not {number}")
+        raise ValueError(f"frame numbers must be from 0 to {MAX_FRAME_NUMBER}, not {number}")
     if luma.shape[0] < 2 * BLOCK_LINES or luma.shape[1] < N_BITS * BLOCK_WIDTH:
         raise ValueError(
-            f"{luma.shape[1]}x{luma.shape[0]} is too small for a frame number; 256x64 is the least"
+            f"{luma.shape[1]}x{luma.shape[0]} is too small for a frame number; use at least 256x64"
         )
     bits = (number >> np.arange(N_BITS - 1, -1, -1)) & 1
     levels = np.where(np.stack([bits, 1 - bits]), WHITE, BLACK).astype(np.uint16)
@@ -54,18 +54,18 @@ def _draw_digits(luma: NDArray[np.uint16], digits: str) -> None:
 
 
 def read_frame_number(image: NDArray[Any]) -> int:
-    """The number that a frame, one of its fields, or either at 1/2, 1/4 or 1/8 of its size carries.
+    """The number in a frame, in one of its fields, or in either at 1/2, 1/4 or 1/8 of its size.
 
     Parameters
     ----------
     image
-        Pixels of shape (y, x) or (y, x, channel), of any dtype; of colours the second channel is read. It
-        must hold the top left corner of the picture.
+        Pixels of shape (y, x) or (y, x, channel), of any dtype; for colour the second channel is read. It
+        must contain the top left corner of the frame.
 
     Raises
     ------
     ValueError
-        No number is there, or it is damaged.
+        There is no number, or it is damaged.
     """
     plane = np.asarray(image)
     if plane.ndim == 3:
@@ -82,7 +82,7 @@ def read_frame_number(image: NDArray[Any]) -> int:
         number = _number_in_blocks(inner.mean(axis=(1, 3)))
         if number is not None:
             return number
-    raise ValueError("the picture carries no frame number in its top left corner")
+    raise ValueError("the image has no frame number in its top left corner")
 
 
 def _number_in_blocks(means: NDArray[np.float64]) -> int | None:

@@ -1,8 +1,8 @@
-"""A web server on loopback that answers as the archive's Apache does: listings and byte ranges of a folder.
+"""A web server on loopback that imitates the archive's Apache: listings and byte ranges of a folder.
 
-For demo, tests and notebooks only: it is small, not hardened, and reachable from this machine alone. One
-thread a connection; files go out by `sendfile`. What it sends is counted, so that a caller can show what a
-read has cost.
+For demo, tests and notebooks only: it is small, not hardened, and only reachable from this machine. One
+thread per connection; files are sent by `sendfile`. Requests and bytes are counted, so that the cost of a
+read can be shown.
 """
 
 import html
@@ -28,8 +28,8 @@ __all__ = ["FolderServer", "serve_folder"]
 def serve_folder(folder: str | PathLike[str]) -> Iterator["FolderServer"]:
     """Serve `folder` on a free port of the loopback interface until the `with` block ends.
 
-    For demo, tests and notebooks. HTTP/1.1 with kept connections, single byte ranges, `ETag` and
-    `Last-Modified`, and listings as Apache's FancyIndexing writes them.
+    For demo, tests and notebooks. HTTP/1.1 with keep-alive, single byte ranges, `ETag` and
+    `Last-Modified`, and listings in Apache's FancyIndexing format.
 
     Examples
     --------
@@ -52,31 +52,31 @@ def serve_folder(folder: str | PathLike[str]) -> Iterator["FolderServer"]:
 
 
 class FolderServer(ThreadingHTTPServer):
-    """The running server, and what it has sent so far."""
+    """The running server, and its counters."""
 
-    daemon_threads = False  # all are joined, so that nothing outlives the `with` block
+    daemon_threads = False  # all are joined at the end of the `with` block
     request_queue_size = 128
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder: Path = folder.resolve()
         self.url: str = f"http://127.0.0.1:{self.server_port}/"
-        """Of the folder, with a slash at the end."""
+        """URL of the folder, with a slash at the end."""
         self.n_requests: int = 0
-        """Requests answered, with whatever status."""
+        """Requests answered, with any status."""
         self.n_bytes_sent: int = 0
-        """Bytes of bodies sent, listings included, headers not."""
+        """Bytes of bodies sent, including listings, excluding headers."""
         self._count_lock = threading.Lock()
         self._connections: set[socket] = set()
 
     def count(self, *, n_requests: int = 0, n_bytes: int = 0) -> None:
-        """Add to what was sent."""
+        """Add to the counters."""
         with self._count_lock:
             self.n_requests += n_requests
             self.n_bytes_sent += n_bytes
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- as inherited
-        """Remember the connection, so that it can be closed under a client that keeps it."""
+        """Remember the connection, so that it can be closed while a client keeps it alive."""
         self._connections.add(request)
         super().process_request(request, client_address)
 
@@ -86,7 +86,7 @@ class FolderServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """End the connections that clients keep open."""
+        """Close the connections that clients keep alive."""
         for connection in list(self._connections):
             try:
                 connection.shutdown(SHUT_RDWR)
@@ -94,7 +94,7 @@ class FolderServer(ThreadingHTTPServer):
                 continue  # it was closed by the other side
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 -- as inherited
-        """Keep quiet."""
+        """Ignore errors."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
 
     def _find(self, url_path: str) -> Path | None:
-        """The file or folder of that name below the served folder; None where there is none."""
+        """The file or folder with that name below the served folder; None if there is none."""
         if "\0" in url_path:
             return None
         path = (self.server.folder / url_path.lstrip("/")).resolve()
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if n_bytes or self.command == "GET":  # Apache does not say that a file is empty in answer to HEAD
+        if n_bytes or self.command == "GET":  # Apache sends no length for empty files in response to HEAD
             self.send_header("Content-Length", str(n_bytes))
         self.end_headers()
 
@@ -181,20 +181,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_bytes(file, start, stop)
 
     def _send_bytes(self, file: BinaryIO, start: int, stop: int) -> None:
-        self.server.count(n_bytes=stop - start)  # before the client can have them, and ask for the count
+        self.server.count(n_bytes=stop - start)  # before the client can receive them and read the counter
         try:
             self.connection.sendfile(file, start, stop - start)
         except OSError:
-            self.close_connection = True  # the client has left
+            self.close_connection = True  # the client has disconnected
             self.server.count(n_bytes=file.tell() - stop)
 
 
 def _parse_range(header: str, size: int) -> ByteRange | None:
-    """The range that is asked for, empty where the file ends before it; None for the whole file.
+    """The requested range, empty if it is beyond the end of the file; None for the whole file.
 
     Notes
     -----
-    As Apache does, a suffix of no bytes, and any range of an empty file, is ignored.
+    Like Apache, ignores a suffix of 0 bytes, and any range of an empty file.
     """
     wanted = parse_range_header(header, size)
     is_empty_suffix = wanted == (size, size) and "=-" in header
@@ -202,7 +202,7 @@ def _parse_range(header: str, size: int) -> ByteRange | None:
 
 
 def _listing(folder: Path, url_path: str) -> str:
-    """A page as Apache's mod_autoindex writes it with FancyIndexing and NameWidth=*: sizes are rounded."""
+    """A page like those of Apache's mod_autoindex with FancyIndexing and NameWidth=*: sizes are rounded."""
     parent = url_path.rstrip("/").rpartition("/")[0] + "/"
     rows = [("back.gif", "[PARENTDIR]", quote(parent), "Parent Directory", " " * 17, "  - ")]
     if url_path == "/":
@@ -233,7 +233,7 @@ def _listing(folder: Path, url_path: str) -> str:
 
 
 def _rounded_size(n_bytes: int) -> str:
-    """Four characters, as the Apache Portable Runtime's `apr_strfsize` has them: ` 13G`, `1.2M`, `512 `."""
+    """Four characters, as from the Apache Portable Runtime's `apr_strfsize`: ` 13G`, `1.2M`, `512 `."""
     if n_bytes < 973:
         return f"{n_bytes:3d} "
     units = iter("KMGTPE")

@@ -1,9 +1,9 @@
-"""QuickTime files laid out as CamHD's recorder lays them out, written in one pass.
+"""QuickTime files with the layout of CamHD's recorder, written in one pass.
 
-The media come first, in the order of recording: the timecode sample, then six video samples and the sound
-that belongs to them, and so on. Only when the last frame is coded does `moov` follow, as the sizes are not
-known before. That is why a recording that was cut off has no index. Nothing but the sizes is kept in memory,
-so movies may be as long as the disk allows; `write_sparse_movie` makes one of full length out of holes.
+The media come first, in the order of recording: the timecode sample, then six video samples and their
+sound, and so on. `moov` follows after the last frame is encoded, as the sizes are not
+known before. That is why a truncated recording has no index. Only the sizes are kept in memory,
+so movies may be as long as the disk allows; `write_sparse_movie` makes one of full length with holes.
 """
 
 import os
@@ -34,7 +34,7 @@ _EPOCH = np.datetime64("1904-01-01T00:00:00")
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """All that the index tells beside the sizes of the frames."""
+    """The content of the index apart from the sizes of the frames."""
 
     n_frames: int
     width: int
@@ -59,7 +59,7 @@ class _Recording:
 
     @property
     def timecode_bytes(self) -> bytes:
-        """The timecode sample: the number of the first frame, counted from midnight at 30 a second."""
+        """The timecode sample: the number of the first frame, counted from midnight at 30 per second."""
         if not self.timecode:
             return b""
         start = self.start_time if self.start_time is not None else _EPOCH
@@ -67,7 +67,7 @@ class _Recording:
         return int(30 * seconds).to_bytes(4, "big")
 
     def frame_offsets(self, sizes: NDArray[np.int64], media_start: int) -> NDArray[np.int64]:
-        """Where each frame starts in the file, when the media start at `media_start`."""
+        """Offset of each frame in the file, with the media at `media_start`."""
         before = np.concatenate([[0], sizes.cumsum()[:-1]])
         sound_before = np.concatenate([[0], self.sound_frames_per_chunk.cumsum()[:-1]]) * _SOUND_FRAME_BYTES
         start = media_start + len(self.timecode_bytes)
@@ -116,33 +116,33 @@ def write_movie(
     run: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Write a movie of the vent, each frame with its own number in the picture (see `read_frame_number`).
+    """Write a movie of the vent, with a frame number in each image (see `read_frame_number`).
 
     Parameters
     ----------
     n_frames
-        At least 1. Whatever the number, the movie shows one whole routine.
+        At least 1. The movie shows one whole routine in any case.
     width, height
         Pixels and lines, even; at least 256x64.
     start_time
-        Creation time in `mvhd`, UTC, whole seconds; None writes 0, as a recorder without a clock does.
+        Creation time in `mvhd`, UTC, whole seconds; None writes 0, like a recorder without a clock.
     blank
-        The camera is off: black pictures, without a number, of less than 30 kB each.
+        Camera off: black frames, without a number, of less than 30 kB each.
     layout
-        `"no-moov"` is a recording that was cut off: it ends within the last frame.
+        `"no-moov"` is a truncated recording, which ends within the last frame.
     first_frame_number
-        Number that the first frame shows; no frame can show more than 65,535.
+        Number of the first frame; numbers must not exceed 65,535.
     scene, run
-        The vent that is filmed, and which run of the routine it is. Movies that share a scene share its cost.
+        The filmed vent, and the number of the run of the routine. Movies that share a scene share its cost.
     workers
-        Threads that draw and encode; as many as there are processors unless given.
+        Threads that draw and encode; by default the number of processors.
 
     Notes
     -----
-    The same arguments write the same bytes. At 1920x1080 about 40 ms of CPU and 600 kB a frame.
+    The same arguments write the same bytes. At 1920x1080 about 40 ms of CPU and 600 kB per frame.
     """
     if n_frames < 1:
-        raise ValueError(f"a movie has at least 1 frame, not {n_frames}")
+        raise ValueError(f"a movie needs at least 1 frame, not {n_frames}")
     recording = _Recording(n_frames, width, height, interlaced, start_time, audio, timecode)
     if blank:
         black = encode_frame(open_encoder(width, height, interlaced=interlaced), black_planes(width, height))
@@ -150,7 +150,7 @@ def write_movie(
     else:
         scene = scene or VentScene(width, height, interlaced=interlaced)
         if (scene.width, scene.height, scene.interlaced) != (width, height, interlaced):
-            raise ValueError("the scene is of another size than the movie, or not interlaced alike")
+            raise ValueError("the scene differs from the movie in size or interlacing")
         samples = _film(
             scene,
             recording,
@@ -225,21 +225,21 @@ def write_sparse_movie(
     coded: Sequence[int] = (0, 7_200),
     start_time: np.datetime64 | None = None,
 ) -> None:
-    """Write a 1920x1080 movie as large as a real one, that takes a few MB on disk.
+    """Write a 1920x1080 movie of realistic size that takes only a few MB on disk.
 
-    The index is complete. The frames of `coded` are there, with their numbers; all other media are holes in
-    the file, which read as zeros: decoding such a frame must fail.
+    The index is complete. The frames of `coded` exist, with their numbers; all other media are holes in
+    the file, which read as zeros, so decoding such a frame must fail.
 
     Parameters
     ----------
     frame_bytes
-        Size of a frame that is a hole, give or take a twentieth.
+        Size of a missing frame, varied by a twentieth.
     coded
         Indices of the frames that can be decoded.
 
     Notes
     -----
-    About 2 s, nearly all for drawing and coding; the file system must know sparse files.
+    About 2 s, nearly all for drawing and encoding; needs a file system with sparse files.
     """
     recording = _Recording(
         n_frames, 1920, 1080, interlaced=True, start_time=start_time, audio=True, timecode=True

@@ -1,10 +1,10 @@
-"""A hydrothermal vent as the camera on the seafloor sees it, drawn in a few milliseconds a frame.
+"""A hydrothermal vent as seen by the camera on the seafloor, drawn in a few milliseconds per frame.
 
-All that costs is done once: a `VentScene` holds a *world*, the texture of chimney, mats and background,
-larger than the picture, and pools of sensor noise, plume and particles. A frame is a window of the world,
+Expensive work is done once: a `VentScene` holds a *world*, the texture of chimney, mats and background,
+larger than the frame, and pools of sensor noise, plume and particles. A frame is a window of the world,
 chosen by the camera's routine (pan and zoom, lights off at both ends), plus plume and particles, times the
-light of the lamps, plus noise. The two fields of an interlaced frame are drawn half a frame apart, as a
-camera films them.
+light of the lamps, plus noise. The two fields of an interlaced frame are drawn half a frame apart, as in
+a real camera.
 
 Arithmetic is in integers of 16 bits: texture 0 to 219, light 0 to 255, their product shifted to 10-bit code
 values.
@@ -23,33 +23,33 @@ from camhd_access.synthetic.world import build_flakes, build_plume, build_world,
 
 __all__ = ["VentScene", "black_planes"]
 
-_WORLD_SCALE = 1.7  # world lines for each line of the picture
-_SEED = 0  # another seed is another vent; this one was chosen for its looks
+_WORLD_SCALE = 1.7  # world lines per line of the frame
+_SEED = 0  # another seed gives another vent; this one looks best
 _BLACK, _NEUTRAL, _TEXTURE_MAX = 64, 512, 219
 
 
 def black_planes(width: int, height: int) -> Planes:
-    """What the recorder sees while the camera is off."""
+    """The planes recorded while the camera is off."""
     chroma = np.full((height, width // 2), _NEUTRAL, np.uint16)
     return np.full((height, width), _BLACK, np.uint16), chroma, chroma
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Where the camera looks, and by what light."""
+    """Position of the camera, and brightness."""
 
     x: float
     """Centre, of the world's width."""
     y: float
     """Centre, of the world's height."""
     step: float
-    """World pixels a picture pixel; the less, the nearer."""
+    """World pixels per frame pixel; smaller values are closer."""
     light: float
     """0 (lamps off) to 1."""
 
 
 def _view_at(progress: float) -> _View:
-    """The routine: lamps on, wide view, three places looked at, wide view, lamps off."""
+    """The routine: lamps on, wide view, three close-ups, wide view, lamps off."""
     marks = (0, 0.16, 0.22, 0.34, 0.42, 0.60, 0.66, 0.76, 0.84)
     x = np.interp(progress, marks, (0.5, 0.5, 0.42, 0.42, 0.5, 0.5, 0.57, 0.57, 0.5))
     y = np.interp(progress, marks, (0.5, 0.5, 0.40, 0.40, 0.5, 0.5, 0.62, 0.62, 0.5))
@@ -59,18 +59,18 @@ def _view_at(progress: float) -> _View:
 
 
 class VentScene:
-    """Pictures of a vent; thread-safe, and the same for the same arguments.
+    """Images of a vent; thread-safe and reproducible.
 
     Parameters
     ----------
     width, height
-        Of the picture, pixels and lines; both even.
+        Frame size in pixels and lines; both even.
     interlaced
         Draw the lower field half a frame later than the upper.
 
     Notes
     -----
-    1.4 s and 70 MB to make at 1920x1080; 8 ms a picture.
+    Takes 1.4 s and 70 MB to create at 1920x1080; 8 ms per frame.
     """
 
     def __init__(self, width: int = 1920, height: int = 1080, *, interlaced: bool = True) -> None:
@@ -94,9 +94,9 @@ class VentScene:
         Parameters
         ----------
         frame_number
-            The number shown, the frame's index unless given.
+            Number to draw; by default the frame's index.
         run
-            Which run of the routine: the vent stays, particles and noise differ.
+            Number of the run of the routine: the vent stays, particles and noise differ.
         """
         luma = np.empty((self.height, self.width), np.uint16)
         cb, cr = (np.empty((self.height, self.width // 2), np.int16) for _ in range(2))
@@ -135,12 +135,12 @@ class VentScene:
 
 
 def _window(centre: float, step: float, n: int, n_world: int) -> NDArray[np.intp]:
-    """Indices into the world of the `n` lines or columns of a picture."""
+    """Indices into the world of the `n` lines or columns of a frame."""
     return (centre * n_world + (np.arange(n) - n / 2) * step).astype(np.intp).clip(0, n_world - 1)
 
 
 def _build_lamps(height: int, width: int) -> NDArray[np.int16]:
-    """The lamps' light over the picture, 0 to 255: two beams that overlap in the middle, and dark edges."""
+    """The lamps' light over the frame, 0 to 255: two beams that overlap in the middle, and dark edges."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     beams = [np.exp(-((((x - axis) / 0.52) ** 2 + ((y - 0.05) / 0.72) ** 2) ** 1.4)) for axis in (-0.2, 0.24)]

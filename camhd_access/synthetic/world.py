@@ -1,7 +1,7 @@
-"""What there is to film: a chimney on the seafloor, its plume, and flakes that drift through the water.
+"""The scenery: a chimney on the seafloor, its plume, and flakes that drift through the water.
 
-The world is a still texture larger than the picture; plume and flakes are small textures that move over it.
-All are made of smooth random fields, filtered white noise, once for a scene. Lengths are in heights of the
+The world is a still texture larger than the frame; plume and flakes are small textures that move over it.
+All are made of smooth random fields (filtered white noise), once per scene. Lengths are in heights of the
 world: x from the middle to the right, y from the top (0) to the bottom (1).
 """
 
@@ -31,7 +31,7 @@ _SPIRES = (  # x of the axis, y of the tip, half width at the foot
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The still texture, as it looks in full light."""
+    """The still texture in full light."""
 
     luma: NDArray[np.uint16]
     """(lines, pixels); 0 to 219."""
@@ -48,7 +48,9 @@ def build_world(height: int, width: int, rng: np.random.Generator) -> World:
     rough, lumps, patches = _random_fields(height, width, (1.6, 2.0, 1.7), rng)
     relief, rock = _relief(x + 0.016 * lumps + 0.004 * rough, y + 0.035 * patches)
     shade = _shade(height * (relief + 0.0048 * rough + 0.014 * lumps + 0.003 * np.abs(patches)))
-    mats = np.clip(1.5 * (lumps + 0.6 * rough + 1.2 * (0.55 - y) - 0.9), 0, 1)  # white bacteria, rather above
+    mats = np.clip(
+        1.5 * (lumps + 0.6 * rough + 1.2 * (0.55 - y) - 0.9), 0, 1
+    )  # white bacteria, mostly at the top
     worms = np.clip(2.2 * (patches - 0.4 * rough - 0.7), 0, 1) * (1 - mats)  # tubeworms and sulphide, reddish
     albedo = 0.40 + 0.07 * rough + 0.05 * patches + 0.36 * mats + 0.1 * worms
     water = 0.075 + 0.022 * patches + 0.04 * y
@@ -76,7 +78,7 @@ def _random_fields(
 
 
 def _relief(x: _Field, y: _Field) -> tuple[_Field, NDArray[np.bool_]]:
-    """How far the rock stands out towards the camera, and where there is rock."""
+    """How far the rock protrudes towards the camera, and where there is rock."""
     relief = 0.25 * np.clip(y - 0.86, 0, None) + np.zeros_like(x)  # the seafloor
     for axis, tip, foot in _SPIRES:
         half_width = foot * np.clip((y - tip) / (1 - tip), 0, None) ** np.float32(0.62)
@@ -108,7 +110,7 @@ class Plume:
     """Hot water full of minerals that rises from the highest spire."""
 
     left: int
-    """First column of the world that it reaches."""
+    """Its first column in the world."""
     density: NDArray[np.uint16]
     """(lines, columns) around its axis, from the world's first line downwards; 0 to 255."""
     billows: tuple[NDArray[np.uint16], NDArray[np.uint16]]
@@ -117,7 +119,7 @@ class Plume:
     def add_to(
         self, texture: NDArray[np.uint16], rows: NDArray[np.intp], columns: NDArray[np.intp], time: float
     ) -> None:
-        """Brighten the part of `texture` (the world at `rows` and `columns`) that lies behind the plume."""
+        """Brighten the part of `texture` (the world at `rows` and `columns`) behind the plume."""
         height, width = self.density.shape
         stop = np.searchsorted(rows, height)
         c0, c1 = np.searchsorted(columns, (self.left, self.left + width))
@@ -155,18 +157,18 @@ class Flakes:
     """Marine snow and bits of bacterial mat, near the camera, drifting with the current."""
 
     width: int
-    """Pixels of the picture."""
+    """Columns of the frame."""
     height: int
-    """Lines of the picture, or of each of its fields."""
+    """Lines of the frame, or of each of its fields."""
     start: NDArray[np.float64]
     """(flake, 2): x and y at time 0."""
     velocity: NDArray[np.float64]
-    """(flake, 2): x and y a frame."""
+    """(flake, 2): x and y per frame."""
     sprites: tuple[NDArray[np.uint16], ...]
     """What each flake adds to the texture."""
 
     def add_to(self, texture: NDArray[np.uint16], time: float, run: int) -> None:
-        """Add all flakes to one field, or one progressive picture, of `texture`."""
+        """Add all flakes to one field, or one progressive frame, of `texture`."""
         shift = np.array([self.width * 0.37, self.height * 0.23]) * run
         positions = (self.start + shift + self.velocity * time).astype(int) % (self.width, self.height)
         for (x, y), sprite in zip(positions.tolist(), self.sprites, strict=True):

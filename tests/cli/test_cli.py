@@ -390,7 +390,7 @@ def test_cache_commands(movie_folder):
     assert "of 1 files" in run("cache", "info").output
     refused = run("cache", "prune", "much")
     assert refused.exit_code == 2
-    assert "'much' is no size" in refused.stderr
+    assert "'much' is not a valid size" in refused.stderr
     assert "cannot have -5 bytes" in run("cache", "prune", "--", "-5").stderr
     assert "of 1 files" in run("cache", "info").output
     assert run("cache", "clear").exit_code == 0
@@ -399,7 +399,9 @@ def test_cache_commands(movie_folder):
 
 def test_a_setting_that_is_wrong_is_named(monkeypatch):
     monkeypatch.setenv("CAMHD_CACHE_SIZE", "much")
-    assert run("cache", "info").stderr == ("camhd: CAMHD_CACHE_SIZE: 'much' is no size; try '2 GiB'\n")
+    assert run("cache", "info").stderr == (
+        "camhd: CAMHD_CACHE_SIZE: 'much' is not a valid size; try '2 GiB'\n"
+    )
 
 
 def test_damage_in_the_cache_is_told_by_the_exit_code(movie_folder):

@@ -83,7 +83,7 @@ def test_a_root_of_no_archive_is_told_in_one_line(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--start", "soon"), "Error: start='soon' is no time; try '2016-11-13' or "),
+        (("--start", "soon"), "Error: start='soon' is not a valid time; try '2016-11-13' or "),
         (("--start", "2017", "--end", "2016"), "Error: end='2016' is before start='2017'"),
     ],
     ids=" ".join,

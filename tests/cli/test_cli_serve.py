@@ -40,11 +40,11 @@ def test_help_tells_every_setting_and_where_else_to_set_it():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--port", "http"], "--port: 'http' is no whole number"),
-        (["--mirror", "movies"], "--mirror: 'movies' is no URL"),
-        (["--image-store-size", "big"], "--image-store-size: 'big' is no size"),
+        (["--port", "http"], "--port: 'http' is not a whole number"),
+        (["--mirror", "movies"], "--mirror: 'movies' is not the URL"),
+        (["--image-store-size", "big"], "--image-store-size: 'big' is not a valid size"),
         (["--config", "nothing.toml"], "nothing.toml"),
-        (["--file-overlay-flatten"], "file_overlay_flatten means nothing without file_overlay"),
+        (["--file-overlay-flatten"], "file_overlay_flatten needs file_overlay"),
         (["--prot", "80"], "--prot"),
     ],
 )

@@ -17,7 +17,7 @@ def test_the_main_job_on_the_archive(tmp_path, monkeypatch, lines):
     report = "\n".join(lines)
     assert report.count("CAMHDA301-") >= 9
     assert "empty file" in report
-    assert "no moov atom" in report
+    assert "no index (moov atom)" in report
     assert "the camera was off" in report
     assert matplotlib.image.imread(tmp_path / "demo.png").shape[2] == 4
     costs = {

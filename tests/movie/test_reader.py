@@ -296,7 +296,7 @@ def test_repr_says_what_it_is(movie_path):
             "not a QuickTime movie.*html",
         ),
         (b"\0" * 5000, InvalidMovieError, ""),
-        ("no-moov", MissingMoovError, "the recording was not finished"),
+        ("no-moov", MissingMoovError, "recording interrupted or file incomplete"),
     ],
     ids=["empty", "page", "zeros", "unfinished"],
 )

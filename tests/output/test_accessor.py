@@ -241,7 +241,7 @@ def test_only_frames_are_shown(movie):
             array.camhd.imshow()
     with pytest.raises(ValueError, match="frames along time"):
         movie[0].camhd.contact_sheet()
-    with pytest.raises(ValueError, match="empty: it contains no frames"):
+    with pytest.raises(ValueError, match="the selection contains no frames"):
         movie[0:0].camhd.activity()
 
 

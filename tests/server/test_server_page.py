@@ -297,7 +297,7 @@ def test_browse_to_a_movie(visitor):
     visitor.rests_at(1)
     trail = page.get_by_role("navigation", name="Breadcrumbs").get_by_role("listitem")
     assert trail.all_inner_texts()[-4:] == ["2016", "11", "13", MOVIE.rpartition("/")[2]]
-    page.get_by_role("link", name="Movie after").click()
+    page.get_by_role("link", name="Next movie").click()
     expect(page.locator("h1")).to_have_text("13 November 2016, 03:00:01 UTC")
     visitor.rests_at(1)
     page.go_back()
@@ -371,8 +371,8 @@ def test_keys_do_the_same_on_the_slider_and_nothing_in_fields(visitor):
 def test_buttons(visitor):
     visitor.frame(5)
     for name, number in [
-        ("On one frame", 6),
-        ("On 30 frames", 36),
+        ("Forward one frame", 6),
+        ("Forward 30 frames", 36),
         ("Back one frame", 35),
         ("Back 30 frames", 5),
         ("Last frame", N_FRAMES),
@@ -430,9 +430,9 @@ def test_preview_is_that_of_its_frame(visitor):
 
 def test_activity_strip(visitor, client):
     visitor.frame(1)
-    strip = visitor.page.get_by_role("img", name="Activity: frames take")
+    strip = visitor.page.get_by_role("img", name="Activity: encoded frames of")
     sizes = client.get(f"{MOVIE}/activity").json()["MeanSizes"]
-    assert strip.get_attribute("aria-label").endswith(f"most from frame {np.argmax(sizes) + 1} on")
+    assert strip.get_attribute("aria-label").endswith(f"largest around frame {np.argmax(sizes) + 1}")
     box = strip.bounding_box()
     strip.click(position={"x": 0.76 * box["width"], "y": 10})
     visitor.rests_at(1 + int(0.76 * N_FRAMES))
@@ -524,7 +524,7 @@ def test_crop_by_fields(visitor):
         visitor.page.get_by_label(name, exact=True).press("Enter")
     assert visitor.crop() == (300, 10, 20, 16)
     assert visitor.page.url.endswith("?crop=300,10,20,16")
-    visitor.page.get_by_role("button", name="Whole picture").click()
+    visitor.page.get_by_role("button", name="Whole image").click()
     assert visitor.crop() == (0, 0, 320, 192)
 
 
@@ -637,9 +637,9 @@ def test_long_movie(make_visitor, sparse_path, tmp_path):
 @pytest.mark.parametrize(
     ("path", "words", "status"),
     [
-        (CUT_OFF, "This recording was not finished: the file has no index.", 422),
-        (f"{MOVIE}/frame/9999", f"This movie has {N_FRAMES} frames, and no frame 9,999.", None),
-        (f"{MOVIE}/frame/0", f"This movie has {N_FRAMES} frames, and no frame 0.", None),
+        (CUT_OFF, "This recording is truncated: the file has no index.", 422),
+        (f"{MOVIE}/frame/9999", f"This movie has {N_FRAMES} frames; there is no frame 9,999.", None),
+        (f"{MOVIE}/frame/0", f"This movie has {N_FRAMES} frames; there is no frame 0.", None),
         (f"{CAMERA}/1999/", "The mirror has no such file.", 404),
         (f"{DAY}/nix.mov", "The mirror has no such file.", 404),
     ],

@@ -203,8 +203,8 @@ def test_timing_headers(client, stage):
     [
         ("frame/13", "Requested frame 13 in movie of length 12"),
         ("frame/0", "Quicktime movies start with frame 1"),
-        ("frame/x5", "'x5' is no number of a frame."),
-        ("frame/-1", "'-1' is no number of a frame."),
+        ("frame/x5", "'x5' is not a frame number."),
+        ("frame/-1", "'-1' is not a frame number."),
         ("frame/7.tga", "not 'tga'"),
         ("sample/13", "Requested frame 13 in movie of length 12"),
     ],

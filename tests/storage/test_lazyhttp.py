@@ -249,7 +249,7 @@ def test_logging_is_quiet_unless_asked(origin, caplog):
         lazy().cat_file(url, 0, 1000)
     first, retry, second = [each.getMessage() for each in caplog.records]
     assert "/a bytes=0-999: 503" in first
-    assert "status 503, next try in" in retry
+    assert "HTTP 503, next try in" in retry
     assert "/a bytes=0-999: 206" in second
     assert "hush" not in caplog.text
 

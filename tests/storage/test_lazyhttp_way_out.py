@@ -66,7 +66,7 @@ def test_a_proxy_by_option_with_a_login(origin, proxy):
 
 def test_a_login_goes_to_the_proxy_with_connect(origin):
     origin.play("h.invalid:443", answers(403), always=True)
-    with pytest.raises(errors.RemoteFileError, match="the proxy answers: status 403"):
+    with pytest.raises(errors.RemoteFileError, match="the proxy responds: HTTP 403"):
         lazy(proxy=origin.url.replace("//", "//me:hush@")).cat_file("https://h.invalid/m", 0, 10)
     assert origin.requests[0].method == "CONNECT"
     assert origin.requests[0].headers["proxy-authorization"] == basic("me", "hush")
@@ -185,7 +185,7 @@ def test_a_login_that_sets_a_cookie_while_redirecting(origin, url):
 def test_refusals_name_the_option(origin, url, status, option):
     origin.play("/movie.mov", answers(status), always=True)
     for bounds in [(0, 10), (-10, None)]:
-        with pytest.raises(errors.RemoteFileError, match=f"status {status}.*{option}"):
+        with pytest.raises(errors.RemoteFileError, match=f"HTTP {status}.*{option}"):
             lazy().cat_file(url, *bounds)
 
 

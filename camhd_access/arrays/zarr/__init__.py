@@ -1,24 +1,23 @@
 """Movies as Zarr: the samples of a movie are the chunks of an array, ProRes is its codec.
 
-Nothing is decoded to be stored. The same array (version 3 of the format, see `hierarchy`) is had in three
-ways: made up from the index of a movie while it is read (`MovieStore`), as a file of references into movies
-that stay where they are (`write_references`), and as copies of some samples in a store of any kind
-(`write_samples`). Whoever has the codec reads all three with nothing but Zarr. What comes in: a movie's index
-and samples. What goes out: keys and values of Zarr.
+Nothing is decoded for storage. The same array (version 3 of the format, see `hierarchy`) is available in
+three ways: generated from a movie's index on the fly (`MovieStore`), as a file of references into movies that
+stay where they are (`write_references`), and as copies of some samples in any store (`write_samples`). With
+the codec, plain Zarr reads all three. Input: a movie's index and samples. Output: keys and values of Zarr.
 
 ::
 
     codec       a sample's bytes → pixels
-    hierarchy   which keys there are, and what they hold beside samples
+    hierarchy   the keys, and all values except samples
     store       a movie as a read-only store
     references  byte ranges of movies, in kerchunk's formats
     icechunk    the same, as virtual chunks of an Icechunk repository
     movie_parser    the same, for VirtualiZarr
-    samples     the samples themselves, copied
+    samples     copies of the samples
 """
 
 try:
-    import zarr.abc.store  # noqa: F401 - to say what to install where it is missing, or older
+    import zarr.abc.store  # noqa: F401 - to say what to install if it is missing or too old
 except ImportError as error:
     raise ImportError("movies as Zarr need zarr 3: pip install 'camhd_access[zarr]'") from error
 

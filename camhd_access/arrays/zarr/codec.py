@@ -1,9 +1,9 @@
 """`ProResCodec`: the codec `prores` of Zarr.
 
-What comes in: the bytes of one sample, and what is wanted of its chunk. What goes out: the pixels, of only
-those slices that the wanted rows and columns touch. The chunk holds what one sample shows: one frame, or its
-two fields. Decoding runs in the threads of the package, beside the event loop that waits for the next bytes.
-A sample that is missing is an error, not a picture of fill values.
+Input: the bytes of one sample, and a selection from its chunk. Output: the pixels; only
+slices that the selected rows and columns touch are decoded. The chunk is the content of one sample: one
+frame, or its two fields. Decoding runs in the package's threads, in parallel to the event loop.
+A missing sample is an error, not an image of fill values.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ __all__ = ["ProResCodec"]
 
 @dataclass(frozen=True)
 class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """Pixels of one ProRes sample. Decodes only: samples are stored as they are, never made from pixels."""
+    """Pixels of one ProRes sample. Only decodes: samples are stored as they are, not encoded from pixels."""
 
     name: ClassVar[str] = "prores"
     is_fixed_size = False
@@ -39,17 +39,17 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     frame_size: tuple[int, int]
     """Height and width of the frames."""
     pix_fmt: str
-    """What the pixels are given in, by FFmpeg's name."""
+    """Pixel format, by FFmpeg's name."""
     color_matrix: int | None = None
-    """Number of the colour matrix for frames that state none (ITU-T H.273); None: by the frame's height."""
+    """Number of the colour matrix for frames without one (ITU-T H.273); None: by the frame's height."""
     fields: bool = False
-    """The chunk holds the two fields of the frame, the one shown first first."""
+    """Whether the chunk holds the two fields of the frame, in the order shown."""
     reduce: int = 1
-    """8: the chunk holds a preview of the frame (see `MovieReader.read`)."""
+    """Reduction of lines and columns, 8 for previews (see `MovieReader.read`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        self.decoder  # noqa: B018 - refuses what it does not know
+        self.decoder  # noqa: B018 - raises for unknown values
 
     @classmethod
     def of(cls, stack: FrameStack) -> Self:
@@ -67,7 +67,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The codec that an array's metadata describe."""
+        """The codec described by an array's metadata."""
         return cls(**data["configuration"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @property
     def decoder(self) -> Decoder:
-        """How a sample is shown."""
+        """The decoder of samples."""
         return choose_decoder(
             self.frame_size,
             pix_fmt=self.pix_fmt,
@@ -92,7 +92,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return (decoder.n_per_frame, *decoder.pixel_format.shape(*decoder.size))
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:  # noqa: ANN401, ARG002 - Zarr's
-        """Refuse an array whose chunks or values are not what the samples decode to."""
+        """Raise if the array's chunks or values are not what the samples decode to."""
         native, expected = dtype.to_native_dtype(), self.decoder.pixel_format.dtype
         if (native.kind, native.itemsize) != (expected.kind, expected.itemsize):
             raise ValueError(f"samples decode to {expected}, not to {native}")
@@ -100,12 +100,12 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
             raise ValueError(f"samples decode to {self.chunk_shape}; chunks are {chunk_grid.chunk_shape}")
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
-        """Samples are of any size."""
+        """Samples have any size."""
         raise NotImplementedError
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         raise NotImplementedError(
-            "pixels cannot be written as ProRes without loss: copy samples with write_samples, or write "
+            "pixels cannot be written as ProRes without loss; copy samples with write_samples, or write "
             "decoded pixels with another codec (`drop_encoding()` in xarray)"
         )
 
@@ -115,12 +115,12 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     async def _decode_partial_single(
         self,
         byte_getter: ByteGetter,
-        selection: Any,  # noqa: ANN401 - a tuple, one item an axis; Zarr's type allows for more
+        selection: Any,  # noqa: ANN401 - a tuple, one item per axis; Zarr's type allows more
         chunk_spec: ArraySpec,
     ) -> NDBuffer:
         sample = await byte_getter.get(chunk_spec.prototype)
         if sample is None:
-            raise FrameDecodeError(f"{byte_getter}: there is no such sample")
+            raise FrameDecodeError(f"{byte_getter}: the sample is missing")
         return await self._decode(sample, selection, chunk_spec, str(byte_getter))
 
     async def _decode(
@@ -134,12 +134,12 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return chunk_spec.prototype.nd_buffer.from_numpy_array(pixels)
 
     def decode_part(self, sample: bytes, selection: tuple[AxisIndex, ...]) -> npt.NDArray[Any]:
-        """The pixels that `selection`, an index in numpy's sense, names of a sample's chunk.
+        """The pixels of a sample's chunk at `selection`, a numpy index.
 
         Raises
         ------
         FrameDecodeError, UnsupportedCodecError
-            The sample is damaged, or of another kind than the array.
+            The sample is damaged, or does not match the array.
         """
         narrowed = [_narrow(*each) for each in zip(selection[:3], self.chunk_shape, strict=False)]
         pictures, rows, columns = (stretch for stretch, _ in narrowed)
@@ -160,9 +160,9 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
 
 def _narrow(chosen: AxisIndex, length: int) -> tuple[slice, AxisIndex]:
-    """The smallest stretch of an axis that `chosen` touches, and the same choice within that.
+    """The smallest stretch of an axis that contains `chosen`, and the same choice within it.
 
-    Arrays stay arrays: they pair with those of other axes.
+    Arrays stay arrays, so that they pair with those of other axes.
     """
     if isinstance(chosen, np.ndarray):
         start = int(chosen.min())

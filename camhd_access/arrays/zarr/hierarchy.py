@@ -1,8 +1,8 @@
-"""What a movie's Zarr hierarchy holds beside its samples: documents, and the values of coordinates.
+"""The Zarr hierarchy of a movie except its samples: metadata documents, and the values of coordinates.
 
-What comes in: readers of movies, and the stacks of what is wanted of them. What goes out: keys and values,
+Input: readers of movies, and stacks of the wanted frames. Output: keys and values,
 as bytes, of a group with the array `video` and its coordinates, as xarray reads them (Zarr core
-specification, version 3). Nothing is read or written here, and nothing runs in Zarr's event loop, so that a
+specification, version 3). There is no I/O here, and nothing runs in Zarr's event loop, so a
 store may call it from anywhere.
 """
 
@@ -25,31 +25,31 @@ from camhd_access.movie.stack import FrameStack
 __all__ = ["ROOT", "VIDEO", "chunk_key", "describe_movies"]
 
 ROOT = "zarr.json"
-"""Key of the group's document, which holds those of its arrays too (consolidated metadata)."""
+"""Key of the group's document, which includes those of its arrays (consolidated metadata)."""
 
 VIDEO = "video"
 """Name of the array whose chunks are samples."""
 
 TIME_UNITS = "nanoseconds since 1970-01-01"
-"""Of the stored times: exact, and the same for all movies."""
+"""Units of the stored times: exact, and the same for all movies."""
 
 MAX_VALUES_PER_CHUNK = 1 << 18
-"""Values of a coordinate that are stored together: 2 MiB, ten movies."""
+"""Values per chunk of a coordinate: 2 MiB, ten movies."""
 
 
 def chunk_key(name: str, position: int, ndim: int, *, dotted: bool = False) -> str:
-    """Key of the chunk at `position` along the first axis of an array that is not cut along the others.
+    """Key of the chunk at `position` along the first axis of an array that has one chunk along all others.
 
     Parameters
     ----------
     name
-        The array's.
+        Name of the array.
     position
-        Which chunk, from 0.
+        Index of the chunk, from 0.
     ndim
-        Axes of the array.
+        Number of axes of the array.
     dotted
-        As references have it ("video/7.0.0"; the encoding "v2" of the specification), instead of
+        Use the form of references ("video/7.0.0"; the encoding "v2" of the specification), instead of
         "video/c/7/0/0".
     """
     if not ndim:
@@ -65,22 +65,22 @@ def describe_movies(
     dotted: bool = False,
     to_append: bool = False,
 ) -> dict[str, bytes]:
-    """All keys but those of the samples, with their values.
+    """All keys except those of the samples, with their values.
 
     Parameters
     ----------
     readers, stacks
-        Of each movie, in the order in which they follow each other along time.
+        For each movie, in chronological order.
     dotted
-        How keys of chunks are written (see `chunk_key`).
+        Form of the chunk keys (see `chunk_key`).
     to_append
-        What is one value for all of a movie is one for each frame, of a single movie too.
+        Store values that are one per movie once per frame, even for a single movie.
 
     Raises
     ------
     ValueError
-        The movies do not fit together: another size, another kind of ProRes or another colour matrix, or it
-        is not known when one of them began.
+        The movies cannot be combined: another size, ProRes profile or colour matrix, or an unknown
+        start time.
     """
     codec = _common_codec(readers, stacks)
     first, n_pictures = stacks[0], sum(len(stack.frames) for stack in stacks)
@@ -120,7 +120,7 @@ def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
     }
     if len(kinds) != 1:
         raise ValueError(
-            "these are not movies of one kind: "
+            "the movies differ in size, codec or colour matrix: "
             + "; ".join(sorted(f"{name} {codec.to_dict()['configuration']}" for codec, name in kinds))
         )
     ((codec, _),) = kinds
@@ -130,19 +130,19 @@ def _common_codec(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) 
 def _coordinates(
     readers: Sequence[MovieReader], stacks: Sequence[FrameStack], *, joins: bool
 ) -> dict[str, xr.Variable]:
-    """The coordinates of all movies, one after the other."""
+    """The coordinates of all movies, concatenated."""
     if joins and any(reader.start_time is None for reader in readers):
-        raise ValueError("some of these movies do not tell when they began: they have no common axis of time")
+        raise ValueError("the start time of some movies is unknown, so they have no common time axis")
     each_movie = [coordinates_of(*both) for both in zip(readers, stacks, strict=True)]
     joined = concat_coordinates(each_movie) if joins else each_movie[0]
     return {name: xr.Variable(*each) for name, each in joined.items()}
 
 
 def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, Any], list[bytes]]:
-    """Document and chunks of a coordinate, which has one axis or none."""
+    """Document and chunks of a coordinate with at most one axis."""
     if variable.dtype.kind == "M":
         variable.encoding = {"units": TIME_UNITS, "calendar": "proleptic_gregorian", "dtype": "int64"}
-    variable.encoding["_FillValue"] = None  # NaN stands for itself
+    variable.encoding["_FillValue"] = None  # NaN is a normal value
     encoded = xr.conventions.encode_cf_variable(variable)
     is_text = encoded.dtype.kind in "OUT"
     length = max(1, min(encoded.size, MAX_VALUES_PER_CHUNK))
@@ -165,14 +165,14 @@ _GZIP = {"name": "gzip", "configuration": {"level": 5}}
 
 
 def _pack_numbers(values: npt.NDArray[Any], length: int) -> bytes:
-    """A chunk of numbers, filled up to its length."""
+    """A chunk of numbers, padded to its length."""
     whole = np.zeros(length, values.dtype.newbyteorder("<"))
     whole[: len(values)] = values
     return _compress(whole.tobytes())
 
 
 def _pack_text(values: npt.NDArray[Any], length: int) -> bytes:
-    """A chunk of strings, filled up: their number, then each with its length in bytes (`vlen-utf8`)."""
+    """A padded chunk of strings: their number, then each with its length in bytes (`vlen-utf8`)."""
     texts = [str(value).encode() for value in values] + [b""] * (length - len(values))
     return _compress(
         struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)

@@ -1,9 +1,9 @@
-"""References: a small file that lets Zarr read movies where they lie.
+"""References: a small file that lets Zarr read movies in place.
 
-What comes in: readers of movies. What goes out: a file in one of kerchunk's formats (specification of
-fsspec's reference filesystem, version 1), in which the key of each sample leads to a byte range of a movie,
-and all other keys hold their values themselves. JSON is read whole when it is opened; Parquet, a folder, in
-pieces of 10,000 frames, as they are needed.
+Input: readers of movies. Output: a file in one of kerchunk's formats (specification of
+fsspec's reference filesystem, version 1), in which the key of each sample points to a byte range of a movie,
+and all other keys include their values. JSON is read completely when it is opened; Parquet, a folder, in
+pieces of 10,000 frames, as needed.
 """
 
 import base64
@@ -28,7 +28,7 @@ __all__ = ["check_movies", "find_address", "find_samples", "write_references"]
 PARQUET_SUFFIXES = (".parquet", ".parq")
 
 RECORD_SIZE = 10_000
-"""References in one Parquet file."""
+"""References per Parquet file."""
 
 
 def write_references(
@@ -41,26 +41,26 @@ def write_references(
     reduce: int = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a file of references, by which Zarr reads frames of one movie, or of several along time.
+    """Write a file of references, with which Zarr reads frames of one or several movies along time.
 
     Parameters
     ----------
     readers
-        The movies, in order of time; of the same size, codec and colour matrix.
+        The movies, in chronological order; of the same size, codec and colour matrix.
     target
-        What is written, replacing what is there: a file `….json`, or a folder `….parquet`, wherever fsspec
-        writes to.
+        Path or URL of the output, which is replaced: a file `….json`, or a folder `….parquet`, on any
+        filesystem that fsspec can write to.
     frames
         Which frames of each movie.
     pix_fmt, fields, reduce
         As for `open_movie`.
     storage_options
-        For the filesystem of `target`.
+        Arguments for the filesystem of `target`.
 
     Raises
     ------
     ValueError
-        The movies do not fit together, or `target` is of neither kind.
+        The movies cannot be combined, or `target` has another suffix.
     ImportError
         `target` is Parquet, and pyarrow is missing.
     FrameIndexError
@@ -68,9 +68,9 @@ def write_references(
 
     Notes
     -----
-    Asks for nothing but what the readers have. The references hold the movies' addresses as the readers were
-    given them, with what follows a "?"; local paths are made absolute. The version of a movie they do not
-    hold.
+    Makes no requests beyond those of the readers. The references hold the movies' addresses as given
+    to the readers, including any query string; local paths are made absolute. They do not hold the
+    movies' versions.
     JSON takes 60 bytes a frame and the length of the address, Parquet 22.
     """
     path = text_of(target).rstrip("/")
@@ -79,7 +79,7 @@ def write_references(
     if is_folder:
         check_parquet()
     elif not path.endswith(".json"):
-        raise ValueError(f"references are written to ….json or ….parquet, not to {redact_url(path)}")
+        raise ValueError(f"references are written as ….json or ….parquet, not {redact_url(path)}")
     movies = check_movies(readers)
     stacks = [
         reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)  # noqa: PD013 - not of pandas
@@ -117,13 +117,13 @@ def find_samples(readers: Sequence[MovieReader], stacks: Sequence[FrameStack]) -
 def find_address(reader: MovieReader) -> str:
     """The movie's URL; that of a local file is absolute."""
     if "::" in reader.urlpath:
-        raise ValueError(f"{redact_url(reader.urlpath)}: references hold plain addresses, not chains of them")
+        raise ValueError(f"{redact_url(reader.urlpath)}: references need plain addresses, not URL chains")
     path: str = LocalFileSystem().unstrip_protocol(reader.urlpath)
     return reader.urlpath if "://" in reader.urlpath else path
 
 
 def _pack_json(values: Mapping[str, bytes], samples: pd.DataFrame, *, ndim: int) -> bytes:
-    """All references as JSON, without templates, which other readers do not know."""
+    """All references as JSON, without templates, which other readers do not support."""
     references: dict[str, Any] = {key: _pack_value(value) for key, value in values.items()}
     for i, (path, offset, size) in enumerate(samples.itertuples(index=False)):
         references[chunk_key(VIDEO, i, ndim)] = (
@@ -140,7 +140,7 @@ def _pack_parquet(values: Mapping[str, bytes], samples: pd.DataFrame) -> dict[st
     """All references as files of a folder: `.zmetadata`, and one table for 10,000 chunks of an array."""
     documents = {key: json.loads(value) for key, value in values.items() if key.endswith(ROOT)}
     arrays = {key.removesuffix(f"/{ROOT}"): document for key, document in documents.items() if key != ROOT}
-    # fsspec asks the older metadata how many chunks an array has.
+    # fsspec gets the number of chunks from the older metadata.
     counts = {
         f"{name}/.zarray": {
             "shape": document["shape"],
@@ -171,7 +171,7 @@ def _pack_table(table: pd.DataFrame) -> bytes:
 
     kinds = {"path": pa.string(), "offset": pa.int64(), "size": pa.int64(), "raw": pa.binary()}
     file = io.BytesIO()
-    # With types: of values that are all missing pyarrow would make a column that others cannot read.
+    # Explicit types: otherwise pyarrow makes unreadable columns if all values are missing.
     schema = pa.schema([(name, kind) for name, kind in kinds.items() if name in table])
     table.to_parquet(file, engine="pyarrow", index=False, schema=schema)
     return file.getvalue()

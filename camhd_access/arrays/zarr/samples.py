@@ -1,9 +1,9 @@
-"""Samples copied into a Zarr store: frames kept without loss, at the size they have in the movie.
+"""Samples copied into a Zarr store: lossless frames, of the same size as in the movie.
 
-What comes in: a reader and the frames to keep. What goes out: a hierarchy (see `hierarchy`) on any store,
-with the samples as they lie in the movie. They are written while the next ones are fetched, the group's own
-document last, and what was there before is deleted, that document first: what was interrupted cannot be
-opened, and is never a movie with holes or with frames of another.
+Input: a reader and the frames to keep. Output: a hierarchy (see `hierarchy`) on any store,
+with the samples as in the movie. They are written while the next ones are fetched, the group's
+document last; previous content is deleted first, starting with that document: an interrupted copy cannot be
+opened, so it never looks like a movie with missing or foreign frames.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from camhd_access.urls import options_of, text_of
 __all__ = ["write_samples"]
 
 MAX_SAMPLES_AT_ONCE = 16
-"""Samples that are written at the same time: some 9 MB of 1080p."""
+"""Samples written concurrently: some 9 MB of 1080p."""
 
 Target: TypeAlias = str | os.PathLike[str] | Store
 
@@ -56,32 +56,32 @@ def write_samples(
     frames
         Which ones, in which order.
     target
-        A path, a URL that fsspec writes to, or a store of Zarr's.
+        A path, a URL that fsspec writes to, or a Zarr store.
     pix_fmt, fields, reduce
-        What the samples are decoded to when they are read, as for `open_movie`.
+        Format that the samples are decoded to when they are read, as for `open_movie`.
     overwrite
-        Delete what is there, all of it.
+        Delete all existing content.
     progress
         Show a progress bar.
     storage_options
-        For the filesystem of `target`.
+        Arguments for the filesystem of `target`.
 
     Raises
     ------
     FrameIndexError
         The movie has no such frame.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
     ValueError
         An unknown format, or fields of a progressive movie.
     FileExistsError
-        There is something already, and `overwrite` is not set.
+        `target` is not empty, and `overwrite` is not set.
 
     Notes
     -----
-    Fetches the samples as `MovieReader.read_encoded` does, once each, and decodes nothing; holds a few at a
-    time in memory. A tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec of this
-    package.
+    Fetches each sample once, as in `MovieReader.read_encoded`, and decodes nothing; keeps a few at a
+    time in memory. Needs a tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec
+    of this package.
     """
     stack = check_reader(reader).stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     documents = describe_movies([reader], [stack])
@@ -103,23 +103,23 @@ def _open_store(target: Target, storage_options: Mapping[str, Any] | None) -> St
     filesystem, path = fsspec.core.url_to_fs(text_of(target), **(options_of(target, storage_options) or {}))
     if isinstance(filesystem, LocalFileSystem):
         return LocalStore(path)
-    # Not a filesystem of Zarr's event loop, whose connections nobody would close.
+    # Not in Zarr's event loop: nobody would close its connections.
     return FsspecStore(AsyncFileSystemWrapper(filesystem, asynchronous=True), path=path)
 
 
 async def _open_empty(store: Store, target: Target, *, overwrite: bool) -> StorePath:
-    """The root of a store that holds nothing: what was there is deleted, the group's own document first.
+    """The root of an empty store: existing content is deleted, the group's document first.
 
-    Zarr's mode "w" is no help: since 3.2 it leaves what was there to be replaced by what is written next.
+    Zarr's mode "w" does not help: since 3.2 existing content stays until it is replaced.
     """
     place = await StorePath.open(store, "", mode="a")
     if not await place.is_empty():
         if not overwrite:
-            raise FileExistsError(f"there is something in {target}; overwrite=True deletes it")
+            raise FileExistsError(f"{target} is not empty; use overwrite=True to delete its content")
         if store.supports_deletes:
             await store.delete(ROOT)
             await store.delete_dir("")
-        else:  # a ZIP file is begun anew
+        else:  # a ZIP file is started again
             await store.clear()
     return place
 

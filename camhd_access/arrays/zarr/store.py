@@ -1,8 +1,8 @@
-"""`MovieStore`: a movie as a Zarr store, made up from its index while it is read.
+"""`MovieStore`: a movie as a Zarr store, generated from its index on the fly.
 
-What comes in: keys of Zarr. What goes out: for a chunk of `video`, the bytes of one sample, read from the
-movie like any others (checked, cached, held to the version that was opened); for every other key, what
-`hierarchy` says. Nothing is copied, and nothing can be written.
+Input: keys of Zarr. Output: for a chunk of `video`, the bytes of one sample, read from the
+movie as usual (checked, cached, pinned to the version that was opened); for every other key, the value from
+`hierarchy`. Nothing is copied, and nothing can be written.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from camhd_access.ranges import ByteRange
 
 __all__ = ["MovieStore"]
 
-_READ_ONLY = "a movie is read-only: write_samples copies frames of it into a store that can be written"
+_READ_ONLY = "a movie is read-only; copy frames to a writable store with write_samples"
 
 
 class MovieStore(Store):
@@ -40,22 +40,22 @@ class MovieStore(Store):
     recover
         As for `MovieReader`.
     cache
-        Keep fetched bytes on disk, for this and other processes.
+        Cache fetched bytes on disk, for this and other processes.
     storage_options
-        For the constructor of the filesystem.
+        Arguments for the filesystem's constructor.
 
     Raises
     ------
     CamhdError
-        As `MovieReader` raises it.
+        As raised by `MovieReader`.
     ValueError
         `fields` of a progressive movie, an unknown `pix_fmt` or `reduce`.
 
     Notes
     -----
-    A group with the array `video`, whose chunks are the samples of the movie, one each, and its coordinates.
-    Opening costs what `MovieReader` costs; a chunk costs one request for the sample, whole. Of the numbers of
-    formats that differ in byte order alone (`rgb48le`, `rgb48be`) Zarr gives the native one. Pickles as
+    A group with the array `video`, whose chunks are the samples of the movie, and its coordinates.
+    Opening costs the same as for `MovieReader`; a chunk costs one request for the whole sample. For formats
+    that differ only in byte order (`rgb48le`, `rgb48be`) Zarr returns native numbers. Pickles as
     address and version of the movie.
     """
 
@@ -79,7 +79,7 @@ class MovieStore(Store):
         self._reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
         self._frames = slice(None) if frames is None else frames
         self._shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "reduce": reduce}
-        self._stack  # noqa: B018 - wrong arguments are refused at once
+        self._stack  # noqa: B018 - raises for wrong arguments immediately
 
     @cached_property
     def _stack(self) -> FrameStack:
@@ -113,7 +113,7 @@ class MovieStore(Store):
         return type(self).__name__, *self._stack.identity
 
     def with_read_only(self, read_only: bool = False) -> "MovieStore":
-        """The store itself, which is never anything but read-only."""
+        """The store itself, which is always read-only."""
         if not read_only:
             raise ValueError(_READ_ONLY)
         return self
@@ -121,7 +121,7 @@ class MovieStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """The value of a key, or a part of it; None where there is no such key."""
+        """The value of a key, or a part of it; None if the key does not exist."""
         data = await asyncio.to_thread(self._read, key, byte_range)
         return None if data is None else prototype.buffer.from_bytes(data)
 
@@ -132,7 +132,7 @@ class MovieStore(Store):
         return await asyncio.gather(*(self.get(key, prototype, wanted) for key, wanted in key_ranges))
 
     async def exists(self, key: str) -> bool:
-        """Whether there is such a key."""
+        """Whether the key exists."""
         return await asyncio.to_thread(lambda: self._find_sample(key) is not None or key in self._documents)
 
     async def list(self) -> AsyncIterator[str]:
@@ -147,21 +147,21 @@ class MovieStore(Store):
                 yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """What lies directly below `prefix`."""
+        """The names directly below `prefix`."""
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
         for name in {key.removeprefix(folder).split("/")[0]: key async for key in self.list_prefix(folder)}:
             yield name
 
-    async def set(self, key: str, value: Buffer) -> Never:  # noqa: ARG002 - whatever it is
-        """Refuse: movies are not written."""
+    async def set(self, key: str, value: Buffer) -> Never:  # noqa: ARG002 - always refused
+        """Raise: movies are read-only."""
         raise ValueError(_READ_ONLY)
 
-    async def delete(self, key: str) -> Never:  # noqa: ARG002 - whatever it is
-        """Refuse: movies are not written."""
+    async def delete(self, key: str) -> Never:  # noqa: ARG002 - always refused
+        """Raise: movies are read-only."""
         raise ValueError(_READ_ONLY)
 
     async def getsize(self, key: str) -> int:
-        """Bytes of a value; of a sample, as the index has it."""
+        """Bytes of a value; for a sample, from the index."""
         sample = await asyncio.to_thread(self._find_sample, key)
         return sample.n_bytes if sample else await super().getsize(key)
 
@@ -176,7 +176,7 @@ class MovieStore(Store):
         return self._stack.source.read(ByteRange(sample.start + start, sample.start + stop))
 
     def _find_sample(self, key: str) -> ByteRange | None:
-        """Where the sample of that key lies in the movie; None where it is not the key of a sample."""
+        """Byte range of the sample with that key; None if it is not the key of a sample."""
         _, _, number = key.removesuffix("/0" * (self._stack.ndim - 1)).rpartition("/")
         if not number.isdecimal() or key != chunk_key(VIDEO, int(number), self._stack.ndim):
             return None
@@ -197,7 +197,7 @@ class MovieStore(Store):
 
 
 def _bounds(wanted: ByteRequest | None, n_bytes: int) -> tuple[int, int]:
-    """First byte, and one past the last, of what is wanted of `n_bytes`."""
+    """First byte, and one past the last, of the wanted part of `n_bytes`."""
     match wanted:
         case RangeByteRequest(start, end):
             return min(start, n_bytes), min(end, n_bytes)

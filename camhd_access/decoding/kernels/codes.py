@@ -1,9 +1,9 @@
 """The codebooks of ProRes 4:2:2, as tables (SMPTE RDD 36, section 7.1).
 
-All coefficients are written in codes of one kind: a Rice code of a few bits, which turns into an
-exponential-Golomb code where the value is large. A *codebook* says where it turns, and the orders of both;
-it is chosen by the values before. `CODES` reads one code of any book, by its leading zeros. `PAIRS` reads a
-whole run, level and sign by one look-up where they fit into `LOOKUP_BITS` bits, which nine of ten do.
+All coefficients use one kind of code: a Rice code of a few bits, which becomes an
+exponential-Golomb code if the value is large. A *codebook* defines the switch-over and the orders of both;
+it is chosen by the previous values. `CODES` decodes one code of any book, by its leading zeros. `PAIRS`
+decodes a whole run, level and sign in one look-up if they fit into `LOOKUP_BITS` bits, as nine of ten do.
 """
 
 from typing import Final
@@ -41,35 +41,35 @@ DC_BOOKS: Final[list[Book]] = [(0, 5, 6), (0, 0, 1), (0, 1, 2), (1, 2, 3), (0, 3
 """The first is for the first DC coefficient of a slice, the others are for the differences after it."""
 BOOKS: Final = RUN_BOOKS + LEVEL_BOOKS + DC_BOOKS
 N_ZEROS: Final = 64
-"""Leading zeros told apart."""
+"""Leading zeros that are distinguished."""
 
 AFTER_RUN: Final = np.array([0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5])
 """The run book after a run of 0, 1, … 15 or more."""
 AFTER_LEVEL: Final = np.array([0, 0, 1, 2, 3, 4, 4, 4, 4, 5])
 """The level book after an absolute level of 0, 1, … 9 or more."""
 AFTER_DC: Final = np.array([13, 14, 14, 15, 15, 16, 16]) * N_ZEROS
-"""Where in `CODES` the book after a DC code of 0, 1, … 6 or more begins."""
+"""Start in `CODES` of the book after a DC code of 0, 1, … 6 or more."""
 FIRST_DC: Final = 12 * N_ZEROS
 SECOND_DC: Final = int(AFTER_DC[5])
 
 LOOKUP_BITS: Final = 10
-"""Bits that one look-up sees. With 11 half as many pairs are longer, but the table takes twice the cache."""
+"""Bits per look-up. With 11, half as many pairs are longer, but the table needs twice the cache."""
 PLACE_SHIFT, LEVEL_SHIFT, STATE_MASK = 16, 24, 63 << LOOKUP_BITS
-"""Where an entry of `PAIRS` has its parts."""
+"""Position of the parts of an entry of `PAIRS`."""
 N_STATES: Final = len(RUN_BOOKS) * len(LEVEL_BOOKS)
 FIRST_STATE: Final = (2 * len(LEVEL_BOOKS) + 1) << LOOKUP_BITS
 """The state of a slice's first pair: that after a run of 4 and a level of 2."""
 PARKED: Final = N_STATES << LOOKUP_BITS
 """A state whose entries are all 0: nothing is read in it."""
 MAX_RUN: Final = 64
-"""One look-up goes on by fewer coefficients than this."""
+"""Limit for the number of coefficients that one look-up advances."""
 MAX_CODE_BITS: Final = 31
 INVALID: Final = 1 << 52
-"""Added to the value of a code that is too long: what follows then lies far outside of the slice."""
+"""Added to the value of a code that is too long, so that the position is far outside the slice."""
 
 
 def _code(book: Book, n_zeros: int) -> tuple[int, int]:
-    """Length of the code with so many leading zeros, and what to add to its bits to have the value."""
+    """Length of the code with this many leading zeros, and the offset from its bits to its value."""
     last, rice, golomb = book
     if n_zeros <= last:
         return n_zeros + 1 + rice, (n_zeros << rice) - (1 << rice)
@@ -86,7 +86,7 @@ CODES: Final = np.array(
         for length, offset in (_code(book, n_zeros) for n_zeros in range(N_ZEROS))
     ]
 )
-"""By book and leading zeros: 64 - length in bits 0 to 5, above them what to add to the code's bits."""
+"""By book and leading zeros: 64 - length in bits 0 to 5, above them the offset from bits to value."""
 
 STATE_BOOKS: Final = np.array(
     [
@@ -95,11 +95,11 @@ STATE_BOOKS: Final = np.array(
         for level in range(len(LEVEL_BOOKS))
     ]
 )
-"""By state: where in `CODES` its books of runs and of levels begin."""
+"""By state: start in `CODES` of its books of runs and of levels."""
 
 
 def _read(bits: Ints, book: Book) -> tuple[Ints, Ints]:
-    """Value and length of the code at the top of `LOOKUP_BITS` bits; both 0 where it is longer."""
+    """Value and length of the code at the top of `LOOKUP_BITS` bits; both 0 if it is longer."""
     n_zeros = LOOKUP_BITS - np.frexp(bits)[1]
     length, offset = np.array([_code(book, n) for n in range(LOOKUP_BITS + 1)]).T[:, n_zeros]
     fits = (bits > 0) & (length <= LOOKUP_BITS)
@@ -125,5 +125,5 @@ def _pairs() -> NDArray[np.uint32]:
 
 
 PAIRS: Final = _pairs()
-"""By state and the next `LOOKUP_BITS` bits: length in bits 0 to 5 (0 where it is longer), the next state,
-bytes to go on by from `PLACE_SHIFT`, the signed level from `LEVEL_SHIFT`. Made in 20 ms, 152 kB."""
+"""By state and the next `LOOKUP_BITS` bits: length in bits 0 to 5 (0 if it is longer), the next state,
+bytes to advance from `PLACE_SHIFT`, the signed level from `LEVEL_SHIFT`. Made in 20 ms, 152 kB."""

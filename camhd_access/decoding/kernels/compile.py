@@ -1,7 +1,7 @@
 """Object code of the kernels, for this processor, on standard output.
 
-`decoding.machine_code` runs this in another process, and loads the result, which needs nothing of numba any
-more. Its only function has numba's calling convention: pointers to the result and to an exception (never
+`decoding.machine_code` runs this in another process and loads the result, which no longer needs numba.
+Its only function has numba's calling convention: pointers to the result and to an exception (never
 set), then the address of the parameters.
 """
 
@@ -33,7 +33,7 @@ def compile_kernels() -> bytes:
 
 
 def main() -> None:
-    """Write the object code; those who decode meanwhile go first."""
+    """Write the object code, at low priority: decoding goes first."""
     if hasattr(os, "nice"):  # Windows has priorities of another kind
         os.nice(10)
     sys.stdout.buffer.write(compile_kernels())

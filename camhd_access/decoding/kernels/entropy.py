@@ -1,13 +1,13 @@
 """The coded coefficients of one plane of a slice (SMPTE RDD 36, section 7.1).
 
 First the DC coefficients of all its blocks, then pairs of run and level that go through the other
-coefficients: the first of each block, the second of each block, and so on in the order of the scan. That
-order is kept: coefficients are stored where they are coded, [position in the scan][block], which is the
-layout that the transform wants.
+coefficients: the first of each block, the second of each block, and so on in scan order. Coefficients
+are stored in the order in which they are coded, [position in the scan][block], which is the
+layout that the transform needs.
 
-A code must be read before the next one can be found, so a processor would spend its time waiting. Four
-slices are therefore read side by side, each in its *lane*: four chains of codes that do not wait for each
-other. One load of 64 bits serves `N_PAIRS` pairs. The end of the data is its last 1 bit, found beforehand, so
+A code must be read before the next one can be found, so a processor would mostly wait. Four
+slices are therefore read side by side, each in its *lane*: four independent chains of codes.
+One load of 64 bits serves `N_PAIRS` pairs. The end of the data is its last 1 bit, found beforehand, so
 that the end of a lane is one comparison. A lane is five numbers in memory.
 """
 
@@ -46,21 +46,21 @@ from camhd_access.decoding.kernels.parameters import LANE_BYTES, N_PAIRS
 __all__ = ["PLACE", "POSITION", "STOP", "is_near_end", "open_lane", "read_four", "read_one"]
 
 MARGIN_BITS = N_PAIRS * LOOKUP_BITS
-"""So near to its end a lane is read alone."""
+"""When it is this near to its end, a lane is read alone."""
 
 POSITION, END, PLACE, STOP, STATE = range(5)
 """A lane: the bit to read next (its address times 8), the bit after the last 1 bit, the address of the
 coefficient set last, the address after the last one wanted, and which books come next."""
 BITS, PARKED_STATE = 0, 4
-"""In the place where a long pair leaves what it did: (bits, position, place, state), and the parked state."""
+"""Where a long pair stores its result: (bits, position, place, state), and the parked state."""
 
 MARK = 64
-"""Set below the 57 valid bits of a group of pairs. Where it has moved to tells how many were read."""
+"""Set below the 57 valid bits of a group of pairs. Its shift shows how many were read."""
 
 
 @inlined
 def window(position: int) -> int:
-    """The bits from `position` on, 57 at least, in the highest bits."""
+    """At least 57 bits from `position` on, in the highest bits."""
     return load_be64(position >> 3) << (position & 7)
 
 
@@ -72,7 +72,7 @@ def marked_window(position: int) -> int:
 
 @inlined
 def position_of(bits: int, position: int) -> int:
-    """Where `bits` have come to that were a marked window at `position`."""
+    """The position of `bits`, shifted from a marked window at `position`."""
     return position + trailing_zeros(bits) - 6
 
 
@@ -85,7 +85,7 @@ def code(bits: int, book: int) -> tuple[int, int]:
 
 @kernel
 def long_pair(position: int, place: int, state: int) -> tuple[int, int, int, int]:
-    """A run, a level and its sign, of any length: where that leads to, and the signed level."""
+    """A run, a level and its sign, of any length: the new state, and the signed level."""
     run, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 0])
     position += length
     level, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 1])
@@ -135,7 +135,7 @@ def step(
 
 @kernel
 def read_four(pairs: int, lanes: int, left: int) -> None:
-    """Read all four lanes until one of them is near its end; `left` is memory like that of lanes."""
+    """Read all four lanes until one of them is near its end; `left` has the layout of lanes."""
     a, b, c, d = lanes, lanes + LANE_BYTES, lanes + 2 * LANE_BYTES, lanes + 3 * LANE_BYTES
     la, lb, lc, ld = left, left + LANE_BYTES, left + 2 * LANE_BYTES, left + 3 * LANE_BYTES
     pa, ea, oa = load_i64(a, POSITION), load_i64(a, END) - MARGIN_BITS, load_i64(a, PLACE)
@@ -160,7 +160,7 @@ def read_four(pairs: int, lanes: int, left: int) -> None:
 
 @inlined
 def close_group(lane: int, left: int, position: int, place: int, state: int) -> None:
-    """Write back where a lane is."""
+    """Write back the state of a lane."""
     store_i64(lane, POSITION, position)
     store_i64(lane, PLACE, place)
     store_i64(lane, STATE, load_i64(left, PARKED_STATE) if state == PARKED else state)
@@ -196,7 +196,7 @@ def read_one(pairs: int, lane: int) -> None:
 
 @kernel
 def read_dc(position: int, place: int, n_blocks: int) -> int:
-    """The DC coefficients of a plane; returns the position after them, `INVALID` after a code too long."""
+    """The DC coefficients of a plane; returns the position after them, `INVALID` after an oversized code."""
     value, length = code(window(position), FIRST_DC)
     position += length
     if value >= INVALID:
@@ -218,18 +218,18 @@ def read_dc(position: int, place: int, n_blocks: int) -> int:
 
 @kernel
 def open_lane(lane: int, place: int, start: int, stop: int, n_blocks: int, n_wanted: int) -> None:
-    """Begin with a plane of a slice: find its end, and read its DC coefficients.
+    """Start a plane of a slice: find its end, and read its DC coefficients.
 
     Parameters
     ----------
     place
         Address of its first coefficient.
     start, stop
-        Addresses of its bytes. Where there are none, all coefficients are 0.
+        Addresses of its bytes. If there are none, all coefficients are 0.
     n_blocks
         Blocks, 32 at most.
     n_wanted
-        Coefficients wanted of each block.
+        Number of coefficients wanted of each block.
     """
     while (stop > start) and load_u8(stop - 1, 0) == 0:
         stop -= 1

@@ -1,8 +1,8 @@
-"""Frames: pictures, rows of slices, slices, and what of them is damaged (SMPTE RDD 36, section 5).
+"""Frames: pictures, rows of slices, slices, and their damage (SMPTE RDD 36, section 5).
 
 `decode` walks through the wanted rows of slices from top to bottom. Each plane of each wanted slice is a
 *job*; whichever of the four lanes of `entropy` is free takes the next. When the last job of a strip is done,
-its lines go out. Two strips may be in work at once, so that no lane waits for another at the end of a strip.
+its lines are output. Two strips may be in progress at once, so that no lane waits at the end of a strip.
 """
 
 from camhd_access.decoding.kernels import parameters as at
@@ -33,8 +33,8 @@ __all__ = ["decode"]
 
 JOB_BYTES, PADDING_BYTES = at.JOB_BYTES, at.PADDING_BYTES
 START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT = range(9)
-"""A job: addresses of its bytes, blocks, which plane, what the matrix is multiplied with; address in the
-strip and lines to go on by; place in the damage map; which of the two strips."""
+"""A job: addresses of its bytes, blocks, plane, factor of the matrix; address in the strip and line step;
+position in the damage map; which of the two strips."""
 
 
 @inlined
@@ -54,10 +54,10 @@ def n_slices_across(mb_width: int, log2_width: int) -> int:
 
 @kernel
 def find_rows(p: int) -> int:
-    """Find where each row of slices begins; returns 0, or -1 - the byte of the first fault.
+    """Find the start of each row of slices; returns 0, or -1 - the byte of the first fault.
 
-    The row starts of a picture whose structure does not hold are -1, and so are those of a picture that
-    cannot be found for that.
+    The row starts of a picture with an inconsistent structure are -1, and so are those of a picture that
+    cannot be located as a result.
     """
     data, n_rows, row_starts = load_i64(p, at.DATA), load_i64(p, at.N_ROWS), load_i64(p, at.ROW_STARTS)
     size, frame_size = load_i64(p, at.SIZE), load_i64(p, at.FRAME_SIZE)
@@ -103,7 +103,7 @@ def find_rows(p: int) -> int:
 
 @kernel
 def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
-    """List the planes of the wanted slices of one row of slices; returns how many there are."""
+    """List the planes of the wanted slices of one row of slices; returns their number."""
     data, size, mb_width = load_i64(p, at.DATA), load_i64(p, at.SIZE), load_i64(p, at.MB_WIDTH)
     n_rows, field, row_starts = load_i64(p, at.N_ROWS), load_i64(p, at.FIELD), load_i64(p, at.ROW_STARTS)
     first_picture = max(field, 0)
@@ -150,7 +150,7 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
 
 @kernel
 def picture_start(p: int, picture: int) -> int:
-    """Byte where a picture begins whose predecessor holds."""
+    """First byte of a picture whose predecessor is intact."""
     start = load_i64(p, at.PICTURE_OFFSET)
     if picture == 0:
         return start
@@ -163,7 +163,7 @@ def list_slice(
     p: int, data: int, start: int, stop: int, width: int, mb_left: int, strip_line: int, line_step: int,
     place: int, jobs: int, slot: int,
 ) -> int:  # fmt: skip
-    """List the planes of one slice; returns how many, 0 where its header contradicts itself."""
+    """List the planes of one slice; returns their number, 0 if its header is inconsistent."""
     head, quantiser = load_u8(data, start) >> 3, load_u8(data, start + 1)
     cb = start + head + u16(data, start + 2)
     cr = cb + u16(data, start + 4)
@@ -196,7 +196,7 @@ def list_slice(
 
 @kernel
 def open_job(p: int, lane: int, k: int, job: int) -> None:
-    """Lane `k` begins with a job."""
+    """Start a job in lane `k`."""
     reduce = load_i64(p, at.REDUCE)
     open_lane(
         lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, load_i64(job, START_BYTE),
@@ -206,10 +206,10 @@ def open_job(p: int, lane: int, k: int, job: int) -> None:
 
 @kernel
 def close_job(p: int, lane: int, k: int, job: int) -> None:
-    """The coefficients of a plane are read: judge them, and put its pixels into the strip.
+    """After the coefficients of a plane are read: check them, and write its pixels to the strip.
 
-    A plane is damaged that was read beyond its end, or that holds more than its coefficients. Of a reduced
-    picture not all of it was read, so only the first can be told.
+    A plane is damaged if it was read beyond its end, or if coefficients are left over. A reduced
+    frame reads only some of them, so only the first can be detected.
     """
     reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM
     place, stop = load_i64(lane, PLACE), load_i64(lane, STOP)
@@ -221,7 +221,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
         for i in range(at.ROOM):
             store_i16(coefficients, i, 0)
-    elif is_full:  # what the rest of a group has written behind the wanted coefficients
+    elif is_full:  # the rest of a group has written after the wanted coefficients
         for i in range((stop - coefficients) // 2, min((place - coefficients) // 2 + 1, at.ROOM)):
             store_i16(coefficients, i, 0)
     n_blocks = load_i64(job, N_BLOCKS)
@@ -244,7 +244,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
 
 @kernel
 def show_strip(p: int, row: int, slot: int) -> None:
-    """A strip is complete: its lines go out."""
+    """Output the lines of a complete strip."""
     reduce, stride = load_i64(p, at.REDUCE), load_i64(p, at.STRIDE)
     n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
     n_lines = 16 // reduce * n_shown
@@ -272,7 +272,7 @@ def show_strip(p: int, row: int, slot: int) -> None:
 
 @kernel
 def close_lane(p: int, k: int, lane_jobs: int, n_left: int) -> None:
-    """Finish what lane `k` is at, and show its strip where that was the last of it."""
+    """Finish the job of lane `k`, and output its strip if that was its last job."""
     lane = load_i64(p, at.LANES) + k * at.LANE_BYTES
     job = load_i64(lane_jobs, k)
     read_one(PAIRS.ctypes.data, lane)
@@ -286,12 +286,12 @@ def close_lane(p: int, k: int, lane_jobs: int, n_left: int) -> None:
 
 @kernel
 def decode(p: int) -> int:
-    """Decode one frame, or a window of it, as the parameters at `p` tell.
+    """Decode one frame, or a window of it, according to the parameters at `p`.
 
     Returns
     -------
-    0, or -1 - the byte of the sample where its structure does not hold: unless it is to be lenient, nothing
-    is decoded then.
+    0, or -1 - the byte of the sample where its structure is inconsistent: nothing is decoded then, unless
+    the lenient parameter is set.
     """
     fault = find_rows(p)
     if fault < 0 and not load_i64(p, at.IS_LENIENT):
@@ -300,7 +300,7 @@ def decode(p: int) -> int:
     lanes, jobs, max_jobs = load_i64(p, at.LANES), load_i64(p, at.JOBS), load_i64(p, at.MAX_JOBS)
     left = lanes + at.N_LANES * at.LANE_BYTES
     lane_jobs = left + at.N_LANES * at.LANE_BYTES
-    n_left = lane_jobs + 8 * at.N_LANES  # of each of two strips: jobs that are not done, and its row
+    n_left = lane_jobs + 8 * at.N_LANES  # for each of two strips: jobs left, and its row
     for k in range(at.N_LANES):
         store_i64(lane_jobs, k, 0)
     store_i64(n_left, 0, 0)

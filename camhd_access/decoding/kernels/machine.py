@@ -1,7 +1,7 @@
-"""The machine operations that numba has no word for, as functions that kernels call.
+"""Machine operations that numba does not offer, as functions for kernels.
 
-Addresses are int64, as all numbers of the kernels are. A function below with the decorator `operation` emits
-LLVM; in kernels it is called with the arguments that its decorator lists.
+Addresses are int64, as are all numbers of the kernels. A function below with the decorator `operation` emits
+LLVM; kernels call it with the arguments listed in its decorator.
 """
 
 import inspect
@@ -42,7 +42,7 @@ __all__ = [
 
 Builder: TypeAlias = Any
 Value: TypeAlias = Any
-"""Of llvmlite, which has no types."""
+"""From llvmlite, which has no types."""
 
 i64, void = types.int64, types.void
 BYTE, WORD, BIT, INT32, FLOAT = (*map(ir.IntType, (8, 64, 1, 32)), ir.FloatType())
@@ -50,18 +50,18 @@ BYTE, WORD, BIT, INT32, FLOAT = (*map(ir.IntType, (8, 64, 1, 32)), ir.FloatType(
 
 _COMPILED: Any = partial(njit, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 kernel: Any = _COMPILED()
-"""Decorator of a function that kernels call, and Python does not. It cannot allocate memory."""
+"""Decorator of a function that only kernels call. It cannot allocate memory."""
 inlined: Any = _COMPILED(forceinline=True)
-"""Likewise, of one that becomes part of those that call it."""
+"""Likewise, for a function that is inlined."""
 
 
 def vector(kind: ir.Type | int, n: int) -> ir.VectorType:
-    """The type of `n` numbers side by side: of a type, or integers of so many bits."""
+    """The type of a vector of `n` numbers: of a type, or integers of this many bits."""
     return ir.VectorType(ir.IntType(kind) if isinstance(kind, int) else kind, n)
 
 
 def operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - numba's types
-    """Make a function for kernels of one that emits its LLVM; `result` and `arguments` are numba's types."""
+    """Make a kernel function from one that emits its LLVM; `result` and `arguments` are numba types."""
 
     def decorate(emit: Callable[..., Any]) -> Any:  # noqa: ANN401 - numba's
         def typer(_: object, *__: object) -> Any:  # noqa: ANN401 - numba's
@@ -87,7 +87,7 @@ def address_of(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
 
 
 def _make_load(bits: int) -> Any:  # noqa: ANN401 - numba's
-    """An item of an array of unsigned integers of so many bits."""
+    """An item of an array of unsigned integers of this many bits."""
     kind = ir.IntType(bits)
 
     @operation(i64, i64, i64)
@@ -99,7 +99,7 @@ def _make_load(bits: int) -> Any:  # noqa: ANN401 - numba's
 
 
 def _make_store(bits: int) -> Any:  # noqa: ANN401 - numba's
-    """Set an item of an array of integers of so many bits."""
+    """Set an item of an array of integers of this many bits."""
     kind = ir.IntType(bits)
 
     @operation(void, i64, i64, i64)
@@ -117,7 +117,7 @@ store_u8, store_i16, store_u32, store_i64 = map(_make_store, (8, 16, 32, 64))
 
 @operation(i64, i64)
 def load_be64(b: Builder, address: Value) -> Value:
-    """Eight bytes, the first the highest."""
+    """Eight bytes, most significant first."""
     return b.bswap(b.load(address_of(b, address, WORD(0), WORD), align=1))
 
 
@@ -141,7 +141,7 @@ def trailing_zeros(b: Builder, value: Value) -> Value:
 
 @operation(types.boolean, types.boolean)
 def likely(b: Builder, condition: Value) -> Value:
-    """`condition`, which is nearly always true."""
+    """`condition`, which is usually true."""
     expect = b.module.declare_intrinsic("llvm.expect", [BIT], ir.FunctionType(BIT, [BIT, BIT]))
     return b.call(expect, [condition, BIT(1)])
 

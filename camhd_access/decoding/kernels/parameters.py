@@ -1,7 +1,7 @@
-"""What the decoder is told, and constants that its two sides share: kernels, and the Python that calls them.
+"""The parameters of the decoder, and constants shared by kernels and the Python code that calls them.
 
-`frame.decode` takes the address of `N_PARAMETERS` int64, of which these are the places. Everything is
-counted from 0, half-open, and in lines and columns of the picture that is made, unless said otherwise.
+`frame.decode` takes the address of `N_PARAMETERS` int64, at these indices. All intervals start
+at 0, are half-open, and count lines and columns of the output, unless stated otherwise.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from itertools import count
 from typing import TypeAlias
 
 Kernel: TypeAlias = Callable[[int], int]
-"""The compiled `frame.decode`, of the address of its parameters."""
+"""The compiled `frame.decode`; takes the address of its parameters."""
 
 _place = count()
 
@@ -22,40 +22,40 @@ def _next() -> int:
 DATA = _next()
 """Address of its bytes."""
 SIZE = _next()
-"""How many there are."""
+"""Their number."""
 TAIL = _next()
-"""Address of a copy of its last bytes with `PADDING_BYTES` more behind it."""
+"""Address of a copy of its last bytes, followed by `PADDING_BYTES` more."""
 TAIL_START = _next()
-"""Byte of the sample that the copy begins with."""
+"""Byte of the sample at which the copy begins."""
 FRAME_SIZE = _next()
-"""Bytes of the sample by its own header."""
+"""Size of the sample according to its header."""
 PICTURE_OFFSET = _next()
 """Byte of the sample where its first picture begins."""
 N_PICTURES = _next()
 """2 for an interlaced frame, else 1."""
 BOTTOM_FIRST = _next()
-"""1 where the first picture has the odd lines."""
+"""1 if the first picture has the odd lines."""
 MATRICES = _next()
 """Address of the quantisation matrices: 64 bytes for luma, 64 for chroma, by place in the block."""
 SCAN = _next()
-"""Address of int64 [64]: the place in the block of each coefficient as coded."""
+"""Address of int64 [64]: the position in the block of each coefficient as coded."""
 
-# ---- what is wanted of it
+# ---- the wanted part of it
 FIELD = _next()
-"""The picture of an interlaced frame that is shown alone; -1 for the frame."""
+"""The picture of an interlaced frame to output; -1 for the whole frame."""
 N_PLANES = _next()
 """1 for luma alone, 3 for all."""
 REDUCE = _next()
-"""1, 2 or 4: lines and columns of the frame that one of the picture is made of."""
+"""1, 2 or 4: factor by which lines and columns are reduced."""
 N_ROWS = _next()
 """Rows of slices in each picture."""
 MB_WIDTH = _next()
-"""Macroblocks across."""
+"""Macroblocks per row."""
 LOG2_WIDTH = _next()
 """Slices are 2 ** this macroblocks wide."""
 FIRST_MB = _next()
 STOP_MB = _next()
-"""Macroblocks across that are decoded; the first is the left edge of a slice."""
+"""Macroblocks per row that are decoded; the first is the left edge of a slice."""
 WINDOW_TOP = _next()
 WINDOW_BOTTOM = _next()
 WINDOW_LEFT = _next()
@@ -65,18 +65,18 @@ CHROMA_WIDTH = _next()
 PICTURE_CHROMA_WIDTH = _next()
 """Columns of chroma in the whole picture."""
 IS_LENIENT = _next()
-"""1 to mark what the structure of a sample leaves unreadable; 0 to return at the first fault."""
+"""1 to mark unreadable parts of a sample and go on; 0 to return at the first fault."""
 
-# ---- where to, and in which format
+# ---- output
 LAYOUT = _next()
 """`CODE`, `GRAY`, `COLOR` or `PLANES`."""
 ITEM_BYTES = _next()
-"""Bytes of a number: 1 or 2."""
+"""Bytes per number: 1 or 2."""
 BYTES_OF_PIXEL = _next()
 N_ITEMS = _next()
 """Numbers in a line of the window."""
 IS_SWAPPED = _next()
-"""1 for the byte order that this machine does not have."""
+"""1 for the other byte order than that of this machine."""
 IS_BGR = _next()
 GRAY_FACTOR = _next()
 GRAY_SHIFT = _next()
@@ -97,15 +97,15 @@ SUMS = _next()
 """Address of uint32, one for each number of the window."""
 SQUARES = _next()
 SQUARE_BYTES = _next()
-"""Address of as many sums of squares, and the bytes of one: 4, 8, or 0 for none."""
+"""Address of as many sums of squares, and the bytes of each: 4, 8, or 0 for none."""
 DAMAGE = _next()
-"""Address of uint8 [wanted picture][row of slices][slice], which are 0 before."""
+"""Address of uint8 [wanted picture][row of slices][slice], initially 0."""
 
 # ---- memory
 ROW_STARTS = _next()
 """int64 [picture][row of slices]."""
 COEFFICIENTS = _next()
-"""int16 [N_LANES * ROOM], which are 0 before and after."""
+"""int16 [N_LANES * ROOM], 0 before and after."""
 BLOCKS = _next()
 """Three times `PLANE_BYTES`, aligned to 64 bytes."""
 LANES = _next()
@@ -113,7 +113,7 @@ LANES = _next()
 JOBS = _next()
 """`JOB_BYTES` for every plane of a slice of two strips."""
 MAX_JOBS = _next()
-"""How many there is room for in one strip."""
+"""Capacity for one strip."""
 STRIPS = _next()
 """`N_STRIPS` times `STRIP_BYTES`."""
 STRIP_BYTES = _next()
@@ -133,16 +133,16 @@ LANE_BYTES = 48
 N_PAIRS = 5
 """Pairs of run and level read from one load of 64 bits, 57 of which are valid."""
 ROOM = 2048 + N_PAIRS * 64
-"""Coefficients of a lane: of 32 blocks, and what some runs of 64 may lead beyond them."""
+"""Coefficients of a lane: of 32 blocks, plus the overrun of some runs of 64."""
 PLANE_BYTES = 4096
 """Coefficients, or pixels, of 32 blocks."""
 PIXELS_AT_ONCE = 16
 BLACK, NEUTRAL = 64, 512
 PADDING_BYTES = 256
-"""So far beyond its end may a damaged slice be read: 32 codes of a DC coefficient, 31 bits each, or what four
-long pairs take, and the 8 bytes of a load."""
+"""Limit for reads beyond the end of a damaged slice: 32 codes of a DC coefficient, 31 bits each, or four
+long pairs, and the 8 bytes of a load."""
 N_STRIPS = 2
 JOB_BYTES = 80
 
 IS_HEADER, IS_LUMA, IS_CB, IS_CR, IS_MISSING = 1, 2, 4, 8, 16
-"""What of a slice is damaged: its header, or one of its planes; or it is not there."""
+"""The damaged part of a slice: its header, or one of its planes; or it is missing."""

@@ -1,4 +1,4 @@
-"""The scans (SMPTE RDD 36, section 7.2): place in a block, row by row, of each coefficient as it is coded."""
+"""The scans (SMPTE RDD 36, section 7.2): position in a block, row by row, of each coefficient as coded."""
 
 from typing import Final
 

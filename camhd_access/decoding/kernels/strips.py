@@ -1,9 +1,9 @@
-"""From blocks to pixels: strips of lines, and lines in the wanted format in the caller's array.
+"""From blocks to pixels: strips of lines, and lines in the output format in the caller's array.
 
-The macroblocks of one row of slices make a *strip*: 16 lines of each plane, or 32 where both fields of an
-interlaced frame are woven. It stays in the processor's cache until all of its slices are there, and goes out
-line by line: cut to the window, converted to the pixel format by the arithmetic of `decoding.pixels`, to the
-last bit, and stored, or added to sums over time.
+The macroblocks of one row of slices make a *strip*: 16 lines of each plane, or 32 if both fields of an
+interlaced frame are interleaved. It stays in the processor's cache until all of its slices are decoded, and
+is output line by line: cut to the window, converted to the pixel format by the arithmetic of
+`decoding.pixels`, bit-exact, and stored, or added to sums over time.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ INTS, FLOATS, SHORTS = vector(32, N), vector(FLOAT, N), vector(16, N)
 
 
 def _make_copy(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
-    """Copy so many bytes, between two offsets from two addresses."""
+    """Copy this many bytes, between two offsets from two addresses."""
     kind = vector(8, n_bytes)
 
     @operation(void, i64, i64, i64, i64)
@@ -81,7 +81,7 @@ copy32, copy16, copy8, copy4 = map(_make_copy, (32, 16, 8, 4))
 def place_blocks(
     lines: int, n_blocks: int, across: int, side: int, target: int, line_bytes: int, line_step: int
 ) -> None:
-    """A plane of a slice to its place in the strip.
+    """Write a plane of a slice to its place in the strip.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def place_blocks(
     side
         Lines and pixels of a block.
     target, line_bytes, line_step
-        Address of the first pixel in the strip, bytes from line to line, and lines to go on by.
+        Address of the first pixel in the strip, bytes from line to line, and line step.
     """
     n_bytes = across * side * 2
     n_macroblocks = n_blocks // (2 * across)
@@ -158,10 +158,10 @@ def _spread(b: Builder, value: Value, kind: ir.VectorType) -> Value:
 
 
 def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool) -> Any:  # noqa: ANN401 - numba's
-    """R'G'B' of Y'CbCr; chroma has the even columns, and is halfway between its neighbours in odd ones.
+    """R'G'B' from Y'CbCr; chroma is given at even columns, and interpolated at odd ones.
 
-    `factors` holds eight float32: factor and offset of luma; what red takes of Cr, green of Cr, green of Cb,
-    blue of Cb; the full scale; half of one.
+    `factors` holds eight float32: factor and offset of luma; factors of Cr in red, Cr in green, Cb in green
+    and Cb in blue; the full scale; half of one.
     """
     few, floats = vector(16, N // 2), vector(FLOAT, N // 2)
 
@@ -204,7 +204,7 @@ def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool) -> Any:  # noqa: AN
 
 
 def _chroma_parts(b: Builder, cb: Value, cr: Value, factors: list[Value]) -> list[Value]:
-    """What red, green and blue take of chroma."""
+    """The chroma terms of red, green and blue."""
     red_cr, green_cr, green_cb, blue_cb = factors
     green = b.fadd(b.fmul(cr, green_cr), b.fmul(cb, green_cb))
     return [b.fmul(cr, red_cr), green, b.fmul(cb, blue_cb)]
@@ -263,7 +263,7 @@ def convert_line(p: int, luma: int, cb: int, cr: int, n: int, target: int) -> No
 
 
 def _make_add(n_bits: int, n_square_bits: int) -> Any:  # noqa: ANN401 - numba's
-    """Add 16 numbers to sums of 32 bits, and on demand their squares to sums of squares."""
+    """Add 16 numbers to sums of 32 bits, and optionally their squares to sums of squares."""
     kind, squares = vector(n_bits, N), vector(n_square_bits, N) if n_square_bits else None
 
     def accumulate(b: Builder, value: Value, base: Value, first: Value) -> None:
@@ -316,7 +316,7 @@ def add_line(source: int, n: int, item_bytes: int, sums: int, squares: int, squa
 
 @kernel
 def show_line(p: int, line: int, row: int, luma: int, cb: int, cr: int, first: int) -> None:
-    """One line of a strip to row `row` of the caller's arrays.
+    """Write one line of a strip to row `row` of the caller's arrays.
 
     Parameters
     ----------
@@ -325,9 +325,9 @@ def show_line(p: int, line: int, row: int, luma: int, cb: int, cr: int, first: i
     line
         Memory for a line of pixels.
     luma, cb, cr
-        The line in the planes of the strip, from the even column on that the window begins with.
+        The line in the planes of the strip, starting at the even column at or before the window's first.
     first
-        0 or 1: the column from there that is the window's first.
+        0 or 1: offset of the window's first column from there.
     """
     layout, width = load_i64(p, LAYOUT), load_i64(p, WINDOW_WIDTH)
     target = load_i64(p, OUT) + row * load_i64(p, LINE_BYTES)

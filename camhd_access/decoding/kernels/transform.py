@@ -1,11 +1,11 @@
 """From coefficients to the pixels of blocks: dequantisation and the inverse transform (RDD 36, 7.3 and 7.4).
 
 Sixteen blocks go through every step side by side, one in each lane of a vector, so nothing is shuffled before
-the pixels are stored. The arithmetic is that of libavcodec's 10-bit inverse transform, to the last bit; that
-of RDD 36 leaves the last bit open. Smaller pictures come from the 4x4 or 2x2 low frequencies alone, through
+the pixels are stored. The arithmetic is that of libavcodec's 10-bit inverse transform, bit-exact; RDD 36
+leaves the last bit undefined. Reduced frames use only the 4x4 or 2x2 low frequencies, with
 an inverse transform of that size.
 
-Memory, all of it int16: dequantised coefficients [place in the block][block], the same after the rows are
+Memory, all of it int16: dequantised coefficients [position in the block][block], the same after the rows are
 done, and lines of pixels [line][block][pixel].
 """
 
@@ -71,20 +71,20 @@ class Lanes:
         return self._with(self.b.ashr, n)
 
     def clip(self, low: int, high: int) -> "Lanes":
-        """Each number, or the bound that it exceeds."""
+        """Each number, clipped to these bounds."""
         return self.at_least(low).at_most(high)
 
     def at_least(self, low: int) -> "Lanes":
-        """Each number, or `low` where it is less."""
+        """Each number, or `low` if it is less."""
         return self._with(lambda x, y: self.b.select(self.b.icmp_signed("<", x, y), y, x), low)
 
     def at_most(self, high: int) -> "Lanes":
-        """Each number, or `high` where it is more."""
+        """Each number, or `high` if it is more."""
         return self._with(lambda x, y: self.b.select(self.b.icmp_signed(">", x, y), y, x), high)
 
 
 def _place(b: Builder, base: Value, index: Value, n: int, kind: ir.Type) -> Value:
-    """Pointer to the lanes at a place in the block, `n` places after `index`, which counts int16."""
+    """Pointer to the lanes at a position in the block, `n` positions after `index`, which counts int16."""
     return address_of(b, base, b.mul(b.add(index, WORD(n * MAX_BLOCKS)), WORD(2)), kind)
 
 
@@ -94,7 +94,7 @@ def _read(b: Builder, source: Value, index: Value, step: int, n: int) -> list[La
 
 
 def _transform8(c: Sequence[Lanes]) -> list[Lanes]:
-    """Eight pixels of eight coefficients."""
+    """Eight pixels from eight coefficients."""
     even, odd = c[0] * C4 + c[4] * C4, c[0] * C4 - c[4] * C4
     g, h = c[2] * C2 + c[6] * C6, c[2] * C6 - c[6] * C2
     a = even + g, odd + h, odd - h, even - g
@@ -108,7 +108,7 @@ def _transform8(c: Sequence[Lanes]) -> list[Lanes]:
 
 
 def _transform4(c: Sequence[Lanes]) -> list[Lanes]:
-    """Four pixels of four coefficients."""
+    """Four pixels from four coefficients."""
     a = (c[0] + c[2]) * H2, (c[0] - c[2]) * H2
     e = c[1] * H1 + c[3] * H3, c[1] * H3 - c[3] * H1
     return [a[0] + e[0], a[1] + e[1], a[1] - e[1], a[0] - e[0]]
@@ -136,7 +136,7 @@ def _make_pass(
 
 
 HALF = 512
-"""The code of no signal, which a block of zeros becomes."""
+"""The code of a block of zeros: no signal."""
 rows8 = _make_pass(_transform8, 8, 1, 1, 15, ANY)
 columns8 = _make_pass(_transform8, 8, 8, (HALF << 4) + 8, 18, (LOWEST, HIGHEST))
 rows4 = _make_pass(_transform4, 4, 1, 1, 13, ANY)
@@ -160,7 +160,7 @@ def transform2(b: Builder, source: Value, target: Value, index: Value) -> None:
 
 
 def _make_gather(n_words: int) -> Any:  # noqa: ANN401 - numba's
-    """One line of 4 or 8 pixels of 16 blocks: from a vector a pixel to the pixels of each block in a row."""
+    """Transpose one line of 4 or 8 pixels of 16 blocks: from a vector per pixel to a row per block."""
 
     @operation(void, i64, i64, i64, i64)
     def gather(b: Builder, source: Value, index: Value, target: Value, n_words_before: Value) -> None:
@@ -185,7 +185,7 @@ gather8, gather4 = _make_gather(2), _make_gather(1)
 
 
 def _make_take(n: int) -> Any:  # noqa: ANN401 - numba's
-    """Move `n` coefficients, times a factor, and leave zeros behind; places count int16."""
+    """Move `n` coefficients, times a factor, and leave zeros behind; positions count int16."""
     kind = vector(16, n)
 
     @operation(void, i64, i64, i64, i64, i64)
@@ -212,13 +212,13 @@ def block_lines(
     Parameters
     ----------
     coefficients
-        int16 [position in the scan][block], which are 0 afterwards.
+        int16 [position in the scan][block]; set to 0.
     memory
         Three times `PLANE_BYTES`; the last holds the lines.
     scan, weights
-        int64 [64], the place in the block of each position; uint8 [64], the quantisation matrix by place.
+        int64 [64], the position in the block of each coefficient; uint8 [64], the quantisation matrix.
     scale
-        What all weights are multiplied with.
+        Factor of all weights.
     reduce
         1, 2 or 4: blocks of 8, 4 or 2 lines and pixels.
     """

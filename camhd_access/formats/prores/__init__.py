@@ -1,8 +1,8 @@
 """ProRes frames without decoding them: headers, slices, crops in the compressed domain, small previews.
 
-Every slice of a ProRes frame is coded for itself, and a table says where it lies. From that follow a check
+Every slice of a ProRes frame is coded independently, and a table gives its position. This allows checks
 of the frame's structure, smaller frames made of some of the slices, single fields, and previews made of the
-DC coefficients alone. Everything here takes bytes and gives values; nothing is read, no libav is called.
+DC coefficients alone. Everything here maps bytes to values: no I/O, and no call of libav.
 """
 
 from camhd_access.formats.prores.crop import CroppedFrame, crop_field, crop_frame, walk_crop

@@ -1,13 +1,13 @@
 """The DC coefficients of many slices at once.
 
-In a slice, the DC coefficients of all blocks of a plane stand before all others, each as a variable-length
-code of its difference from the block before. The codes of one slice must be read one after the other, but
-slices do not depend on each other: so all of them are read in lockstep, one array operation for the same code
-of every slice.
+In a slice, the DC coefficients of all blocks of a plane precede all others, each as a variable-length
+code of its difference from the previous block. The codes of one slice must be read sequentially, but
+slices do not depend on each other: so all of them are read in lockstep, with one array operation for the same
+code of every slice.
 
-Reading a code takes one look into a table. Its index is the state of the decoder (which of four codebooks is
-due, and the sign of the last difference) and the next 16 bits; its entry packs the difference, the next state
-and the length of the code. The few codes longer than 16 bits have no entry and are worked out.
+Reading a code is one table look-up. The index is the state of the decoder (which of four codebooks is
+next, and the sign of the last difference) and the next 16 bits; the entry packs the difference, the next
+state and the length of the code. The few codes longer than 16 bits have no entry and are computed.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ __all__ = ["PADDING_BYTES", "decode_dc"]
 
 MAX_CODE_BITS: Final = 32
 PADDING_BYTES: Final = 32 * MAX_CODE_BITS // 8 + 8
-"""Bytes that must follow the data: so far astray can a damaged slice lead in its 32 blocks."""
+"""Bytes that must follow the data: a damaged slice can overrun by this much in its 32 blocks."""
 
 CODEBOOKS: Final = np.array([(0, 0, 1), (0, 1, 2), (1, 2, 3), (0, 3, 4), (0, 5, 6)])
 """Last quotient of the Rice codes, order of the Rice codes, order of the exp-Golomb codes. The last book is
@@ -60,7 +60,7 @@ def decode_dc(
 
     Notes
     -----
-    SMPTE RDD 36, section 7.1.1. Costs some 15 array operations for each block of the largest slice, half as
+    SMPTE RDD 36, section 7.1.1. Takes some 15 array operations for each block of the largest slice, half as
     many again where codes are long.
     """
     words = np.ndarray(len(data) - 7, ">u8", data, strides=(1,))
@@ -98,7 +98,7 @@ def _step(
 
 
 def _next_bits(words: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The next 57 bits and more from each bit `position`, in the upper bits."""
+    """At least the next 57 bits from each bit `position`, in the upper bits."""
     bits: NDArray[np.uint64] = words[position >> 3].astype(np.uint64)
     bits <<= position.view(np.uint64) & 7
     return bits
@@ -106,7 +106,7 @@ def _next_bits(words: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArra
 
 @cache
 def _table() -> NDArray[np.int32]:
-    """What each state and the next 16 bits lead to; 0 where the code is longer. 2 MiB, made in 20 ms."""
+    """The entry for each state and the next 16 bits; 0 if the code is longer. 2 MiB, made in 20 ms."""
     state, bits = np.divmod(np.arange(8 << 16), 1 << 16)
     code, length = _read_codes(bits << 16, state >> 1)
     difference, next_state = _follow(code, state)
@@ -117,7 +117,7 @@ def _table() -> NDArray[np.int32]:
 def _follow(
     code: NDArray[np.int64], state: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The difference that `code` stands for in `state`, and the next state."""
+    """The difference that `code` encodes in `state`, and the next state."""
     is_negative = np.where(code > 0, (state ^ code) & 1, 0)
     difference = (code + 1 >> 1) * (1 - 2 * is_negative)
     return difference, NEXT_BOOK[np.minimum(code, 6)] << 1 | is_negative

@@ -1,8 +1,8 @@
 """A sample's frame header: what the frame is, and where its first picture begins.
 
-What comes in: the first few hundred bytes of a sample (148 + 8 are enough in all known files). What goes out:
-a `FrameHeader`, or an error that names the byte. The header's own bytes are kept, because a crop copies the
-ones that it does not understand. All numbers are big-endian.
+Input: the first few hundred bytes of a sample (148 + 8 are enough in all known files). Output:
+a `FrameHeader`, or an error that names the byte. The header's own bytes are kept, because a crop copies
+the unparsed ones. All numbers are big-endian.
 """
 
 import struct
@@ -19,7 +19,7 @@ MIN_FRAME_BYTES = 28
 
 MATRIX_BYTES = 64
 FLAT_MATRIX = bytes([4]) * MATRIX_BYTES
-"""What stands for a luma matrix that the header leaves out."""
+"""Default luma matrix, used if the header has none."""
 
 
 MAX_SAMPLE_BYTES = 64 << 20
@@ -30,7 +30,7 @@ MAX_MACROBLOCK_BYTES = 4096 + 16
 the headers of a slice that holds no other macroblock."""
 
 MAX_EXTRA_BYTES = 1 << 20
-"""Of the frame header (it tells its length by 16 bits), and of what writers add behind the pictures."""
+"""Of the frame header (its length is a 16-bit number), and of anything that writers append."""
 
 MAX_SLICE_MACROBLOCKS = 8
 MIN_SLICE_BYTES = 8
@@ -38,23 +38,23 @@ MIN_SLICE_BYTES = 8
 
 
 def max_sample_bytes(width: int, height: int) -> int:
-    """Bytes that no sample of frames of this size can exceed (SMPTE RDD 36, sections 5.2 and 5.3)."""
-    n_macroblocks = -(-width // 16) * 2 * -(-height // 32)  # each of two fields is filled up to whole ones
+    """Upper limit for the bytes of a sample of frames of this size (SMPTE RDD 36, sections 5.2 and 5.3)."""
+    n_macroblocks = -(-width // 16) * 2 * -(-height // 32)  # each of two fields is padded to whole ones
     return min(MAX_SAMPLE_BYTES, MAX_EXTRA_BYTES + MAX_MACROBLOCK_BYTES * n_macroblocks)
 
 
 def min_sample_bytes(width: int, height: int) -> int:
-    """Bytes that every whole frame of this size takes, however little it shows."""
+    """Lower limit for the bytes of a complete frame of this size, whatever it shows."""
     n_slices = width // (16 * MAX_SLICE_MACROBLOCKS) * (height // 16)
     return MIN_FRAME_BYTES + MIN_SLICE_BYTES * n_slices
 
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What the first bytes of a sample say about the frame."""
+    """Contents of the frame header."""
 
     frame_size: int
-    """Bytes of the sample as the frame itself counts them, padding included."""
+    """Size of the sample in bytes according to the frame itself, padding included."""
     version: int
     """Bitstream version: 0 (4:2:2 without alpha) or 1."""
     encoder: bytes
@@ -118,18 +118,18 @@ def parse_frame_header(data: ByteData) -> FrameHeader:
     Parameters
     ----------
     data
-        The sample, or as much of its beginning as holds the header.
+        The sample, or enough of its beginning to hold the header.
 
     Raises
     ------
     FrameDecodeError
-        The bytes are no ProRes frame header, contradict themselves, or end within the header.
+        The bytes are not a ProRes frame header, are inconsistent, or end within the header.
     UnsupportedCodecError
         The bitstream version is not 0 or 1.
 
     Notes
     -----
-    SMPTE RDD 36, section 5.1.1 (frame header). Costs some microseconds.
+    SMPTE RDD 36, section 5.1.1 (frame header). Takes some microseconds.
     """
     if len(data) < MIN_FRAME_BYTES:
         raise FrameDecodeError(f"frame of {len(data)} bytes; a ProRes frame has at least {MIN_FRAME_BYTES}")
@@ -165,9 +165,9 @@ def parse_frame_header(data: ByteData) -> FrameHeader:
 
 
 def _check_header_size(header_size: int, *, matrices: int, n_bytes: int) -> None:
-    """Refuse a header that has no room for its own matrices, or that the data does not hold."""
+    """Raise if the header has no room for its own matrices, or is longer than the data."""
     least = 20 + MATRIX_BYTES * matrices.bit_count()
     if header_size < least:
-        raise FrameDecodeError(f"frame header of {header_size} bytes at byte 8; its content needs {least}")
+        raise FrameDecodeError(f"header of {header_size} bytes at byte 8; its content needs {least} bytes")
     if 8 + header_size > n_bytes:
-        raise FrameDecodeError(f"frame header of {header_size} bytes at byte 8; only {n_bytes - 8} are there")
+        raise FrameDecodeError(f"header of {header_size} bytes at byte 8; only {n_bytes - 8} bytes are left")

@@ -1,16 +1,16 @@
-"""Pictures of an eighth of the size, from the DC coefficients alone.
+"""Images of 1/8 of the size, from the DC coefficients alone.
 
-The DC coefficient of a block is the mean of its 8x8 pixels. It is had without reading the other coefficients
-and without a transform, in a fraction of the time that decoding takes. What goes in: whole samples of one
-geometry, several at once if they are there. What goes out: one array a plane.
+The DC coefficient of a block is the mean of its 8x8 pixels. It can be read without the other coefficients
+and without a transform, in a fraction of the time of a full decode. Input: whole samples of one
+geometry, several at once if available. Output: one array per plane.
 
-All slices of all samples are *lanes* that the reader of DC coefficients goes through side by side, planes
-together. Lanes of equal length make a group, the longest first: a plane's slices of one width.
+All slices of all samples are *lanes* that are decoded side by side, all planes
+together. Lanes of equal length form a group, the longest first: a plane's slices of one width.
 
-The blocks of an interlaced frame belong to its fields, 8 lines of one field to a block: the preview of a
+Each block of an interlaced frame covers 8 lines of one field: the preview of a
 field is exact, and so is the mean of both, but that has only one row for 16 lines of the frame. In the
-preview of a frame each such row becomes two, apart by the slope from the row above to the row below, so that
-their mean stays exact.
+preview of a frame each such row becomes two, which differ by the slope between the rows above and below, so
+that their mean stays exact.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,27 +48,27 @@ def decode_preview(
     Returns
     -------
     Per plane an array of shape (samples, height // 8, width // 8), or with `fields` one of shape
-    (samples, 2, height // 16, width // 8), where height and width are those of the full plane: blocks that
-    stick out of the picture are left out. 1920x1080 gives 240x135.
+    (samples, 2, height // 16, width // 8), where height and width are those of the full plane: incomplete
+    blocks at the edges are left out. 1920x1080 gives 240x135.
 
     Raises
     ------
     FrameDecodeError, UnsupportedCodecError
-        One of the samples is damaged or unknown. To learn which, decode them one by one.
+        One of the samples is damaged or unknown. Decode them one by one to find out which.
     ValueError
-        The samples differ in geometry, or `fields` is asked of progressive frames.
+        The samples differ in geometry, or `fields` is set for progressive frames.
 
     Notes
     -----
     SMPTE RDD 36, section 7. Within one code value of the means of the decoded pixels, for progressive frames
     and for fields, unless pixels were clipped when decoding. A frame made of two fields is exact only as
-    the mean of the rows 2i and 2i + 1; that each of them is true to its own 8 lines is an estimate. In its
-    last row, half of the lines are the encoder's padding if the height is no multiple of 16.
-    At 1080p one frame costs 1.5 ms for luma and 1.8 ms for all planes, four at once 0.7 and 1.1 ms each.
+    the mean of the rows 2i and 2i + 1; how the two rows differ is an estimate. In its
+    last row, half of the lines are the encoder's padding if the height is not a multiple of 16.
+    At 1080p one frame takes 1.5 ms for luma and 1.8 ms for all planes, four at once 0.7 and 1.1 ms each.
     """
     frames = [run_walk(walk_frame(len(sample)), sample) for sample in samples]
     if len({_geometry(frame) for frame in frames}) != 1:
-        raise ValueError("previews are made of one or more samples, all of one geometry")
+        raise ValueError("a preview needs at least one sample, and all samples must have the same geometry")
     header = frames[0].header
     if fields and not header.interlaced:
         raise ValueError("a progressive frame has no fields")
@@ -82,7 +82,7 @@ def decode_preview(
 
 
 def _geometry(frame: Frame) -> tuple[object, ...]:
-    """What samples must have in common to be decoded side by side."""
+    """The properties that samples must share to be decoded together."""
     header = frame.header
     return header.width, header.height, header.chroma, header.n_pictures, frame.pictures[0].log2_slice_width
 
@@ -94,15 +94,15 @@ class _Lanes:
     data: NDArray[np.uint8]
     """The samples, one after the other."""
     start: NDArray[np.int64]
-    """Where each plane of each slice lies in `data`, shape (3, pictures, rows, columns)."""
+    """First byte of each plane of each slice in `data`, shape (3, pictures, rows, columns)."""
     stop: NDArray[np.int64]
     """One past its last byte, likewise."""
     factor: NDArray[np.int64]
-    """What the DC coefficients are multiplied with, likewise: matrix times scale."""
+    """Factor of the DC coefficients (matrix times scale), likewise."""
 
     @classmethod
     def of(cls, samples: Sequence[ByteData], frames: Sequence[Frame]) -> "_Lanes":
-        """The slices of `samples`, whose layouts are `frames`."""
+        """The slices of `samples`, with the layouts `frames`."""
         start, stop, factor = [], [], []
         sample_start = 0
         for sample, frame in zip(samples, frames, strict=True):
@@ -175,7 +175,7 @@ def _decode_pictures(lanes: _Lanes, frame: Frame, n_planes: int) -> list[NDArray
 
 
 def _place(coefficients: NDArray[np.int32], factor: NDArray[np.int64], group: _Group) -> NDArray[np.int64]:
-    """The means of a group's blocks where they belong, shape (pictures, block rows, block columns)."""
+    """The means of a group's blocks at their positions, shape (pictures, block rows, block columns)."""
     n_pictures, n_rows, _ = factor.shape
     blocks = coefficients[: group.n_blocks].reshape(group.n_blocks, *factor.shape)
     means = ((blocks * factor + (512 << 5) + 16) >> 5).clip(4, 1019)

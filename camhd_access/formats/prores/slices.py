@@ -1,10 +1,10 @@
-"""Where the slices of a frame lie in its sample.
+"""The positions of a frame's slices in its sample.
 
 A frame is one picture, or two field pictures when interlaced. A picture is cut into slices, each one row of
 macroblocks high (16 lines of the picture) and up to 8 macroblocks wide; a table at the picture's start gives
 their sizes. The table of the second picture lies in the middle of the sample, so finding all slices is a
-*walk*: a generator that yields the byte ranges it needs next and is sent their bytes. `run_walk` answers it
-from a whole sample; a reader may answer from whatever parts it has, and fetch the others.
+*walk*: a generator that yields the byte ranges it needs next and is sent their bytes. `run_walk` runs it
+on a whole sample; a reader can supply the parts it has, and fetch the others.
 """
 
 import struct
@@ -76,10 +76,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceHeaders:
-    """What the slices of one picture say about themselves, arrays of shape (rows, columns)."""
+    """The slice headers of one picture, as arrays of shape (rows, columns)."""
 
     scale: NDArray[np.int64]
-    """What the quantisation matrix is multiplied with."""
+    """Factor of the quantisation matrix."""
     plane_offset: NDArray[np.int64]
     """First byte in the sample of the coded Y, Cb and Cr, shape (3, rows, columns)."""
     plane_size: NDArray[np.int64]
@@ -113,25 +113,25 @@ def slice_widths(n_macroblocks: int, log2_slice_width: int) -> list[int]:
 
 
 def check_frame(data: ByteData, *, width: int | None = None, height: int | None = None) -> Frame:
-    """The layout of a sample whose structure holds in every place.
+    """The layout of a sample, after a check of its structure.
 
     Parameters
     ----------
     data
         The whole sample.
     width, height
-        What the track says. A decoder would follow the frame, with no more than a line in its log.
+        Frame size of the track. A decoder would use the frame's own size, and only log a message.
 
     Raises
     ------
     FrameDecodeError
-        Truncated or damaged; the message says what and at which byte.
+        Truncated or damaged; the message names the problem and the byte.
     UnsupportedCodecError
         An unknown version of the bitstream.
 
     Notes
     -----
-    ProRes has no checksum: what the slices hold after their headers is for the decoder to judge. Costs 0.06
+    ProRes has no checksum: only the decoder can judge the content of slices after their headers. Takes 0.06
     to 0.1 ms at 1080p.
     """
     frame = run_walk(walk_frame(len(data)), data)
@@ -158,7 +158,7 @@ def parse_slice_headers(data: ByteData, picture: Picture) -> SliceHeaders:
     Raises
     ------
     FrameDecodeError
-        A slice has no room for its planes, or a quantiser that does not exist.
+        The planes do not fit into a slice, or the quantiser is out of range.
 
     Notes
     -----
@@ -193,12 +193,12 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
     sample_size
         Bytes of the whole sample.
     n_pictures
-        Stop after so many pictures; 1 leaves the second field of an interlaced frame alone.
+        Number of pictures to read; 1 skips the second field of an interlaced frame.
 
     Notes
     -----
-    One question for a progressive frame, two for an interlaced one; one more for each slice table that
-    is uncommonly large.
+    One question for a progressive frame, two for an interlaced one, and one more for each unusually large
+    slice table.
     """
     (head,) = yield [(0, min(HEAD_BYTES, sample_size))]
     header = parse_frame_header(head)
@@ -217,7 +217,7 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
 
 
 def _walk_picture(head: ByteData, header: FrameHeader, start: int) -> Walk[Picture]:
-    """Walk to the end of the slice table of the picture at `start`, of which `head` is known."""
+    """Walk to the end of the slice table of the picture at `start`, whose first bytes are `head`."""
     shape, log2_slice_width = _parse_picture_header(head, header, start)
     table_stop = min((head[0] >> 3) + 2 * shape[0] * shape[1], int.from_bytes(head[1:5]))
     if table_stop > len(head):
@@ -252,7 +252,7 @@ def _parse_picture_header(head: ByteData, header: FrameHeader, start: int) -> tu
 def _parse_slice_table(
     head: ByteData, start: int, *, shape: tuple[int, int], log2_slice_width: int
 ) -> Picture:
-    """The picture at `start`, once the bytes of its header and slice table are there."""
+    """The picture at `start`, from the bytes of its header and slice table."""
     header_size, size = head[0] >> 3, int.from_bytes(head[1:5])
     n_slices = shape[0] * shape[1]
     table_stop = header_size + 2 * n_slices

@@ -1,11 +1,11 @@
-"""QuickTime's `moov` atom → `MovieIndex`: where each frame lies in the file, and when it is shown.
+"""QuickTime's `moov` atom → `MovieIndex`: the position of each frame in the file, and its time.
 
-Pure: bytes come in, values go out. `walk` asks for the byte ranges that lead to `moov` and lets its caller
+Pure: bytes come in, values go out. `walk` requests the byte ranges that lead to `moov` and lets its caller
 fetch them, blocking or async; `moov` finds the video track in those bytes; `tables` turns the track's sample
-tables into arrays, `atoms` reads the atoms under all of them, and `index` is what comes out.
+tables into arrays, `atoms` is the common parser of atoms, and `index` is the result.
 
-Each reading function returns what the tables say, exactly, or raises an error of the tree. Where a movie
-contradicts itself nothing is repaired: a frame at the wrong place is worse than no frame.
+Each function returns exactly what the tables contain, or raises an error of the tree. Inconsistent movies
+are not repaired: a frame at the wrong place is worse than no frame.
 Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where it extends QTFF.
 """
 

@@ -1,7 +1,7 @@
-"""The sample description: which codec a track's samples are in, how large its pictures are, in which file.
+"""The sample description: the codec of a track's samples, the frame size, and the file they are in.
 
-`stsd` holds one entry or more, `stsc` says which of them each chunk uses. A movie is read where all entries
-in use say the same; one that changes codec or picture size half-way is no single array of frames.
+`stsd` holds one or more entries, and `stsc` assigns one to each chunk. A movie can be read if all entries
+in use agree; one that changes codec or frame size half-way is not a single array of frames.
 
 Source: QTFF, "Video Media", sample descriptions and their extensions.
 """
@@ -28,11 +28,11 @@ PRORES_CODECS = {
 _FIELDS_BYTES = 78  # of an entry's payload, before the atoms that extend it
 _TKHD_BYTES = 84  # at least
 _HEADERS = ("vmhd", "gmhd")
-_SELF_CONTAINED = 1  # flag of a data reference: the media is in this very file
+_SELF_CONTAINED = 1  # flag of a data reference: the media is in the same file
 
 
 class VideoDescription(NamedTuple):
-    """What an entry of `stsd` says of the pictures."""
+    """The fields of an `stsd` entry for video."""
 
     codec: str
     width: int
@@ -41,7 +41,7 @@ class VideoDescription(NamedTuple):
 
 
 def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
-    """What the entries of `stsd` with these numbers (from 1) agree on.
+    """The common content of the entries of `stsd` with these numbers (from 1).
 
     Raises
     ------
@@ -61,17 +61,17 @@ def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
         _check_own_file(minf, entries[number - 1])
         found.add(_parse_entry(entries[number - 1]))
     if len(found) > 1:
-        raise UnsupportedMovieError(f"the pictures change half-way: {sorted(found, key=repr)}")
+        raise UnsupportedMovieError(f"codec or frame size change half-way: {sorted(found, key=repr)}")
     return found.pop()
 
 
 def parse_track_kind(track: Atom, timescale: int, *, number: int = 1) -> TrackKind:
-    """What a new track takes over from `track` beside its tables; of `stsd`, the entry with this number.
+    """The properties of `track` that a copy keeps; of `stsd`, the entry with this number.
 
     Notes
     -----
-    The entry then uses data reference 1: the file that it is in. Where the media header is missing, or `tkhd`
-    is no longer than its fields, which readers of frames do not need, what is usual is put in their place.
+    The entry then uses data reference 1, its own file. A missing media header, or a `tkhd` that is
+    no longer than its fields (readers of frames need neither), is replaced by the usual one.
     """
     mdia = track.need("mdia")
     minf = mdia.need("minf")
@@ -97,7 +97,7 @@ def _copy(atom: Atom) -> bytes:
 
 
 def _find_geometry(track: Atom) -> bytes | None:
-    """The end of `tkhd`, in either version; None where there is none."""
+    """The end of `tkhd`, in either version; None if there is none."""
     tkhd = track.find("tkhd")
     return bytes(tkhd.payload[-len(UNSEEN) :]) if tkhd and len(tkhd.payload) >= _TKHD_BYTES else None
 
@@ -107,7 +107,7 @@ def _listed(atom: Atom) -> list[Atom]:
     (count,) = atom.unpack("I", 4)
     entries = atom.children(position=8)
     if count != len(entries):
-        raise atom.error(f"announces {count} entries and holds {len(entries)}")
+        raise atom.error(f"claims {count} entries but holds {len(entries)}")
     return entries
 
 
@@ -119,13 +119,13 @@ def _parse_entry(entry: Atom) -> VideoDescription:
         )
     width, height = entry.unpack("HH", 24)
     if not (width and height):
-        raise entry.error(f"a picture of {width} x {height} pixels")
+        raise entry.error(f"a frame size of {width} x {height} pixels")
     entry.unpack(f"{_FIELDS_BYTES}x", 0)
     return VideoDescription(entry.type, width, height, _find_color_matrix(entry))
 
 
 def _find_color_matrix(entry: Atom) -> int | None:
-    """The matrix number of `colr`, where it is of type `nclc` (QTFF) or `nclx` (ISO/IEC 14496-12)."""
+    """The matrix number of `colr`, if it is of type `nclc` (QTFF) or `nclx` (ISO/IEC 14496-12)."""
     for extension in entry.children(position=_FIELDS_BYTES):
         if extension.type == "colr" and extension.unpack("4s", 0)[0] in (b"nclc", b"nclx"):
             matrix: int = extension.unpack("H", 8)[0]
@@ -134,7 +134,7 @@ def _find_color_matrix(entry: Atom) -> int | None:
 
 
 def _check_own_file(minf: Atom, entry: Atom) -> None:
-    """Refuse an entry whose samples lie in another file (QTFF, "Data Reference Atoms")."""
+    """Raise if the samples of `entry` are in another file (QTFF, "Data Reference Atoms")."""
     dinf = minf.find("dinf")
     if dinf is None:
         return
@@ -145,6 +145,4 @@ def _check_own_file(minf: Atom, entry: Atom) -> None:
         raise dref.error(f"has {len(references)} entries; the sample description refers to entry {number}")
     (flags,) = references[number - 1].unpack("I", 0)
     if not flags & _SELF_CONTAINED:
-        raise UnsupportedMovieError(
-            "the movie's media lies in another file; open that one, or flatten the movie"
-        )
+        raise UnsupportedMovieError("the media is in another file; open that one, or flatten the movie")

@@ -1,7 +1,7 @@
-"""`MovieIndex`: one movie's frames as arrays, one item a frame.
+"""`MovieIndex`: one movie's frames as arrays, one item per frame.
 
-Made once a movie by `parse_moov`, held by readers, shipped to workers. Times are the media's own: the edit
-list moves nothing and drops nothing, it only tells which frames a player would not show.
+Made once per movie by `parse_moov`, held by readers, sent to workers. Times are media times: the edit
+list does not move or drop frames, it only says which frames a player would not show.
 """
 
 from collections.abc import Mapping
@@ -21,22 +21,22 @@ _LAST_TICK = np.iinfo(np.int64).max
 
 
 class Edit(NamedTuple):
-    """One entry of an edit list: which stretch of the media is shown next."""
+    """One entry of an edit list: the stretch of the media that is shown next."""
 
     segment_duration_ticks: int
-    """How long, in ticks of the movie's time scale; 0: to the end of the media (ISO/IEC 14496-12, 8.6.6)."""
+    """Duration in ticks of the movie's time scale; 0: to the end of the media (ISO/IEC 14496-12, 8.6.6)."""
     media_time_ticks: int
-    """From where, in ticks of the media's time scale; -1: nothing is shown for that long."""
+    """Start in ticks of the media's time scale; -1: nothing is shown for this duration."""
     rate: float
     """Media time per movie time; 0: the frame at `media_time_ticks` stands still."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MovieIndex:
-    """Where each frame of a movie lies and when it is shown.
+    """Position and time of each frame of a movie.
 
-    Arrays are read-only, one item a frame, in the order of the file's sample table, which for ProRes is the
-    order of presentation. 33 bytes a frame.
+    Arrays are read-only, with one item per frame, in the order of the file's sample table, which for ProRes
+    is the order of presentation. 33 bytes per frame.
     """
 
     offset: NDArray[np.int64]
@@ -48,30 +48,29 @@ class MovieIndex:
     duration: NDArray[np.int64]
     """How long each frame is shown, in ticks."""
     is_sync: NDArray[np.bool_]
-    """True where a frame decodes without others; all frames of a ProRes movie."""
+    """True if a frame decodes without others; all frames of a ProRes movie (intra-frame codec)."""
     timescale: int
-    """Ticks a second of `pts` and `duration`."""
+    """Ticks per second of `pts` and `duration`."""
     codec: str
-    """Four characters that name the kind of ProRes, e.g. "apcn"."""
+    """Four characters that name the ProRes profile, e.g. "apcn"."""
     width: int
     """Pixels a row, of the sample description."""
     height: int
     """Rows, both fields together."""
     interlaced: bool | None = None
-    """True: a frame holds two fields. None: not known before the first frame was seen."""
+    """True: a frame holds two fields. None: not known before the first frame is read."""
     creation_time: np.datetime64 | None = None
-    """When the recorder began the movie (`mvhd`), in whole seconds UTC; None where it does not say."""
+    """When the recorder began the movie (`mvhd`), in whole seconds UTC; None if not set."""
     color_matrix: int | None = None
-    """Matrix number of the sample description's `colr` (ITU-T H.273); None where it has none."""
+    """Matrix number of the sample description's `colr` (ITU-T H.273); None if it has none."""
     edits: tuple[Edit, ...] = ()
     """The track's edit list; empty: all is shown."""
     movie_timescale: int = 1
-    """Ticks a second of the edits' durations."""
+    """Ticks per second of the edits' durations."""
     kind: TrackKind | None = None
-    """What a copy of some frames takes over from the video track; None where there was no index to take it
-    from."""
+    """What a copy of some frames keeps of the video track; None if the movie has no index."""
     timecode_track: bytes = b""
-    """Payload of the `trak` of the timecode, not looked into (see `quicktime.timecode`); empty: none."""
+    """Payload of the timecode `trak`, unparsed (see `quicktime.timecode`); empty: none."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """What the movie says of itself as text, by name (see `quicktime.metadata`)."""
 
@@ -85,7 +84,7 @@ class MovieIndex:
             object.__setattr__(self, name, array)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor, because numpy forgets on the way that an array is read-only.
+        # Through the constructor, because pickled arrays are no longer read-only.
         return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     @property
@@ -124,13 +123,13 @@ class MovieIndex:
         shown = [self._shown_ticks(edit) for edit in self.edits]
         starts, stops = np.sort(np.array([s for s in shown if s], np.int64).reshape(-1, 2), axis=0).T
         frame_stop = self.pts + np.maximum(self.duration, 1)
-        # Stretches that begin before a frame ends, less those that end before it begins, overlap it.
+        # Stretches that begin before a frame ends, minus those that end before it begins, overlap it.
         n_begun = np.searchsorted(starts, frame_stop, "left")
         n_ended = np.searchsorted(stops, self.pts, "right")
         return np.equal(n_begun, n_ended)
 
     def _shown_ticks(self, edit: Edit) -> tuple[int, int] | None:
-        """Half-open stretch of media time that one edit shows; None where it shows none."""
+        """Half-open stretch of media time that one edit shows; None if it shows none."""
         start = edit.media_time_ticks
         if start < 0:
             return None

@@ -1,8 +1,8 @@
 """`moov` bytes → `MovieIndex`.
 
 The one video track is found by its handler, never by searching for letters; its sample description must be
-ProRes in this very file; its tables are expanded by `tables`; and every sample must lie within the file and
-apart from the others. A compressed movie header (`cmov`) is inflated first, within limits.
+ProRes in the same file; its tables are expanded by `tables`; and every sample must lie within the file and
+not overlap others. A compressed movie header (`cmov`) is inflated first, within limits.
 """
 
 import zlib
@@ -20,17 +20,17 @@ from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tab
 __all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_clock", "parse_edits", "parse_moov"]
 
 MAX_INFLATED_BYTES = 4 << 20
-"""Of a `cmov`, which was made for short films on slow lines. Seven hours of ours would fit."""
+"""Of a `cmov`, made for short films on slow lines. Seven hours of CamHD video would fit."""
 MAX_EDITS = 1 << 12
 """Of an edit list; recorders write one or two."""
 
 LARGE_PIXELS = 4096 * 2304
-"""Of a frame; what claims to be larger must have the bytes for it."""
+"""Of a frame; one that claims to be larger must have the bytes for it."""
 MAX_SECONDS = 1 << 31
-"""Between the start of a movie and any of its frames: from any start that is read, datetime64[ns] goes on."""
+"""Between the start of a movie and any of its frames: keeps times within the range of datetime64[ns]."""
 
 _EPOCH = np.datetime64("1904-01-01T00:00:00", "s")
-_MAX_CREATION_SECONDS = 1 << 33  # the year 2176; beyond lies no recording, but a field never filled in
+_MAX_CREATION_SECONDS = 1 << 33  # the year 2176; later times are uninitialised fields
 _ENABLED = 1  # flag of tkhd
 
 
@@ -42,14 +42,14 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
     data
         The whole atom, header included.
     offset
-        Where it lay in the file, for messages.
+        Its offset in the file, for messages.
     file_size
-        Bytes of the file, in which every sample must lie; None where not known.
+        Bytes of the file, in which every sample must lie; None if not known.
 
     Raises
     ------
     InvalidMovieError
-        Cut short, contradictory, without video, or samples outside the file.
+        Truncated, inconsistent, without video, or samples outside the file.
     UnsupportedMovieError
         Fragments, media in another file, several enabled video tracks.
     UnsupportedCodecError
@@ -57,7 +57,7 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
 
     Notes
     -----
-    25,000 frames take less than a millisecond. Whatever the atoms announce, work and memory are bounded by
+    25,000 frames take less than a millisecond. Whatever the atoms claim, work and memory are bounded by
     the bytes given and by the limits declared here and in `tables`.
     """
     moov = _open_moov(data, offset)
@@ -89,20 +89,20 @@ def _inflate(cmov: Atom) -> bytes:
     cmvd = cmov.need("cmvd")
     (size,) = cmvd.unpack("I", 0)
     if size > MAX_INFLATED_BYTES:
-        raise cmvd.error(f"announces {size} inflated bytes; at most {MAX_INFLATED_BYTES} are read")
+        raise cmvd.error(f"claims {size} inflated bytes; at most {MAX_INFLATED_BYTES} are read")
     try:
         inflated = zlib.decompressobj().decompress(cmvd.payload[4:], size + 1)
     except zlib.error as err:
         raise cmvd.error(f"cannot be inflated: {err}") from err
     if len(inflated) != size:
-        raise cmvd.error(f"does not inflate to the {size} bytes that it announces")
+        raise cmvd.error(f"does not inflate to the {size} bytes that it claims")
     return inflated
 
 
 def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
-    """The index, from a `moov` that is not compressed."""
+    """The index, from an uncompressed `moov`."""
     if moov.find("mvex"):
-        raise UnsupportedMovieError("the movie is fragmented (mvex atom); `ffmpeg -c copy` makes it plain")
+        raise UnsupportedMovieError("the movie is fragmented (mvex atom); remux it with `ffmpeg -c copy`")
     if moov.find("rmra"):
         raise UnsupportedMovieError("the movie only refers to other movies (rmra atom); open one of those")
     track = _find_video_track(moov)
@@ -121,7 +121,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
     first, stop = int(tables.pts.min()), int((tables.pts + tables.duration).max())
     if max(-first, stop) > MAX_SECONDS * timescale:
         raise stbl.error(
-            f"shows frames from tick {first} to {stop}, {timescale} a second: beyond all dates of a calendar"
+            f"shows frames from tick {first} to {stop}, {timescale} a second: beyond the range of dates"
         )
     return MovieIndex(
         offset=tables.offset,
@@ -144,7 +144,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
 
 
 def _find_video_track(moov: Atom) -> Atom:
-    """The only video track; of several, the only one that is enabled."""
+    """The only video track; of several, the only enabled one."""
     tracks = _find_tracks(moov, b"vide")
     if not tracks:
         raise moov.error("the movie has no video track")
@@ -181,7 +181,7 @@ def parse_clock(header: Atom) -> tuple[int, int]:
 
 
 def _creation_time(seconds: int) -> np.datetime64 | None:
-    """The moment so many seconds after the start of 1904; None for 0, which means "not set", and nonsense."""
+    """The time this many seconds after the start of 1904; None for 0 ("not set") and implausible values."""
     if not 0 < seconds < _MAX_CREATION_SECONDS:
         return None
     return _EPOCH + np.timedelta64(seconds, "s")
@@ -201,18 +201,18 @@ def parse_edits(track: Atom) -> tuple[Edit, ...]:
     if len(rows) > MAX_EDITS:
         raise elst.error(f"has {len(rows)} entries; at most {MAX_EDITS} are read")
     if (rows["rate"] < 0).any():
-        raise elst.error("plays backwards: a rate must not be negative")
+        raise elst.error("has a negative rate (backward playback), which is not supported")
     return tuple(Edit(duration, time, rate / 65536) for duration, time, rate in rows.tolist())
 
 
 def _check_sizes(tables: SampleTables, description: VideoDescription, stbl: Atom) -> None:
-    """Refuse what cannot be frames of the size that the sample description tells, before any is read."""
+    """Raise if sample sizes are impossible for the frame size of the sample description."""
     width, height = description.width, description.height
     largest = int(np.argmax(tables.size))
     n_bytes = int(tables.size[largest])
     if n_bytes > max_sample_bytes(width, height):
         raise stbl.error(
-            f"frame {largest} is said to take {n_bytes:,} bytes; a ProRes frame of {width}x{height} takes "
+            f"frame {largest} has {n_bytes:,} bytes; a ProRes frame of {width}x{height}  has "
             f"{max_sample_bytes(width, height):,} at most"
         )
     if width * height > LARGE_PIXELS and n_bytes < min_sample_bytes(width, height):
@@ -223,7 +223,7 @@ def _check_sizes(tables: SampleTables, description: VideoDescription, stbl: Atom
 
 
 def _check_places(tables: SampleTables, stbl: Atom, file_size: int | None) -> None:
-    """Refuse samples outside the file, and samples that share some of their bytes, but not all."""
+    """Raise if samples lie outside the file, or overlap without being identical."""
     stop = tables.offset + tables.size
     if file_size is not None and (stop > file_size).any():
         i = int(np.argmax(stop > file_size))

@@ -1,6 +1,6 @@
-"""Files of other formats that people try to open, known by their first bytes (their "magic").
+"""Files of other formats that people try to open, recognised by their first bytes ("magic numbers").
 
-"Not a QuickTime movie" alone does not help who has a MKV, or the login page of a portal in place of a movie.
+"Not a QuickTime movie" alone does not help somebody who opens a MKV, or a login page in place of a movie.
 """
 
 import re
@@ -9,7 +9,7 @@ __all__ = ["CODEC_NAMES", "name_format"]
 
 _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif")
 
-_REWRAP = "`ffmpeg -i FILE -c copy NEW.mov` makes a QuickTime movie of the ProRes in it"
+_REWRAP = "`ffmpeg -i FILE -c copy NEW.mov` converts it to a QuickTime movie"
 
 _MAGIC: tuple[tuple[str, str], ...] = (
     (r"\x06\x0e\x2b\x34", f"MXF; {_REWRAP}"),
@@ -22,7 +22,7 @@ _MAGIC: tuple[tuple[str, str], ...] = (
     (r"PK\x03\x04", "a ZIP archive; unpack it first"),
     (
         r"(?i:\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|\?xml|!--))",
-        "a web page (html), of a login or an error",
+        "a web page (HTML), probably a login or an error page",
     ),
     (r"\x00?\x00\x00\x01[\x09\x27\x47\x67]", "H.264 without a container; only ProRes is decoded"),
     (r"RIFF....AVI ", "AVI"),
@@ -42,11 +42,11 @@ CODEC_NAMES = {
     "mp4v": "MPEG-4 Visual",
     "av01": "AV1",
 }
-"""What people call the codecs that sample descriptions name by four characters."""
+"""Names of codecs, by the four characters of the sample description."""
 
 
 def name_format(head: bytes) -> str | None:
-    """What a file is that begins so, if that is known and not QuickTime."""
+    """Name of the format of a file that begins with `head`, if it is known and not QuickTime."""
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
         return "HEIC, still pictures"
     known = ((re.compile(magic.encode(), re.DOTALL), name) for magic, name in _MAGIC)

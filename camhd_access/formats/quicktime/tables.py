@@ -1,11 +1,11 @@
-"""The sample tables of a track → arrays with one item a frame.
+"""The sample tables of a track → arrays with one item per frame.
 
-`stbl` tells in runs: so many samples of such a duration (`stts`), from this chunk on so many samples a chunk
-(`stsc`), plus the size of each sample (`stsz`) and the place of each chunk (`stco`, `co64`). All tables must
+`stbl` is run-length coded: durations of samples (`stts`), samples per chunk from some chunk on
+(`stsc`), plus the size of each sample (`stsz`) and the offset of each chunk (`stco`, `co64`). All tables must
 agree on the number of frames, and this is checked on the runs, before they are expanded: a few bytes can
-claim four thousand million frames. Then a handful of numpy calls expand them.
+claim 4 billion frames. Then a handful of numpy calls expand them.
 
-Source: QTFF, "Sample Table Atoms". Cost: 25,000 frames in a quarter of a millisecond, 33 bytes a frame.
+Source: QTFF, "Sample Table Atoms". Cost: 25,000 frames in a quarter of a millisecond, 33 bytes per frame.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ MAX_FRAMES = 3_500_000
 """32 hours of video. The longest movie of the archive has 3.2 million frames; memory stays below 200 MB."""
 
 MAX_TICKS = (1 << 31) - 1
-"""Of one frame. QTFF has the field signed and positive."""
+"""Of one frame. In QTFF the field is signed and positive."""
 
 Ints = NDArray[np.int64]
 
@@ -32,7 +32,7 @@ _STSC_ROW = np.dtype([("first_chunk", ">u4"), ("n_samples", ">u4"), ("descriptio
 
 
 class SampleTables(NamedTuple):
-    """What `stbl` says of each sample, and which sample descriptions it refers to."""
+    """The content of `stbl` for each sample, and the sample descriptions it refers to."""
 
     offset: Ints
     size: Ints
@@ -49,9 +49,9 @@ def parse_sample_tables(stbl: Atom) -> SampleTables:
     Raises
     ------
     InvalidMovieError
-        A table is missing, cut short, out of range, or contradicts another one.
+        A table is missing, truncated, out of range, or contradicts another one.
     UnsupportedMovieError
-        The tables agree on more than `MAX_FRAMES` frames, or sizes are in the compact form `stz2`.
+        The tables agree on more than `MAX_FRAMES` frames, or sizes are in the compact table `stz2`.
     """
     stsz, n_frames = _count_samples(stbl)
     stts = stbl.need("stts")
@@ -67,7 +67,7 @@ def parse_sample_tables(stbl: Atom) -> SampleTables:
     pts = np.cumsum(duration)
     pts -= duration
     if ctts := stbl.find("ctts"):
-        # Version 0 is unsigned in ISO/IEC 14496-12, signed in QTFF; times that far ahead are in no movie.
+        # Version 0 is unsigned in ISO/IEC 14496-12, signed in QTFF; no movie has times that large.
         pts += _expand(_runs(ctts, _CTTS_ROW, n_frames))
     return SampleTables(
         offset=offset,
@@ -80,7 +80,7 @@ def parse_sample_tables(stbl: Atom) -> SampleTables:
 
 
 def _count_samples(stbl: Atom) -> tuple[Atom, int]:
-    """The `stsz` atom, and the number of samples that it announces."""
+    """The `stsz` atom, and its number of samples."""
     stsz = stbl.find("stsz")
     if stsz is None:
         if stbl.find("stz2"):
@@ -90,7 +90,7 @@ def _count_samples(stbl: Atom) -> tuple[Atom, int]:
         raise stbl.error("has no stsz atom")
     (n_samples,) = stsz.unpack("I", 8)
     if not n_samples:
-        raise stsz.error("the video track holds no frames")
+        raise stsz.error("the video track has no frames")
     return stsz, n_samples
 
 
@@ -114,35 +114,35 @@ def _runs(atom: Atom, row: np.dtype[np.void], n_frames: int) -> NDArray[np.void]
 
 
 def _expand(rows: NDArray[np.void]) -> Ints:
-    """The ticks of a run-length table, one item a sample."""
+    """The ticks of a run-length table, one item per sample."""
     return np.repeat(rows["ticks"].astype(np.int64), rows["n_samples"].astype(np.int64))
 
 
 class _ChunkRuns(NamedTuple):
-    """`stsc` beside the number of chunks in each of its runs, and the chunks' places."""
+    """`stsc` with the number of chunks in each of its runs, and the chunk offsets."""
 
     rows: NDArray[np.void]
     n_chunks: Ints
     chunk_offset: NDArray[np.integer]
     atom: Atom
-    """Where the places stand, for messages."""
+    """The atom of the chunk offsets, for messages."""
 
 
 def _chunk_runs(stbl: Atom, n_frames: int) -> _ChunkRuns:
-    """Which chunks hold how many samples, checked to hold `n_frames` in all."""
+    """The runs of samples per chunk, checked to hold `n_frames` in all."""
     stsc = stbl.need("stsc")
     place = stbl.find("stco") or stbl.find("co64")
     if place is None:
         raise stbl.error("has neither stco nor co64")
     if place.type == "stco" and stbl.find("co64"):
-        raise stbl.error("has both stco and co64; which one counts is not defined")
+        raise stbl.error("has both stco and co64; which is ambiguous")
     chunk_offset = place.table(">u4" if place.type == "stco" else ">i8")
     rows = stsc.table(_STSC_ROW)
     first = rows["first_chunk"]
     if not len(rows) or first[0] != 1 or (first[1:] <= first[:-1]).any():
         raise stsc.error("its runs of chunks do not begin at chunk 1 and ascend")
     if first[-1] > len(chunk_offset):
-        raise stsc.error(f"speaks of chunk {first[-1]}; {place.type} places {len(chunk_offset)}")
+        raise stsc.error(f"refers to chunk {first[-1]}; {place.type} has {len(chunk_offset)}")
     if not rows["n_samples"].all():
         raise stsc.error("has chunks without samples")
     n_chunks = np.diff(np.append(first.astype(np.int64), len(chunk_offset) + 1))
@@ -153,7 +153,7 @@ def _chunk_runs(stbl: Atom, n_frames: int) -> _ChunkRuns:
 
 
 def _offsets(chunks: _ChunkRuns, size: Ints) -> Ints:
-    """First byte of each sample: its chunk's, plus the sizes of those before it in the chunk."""
+    """First byte of each sample: the chunk offset plus the sizes of earlier samples in the chunk."""
     if not 0 <= chunks.chunk_offset.min() <= chunks.chunk_offset.max() < 1 << 62:
         raise chunks.atom.error("places a chunk beyond 2^62 bytes")  # room for the sizes of its samples
     n_samples = np.repeat(chunks.rows["n_samples"], chunks.n_chunks)
@@ -168,7 +168,7 @@ def _offsets(chunks: _ChunkRuns, size: Ints) -> Ints:
 
 
 def _sync(stbl: Atom, n_frames: int) -> NDArray[np.bool_]:
-    """True for the samples that `stss` lists; for all where there is no `stss`."""
+    """True for the samples that `stss` lists; for all if there is no `stss`."""
     stss = stbl.find("stss")
     if stss is None:
         return np.ones(n_frames, np.bool_)

@@ -1,8 +1,8 @@
-"""The timecode track: which number each frame was given by the recorder's clock.
+"""The timecode track: the frame numbers given by the recorder's clock.
 
-A sample of it is the number of one frame, counted from midnight, and holds until the next sample; recorders
-write one for all of a movie. The track is kept unread by `MovieIndex` and looked into when frames are copied:
-a part of the movie starts at a later number, which `Timecode.between` tells.
+Each sample is the number of one frame, counted from midnight, and is valid until the next sample; recorders
+write one for the whole movie. `MovieIndex` keeps the track unparsed; it is parsed when frames are copied:
+a part of the movie starts at a later number, which `Timecode.between` computes.
 
 Source: QTFF, "Timecode Media"; SMPTE ST 12-1 for the numbers left out by drop-frame timecode.
 """
@@ -34,34 +34,34 @@ class TimecodeStretch:
     """The timecode of a part of a movie."""
 
     places: list[ByteRange]
-    """Where its numbers lie in the file."""
+    """Byte ranges of its samples in the file."""
     sample_ticks: NDArray[np.int64]
-    """How long each number holds, in the track's time scale."""
+    """How long each number is valid, in the track's time scale."""
     n_frames_before: int
-    """Frames from the one that the first number belongs to until the stretch begins."""
+    """Frames from the frame of the first number to the start of the stretch."""
     n_numbers: int
-    """After this number less one comes 0."""
+    """Number at which the count restarts at 0."""
 
     def renumber(self, samples: list[bytes]) -> bytes:
-        """The samples of the stretch, given those at `places`: the first one tells a later frame."""
+        """The samples of the stretch, given those at `places`, with the first number advanced."""
         first = (int.from_bytes(samples[0], "big") + self.n_frames_before) % self.n_numbers
         return b"".join([first.to_bytes(SAMPLE_BYTES, "big"), *samples[1:]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timecode:
-    """A timecode track, its samples not read."""
+    """A timecode track; its samples are not read."""
 
     kind: TrackKind
-    """What a copy takes over."""
+    """What a copy keeps of the track."""
     start: NDArray[np.int64]
-    """When each sample begins to hold, from the start of the movie, in ticks of the track."""
+    """Start of each sample's validity, from the start of the movie, in ticks of the track."""
     offset: NDArray[np.int64]
     """First byte of each sample in the file."""
     frame_seconds: Fraction
-    """From one number to the next."""
+    """Ticks from one number to the next."""
     n_numbers: int
-    """Of a day, where the count starts again at midnight; else all that fit."""
+    """Numbers per day if the count restarts at midnight, else the largest possible count."""
 
     def between(self, start: Fraction, stop: Fraction) -> TimecodeStretch:
         """The timecode from `start` to `stop`, seconds of the movie."""
@@ -80,7 +80,7 @@ class Timecode:
 
 
 def find_timecode(index: MovieIndex) -> Timecode | None:
-    """The movie's timecode; None where it has none, or one of another form than 32-bit numbers (`tmcd`).
+    """The movie's timecode; None if it has none, or not as 32-bit numbers (`tmcd`).
 
     Raises
     ------
@@ -100,7 +100,7 @@ def find_timecode(index: MovieIndex) -> Timecode | None:
     flags, ticks_per_second, frame_ticks, rate = entry.unpack("IIIB", 12)
     tables = parse_sample_tables(stbl)
     if not (ticks_per_second and frame_ticks and rate and (tables.size == SAMPLE_BYTES).all()):
-        raise InvalidMovieError("the timecode track tells no frame rate, or its samples are not numbers")
+        raise InvalidMovieError("the timecode track has no frame rate, or its samples are not numbers")
     shift = _shown_from(parse_edits(track), index.movie_timescale, timescale)
     return Timecode(
         kind=kind,
@@ -114,13 +114,13 @@ def find_timecode(index: MovieIndex) -> Timecode | None:
 
 
 def movie_seconds(index: MovieIndex, ticks: int) -> Fraction:
-    """When something of the video's media time is shown, from the start of the movie."""
+    """Time from the start of the movie at which this media time of the video is shown."""
     shift = _shown_from(index.edits, index.movie_timescale, index.timescale)
     return Fraction(ticks, index.timescale) - shift
 
 
 def _shown_from(edits: tuple[Edit, ...], movie_timescale: int, timescale: int) -> Fraction:
-    """The media time, in seconds, that the movie starts with, by the first edit that shows any."""
+    """The media time, in seconds, at which the movie starts, from the first edit that shows anything."""
     waiting = Fraction(0)
     for edit in edits:
         if edit.media_time_ticks >= 0:
@@ -130,6 +130,6 @@ def _shown_from(edits: tuple[Edit, ...], movie_timescale: int, timescale: int) -
 
 
 def _numbers_of_day(rate: int, *, drops: bool) -> int:
-    """Numbers given out in 24 hours; drop-frame leaves out two in 30 at each minute but every tenth."""
+    """Numbers in 24 hours; drop-frame skips two in 30 at each minute except every tenth."""
     n_dropped = 9 * 2 * (rate // 30) if drops else 0
     return 24 * 6 * (600 * rate - n_dropped)

@@ -1,9 +1,9 @@
-"""Tracks → `moov` bytes: the way back from tables of numbers to a QuickTime file.
+"""Tracks → `moov` bytes: writes a QuickTime index from tables of numbers.
 
-One `Track` describes video, sound or timecode: its kind, which may have been read from another movie, and its
+One `Track` describes video, sound or timecode: its kind, which may come from another movie, and its
 tables. `build_moov` turns tracks into the index. Its length depends on counts and durations, never on sizes
-or places, so room for `moov` can be left before anything is coded. The layout is that of Apple's own files:
-`tkhd`, `edts`, then `mdia` with two `hdlr`, and 64-bit chunk offsets throughout.
+or offsets, so space for `moov` can be reserved before anything is encoded. The layout is that of Apple's own
+files: `tkhd`, `edts`, then `mdia` with two `hdlr`, and 64-bit chunk offsets throughout.
 
 Source: QuickTime File Format (Apple, 2016), chapters "Movie Atoms" and "Media Data Atom Types".
 """
@@ -46,12 +46,12 @@ def build_mdat_header(n_bytes: int) -> bytes:
 
 
 def build_geometry(width: int, height: int) -> bytes:
-    """The end of `tkhd`: the pictures are shown upright, in this size."""
+    """The end of `tkhd`: frames are shown upright, in this size."""
     return _IDENTITY_MATRIX + struct.pack(">II", width << 16, height << 16)
 
 
 def build_video_entry(codec: bytes, name: bytes, width: int, height: int, *extensions: bytes) -> bytes:
-    """An entry of `stsd` for video of square pixels, 24 bits deep; `name` is for people."""
+    """An entry of `stsd` for video of square pixels, 24 bits deep; `name` is informative."""
     fields = struct.pack(">6xHHH4sII", 1, 0, 0, b"appl", 0, 1023)
     fields += struct.pack(">HHIIIH", width, height, 72 << 16, 72 << 16, 0, 1)
     return build_atom(codec, fields + struct.pack(">32pHh", name, 24, -1), *extensions)
@@ -66,7 +66,7 @@ VIDEO_HEADER = build_atom(b"vmhd", struct.pack(">IHHHH", 1, 0x40, 0x8000, 0x8000
 
 @dataclass(frozen=True, slots=True)
 class TrackKind:
-    """What tells a video, sound or timecode track from another, beside its tables."""
+    """The description of a track (video, sound or timecode) apart from its tables."""
 
     handler: bytes
     """Component subtype of the media: `vide`, `soun` or `tmcd`."""
@@ -75,7 +75,7 @@ class TrackKind:
     sample_description: bytes
     """The only entry of `stsd`."""
     timescale: int
-    """Ticks a second."""
+    """Ticks per second."""
     geometry: bytes = UNSEEN
     """The last 44 bytes of `tkhd`: matrix, width and height on the screen."""
 
@@ -87,21 +87,21 @@ class Track:
     kind: TrackKind
     """Video, sound or timecode."""
     sample_ticks: int | NDArray[np.int64]
-    """Duration of each sample, or the one that all have."""
+    """Duration of each sample, or one for all."""
     sample_sizes: int | NDArray[np.int64]
-    """Bytes of each sample, or the size that all have."""
+    """Bytes of each sample, or one size for all."""
     samples_per_chunk: NDArray[np.int64]
     """Number of samples of each chunk."""
     chunk_offsets: NDArray[np.int64]
-    """Where each chunk starts in the file, bytes."""
+    """First byte of each chunk in the file."""
     start_ticks: int = 0
-    """Media time of the first sample; players show it at once all the same."""
+    """Media time of the first sample; players still show it at once."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.media_ticks <= MAX_MEDIA_TICKS and 0 <= self.start_ticks <= MAX_START_TICKS):
             raise UnsupportedMovieError(
-                f"a track of {self.media_ticks} ticks from tick {self.start_ticks} on does not fit into the "
-                "32 bits of its times; take fewer frames"
+                f"a track of {self.media_ticks} ticks from tick {self.start_ticks} on does not fit into "
+                "32-bit times; select fewer frames"
             )
 
     @property
@@ -118,9 +118,9 @@ class Track:
 
 
 def build_moov(tracks: list[Track], creation_time: int, metadata: bytes = b"") -> bytes:
-    """The movie atom; `creation_time` in seconds since 1904, the movie lasts as long as the first track.
+    """The movie atom; `creation_time` in seconds since 1904; the movie is as long as the first track.
 
-    The first track refers to a timecode track where there is one. `metadata` is a whole atom, or nothing.
+    The first track refers to the timecode track, if there is one. `metadata` is a whole atom, or nothing.
     """
     timescale, duration = tracks[0].kind.timescale, tracks[0].media_ticks
     mvhd = struct.pack(">IIIIIIH10x", 0, creation_time, creation_time, timescale, duration, 1 << 16, 1 << 8)
@@ -190,7 +190,7 @@ def _build_table(kind: bytes, rows: NDArray[np.int64], dtype: str = ">u4") -> by
 
 
 def _count_runs(values: int | NDArray[np.int64], n_values: int) -> NDArray[np.int64]:
-    """Rows of a run-length table: so many values, and which."""
+    """Rows of a run-length table: count and value."""
     if isinstance(values, int):
         return np.array([[n_values, values]])
     changes = _changes(values)
@@ -198,5 +198,5 @@ def _count_runs(values: int | NDArray[np.int64], n_values: int) -> NDArray[np.in
 
 
 def _changes(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of the values that differ from the one before, the first among them."""
+    """Positions of values that differ from the previous one; the first is always included."""
     return np.flatnonzero(np.diff(values, prepend=-1))

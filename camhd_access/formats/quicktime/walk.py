@@ -1,13 +1,13 @@
-"""The walk to `moov`: which byte ranges of a file to read to have its index.
+"""The walk to `moov`: the byte ranges of a file to read to get its index.
 
 A generator yields requests and is sent the answers, so that the same logic serves a blocking and an async
-caller. It asks for the end of the file first, where recorders put `moov`: found there, the walk is over after
-one request. Otherwise it starts at the beginning and jumps from atom to atom, over the media, until it meets
-`moov`: three requests in all where one atom of media lies before it or none, and one more for each further
+caller. It requests the end of the file first, where recorders put `moov`: if it is there, one request
+suffices. Otherwise it starts at the beginning and jumps from atom to atom, over the media, until it finds
+`moov`: three requests in all with at most one media atom before it, and one more for each further
 one.
 
-That a `moov` near the end is one, and not four letters in a picture, is seen from what follows: its first
-child, and atoms that from there fill the file exactly to its end. Any doubt costs requests, not correctness.
+A `moov` near the end is told from the same four letters within a frame by what follows: its first
+child, and atoms that fill the file exactly to its end. Any doubt costs requests, not correctness.
 """
 
 import re
@@ -34,12 +34,12 @@ __all__ = [
 MAX_MOOV_BYTES = 64 << 20
 """Twelve million frames as CamHD writes them. Keeps what a lying size can cost below 200 MB."""
 MAX_REQUESTS = 16
-"""A movie whose `moov` lies behind more atoms of media than this is refused."""
+"""A movie with more media atoms before `moov` than this is rejected."""
 
 _TAIL_BYTES = 512 << 10
 _HEAD_BYTES = 64 << 10
-_WINDOW_BYTES = 1 << 20  # asked for behind an atom that was jumped over: the next header, likely a whole moov
-_LAST_GAP_BYTES = 32 << 20  # so near to the end all is asked for: likely one moov that fills it
+_WINDOW_BYTES = 1 << 20  # read after each skipped atom: the next header, likely a whole moov
+_LAST_GAP_BYTES = 32 << 20  # this near to the end, all is requested: likely one moov that fills it
 _MAX_ATOMS = 1024
 _FIRST_TYPES = {
     *("ftyp", "wide", "mdat", "moov", "free", "skip", "junk", "pnot"),
@@ -53,7 +53,7 @@ class Tail:
     """A request for the last bytes of a file: HTTP's suffix range."""
 
     n_bytes: int
-    """How many. A shorter file is answered whole."""
+    """Number of bytes. Shorter files are returned whole."""
 
 
 Request = Tail | ByteRange
@@ -61,11 +61,11 @@ Request = Tail | ByteRange
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The bytes that were asked for."""
+    """The requested bytes."""
 
     data: bytes
     start: int
-    """Where they lie in the file."""
+    """Their offset in the file."""
     file_size: int
     """Length of the whole file in bytes."""
 
@@ -92,16 +92,16 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovB
     Raises
     ------
     MissingMoovError
-        The file has media, but no index: the recording was not finished.
+        The file has media, but no index: a truncated recording.
     InvalidMovieError
-        Empty, cut off within `moov`, or not QuickTime at all.
+        Empty, truncated within `moov`, or not QuickTime at all.
     UnsupportedMovieError
-        Fragmented, or media in too many pieces before `moov`.
+        Fragmented, or too many media atoms before `moov`.
 
     Notes
     -----
-    One request where `moov` lies within the tail. Otherwise at most three with one atom of media before
-    `moov` or none, one more for each further one, never more than `MAX_REQUESTS`.
+    One request if `moov` lies within the tail. Otherwise at most three with at most one media atom before
+    `moov`, one more for each further one, never more than `MAX_REQUESTS`.
     """
     tail = yield Tail(tail_bytes)
     if not tail.file_size:
@@ -133,7 +133,7 @@ async def read_moov_async(read: Callable[[Request], Awaitable[Answer]]) -> MoovB
 
 
 class _Known:
-    """The parts of a file that were fetched so far."""
+    """The parts of a file that have been fetched so far."""
 
     def __init__(self, tail: Answer) -> None:
         self.file_size = tail.file_size
@@ -141,7 +141,7 @@ class _Known:
         self._parts = [tail]
 
     def read(self, start: int, stop: int, *, ahead_stop: int = 0) -> Fetch:
-        """The bytes `start` ≤ i < `stop`; what is missing is asked for, and more up to `ahead_stop`."""
+        """The bytes `start` ≤ i < `stop`; fetches the missing ones, and more up to `ahead_stop`."""
         pieces = []
         while start < stop:
             part = next((p for p in self._parts if p.start <= start < p.stop), None)
@@ -152,10 +152,10 @@ class _Known:
         return b"".join(pieces)
 
     def _fetch(self, start: int, stop: int) -> Generator[Request, Answer, Answer]:
-        """The missing bytes from `start` on, as far as they are missing, by one request."""
+        """The missing bytes from `start` on, up to the next known ones, by one request."""
         if len(self._parts) == MAX_REQUESTS:
             raise UnsupportedMovieError(
-                f"no moov found by {MAX_REQUESTS} requests; ffmpeg -c copy puts it in order"
+                f"no moov found in {MAX_REQUESTS} requests; remux the movie with `ffmpeg -c copy`"
             )
         stop = min([stop, *(part.start for part in self._parts if part.start > start)])
         part = yield ByteRange(start, stop)
@@ -168,7 +168,7 @@ class _Known:
 
 
 def _find_moov(tail: Answer) -> ByteRange | None:
-    """Where `moov` lies, if it begins in the tail and atoms fill the file from there to its end."""
+    """Range of `moov`, if it begins in the tail and atoms fill the file from there to its end."""
     visited: set[int] = set()
     for letters in _MOOV_BEGINS.finditer(tail.data):
         start = letters.start() - 4
@@ -181,7 +181,7 @@ def _find_moov(tail: Answer) -> ByteRange | None:
 
 
 def _fills(data: bytes, position: int, visited: set[int]) -> bool:
-    """Whether atoms follow each other from `position` to the very end; each position is tried once only."""
+    """Whether atoms follow each other from `position` to the very end; each position is tried only once."""
     while position < len(data):
         header = parse_header(data, position)
         if position in visited or header is None or not _is_plausible(header):
@@ -192,12 +192,12 @@ def _fills(data: bytes, position: int, visited: set[int]) -> bool:
 
 
 def _is_plausible(header: AtomHeader) -> bool:
-    """Whether the type of an atom at the top of a file is one that people give."""
+    """Whether the type of a top-level atom is printable ASCII."""
     return header.type.isascii() and header.type.isprintable()
 
 
 def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
-    """Where `moov` lies, found by jumping from atom to atom from the beginning of the file."""
+    """Range of `moov`, found by jumping from atom to atom from the beginning of the file."""
     position, has_media = 0, False
     for _ in range(_MAX_ATOMS):
         data = yield from known.read(
@@ -212,9 +212,7 @@ def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
             break
         place = ByteRange(position, position + header.size if header.size else known.file_size)
         if header.type == "moof":
-            raise UnsupportedMovieError(
-                "the movie is fragmented (moof atom); `ffmpeg -c copy` makes it plain"
-            )
+            raise UnsupportedMovieError("the movie is fragmented (moof atom); remux it with `ffmpeg -c copy`")
         if header.type == "moov":
             if place.stop > known.file_size:
                 raise InvalidMovieError(
@@ -226,14 +224,11 @@ def _walk_atoms(known: _Known) -> Generator[Request, Answer, ByteRange]:
         position = place.stop
         if position >= known.file_size:
             break
-    raise MissingMoovError(
-        f"no moov atom before byte {min(position, known.file_size)} of {known.file_size}:"
-        " the recording was not finished, or the file is not whole"
-    )
+    raise MissingMoovError("no index (moov atom): recording interrupted or file incomplete")
 
 
 def _plan_ahead(known: _Known, position: int, has_media: bool) -> int:
-    """Where to end a request for the header at `position`, so that what follows is had at once."""
+    """Where to end a request for the header at `position`, to read what follows at the same time."""
     if has_media and known.tail_start - position <= _LAST_GAP_BYTES:
         return known.tail_start
     return position + (_WINDOW_BYTES if position else _HEAD_BYTES)

@@ -1,12 +1,12 @@
-"""The frames of recordings that were cut off before the recorder wrote the index.
+"""Frames of truncated recordings, which have no index.
 
 ::
 
-    walk       from frame to frame through one stretch of a file; pure
-    recovery   a whole file, its stretches walked at the same time: what is found, as an index
-    sidecar    what was found, kept as a small file
+        walk       from frame to frame through one segment of a file; pure
+        recovery   a whole file, its segments walked in parallel, to a rebuilt index
+        sidecar    the rebuilt index as a small file
 
-Bytes between the frames (sound, timecode) are passed over; only frames are rescued.
+Bytes between the frames (sound, timecode) are skipped; only frames are recovered.
 """
 
 from camhd_access.movie.rescue.recovery import Recovery, recover_index

@@ -1,8 +1,8 @@
-"""`Recovery`: the index of a movie that has none of its own, rebuilt from its frames.
+"""`Recovery`: an index rebuilt from the frames of a movie that has none.
 
-The file is cut into segments, which are walked at the same time (see `walk`); each ends where the next one
-must have begun, or else that one is walked again from there: the frames make one chain from the first to the
-last. Only where the chain breaks, because frames are damaged or missing, a segment's own search counts.
+The file is cut into segments, which are walked in parallel (see `walk`); if a segment does not end at the
+start of the next one, that one is walked again from there, so that the frames form one chain. Only if
+the chain breaks, because frames are damaged or missing, is a segment's own search used.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -23,31 +23,31 @@ from camhd_access.storage.source import ByteSource, T
 __all__ = ["Recovery", "build_index", "recover_index"]
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-"""A hundred frames: enough that finding the first of them does not count."""
+"""A hundred frames: enough that the search for the first of them takes little of the time."""
 
-NOTHING = "no whole ProRes frame begins within the first 20 MB: there is nothing to recover"
+NOTHING = "no complete ProRes frame begins within the first 20 MB; nothing to recover"
 
 TIMESCALE, FRAME_TICKS = 30_000, 1001
-"""CamHD's frame rate. Nothing in the frames tells it."""
+"""CamHD's frame rate. The frames do not contain it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recovery:
-    """What was found in a file without an index."""
+    """The frames found in a file without an index."""
 
     index: MovieIndex
-    """Where the whole frames lie. Durations and the kind of ProRes 422 are CamHD's, not read anywhere."""
+    """Positions of the complete frames. Durations and the ProRes profile are assumed to be CamHD's."""
     file_size: int
     """Bytes of the file."""
     cut: ByteRange | None
-    """What is there of a last frame that is not whole, and not in the index; None where there is none."""
+    """The incomplete last frame, which is not in the index; None if there is none."""
     holes: tuple[ByteRange, ...]
-    """Stretches where frames seem to be lost. Those behind one are dated too early by as many."""
+    """Stretches where frames seem to be missing. Frames after one are dated too early by as many frames."""
 
     @property
     def summary(self) -> str:
-        """All of it in a sentence."""
-        cut = f"; a last one is cut off after {self.cut.n_bytes:,} bytes" if self.cut else ""
+        """Summary in one sentence."""
+        cut = f"; the last one is truncated after {self.cut.n_bytes:,} bytes" if self.cut else ""
         holes = ", ".join(f"{hole.start} to {hole.stop}" for hole in self.holes)
         return (
             f"index rebuilt from {self.index.n_frames:,} frame headers, their rate assumed 30000/1001{cut}"
@@ -56,26 +56,26 @@ class Recovery:
 
 
 def recover_index(source: ByteSource, *, segment_bytes: int = SEGMENT_BYTES) -> Recovery:
-    """The index of the movie, by walking its frames.
+    """Rebuild the index of a movie by walking its frames.
 
     Parameters
     ----------
     source
-        The file. A cache would keep thousands of small stretches: one without is better.
+        The file. Use one without a cache, which would store thousands of small stretches.
     segment_bytes
-        Walked one after the other; segments are walked at the same time.
+        Size of a segment; segments are walked in parallel.
 
     Raises
     ------
     InvalidMovieError
         No frame begins within the first 20 MB.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
 
     Notes
     -----
-    Costs 1.2 requests a frame of CamHD and 20 kB, 16 requests at once: two minutes for 25,000 frames over a
-    link of 50 ms. Shows a progress bar on terminals and in notebooks.
+    Takes 1.2 requests and 20 kB per CamHD frame, with 16 concurrent requests: two minutes for 25,000 frames
+    over a link of 50 ms. Shows a progress bar on terminals and in notebooks.
     """
     file_size = source.size
     first = _run(walk_first(file_size), source)
@@ -112,7 +112,7 @@ def build_index(
     codec: str,
     interlaced: bool,
 ) -> MovieIndex:
-    """The index of frames of which only the places are known, at CamHD's rate."""
+    """The index of frames at these positions, at CamHD's frame rate."""
     return MovieIndex(
         offset=offset,
         size=size,
@@ -135,7 +135,7 @@ def _cut(file_size: int, segment_bytes: int) -> list[ByteRange]:
 def _walk_all(
     source: ByteSource, first: FrameHeader, bounds: list[ByteRange], file_size: int
 ) -> Iterator[Segment]:
-    """The segments within `bounds`, each beginning where the one before it says, as far as it says so."""
+    """The segments within `bounds`, each starting where the previous one ended, if known."""
     expected: int | None = None
     walks = [walk_segment(bound, first, file_size=file_size) for bound in bounds]
     with closing(_answer(source, walks)) as segments:
@@ -157,7 +157,7 @@ def _walk_all(
 
 
 def _answer(source: ByteSource, walks: Sequence[Walk[T]]) -> Generator[T, None, None]:
-    """What each walk returns, in order; over a network several are under way at once."""
+    """The result of each walk, in order; over a network several are in flight at once."""
     if source.is_far:
         for future in source.answer(((0, walk) for walk in walks), n_walks=len(walks)):
             yield future.result()
@@ -167,12 +167,12 @@ def _answer(source: ByteSource, walks: Sequence[Walk[T]]) -> Generator[T, None, 
 
 
 def _run(walk: Walk[T], source: ByteSource) -> T:
-    """What the walk returns, its questions answered one by one."""
+    """The result of a walk, answering its questions one by one."""
     return drive_walk(walk, lambda ranges: [source.read(ByteRange(*wanted)) for wanted in ranges])
 
 
 def _find_holes(offset: NDArray[np.int64], size: NDArray[np.int64], stop: int) -> tuple[ByteRange, ...]:
-    """Stretches before `stop` that are too long for what usually lies between two frames."""
+    """Stretches before `stop` that are longer than the usual gap between two frames."""
     starts, stops = np.append(offset, stop), np.insert(offset + size, 0, 0)
     gaps = starts - stops
     longest = np.full(len(gaps), MAX_GAP_BYTES, np.float64)

@@ -1,8 +1,8 @@
-"""Sidecars: rebuilt indexes as small files, so that a movie is walked once.
+"""Sidecars: rebuilt indexes as small files, so that a movie is walked only once.
 
-A sidecar is numpy's `npz`: the arrays `offset` and `size`, and a line of JSON for the rest. It lies where
-somebody wrote it, or in the cache folder under the hash of the movie's address; there, it is known to be of
-the version of the movie that was walked.
+A sidecar is numpy's `npz`: the arrays `offset` and `size`, and a line of JSON for the rest. It is a file
+that the user wrote, or in the cache folder under the hash of the movie's address; there, it also holds
+the version of the movie.
 """
 
 import json
@@ -39,7 +39,7 @@ FORMAT = 1
 """Changes when an older reader would misread a newer sidecar."""
 
 MAX_FILE_BYTES = 64 << 20
-"""Of a sidecar, and of each of its parts when unpacked: twice what the longest movie takes that is read."""
+"""Limit for a sidecar, and for each of its unpacked parts: twice the size for the longest movie."""
 
 MAX_ABOUT_BYTES = 4 << 20
 """Of its line of JSON, in which a hole takes 30 bytes."""
@@ -48,37 +48,38 @@ DAMAGE = (
     *(ValueError, KeyError, TypeError, IndexError, EOFError, OverflowError, RuntimeError),
     *(SyntaxError, UnicodeError, OSError, zipfile.BadZipFile, zlib.error, LZMAError),
 )
-"""What reading a file raises that is no sidecar, or no longer; zipfile raises `RuntimeError` for what it does
-not know."""
+"""Exceptions of reading an invalid file; zipfile raises `RuntimeError` for unsupported features."""
 
 _logger = logging.getLogger(__name__)
 
 
 def write_sidecar(urlpath: str | os.PathLike[str], recovery: Recovery) -> None:
-    """Write what was found to a file that `MovieReader(movie, recover=urlpath)` opens at once."""
+    """Write the rebuilt index to a file for `MovieReader(movie, recover=urlpath)`."""
     with open_target(urlpath) as file:
         file.write(_encode(recovery, version=None))
 
 
 def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery:
-    """What a sidecar says of a movie of `file_size` bytes.
+    """The content of a sidecar for a movie of `file_size` bytes.
 
     Raises
     ------
     InvalidMovieError
-        It is none, or of another movie.
+        It is not a sidecar, or belongs to another movie.
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     """
     file = open_source(text_of(urlpath), cache=False)
     name, n_bytes = redact_url(text_of(urlpath)), file.size
     if n_bytes > MAX_FILE_BYTES:
-        raise InvalidMovieError(f"{name} is no index written by `camhd recover`: it has {n_bytes:,} bytes")
+        raise InvalidMovieError(
+            f"{name} is not an index written by `camhd recover`: it has {n_bytes:,} bytes"
+        )
     data = file.read(ByteRange(0, n_bytes))
     try:
         recovery, _ = _decode(data)
     except DAMAGE as error:
-        raise InvalidMovieError(f"{name} is no index written by `camhd recover`: {error}") from error
+        raise InvalidMovieError(f"{name} is not an index written by `camhd recover`: {error}") from error
     if recovery.file_size != file_size:
         raise InvalidMovieError(
             f"{name} is the index of a file of {recovery.file_size} bytes; the movie has {file_size}"
@@ -87,7 +88,7 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
 
 
 def load_recovery(source: ByteSource) -> Recovery | None:
-    """What is kept in the cache folder of this version of a movie; None where nothing is."""
+    """The rebuilt index in the cache folder for this version of a movie; None if there is none."""
     path = _kept_path(source)
     if path is None:
         return None
@@ -97,13 +98,13 @@ def load_recovery(source: ByteSource) -> Recovery | None:
     except FileNotFoundError:
         return None
     except (OSError, *DAMAGE) as error:
-        _logger.warning("%s cannot be read, the movie is walked again: %s", path, error)
+        _logger.warning("%s cannot be read; rebuilding the index:  %s", path, error)
         return None
     return recovery if version == source.version else None
 
 
 def keep_recovery(source: ByteSource, recovery: Recovery) -> None:
-    """Keep it in the cache folder, unless the movie was opened without a cache, or the folder is no good."""
+    """Store the index in the cache folder, if the movie was opened with a cache and the folder is usable."""
     path = _kept_path(source)
     if path is None:
         return
@@ -114,11 +115,11 @@ def keep_recovery(source: ByteSource, recovery: Recovery) -> None:
         with replace_file(path, mode=file_mode) as file:
             file.write(_encode(recovery, version=source.version))
     except OSError as error:
-        _logger.warning("the index of %s is not kept: %s", redact_url(source.path), error)
+        _logger.warning("the index of %s is not cached:  %s", redact_url(source.path), error)
 
 
 def _kept_path(source: ByteSource) -> Path | None:
-    """Where the index of a movie is kept; None where nothing is kept of it."""
+    """Path of a movie's index in the cache; None if it is not cached."""
     filesystem = source.filesystem
     if isinstance(filesystem, RangeCacheFileSystem):
         folder, key = filesystem.folder.path, filesystem.key(source.path)
@@ -148,14 +149,14 @@ def _encode(recovery: Recovery, *, version: str | None) -> bytes:
 
 
 def _decode(data: bytes) -> tuple[Recovery, str | None]:
-    """What was found, and the version of the movie in which it was."""
+    """The rebuilt index, and the version of its movie."""
     with zipfile.ZipFile(BytesIO(data)) as parts:
         about = json.loads(str(_read_array(parts, "about", max_bytes=MAX_ABOUT_BYTES)))
         offset, size = _read_array(parts, "offset"), _read_array(parts, "size")
     if about["format"] != FORMAT:
-        raise ValueError(f"format {about['format']}; known is {FORMAT}")
+        raise ValueError(f"format {about['format']}; supported is {FORMAT}")
     if offset.dtype != np.int64 or size.dtype != np.int64 or not offset.ndim == size.ndim == 1:
-        raise ValueError("its tables are no lists of whole numbers")
+        raise ValueError("its tables are not lists of whole numbers")
     file_size, width, height = int(about["file_size"]), int(about["width"]), int(about["height"])
     if len(offset) > MAX_FRAMES:
         raise ValueError(f"{len(offset):,} frames; at most {MAX_FRAMES:,} are read")
@@ -179,7 +180,7 @@ def _decode(data: bytes) -> tuple[Recovery, str | None]:
 
 
 def _read_array(parts: zipfile.ZipFile, name: str, *, max_bytes: int = MAX_FILE_BYTES) -> npt.NDArray[Any]:
-    """One array of an `npz`; what it announces is believed only as far as its bytes go."""
+    """One array of an `npz`, checked against its actual size."""
     member = parts.getinfo(f"{name}.npy")
     if member.file_size > max_bytes:
         raise ValueError(f"its part {name} has {member.file_size:,} bytes")
@@ -188,5 +189,5 @@ def _read_array(parts: zipfile.ZipFile, name: str, *, max_bytes: int = MAX_FILE_
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, _, dtype = read_header[npy.read_magic(file)](file)
     if dtype.hasobject or prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise ValueError(f"its part {name} does not hold what it announces")
+        raise ValueError(f"its part {name} does not match its declared size")
     return np.frombuffer(data, dtype, offset=file.tell()).reshape(shape)

@@ -1,8 +1,8 @@
-"""Clips: some frames of a movie as a file of their own.
+"""Clips: some frames of a movie as a separate file.
 
-`layout` knows where each byte of a QuickTime clip comes from, whose `header` is made from the index and whose
-samples are copied as they are; `writing` writes it, or films and images from decoded frames, as the target's
-name asks for.
+`layout` describes the origin of each byte of a QuickTime clip: its `header` is made from the index, and its
+samples are copied unchanged; `writing` writes it, or films and images from decoded frames, depending on
+the target's suffix.
 """
 
 from camhd_access.output.clip.layout import ClipLayout, plan_clip, split_runs

@@ -1,7 +1,7 @@
-"""Frames that are decoded and coded again, to be looked at: films, or an image of each.
+"""Films and images from decoded frames, for viewing.
 
-Films are written by `film_writers`, images by Pillow, several at once. A few frames are in memory at a time.
-What is written has 8 bits a colour and no time; those who measure take the `.mov`, or arrays.
+Films are written by `film_writers`, images by Pillow, several at once. Only a few frames are in memory.
+The output has 8 bits per colour and no times; for measurements use `.mov`, or arrays.
 """
 
 from collections.abc import Generator
@@ -34,16 +34,16 @@ from camhd_access.urls import redact_url
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
 
 IMAGE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG", "compress_level": 1},  # noise does not get smaller by trying harder
+    ".png": {"format": "PNG", "compress_level": 1},  # noise does not compress better at higher levels
     ".jpg": {"format": "JPEG", "quality": 92},
     ".jpeg": {"format": "JPEG", "quality": 92},
     ".tif": {"format": "TIFF"},
     ".tiff": {"format": "TIFF"},
 }
-"""What Pillow is told, by the end of the name."""
+"""Options for Pillow, by suffix."""
 
 N_FRAMES_AT_ONCE = min(2 * n_cores(), 32)
-"""Read together, so that all cores decode; 200 MB at most of 1080p."""
+"""Frames read together, so that all cores decode; at most 200 MB of 1080p."""
 
 
 def write_film(
@@ -95,7 +95,7 @@ def write_images(
 
 
 def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:
-    """Frames a second, by the median of the steps in time; None for one frame."""
+    """Frames per second, from the median of the time steps; None for one frame."""
     steps = np.abs(np.diff(reader.index.pts[frames]))
     return reader.index.timescale / max(float(np.median(steps)), 1) if steps.size else None
 
@@ -113,10 +113,10 @@ def _name_images(pattern: str, frames: NDArray[np.int64]) -> list[str]:
     try:
         names = [pattern.format(frame=frame) for frame in frames.tolist()]
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{pattern!r} is no name with a number, such as frame_{{frame:06d}}.png") from error
+        raise ValueError(f"{pattern!r} needs a frame number, as in frame_{{frame:06d}}.png") from error
     if len(set(names)) < len(set(frames.tolist())):
         raise ValueError(
-            f"{pattern!r} names several frames alike; number them, as in frame_{{frame:06d}}.png"
+            f"{pattern!r} gives several frames the same name; number them, as in frame_{{frame:06d}}.png"
         )
     return names
 

@@ -1,10 +1,10 @@
-"""The header of a clip: all that stands before its first sample.
+"""The header of a clip: everything before its first sample.
 
-Times are kept. A clip begins in whole seconds UTC (`mvhd`), its first frame so many ticks later (`ctts`) as
-the movie's own clock says; a frame is shown until the next one that is kept, the last one for as long as it
-was. An edit list lets players begin with the first frame at once. The timecode track, where there is one,
-starts at the number of the first frame. How pictures are to be shown (`stsd` with `colr`, `fiel`, `pasp`;
-the end of `tkhd`) is copied. Sound is left out.
+Times are kept. A clip begins in whole seconds UTC (`mvhd`), its first frame some ticks later (`ctts`), as in
+the movie's own clock; a frame is shown until the next kept one, the last one for its original duration.
+An edit list lets players begin with the first frame at once. The timecode track, if there is one,
+starts at the number of the first frame. Display properties (`stsd` with `colr`, `fiel`, `pasp`;
+the end of `tkhd`) are copied. Sound is left out.
 
 Source: QTFF, "Movie Atoms"; ISO/IEC 14496-12, 8.6.1.3, for `ctts` with an edit list that takes it back.
 """
@@ -48,8 +48,8 @@ def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
 
     Notes
     -----
-    Reads 4 bytes of the movie where it has timecode; and the header of its first frame where its index was
-    lost and found again.
+    Reads 4 bytes of the movie if it has timecode, and the header of its first frame if its index was
+    rebuilt.
     """
     creation_time, start_ticks = _choose_start(reader, stack)
     metadata = build_metadata(clip_metadata(_describe(reader, stack)))
@@ -74,12 +74,12 @@ def _describe(reader: MovieReader, stack: FrameStack) -> Provenance:
 
 
 def _moved(track: Track, n_bytes: int) -> Track:
-    """The same track, its chunks so many bytes farther back."""
+    """The same track, with its chunks moved back by this many bytes."""
     return replace(track, chunk_offsets=track.chunk_offsets + n_bytes)
 
 
 def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
-    """Whole seconds since 1904 (0: not known), and the ticks after them when the first frame is shown."""
+    """Whole seconds since 1904 (0: unknown), and the ticks from there to the first frame."""
     index = reader.index
     first_pts = int(index.pts[stack.frames[0]])
     if reader.start_time is None:
@@ -89,18 +89,16 @@ def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
     creation_time, start_ticks = divmod(ticks, index.timescale)
     if not 0 <= creation_time < 1 << 32:
         year = np.datetime_as_string(reader.start_time, "Y")
-        raise UnsupportedMovieError(f"{reader.name} began in {year}; clips tell times from 1904 to 2040")
+        raise UnsupportedMovieError(f"{reader.name} began in {year}; clips can store times from 1904 to 2040")
     return creation_time, start_ticks
 
 
 def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Track:
-    """The video track, its chunks counted from the first sample."""
+    """The video track, with chunk offsets relative to the first sample."""
     index, sizes = reader.index, stack.sample_size
     ticks = np.diff(index.pts[stack.frames], append=_stop_ticks(index, stack))
     if (ticks < 0).any():
-        raise UnsupportedMovieError(
-            f"{reader.name}: its frames are not shown in the order they are stored in"
-        )
+        raise UnsupportedMovieError(f"{reader.name}: its frames are not stored in presentation order")
     first_of_chunk = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
     return Track(
         kind=index.kind or _usual_kind(reader),
@@ -113,13 +111,13 @@ def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Tra
 
 
 def _stop_ticks(index: MovieIndex, stack: FrameStack) -> int:
-    """When the last frame was no longer shown."""
+    """End of the last frame."""
     last = stack.frames[-1]
     return int(index.pts[last] + index.duration[last])
 
 
 def _usual_kind(reader: MovieReader) -> TrackKind:
-    """What a movie whose index was lost is taken for; its colours stand in the headers of its frames."""
+    """Track kind for a movie with a rebuilt index; its colours are taken from the frame headers."""
     index = reader.index
     entry = build_video_entry(
         index.codec.encode(),
@@ -141,7 +139,7 @@ def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes
         movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
     )
     if max(place.stop for place in stretch.places) > reader.file_size:
-        raise InvalidMovieError(f"{reader.name}: its timecode lies behind the end of the file")
+        raise InvalidMovieError(f"{reader.name}: its timecode is beyond the end of the file")
     numbers = stretch.renumber(_read(stack.source, stretch.places))
     track = Track(
         kind=timecode.kind,
@@ -154,7 +152,7 @@ def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes
 
 
 def _read(source: ByteSource, places: list[ByteRange]) -> list[bytes]:
-    """The bytes of each place."""
+    """The bytes of each range."""
     parts = [b""] * len(places)
     for span, data in source.fetch(places):
         for position in span.members:

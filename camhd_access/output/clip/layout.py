@@ -1,9 +1,9 @@
 """`ClipLayout`: the bytes of a clip, not written yet.
 
-A clip is a QuickTime movie of some frames of another one: a header made from the index, and behind it the
-samples as they are. All sizes are known before a sample is read. So `moov` comes first, the length is known
-at once, and any range of the clip can be given without making the rest of it: a web server may serve a clip
-by ranges that exists nowhere.
+A clip is a QuickTime movie of some frames of another one: a header made from the index, followed by the
+unchanged samples. All sizes are known before a sample is read, so `moov` comes first, the length is known
+in advance, and any range of the clip can be produced without the rest: a web server can serve byte ranges
+of a clip that is not stored anywhere.
 """
 
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ __all__ = ["ClipLayout", "plan_clip", "split_runs", "stack_frames"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipLayout:
-    """Where each byte of a clip comes from."""
+    """The origin of each byte of a clip."""
 
     source: ByteSource
-    """The movie that the frames are from."""
+    """The movie of the frames."""
     frames: NDArray[np.int64]
     """Index in that movie of each frame of the clip."""
     header: bytes
@@ -44,14 +44,14 @@ class ClipLayout:
         return len(self.header) + int(self.sample_size.sum())
 
     def pieces(self, start: int, stop: int) -> tuple[bytes, list[ByteRange]]:
-        """What the bytes `start` ≤ i < `stop` of the clip are made of.
+        """The origin of the bytes `start` ≤ i < `stop` of the clip.
 
         Returns
         -------
         bytes
-            The part of the header.
+            Their part of the header.
         list of ByteRange
-            The ranges of the movie that follow it.
+            The ranges of the movie that follow.
         """
         sample_start = len(self.header) + np.cumsum(self.sample_size) - self.sample_size
         low = (start - sample_start).clip(0)
@@ -61,16 +61,16 @@ class ClipLayout:
         return self.header[start:stop], [ByteRange(*both) for both in zip(starts, stops, strict=True)]
 
     def iter_bytes(self, start: int = 0, stop: int | None = None) -> Iterator[bytes | memoryview]:
-        """The bytes `start` ≤ i < `stop` of the clip in pieces of at most one sample; to the end where None.
+        """The bytes `start` ≤ i < `stop` of the clip in pieces of at most one sample; None: to the end.
 
         Raises
         ------
         RemoteFileError
-            The movie's bytes could not be had; `RemoteFileChangedError` where it was replaced.
+            The movie's bytes could not be read; `RemoteFileChangedError` if it was replaced.
 
         Notes
         -----
-        One request for each stretch of neighbouring frames; the next ones are under way meanwhile. Memory
+        One request for each run of neighbouring frames; the next ones are then in flight. Memory
         does not depend on the length.
         """
         stop = self.size if stop is None else min(stop, self.size)
@@ -86,12 +86,12 @@ class ClipLayout:
                     yield memoryview(data)[wanted.start - span.start : wanted.stop - span.start]
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """The bytes `start` ≤ i < `stop` of the clip; to the end where None."""
+        """The bytes `start` ≤ i < `stop` of the clip; None: to the end."""
         return b"".join(self.iter_bytes(start, stop))
 
 
 def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
-    """The same ranges in runs that ascend in the movie, as which `ByteSource.fetch` keeps their order."""
+    """The same ranges in runs that ascend in the movie, whose order `ByteSource.fetch` keeps."""
     starts = np.array([wanted.start for wanted in ranges])
     edges = [0, *(np.flatnonzero(np.diff(starts) < 0) + 1).tolist(), len(ranges)]
     yield from (ranges[a:b] for a, b in pairwise(edges) if a < b)
@@ -100,10 +100,10 @@ def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
 def stack_frames(
     reader: MovieReader, frames: FrameSelection, *, deinterlace: Deinterlace = None
 ) -> FrameStack:
-    """The stack of some frames of a movie, of one at least."""
+    """The stack of some frames of a movie, at least one."""
     stack = reader.stack(frames, deinterlace=deinterlace)
     if not len(stack.frames):
-        raise ValueError(f"no frames are chosen: the movie has frames 0 to {reader.n_frames - 1}")
+        raise ValueError(f"the selection contains no frames: the movie has frames 0 to {reader.n_frames - 1}")
     return stack
 
 
@@ -113,7 +113,7 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     Parameters
     ----------
     frames
-        Which ones, in the order of the movie, each once; with steps, if you like.
+        Which ones, in the order of the movie, each once; steps are allowed.
 
     Raises
     ------
@@ -122,18 +122,18 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     ValueError
         No frames, or not in the order of the movie.
     UnsupportedMovieError
-        The clip would last longer than its header can say (39 hours at 30,000 ticks a second).
+        The clip would be longer than its header can store (39 hours at 30,000 ticks per second).
     InvalidMovieError
         The movie's timecode is damaged.
 
     Notes
     -----
-    Costs one request of 4 bytes where the movie has timecode, and one for the first frame's header where its
-    index was lost and found again; else none. The same frames of the same movie make the same bytes.
+    Costs one request of 4 bytes if the movie has timecode, and one for the first frame's header if its
+    index was rebuilt; otherwise none. The same frames of the same movie give the same bytes.
     """
     stack = stack_frames(reader, frames)
     if (np.diff(stack.frames) <= 0).any():
-        raise ValueError("a clip has its frames in the order of the movie, each once")
+        raise ValueError("the frames of a clip must be in the order of the movie, each once")
     return ClipLayout(
         source=stack.source,
         frames=stack.frames,

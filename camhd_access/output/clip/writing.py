@@ -1,4 +1,4 @@
-"""`write_clip`: frames to a file of the kind that its name tells."""
+"""`write_clip`: frames to a file whose format is chosen by its suffix."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -22,7 +22,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((".gif", ".webp"), ("fps", "width", "deinterlace")),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), ("width", "deinterlace")),
 }
-"""What can be chosen, by the end of the name."""
+"""Options by suffix."""
 
 
 def write_clip(
@@ -36,24 +36,24 @@ def write_clip(
     deinterlace: Deinterlace = None,
     progress: bool = True,
 ) -> None:
-    """Write some frames of a movie as a file of their own.
+    """Write some frames of a movie to a file.
 
     Parameters
     ----------
     frames
         Which ones: a number, a slice, or a sequence of numbers.
     target
-        A path, a URL that fsspec can write to, or a binary file. The name decides what is written. `.mov`: a
-        QuickTime movie of the very samples, nothing coded again, times and timecode kept; so with a file.
-        `.mp4`, `.gif`, `.webp`: a film to look at. `.png`, `.tif`, `.jpg`: an image of each frame, where the
-        name says how it is numbered, as in `frame_{frame:06d}.png`, by indices in the movie.
+        A path, a URL that fsspec can write to, or a binary file. The suffix decides the format. `.mov`: a
+        QuickTime movie of the same samples, not re-encoded, with times and timecode; also for a binary file.
+        `.mp4`, `.gif`, `.webp`: a film for viewing. `.png`, `.tif`, `.jpg`: an image of each frame, with a
+        pattern for the index in the movie, as in `frame_{frame:06d}.png`.
     codec
-        Of `.mp4`: "h264", or None, which plays everywhere; or "h265", which takes half the bytes.
+        For `.mp4`: "h264" or None, which plays everywhere; or "h265", which takes half the bytes.
     fps
-        Frames a second of a film, in a GIF 50 at most; None for as fast as they were filmed, or for 10 where
-        they lie apart.
+        Frames per second of a film, in a GIF at most 50; None for the recorded rate, or for 10 if the frames
+        are far apart.
     width
-        Wider pictures of a film, or images, are shrunk to so many pixels; None for as wide as they are.
+        Wider frames of a film, or images, are shrunk to this many pixels; None keeps their width.
     deinterlace
         "linear" for films and images without a comb, made of the field shown first (see `MovieReader.read`).
     progress
@@ -64,28 +64,28 @@ def write_clip(
     FrameIndexError
         The movie has no such frame.
     FrameDecodeError
-        A frame is damaged, and was to be decoded. In `.mov` it is copied as it is.
+        A frame is damaged and has to be decoded. In `.mov` it is copied unchanged.
     TypeError
-        `reader` is none.
+        `reader` is not a `MovieReader`.
     ValueError
-        No frames; of a `.mov`, frames out of order; a name that ends otherwise, or that of the movie itself;
-        an option that what is written does not have.
+        No frames; for `.mov`, frames out of order; an unknown suffix, or the name of the movie itself;
+        an option that the format does not have.
     UnsupportedMovieError, InvalidMovieError
         See `plan_clip`.
     RemoteFileError
-        The bytes could not be had.
+        The bytes could not be read.
 
     Notes
     -----
-    A `.mov` costs the bytes of its frames, one request for each stretch of neighbours, and 4 bytes of
-    timecode, and no more memory for 25,000 frames than for 100. No target is left half written under its
-    name; of images, those that were complete stay. Sound is left out.
+    A `.mov` costs the bytes of its frames, one request for each run of neighbours, and 4 bytes of
+    timecode, and no more memory for 25,000 frames than for 100. No incomplete target is left under its
+    name; of images, the complete ones stay. Sound is left out.
     """
     check_reader(reader)
     suffix = check_clip(target, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
     name = text_of(cast("str", target)) if is_place(target) else None
     if name and Path(name).resolve() == Path(reader.urlpath).resolve():
-        raise ValueError(f"{reader.name} is the movie that the frames are of; give the clip another name")
+        raise ValueError(f"{reader.name} is the movie itself; give the clip another name")
     if name is None or not OPTIONS[suffix]:
         _write_quicktime(plan_clip(reader, frames), target, progress=progress)
         return
@@ -109,20 +109,20 @@ def write_clip(
 def check_clip(
     target: Target, *, codec: str | None, fps: float | None, width: int | None, deinterlace: str | None = None
 ) -> str:
-    """How the clip's name ends, ".mov" of a file that is open.
+    """The suffix of the clip's name; ".mov" for an open file.
 
     Raises
     ------
     ValueError
-        It ends otherwise than clips do, or such clips do not have one of the options.
+        The suffix is unknown, or the format does not have one of the options.
     """
     suffix = suffix_of(cast("str", target)) if is_place(target) else ".mov"
     if suffix not in OPTIONS:
-        raise ValueError(f"{target!s}: the name of a clip ends in {', '.join(OPTIONS)}")
+        raise ValueError(f"{target!s}: the name of a clip must end in {', '.join(OPTIONS)}")
     given = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
     refused = [name for name, value in given.items() if value is not None and name not in OPTIONS[suffix]]
     if refused:
-        raise ValueError(f"{suffix} takes no {' and no '.join(refused)}")
+        raise ValueError(f"{suffix} does not support {' or '.join(refused)}")
     return suffix
 
 

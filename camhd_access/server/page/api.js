@@ -1,6 +1,6 @@
-// Questions to the server, and its problems in words (RFC 9457).
+// Requests to the server, and its problem details (RFC 9457).
 
-/** What the server could not do. */
+/** An error response of the server. */
 export class Problem extends Error {
   constructor(status, title, detail) {
     super(detail);
@@ -8,13 +8,13 @@ export class Problem extends Error {
     this.title = title;
   }
 
-  /** For people: what it was, and the status for whom they ask about it. */
+  /** The message, with the status for error reports. */
   get words() {
     return this.status ? `${this.message} (${this.status} ${this.title})` : this.message;
   }
 }
 
-/** The answer to a request; a `Problem` where it is not what was asked for. */
+/** The response to a request; throws a `Problem` for errors. */
 export async function ask(path, options = {}) {
   let response;
   try {
@@ -27,7 +27,7 @@ export async function ask(path, options = {}) {
   return response;
 }
 
-/** An answer in JSON. */
+/** A JSON response. */
 export async function askJson(path, signal) {
   return (await ask(path, { signal, headers: { Accept: "application/json" } })).json();
 }
@@ -35,5 +35,5 @@ export async function askJson(path, signal) {
 async function readProblem(response) {
   const told = await response.json().catch(() => ({}));
   const title = told.title ?? response.statusText;
-  return new Problem(response.status, title, told.detail ?? "The server did not say why.");
+  return new Problem(response.status, title, told.detail ?? "The server gave no reason.");
 }

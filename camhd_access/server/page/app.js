@@ -1,4 +1,4 @@
-// The page: what its fragment names is shown, and links are fragments. Nothing else is kept anywhere.
+// The page: it shows the place in its fragment, and links are fragments. There is no other state.
 
 import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
@@ -8,10 +8,10 @@ import { folderLink, namesOf, parseFragment, ROOT } from "./router.js";
 
 const main = document.getElementById("main");
 let mirrors = null;
-let shown = null; // the movie page that is open
-let leaving = new AbortController(); // what the page before still waits for
+let shown = null; // the open movie page
+let leaving = new AbortController(); // aborts requests of the previous page
 
-/** The mirrors of the server, each with the names of its path in the API. */
+/** The mirrors of the server, each with the parts of its path in the API. */
 async function findMirrors() {
   const told = Object.entries(await askJson(ROOT));
   return told.map(([url, { APIPath }]) => ({
@@ -29,7 +29,7 @@ function mirrorOf(names) {
   return mirror;
 }
 
-/** Show what the fragment names. */
+/** Show the place in the fragment. */
 async function visit() {
   const place = parseFragment(location.hash);
   if (place.isMovie && shown?.isAt(place.names)) return shown.visit(place);
@@ -74,7 +74,7 @@ function show(content) {
   shown?.begin();
 }
 
-/** The way to a place: the mirror, then folder by folder, each with its link. */
+/** Breadcrumbs: the mirror, then folder by folder, each with its link. */
 function makeTrail(names, mirror) {
   const links = [[mirror.title, folderLink(mirror.names)]];
   for (let n = mirror.names.length + 1; n <= names.length; n++) {
@@ -94,7 +94,7 @@ function showTrail(links) {
 
 function makeProblem(error, { names, isMovie }) {
   const { copy, parts } = copyTemplate("problem-page");
-  parts.text.textContent = error instanceof Problem ? error.words : "This page failed; reload it.";
+  parts.text.textContent = error instanceof Problem ? error.words : "An error occurred; reload the page.";
   parts.again.addEventListener("click", visit);
   parts.up.href = isMovie ? folderLink(names.slice(0, -1)) : "#/";
   if (!isMovie) parts.up.textContent = "Back to the start";

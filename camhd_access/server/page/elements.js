@@ -1,4 +1,4 @@
-// Elements made by code. Names from a mirror are only ever text here, never markup.
+// Creating elements. Names from a mirror are only used as text, never as markup.
 
 /** An element with these properties and children; a property with a dash is an attribute. */
 export function make(tag, properties = {}, ...children) {
@@ -19,7 +19,7 @@ export function copyTemplate(id) {
   return { copy, parts };
 }
 
-/** Tell people who do not see the page. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   document.getElementById("status").textContent = text;
 }

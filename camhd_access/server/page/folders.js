@@ -14,7 +14,7 @@ export function showMirrors(mirrors) {
   return [makeHeading("Movies"), makeList("names", links)];
 }
 
-/** A folder, by what its path says that it holds. */
+/** A folder, shown according to its path. */
 export async function showFolder(names, mirror, signal) {
   const listing = await askJson(pathOf(names, true), signal);
   const folders = listing.Directories.toSorted();
@@ -32,7 +32,7 @@ export async function showFolder(names, mirror, signal) {
   ];
 }
 
-/** Year, month and day at the end of a path, as far as they are there. */
+/** Year, month and day at the end of a path, as far as present. */
 function dateOf(names) {
   const match = /(?:^|\/)((?:19|20)\d\d)(?:\/(0[1-9]|1[0-2]))?(?:\/([0-3]\d))?$/.exec(names.join("/"));
   return match ? match.slice(1).filter(Boolean) : null;
@@ -69,7 +69,7 @@ function makeFolders(names, folders, date) {
   return [makeList(isYears || isMonths ? "tiles" : "names", links)];
 }
 
-/** The month as a calendar; days without a folder are no links. */
+/** The month as a calendar; days without a folder are not links. */
 function makeCalendar(names, folders, [year, month]) {
   const first = (new Date(Date.UTC(year, month - 1, 1)).getUTCDay() + 6) % 7;
   const nDays = new Date(Date.UTC(year, month, 0)).getUTCDate();
@@ -107,8 +107,8 @@ function makeMovies(names, movies, date) {
   });
   const list = make("ul", { className: "movies" }, ...items);
   if (date?.length !== 3) return [list];
-  const told = date.join("") < NAMES_TELL_THE_END_FROM ? "when a recording began" : "when a recording ended";
-  return [make("p", { className: "hint" }, `Times are those in the names: ${told}, in UTC.`), list];
+  const told = date.join("") < NAMES_TELL_THE_END_FROM ? "start of the recording" : "end of the recording";
+  return [make("p", { className: "hint" }, `Times are from the file names: ${told}, in UTC.`), list];
 }
 
 function makeOthers(names, others) {

@@ -1,4 +1,4 @@
-// A movie: one frame at a time, and what is to be known and had of it.
+// A movie: one frame at a time, with its properties, downloads and code.
 
 import { drawActivity } from "./activity.js";
 import { askJson, Problem } from "./api.js";
@@ -13,12 +13,12 @@ const REST_SECONDS = 0.25;
 const PLAY_WIDTH = 640;
 const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Home: -Infinity, End: Infinity };
 
-/** The page of a movie, at one of its frames. */
+/** The page of a movie, showing one of its frames. */
 export async function openMovie({ names, mirror, number, crop }, signal) {
   const path = pathOf(names);
   const facts = await askJson(path, signal);
   if (number < 1 || number > facts.NumFrames) {
-    const text = `This movie has ${count(facts.NumFrames)} frames, and no frame ${count(number)}.`;
+    const text = `This movie has ${count(facts.NumFrames)} frames; there is no frame ${count(number)}.`;
     throw new Problem(0, "", text);
   }
   return new MoviePage({ names, mirror, path, facts }, number, crop);
@@ -52,12 +52,12 @@ class MoviePage {
     this.#listen();
   }
 
-  /** Whether this is the movie under these names. */
+  /** Whether this is the movie with these path parts. */
   isAt(names) {
     return pathOf(names) === this.#movie.path;
   }
 
-  /** Begin to listen to keys and to fetch pictures: the page is shown now. */
+  /** Start listening to keys and fetching images: the page is visible now. */
   begin() {
     document.addEventListener("keydown", (event) => this.#press(event), { signal: this.#closing.signal });
     this.#settle();
@@ -65,13 +65,13 @@ class MoviePage {
     this.#addNeighbours();
   }
 
-  /** Go to a frame and a part of it, which the fragment names. */
+  /** Go to the frame and crop in the fragment. */
   visit({ number, crop }) {
     this.#selection.draw(crop);
     this.#seek(number);
   }
 
-  /** Stop all that goes on. */
+  /** Stop all activity. */
   close() {
     this.#closing.abort();
     this.#stop();
@@ -96,7 +96,7 @@ class MoviePage {
     const kind = { true: ", interlaced", false: ", progressive" }[facts.Interlaced] ?? "";
     const rows = {
       Length: `${duration(facts.Duration)}, ${facts.FrameRate?.toFixed(3) ?? "?"} frames/s`,
-      Picture: `${facts.Width} × ${facts.Height}${kind}`,
+      Image: `${facts.Width} × ${facts.Height}${kind}`,
       Codec: `ProRes (${facts.Codec})`,
       File: bytes(facts.FileSize),
     };
@@ -129,7 +129,7 @@ class MoviePage {
     }
   }
 
-  /** Keys of the picture and the slider; left and right work wherever they mean nothing else. */
+  /** Keys of the image and the slider; left and right work wherever they have no other function. */
   #press(event) {
     const { target, key } = event;
     if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -144,7 +144,7 @@ class MoviePage {
     event.preventDefault();
   }
 
-  /** Go to a frame. On the way, while `isMoving`, previews are enough; where it rests the whole is shown. */
+  /** Go to a frame. While `isMoving`, previews are shown; after that, the full image. */
   #seek(number, { isMoving = false } = {}) {
     this.#stop();
     this.#number = Math.min(this.#movie.facts.NumFrames, Math.max(1, Math.round(number)));
@@ -222,18 +222,18 @@ class MoviePage {
     const box = this.#parts.problem;
     const again = make("button", { type: "button" }, "Try again");
     again.addEventListener("click", () => this.#settle());
-    box.replaceChildren(make("p", {}, problem.words ?? "That did not work."), again);
+    box.replaceChildren(make("p", {}, problem.words ?? "An error occurred."), again);
     box.hidden = false;
     this.#parts.busy.hidden = true;
   }
 
-  /** Number, time and place of the frame, which change all the time. */
+  /** Update number, time and position of the frame, which change constantly. */
   #tell() {
     const { scrubber, number, time, elapsed, activity } = this.#parts;
     const { NumFrames } = this.#movie.facts;
     const at = this.#milliseconds;
     scrubber.value = number.value = this.#number;
-    time.textContent = at.moment ? moment(Math.round(at.moment)) : "time not known";
+    time.textContent = at.moment ? moment(Math.round(at.moment)) : "time unknown";
     if (at.moment) time.dateTime = new Date(Math.round(at.moment)).toISOString();
     elapsed.textContent = `${clock(at.elapsed / 1000)} from the start`;
     const place = `Frame ${count(this.#number)} of ${count(NumFrames)}, ${time.textContent}`;
@@ -242,7 +242,7 @@ class MoviePage {
     for (const end of ["x1", "x2"]) here.setAttribute(end, (this.#number - 0.5) / NumFrames);
   }
 
-  /** All that is told of the frame, its link and lines included. */
+  /** Update everything about the frame, including its link and code. */
   #tellAll() {
     this.#tell();
     const { crop } = this.#selection;
@@ -275,7 +275,7 @@ class MoviePage {
     }
   }
 
-  /** What the page can do without; null where it cannot be had. */
+  /** Optional data; null if it cannot be loaded. */
   async #askAside(path) {
     try {
       return await askJson(path, this.#closing.signal);
@@ -285,7 +285,7 @@ class MoviePage {
   }
 }
 
-/** Copy the text above a button; pages that came by plain HTTP may only do it the old way. */
+/** Copy the text above a button; pages loaded over plain HTTP need the old way. */
 async function copyText({ currentTarget: button }) {
   const field = document.getElementById(button.dataset.copy);
   field.select();

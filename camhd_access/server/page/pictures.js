@@ -1,4 +1,4 @@
-// Pictures on their way. A slider asks for more than can come: what counts is the newest wish.
+// Loading images. A slider requests more images than can load: only the newest request counts.
 
 import { ask } from "./api.js";
 
@@ -6,8 +6,8 @@ const AHEAD = 2;
 const SECONDS_APART = 0.2;
 
 /**
- * An image element that holds the picture at a path, decoded and ready to be shown. An element does not tell
- * why a picture did not come, so it is asked for again: that throws the `Problem`, or brings the picture.
+ * An image element with the image at a path, decoded and ready to be shown. An element does not report
+ * why loading failed, so the image is requested again: that throws the `Problem`, or returns the image.
  */
 async function load(path, signal) {
   try {
@@ -35,8 +35,8 @@ function loadOnce(path, signal) {
 }
 
 /**
- * Shows one picture after the other. While a small one is on its way, only the newest other of these waits.
- * A large one is given up for what is wished after it, and what is under way for a large one.
+ * Shows one image after the other. While a small one is loading, only the newest other request waits.
+ * A large one is aborted for any later request, and any other is aborted for a large one.
  */
 export class Screen {
   #show;
@@ -49,14 +49,14 @@ export class Screen {
     this.#fail = fail;
   }
 
-  /** Show a wish: its `path`, and whether it `isLarge`. */
+  /** Request an image: its `path`, and whether it `isLarge`. */
   wish(wish) {
     this.#waiting = wish;
     if (wish.isLarge || this.#underWay?.wish.isLarge) this.#underWay?.controller.abort();
     if (!this.#underWay) this.#work();
   }
 
-  /** Forget all wishes. */
+  /** Drop all requests. */
   clear() {
     this.#waiting = null;
     this.#underWay?.controller.abort();
@@ -79,14 +79,14 @@ export class Screen {
   }
 }
 
-/** Show pictures one after the other, a few a second or as many as come; the next are fetched meanwhile. */
+/** Show images one after the other, a few per second or as fast as they load; the next are prefetched. */
 export async function play(wishes, show, signal) {
   const coming = [];
   const fetchNext = () => {
     const { value, done } = wishes.next();
     if (done) return;
     const image = load(value.path, signal);
-    image.catch(() => {}); // told when it is its turn
+    image.catch(() => {}); // reported when it is its turn
     coming.push({ image, wish: value });
   };
   for (let i = 0; i < AHEAD; i++) fetchNext();

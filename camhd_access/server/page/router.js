@@ -1,23 +1,23 @@
-// Where things are: fragments of this page (`#/v1/…/x.mov/frame/7?crop=0,0,64,32`) and paths of the API.
-// Both hold the same names, percent-encoded as Python's `quote` does it, so that one is made from the other.
-// The page lies at the root of the API, which may be a folder of another host (behind a proxy): `ROOT`.
+// Locations: fragments of this page (`#/v1/…/x.mov/frame/7?crop=0,0,64,32`) and paths of the API.
+// Both have the same parts, percent-encoded like Python's `quote`, so that one is made from the other.
+// The page is at the root of the API, which may be a folder of another host (behind a proxy): `ROOT`.
 
-const ENCODED = /[!'()*]/g; // what encodeURIComponent leaves, and a shell does not
+const ENCODED = /[!'()*]/g; // left by encodeURIComponent, but special in a shell
 
-/** The path of the API's root, with a slash at its end. */
+/** The path of the API's root, with a trailing slash. */
 export const ROOT = new URL("./", document.baseURI).pathname;
 
-/** A name as it stands in a path. */
+/** A name, encoded for a path. */
 export function encodeName(name) {
   return encodeURIComponent(name).replace(ENCODED, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** The path of the API under which these names lie. */
+/** The path of the API for these parts. */
 export function pathOf(names, isFolder = false) {
   return ROOT + below(names, isFolder);
 }
 
-/** The names of a path of the API, which may be told with its root or without. */
+/** The parts of a path of the API, with or without its root. */
 export function namesOf(path) {
   return parseFragment(path.startsWith(ROOT) ? `/${path.slice(ROOT.length)}` : path).names;
 }
@@ -36,12 +36,12 @@ export function frameLink(names, number, crop) {
   return `#/${below([...names, "frame", String(number)])}${cropQuery(crop)}`;
 }
 
-/** A crop as the API's query has it; empty without one. */
+/** A crop as a query of the API; empty without one. */
 export function cropQuery(crop) {
   return crop ? `?crop=${crop.x},${crop.y},${crop.width},${crop.height}` : "";
 }
 
-/** What a fragment names: the names up to a folder or movie, and which frame and part of that. */
+/** Parse a fragment: the parts up to a folder or movie, the frame and the crop. */
 export function parseFragment(fragment) {
   const [path, query = ""] = fragment.replace(/^#/, "").split("?");
   const names = path.split("/").filter(Boolean).map(decodeName);
@@ -68,6 +68,6 @@ function decodeName(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // no encoding of anything: the server will say that it knows no such name
+    return text; // not a valid encoding: the server will report that there is no such name
   }
 }

@@ -1,11 +1,11 @@
-// The part of the picture that is wanted: dragged on the picture or typed, always whole pixels within it.
+// The crop of the image: dragged on the image or typed, always whole pixels within it.
 
-const LEAST_DRAG = 4; // CSS pixels; less is a click
+const LEAST_DRAG = 4; // CSS pixels; shorter drags are clicks
 
 const within = (value, least, most) => Math.min(most, Math.max(least, Math.round(value) || 0));
 
 export class Selection {
-  /** The crop, as `x`, `y`, `width` and `height`; null for the whole picture. */
+  /** The crop, as `x`, `y`, `width` and `height`; null for the whole image. */
   crop = null;
   #size;
   #parts;
@@ -13,7 +13,7 @@ export class Selection {
   #changed;
   #drag = null;
 
-  /** Over a picture of this width and height; `changed` is called after each change. */
+  /** For an image of this width and height; `changed` is called after each change. */
   constructor(parts, size, changed) {
     this.#parts = parts;
     this.#size = size;
@@ -35,13 +35,13 @@ export class Selection {
     this.draw(null);
   }
 
-  /** Choose a crop, or with null the whole picture. */
+  /** Select a crop, or with null the whole image. */
   choose(crop) {
     this.draw(crop);
     this.#changed();
   }
 
-  /** Show a crop, as much of it as lies within the picture. */
+  /** Show the part of a crop within the image. */
   draw(crop) {
     const { width, height } = this.#size;
     const x = within(crop?.x ?? 0, 0, width - 1);
@@ -68,7 +68,7 @@ export class Selection {
     return Object.fromEntries(this.#fields.map((field) => [field.dataset.side, Number(field.value)]));
   }
 
-  /** On a touch screen dragging scrolls, unless it was switched to selecting. */
+  /** On a touch screen dragging scrolls, unless selecting is switched on. */
   #switchTouch() {
     const isOn = this.#parts.select.getAttribute("aria-pressed") !== "true";
     this.#parts.select.setAttribute("aria-pressed", isOn);

@@ -1,4 +1,4 @@
-// The lines and files that give the picture which is shown. The API counts frames from 1, Python from 0.
+// Code and downloads for the image shown. The API counts frames from 1, Python from 0.
 
 import { ask } from "./api.js";
 import { make } from "./elements.js";
@@ -12,7 +12,7 @@ export function addressOf({ names, mirror }) {
   return mirror.url + names.slice(mirror.names.length).map(encodeName).join("/");
 }
 
-/** Python that reads the frame as an array: lazily, and at once. */
+/** Python that reads the frame as an array: lazily, and directly. */
 export function writePython(movie, number, crop) {
   const { x, y, width, height } = crop ?? {};
   const indices = crop ? `${number - 1}, ${y}:${y + height}, ${x}:${x + width}` : `${number - 1}`;
@@ -26,18 +26,18 @@ export function writePython(movie, number, crop) {
   ].join("\n");
 }
 
-/** A line for a shell that saves the frame as PNG. */
+/** A shell command that saves the frame as PNG. */
 export function writeCurl(movie, number, crop) {
   const name = encodeName(nameOf(movie, number, crop, "png"));
   return `curl -o '${name}' '${location.origin}${movie.path}/frame/${number}.png${cropQuery(crop)}'`;
 }
 
-/** Links that save a frame in each format, and as it lies in the movie; they point nowhere yet. */
+/** Links that save a frame in each format, and the encoded frame; they have no target yet. */
 export function makeDownloads(fail) {
   return [...Object.keys(FORMATS), SAMPLE].map((title) => {
     const link = make("a", { className: "button" }, title);
     link.addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a new tab
       event.preventDefault();
       save(link).catch(fail);
     });
@@ -45,7 +45,7 @@ export function makeDownloads(fail) {
   });
 }
 
-/** Point the links at a frame. */
+/** Set the links to a frame. */
 export function pointDownloads(container, movie, number, crop) {
   for (const link of container.children) {
     const kind = FORMATS[link.textContent];
@@ -55,8 +55,8 @@ export function pointDownloads(container, movie, number, crop) {
 }
 
 /**
- * Save a file; were it left to the browser, a problem would be saved as if it were the picture. It is left to
- * the browser where the file lies in an image store whose host does not allow scripts to read it.
+ * Save a file; the browser itself would save an error message as if it were the image. The browser does it
+ * only if the file is in an image store whose host does not allow scripts to read it.
  */
 async function save({ href, download }) {
   let url = href;

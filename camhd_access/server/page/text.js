@@ -1,4 +1,4 @@
-// Numbers, times and sizes as people read them.
+// Formatting of numbers, times and sizes.
 
 const MONTHS = [
   "January", "February", "March", "April", "May", "June",
@@ -10,12 +10,12 @@ export function monthName(number) {
   return MONTHS[number - 1];
 }
 
-/** A number with its thousands apart. */
+/** A number with thousands separators. */
 export function count(number) {
   return number.toLocaleString("en");
 }
 
-/** Bytes in the unit that suits. */
+/** Bytes in a suitable unit. */
 export function bytes(number) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, number)) / 3));
@@ -30,19 +30,19 @@ export function clock(seconds) {
   return `${Math.floor(milliseconds / 60000)}:${rest}`;
 }
 
-/** A length of time in minutes and seconds. */
+/** A duration in minutes and seconds. */
 export function duration(seconds) {
   const tenths = Math.round(seconds * 10);
   const rest = `${(tenths % 600) / 10} s`;
   return tenths < 600 ? rest : `${Math.floor(tenths / 600)} min ${rest}`;
 }
 
-/** A moment in UTC, to the thousandth of a second: `2016-11-13 00:04:00.240 UTC`. */
+/** A time in UTC, in milliseconds: `2016-11-13 00:04:00.240 UTC`. */
 export function moment(milliseconds) {
   return new Date(milliseconds).toISOString().replace("T", " ").replace("Z", " UTC");
 }
 
-/** A moment in UTC as a heading. */
+/** A time in UTC as a heading. */
 export function heading(milliseconds) {
   const date = new Date(milliseconds);
   const time = date.toISOString().slice(11, 19);

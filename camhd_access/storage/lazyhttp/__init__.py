@@ -1,19 +1,19 @@
-"""fsspec file system for byte ranges over HTTP: every answer checked, every fault named, never a whole movie.
+"""fsspec file system for byte ranges over HTTP: responses checked, errors specific, no full downloads.
 
 ::
 
-    settings      how to deal with servers, and what they are told of who asks
-    environment   proxies, logins and certificates that the environment names
-    answers       pure: what the headers of an answer say, and whether that is what was asked
-    versions      pure: which version of a file an answer is about
+    settings      limits, time-outs, retries and credentials
+    environment   proxies, logins and certificates from the environment
+    answers       pure: checks the headers of a response against the request
+    versions      pure: which version of a file a response belongs to
     listings      pure: a directory listing of Apache or nginx → its entries
-    connector     what opens connections, and some ahead to distant hosts
+    connector     opens connections, several in advance to distant hosts
     connections   the pooled connections of one event loop, bounded per host, with counters
-    exchanges     one request and its answer: proxy, redirects, credentials
-    client        one request made good: parts, retries, deadline, one version of the file
-    tasks         coroutines as blocking calls, several at once
-    files         a file object
-    filesystem    the contract of fsspec on top of it
+    exchanges     one request and its response: proxy, redirects, credentials
+    client        one request until it succeeds: parts, retries, deadline, one version of the file
+    tasks         runs coroutines as blocking calls
+    files         file objects
+    filesystem    the fsspec interface
 """
 
 from camhd_access.storage.lazyhttp.connections import TransferStats

@@ -1,10 +1,9 @@
-"""What the headers of an answer say, and whether that is what was asked.
+"""Checks the headers of a response against the request.
 
-What comes in: a status and the headers of a response. What goes out: the size of the file and the bytes that
-the body holds, or a `Fault`. Only two answers carry wanted bytes: a 206 whose `Content-Range` begins where
-the range that was asked begins (if it ends earlier, it is a part), and a 200 where the whole file was asked.
-Anything else would be other bytes than the caller believes, or a download that nobody asked for. No input or
-output.
+Input: the status and headers of a response. Output: the size of the file and the byte range of
+the body, or a `Fault`. Only two responses carry wanted bytes: a 206 whose `Content-Range` begins where
+the requested range begins (if it ends earlier, it is a part), and a 200 if the whole file was requested.
+Anything else would be wrong bytes, or an unwanted download. No I/O.
 """
 
 import re
@@ -35,17 +34,17 @@ __all__ = [
 _NOT_ABOUT_SUFFIXES = (401, 404, 407, 408, 410, 429)
 
 _ADVICE = {
-    401: ": the server wants a login; give `auth`, `headers` or `cookies` (storage_options), or use ~/.netrc",
+    401: ": login required; give `auth`, `headers` or `cookies` (storage_options), or use ~/.netrc",
     403: ": access refused; a login may be missing (`auth`, `headers` or `cookies` in storage_options, or "
-    "~/.netrc), or the signature of the URL have expired",
-    407: ": the proxy wants a login; give `proxy` (storage_options) or HTTP(S)_PROXY as http://user:password@host",
+    "~/.netrc), or the URL's signature may have expired",
+    407: ": proxy login required; give `proxy` (storage_options) or HTTP(S)_PROXY as http://user:password@host",
 }
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII | re.IGNORECASE)
 
 
-class Fault(Exception):  # noqa: N818 - becomes an error only when no try is left
-    """What went wrong with one try, and whether another one may mend it."""
+class Fault(Exception):  # noqa: N818 - becomes an error after the last try only
+    """Why one try failed, and whether to retry."""
 
     def __init__(
         self,
@@ -64,23 +63,23 @@ class Fault(Exception):  # noqa: N818 - becomes an error only when no try is lef
 
 
 class UnsatisfiableRangeError(RangeNotSupportedError):
-    """Status 416: the range begins beyond the end, or the server does not know this form of range."""
+    """Status 416: the range begins beyond the end, or the server does not support this form of range."""
 
 
 def range_header(wanted: ByteRange) -> str:
-    """Value of `Range` for `wanted`; a start below 0 asks for the last bytes (RFC 9110, section 14.1.2)."""
+    """Value of `Range` for `wanted`; a negative start selects the last bytes (RFC 9110, section 14.1.2)."""
     return f"bytes={wanted.start}" if wanted.start < 0 else f"bytes={wanted.start}-{wanted.stop - 1}"
 
 
 def clip_range(wanted: ByteRange, size: int) -> ByteRange:
-    """The bytes of `wanted` that a file of `size` bytes has; empty where it has none."""
+    """The part of `wanted` within a file of `size` bytes; may be empty."""
     if wanted.start < 0:
         return ByteRange(max(0, size + wanted.start), size)
     return ByteRange(min(wanted.start, size), min(wanted.stop, size))
 
 
 def parse_content_length(headers: Mapping[str, str]) -> int | None:
-    """`Content-Length` in bytes, or None where the body ends by other means."""
+    """`Content-Length` in bytes; None if the header is missing."""
     value = headers.get("Content-Length", "")
     return int(value) if value.isascii() and value.isdigit() else None
 
@@ -99,40 +98,40 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def refuse_encoding(headers: Mapping[str, str]) -> None:
-    """Raise where the body is not the file itself: positions in compressed bytes mean nothing."""
+    """Raise if the body is compressed: byte positions would be meaningless."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise Fault(f"the server encoded the file as {encoding!r} although only 'identity' was accepted")
+        raise Fault(f"the server encoded the file as {encoding!r} but only 'identity' was requested")
 
 
 def status_fault(status: int, headers: Mapping[str, str]) -> Fault:
-    """What a status that carries no bytes means; tried again are 408, 429 and 5xx but for 501 and 505."""
+    """The `Fault` for an error status; 408, 429 and 5xx except 501 and 505 are retried."""
     if status in (404, 410):
-        return Fault(f"status {status}, the server knows no such file", kind=RemoteFileNotFoundError)
+        return Fault(f"not found on the server (HTTP {status})", kind=RemoteFileNotFoundError)
     retry = status in (408, 429) or (500 <= status < 600 and status not in (501, 505))
     wait_seconds = parse_retry_after(headers.get("Retry-After"), datetime.now(UTC)) if retry else None
-    told = "" if wait_seconds is None else f", asked to wait {wait_seconds:.0f} s"
-    return Fault(f"status {status}{told}{_ADVICE.get(status, '')}", retry=retry, wait_seconds=wait_seconds)
+    told = "" if wait_seconds is None else f", the server asks to wait {wait_seconds:.0f} s"
+    return Fault(f"HTTP {status}{told}{_ADVICE.get(status, '')}", retry=retry, wait_seconds=wait_seconds)
 
 
 def read_partial_headers(
     status: int, headers: Mapping[str, str], wanted: ByteRange
 ) -> tuple[int | None, ByteRange | None]:
-    """Size of the file, and the bytes of it that the body holds; None where the body must not be read.
+    """Size of the file, and the range of the body; None if the body must not be read.
 
     Raises
     ------
     Fault
-        An answer that is about other bytes than those that were asked, or about none.
+        A response with other bytes than the requested ones, or an error status.
     """
     if status == 416:
-        # Apache tells no size here, and some servers mean the form of the range: the caller finds out which.
-        raise Fault("status 416, no such range", kind=UnsatisfiableRangeError)
+        # Apache sends no size here, and some servers reject the form of the range: the caller finds out.
+        raise Fault("HTTP 416, the range is not within the file", kind=UnsatisfiableRangeError)
     if status in (400, 501):
-        raise Fault(f"status {status} in answer to a range", kind=RangeNotSupportedError)
+        raise Fault(f"HTTP {status} in response to a range request", kind=RangeNotSupportedError)
     if wanted.start < 0 and status >= 400 and status not in _NOT_ABOUT_SUFFIXES:
-        # It may be this form of range that the server cannot stand: once more, if it is in trouble, and
-        # then the caller asks otherwise.
+        # The server may not support this form of range: retry once on server errors, then let the caller
+        # use another form.
         fault = status_fault(status, headers)
         raise Fault(
             str(fault),
@@ -151,10 +150,10 @@ def read_partial_headers(
     told = headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(told.strip())
     if not match:
-        raise Fault(f"status 206 without a usable Content-Range ({told!r})")
+        raise Fault(f"HTTP 206 without a valid Content-Range ({told!r})")
     first, last, size = map(int, match.groups())
     held, asked = ByteRange(first, last + 1), clip_range(wanted, size)
     is_part = held.start == asked.start and held.start < held.stop <= asked.stop
     if not is_part or length not in (None, held.n_bytes):
-        raise Fault(f"other bytes than those asked: Content-Range {told!r}, Content-Length {length}")
+        raise Fault(f"other bytes than requested: Content-Range {told!r}, Content-Length {length}")
     return size, held

@@ -1,9 +1,9 @@
-"""One request made good: through redirects, again after faults, until its bytes are there or its time is up.
+"""One request until it succeeds or its time is up: redirects, retries, resumed downloads.
 
-Every range, probe or page is one *task* for the client. A task may take several *tries*, a try several
-*exchanges* (one more a redirect). Tries are bounded by number and by a budget of seconds, which grows with
-the bytes expected, so that a slow link can finish and a dripping server cannot hold anybody for long;
-waiting for one of the host's slots costs none of it. A try that broke off in the body is continued where it
+Every range, probe or page is one *task* of the client. A task may take several *tries*, a try several
+*exchanges* (one more per redirect). Tries are limited by number and by a time budget, which grows with
+the expected bytes, so that a slow link can finish and a trickling server cannot block anybody for long;
+waiting for one of the host's slots is not charged. An interrupted body is resumed where it
 ended, from the same version of the file only.
 """
 
@@ -47,10 +47,10 @@ __all__ = ["Client", "Page"]
 
 logger = logging.getLogger("camhd_access.storage.lazyhttp")
 
-_MIN_PART_BYTES = 128 << 10  # what a new connection brings in four round trips
-_MIN_ANSWER_BYTES = 4 << 10  # a part that is shorter counts as a failed try
+_MIN_PART_BYTES = 128 << 10  # received by a new connection in four round trips
+_MIN_ANSWER_BYTES = 4 << 10  # a shorter part counts as a failed try
 _LONGEST_PAUSE_SECONDS = 5.0
-_N_PROBES = 4  # that many requests at once reach another replica, if there is one
+_N_PROBES = 4  # as many concurrent requests are likely to reach another replica
 _MAX_VERSIONS_SEEN = 8
 
 _Result = TypeVar("_Result")
@@ -58,16 +58,16 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A body that was read whole."""
+    """A body that was read completely."""
 
     url: str
-    """Where it came from, after redirects."""
+    """Its URL, after redirects."""
     body: bytes
     """Its bytes."""
 
 
 class Client:
-    """Fetches ranges, facts and pages; remembers what it was told about each file."""
+    """Fetches ranges, file facts and pages; remembers the facts of each file."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -77,20 +77,20 @@ class Client:
         self._replicas: dict[str, str] = {}
 
     def version(self, url: str, validator: str | None) -> Version:
-        """The version that answers must be of: `validator`, or whichever the first answer tells."""
+        """The version that responses must match: `validator`, or that of the first response."""
         facts = self.facts.get(url)
         same = facts is not None and validator is not None and is_same_version(validator, facts.validator)
         return Version(redact_url(url), validator, facts if same else None)
 
     async def fetch(self, url: str, wanted: ByteRange, version: Version) -> list[bytes]:
-        """The bytes of `wanted` that the file has, as they arrived; a start below 0 means the last bytes.
+        """The existing bytes of `wanted`, in chunks as received; a negative start selects the last bytes.
 
         Raises
         ------
         RangeNotSupportedError
-            The server does not send this part; a body that is not wanted was not read.
+            The server does not send this part; an unwanted body is not read.
         RemoteFileChangedError
-            The file is not the one of `version`.
+            The file no longer matches `version`.
         """
         chunks: list[bytes] = []
         missing = wanted
@@ -103,7 +103,7 @@ class Client:
                 size, held = read_partial_headers(response.status, response.headers, asked)
                 facts = self._learn(url, response, size)
                 if held is None:
-                    raise Fault("status 200, the whole file instead of a part", kind=RangeNotSupportedError)
+                    raise Fault("HTTP 200, the whole file instead of a part", kind=RangeNotSupportedError)
                 version.check(facts)
                 missing = clip_range(asked, size or 0)
                 async with aclosing(iter_body(response)) as body:
@@ -118,16 +118,16 @@ class Client:
                 n_bytes = held.stop - missing.start
                 raise Fault(f"{n_bytes} bytes are missing", kind=TruncatedResponseError, retry=True)
             if missing.n_bytes and held.n_bytes < _MIN_ANSWER_BYTES:
-                raise Fault(f"{held.n_bytes} bytes at once only", kind=TruncatedResponseError, retry=True)
+                told = f"the server sends only {held.n_bytes} bytes at a time"
+                raise Fault(told, kind=TruncatedResponseError, retry=True)
 
         async def fetch(budget: Budget) -> None:
             await attempt(budget)
-            while missing.n_bytes:  # what came was a part
+            while missing.n_bytes:  # only a part was received
                 await attempt(budget)
 
-        what = f"{redact_url(url)}, {range_header(wanted)}"
         try:
-            await self._agree(url, version, lambda: self._persist(what, wanted.n_bytes, fetch))
+            await self._agree(url, version, lambda: self._persist(url, wanted, fetch))
         except UnsatisfiableRangeError:
             self.facts.pop(url, None)
             await self._agree(url, version, lambda: self._check(url, version))
@@ -136,10 +136,10 @@ class Client:
         return chunks
 
     async def fetch_parts(self, url: str, wanted: ByteRange, version: Version) -> list[bytes]:
-        """As `fetch`, but any number of bytes, by as many requests as they need.
+        """As `fetch`, but for any number of bytes, in as many requests as needed.
 
-        A range that is fetched alone from a distant host comes in parts over several connections, which all
-        start slowly, but together bring it sooner.
+        A single range from a distant host is fetched in parts over several connections, because each
+        connection starts slowly.
         """
         with self.exchanges.mine().fetching(parse_url(url)) as in_parts:
             limit = self.settings.max_request_bytes
@@ -149,7 +149,7 @@ class Client:
             return list(chain(*await gather(self.fetch(url, piece, version) for piece in pieces)))
 
     async def size_of(self, url: str, version: Version) -> int | None:
-        """Length in bytes of the version that is asked about; None where the server does not tell it."""
+        """Length in bytes of this version; None if the server does not send it."""
         if version.size is None:
             await self._agree(url, version, lambda: self._check(url, version))
         return version.size
@@ -158,15 +158,15 @@ class Client:
         version.check(await self.facts_of(url))
 
     async def facts_of(self, url: str) -> FileFacts:
-        """What is known of a file; asked only where no answer told its size yet."""
+        """The facts of a file; requested only if no response has given its size yet."""
         facts = self.facts.get(url)
         known = facts is not None and (facts.size is not None or facts.is_directory)
         return facts if facts and known else await self.probe(url)
 
     async def probe(self, url: str) -> FileFacts:
-        """Facts of a file, of one `HEAD`; of a `GET` of one byte where that is refused or tells no length.
+        """Facts of a file from one `HEAD`, or a `GET` of one byte if that is refused or has no length.
 
-        Where that byte is refused too, one `GET` of the whole file, of which only the headers are read.
+        If this is refused too: one `GET` of the whole file, of which only the headers are read.
         """
 
         async def head(budget: Budget) -> FileFacts | None:
@@ -196,11 +196,11 @@ class Client:
                 refuse_encoding(response.headers)
                 return self._learn(url, response, parse_content_length(response.headers))
 
-        told = await self._persist(f"HEAD {redact_url(url)}", 0, head)
+        told = await self._persist(url, None, head)
         if told is None:
-            told = await self._persist(f"{redact_url(url)}, bytes=0-0", 1, get)
+            told = await self._persist(url, ByteRange(0, 1), get)
         if told is None:
-            return await self._persist(redact_url(url), 0, begin)
+            return await self._persist(url, None, begin)
         return told
 
     async def fetch_page(self, url: str, version: Version, *, content_type: str = "") -> Page | None:
@@ -211,8 +211,8 @@ class Client:
         Raises
         ------
         RemoteFileError
-            Also where the type of the content does not begin with `content_type`, or where its length is
-            not told and it is longer than `max_request_bytes`.
+            Also if the content type does not begin with `content_type`, or if a body of unknown length
+            exceeds `max_request_bytes`.
         """
         limit = self.settings.max_request_bytes
 
@@ -222,7 +222,7 @@ class Client:
                     raise status_fault(response.status, response.headers)
                 refuse_encoding(response.headers)
                 if not response.content_type.startswith(content_type):
-                    raise Fault(f"not {content_type}, but {response.content_type}")
+                    raise Fault(f"expected {content_type}, got {response.content_type}")
                 length = parse_content_length(response.headers)
                 if length is not None:
                     version.check(self._learn(url, response, length))
@@ -235,15 +235,15 @@ class Client:
                     chunks.append(chunk)
                     received += len(chunk)
                     if length is None and received > limit:
-                        raise Fault(f"more than {limit} bytes, of untold length")
+                        raise Fault(f"more than {limit} bytes, without a Content-Length")
                 if length is None:
                     version.check(self._learn(url, response, received))
             return Page(str(response.url), b"".join(chunks))
 
-        return await self._agree(url, version, lambda: self._persist(redact_url(url), 0, attempt))
+        return await self._agree(url, version, lambda: self._persist(url, None, attempt))
 
     def _learn(self, url: str, response: aiohttp.ClientResponse, size: int | None) -> FileFacts:
-        """Facts of the file from the headers of an answer about it; remembered under `url`."""
+        """Facts of the file from the headers of a response; stored under `url`."""
         etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
         date = "" if self.settings.version == "size" else self._replicas.get(url)
         facts = FileFacts(size, etag, last_modified, response.url.path.endswith("/"), date)
@@ -255,7 +255,7 @@ class Client:
         return facts
 
     async def _agree(self, url: str, version: Version, work: Callable[[], Awaitable[_Result]]) -> _Result:
-        """What `work` returns, once more where replicas of one file gave it two validators."""
+        """The result of `work`; repeated once if replicas of one file have different validators."""
         while True:
             try:
                 return await work()
@@ -264,10 +264,10 @@ class Client:
                     raise
 
     async def _are_replicas(self, url: str, version: Version) -> bool:
-        """Whether the version that did not fit comes from another replica: then the size decides from now on.
+        """Whether the version that did not match comes from another replica; if so, compare sizes.
 
-        It does if the version of before comes back: it was seen before that one, or the server, asked again
-        several times at once, still gives it too.
+        It does if the previous version comes back: either it was seen before, or the server still returns it
+        when asked again several times at once.
         """
         old, new = version.validator or "", version.other
         if new is None or new.replicas_date is not None or not old.endswith(f":{new.size}"):
@@ -283,11 +283,11 @@ class Client:
             if self.settings.version == "etag":
                 raise RemoteFileChangedError(
                     f"{version.url}: the replicas of this file disagree: the server gives {old} and "
-                    f"{new.validator} by turns. version='size' or 'auto' (storage_options) compares sizes."
+                    f"{new.validator} in turn. version='size' or 'auto' (storage_options) compares sizes."
                 )
             self._replicas[url] = find_date(found) if is_there else ""
             self.facts[url] = replace(new, replicas_date=self._replicas[url])
-            logger.warning("%s: replicas disagree on ETag or time; its size counts from now on", version.url)
+            logger.warning("%s: replicas disagree on ETag or time; comparing sizes from now on", version.url)
             return True
 
     async def _probe_replicas(self, url: str) -> list[FileFacts]:
@@ -297,13 +297,15 @@ class Client:
             return []
 
     async def _persist(
-        self, what: str, n_bytes: int, attempt: Callable[[Budget], Awaitable[_Result]]
+        self, url: str, wanted: ByteRange | None, attempt: Callable[[Budget], Awaitable[_Result]]
     ) -> _Result:
         """The result of the first try that succeeds; pauses between tries are random (full jitter).
 
-        What `Retry-After` asks for comes on top.
+        `Retry-After` is added to them.
         """
         settings = self.settings
+        what = _describe(url, wanted)
+        n_bytes = wanted.n_bytes if wanted else 0
         budget = Budget(settings.deadline_seconds + n_bytes / settings.min_bytes_per_second)
         for n_tries in count(1):
             try:
@@ -313,6 +315,8 @@ class Client:
                 pause = (fault.wait_seconds or 0.0) + random.uniform(0, longest)  # noqa: S311 - not for secrets
                 max_tries = min(settings.tries, fault.max_tries)
                 if not fault.retry or n_tries >= max_tries or pause >= budget.seconds:
+                    if fault.kind is RemoteFileNotFoundError:
+                        raise fault.kind(f"{fault}: {redact_url(url)}") from fault.__cause__
                     times = "1 try" if n_tries == 1 else f"{n_tries} tries"
                     raise fault.kind(f"{what}: {fault} ({times})") from fault.__cause__
                 logger.info("%s: %s, next try in %.2f s", what, fault, pause)
@@ -320,3 +324,13 @@ class Client:
             await asyncio.sleep(pause)
             self.exchanges.mine().retries += 1
         raise AssertionError("unreachable")
+
+
+def _describe(url: str, wanted: ByteRange | None) -> str:
+    """The URL, and the part of the file that is requested, for messages."""
+    name = redact_url(url)
+    if wanted is None:
+        return name
+    if wanted.start < 0:
+        return f"{name}, last {-wanted.start} bytes"
+    return f"{name}, bytes {wanted.start} to {wanted.stop}"

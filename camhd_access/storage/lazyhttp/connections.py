@@ -1,4 +1,4 @@
-"""The pooled connections of one event loop: a bounded number at work per host, everything counted.
+"""The pooled connections of one event loop: a limited number of requests per host, with counters.
 
 aiohttp's sessions belong to one event loop of one process; connections that a forked child inherits still
 belong to its parent. So there is one `Connections` per process and loop, made on first use and closed when
@@ -24,24 +24,24 @@ from camhd_access.storage.lazyhttp.connector import Connector
 __all__ = ["Connections", "TransferStats"]
 
 _READ_BUFFER_BYTES = 1 << 20
-_MEMORY = 0.5 ** (1 / 64)  # half of what is known of a link is of the last 64 requests
+_MEMORY = 0.5 ** (1 / 64)  # the last 64 requests have half of the weight
 
 REST_SECONDS = 1.0
-"""After a pause of a retransmission time-out a server begins slowly again (RFC 5681, section 4.1)."""
+"""After an idle time-out a server starts slowly again (RFC 5681, section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferStats:
-    """What was transferred so far; the difference of two snapshots is what happened in between."""
+    """Transfers so far; subtract two snapshots to get the transfers in between."""
 
     requests: int = 0
-    """HTTP requests sent, those for redirects and retries included."""
+    """HTTP requests sent, including redirects and retries."""
     bytes: int = 0
     """Bytes of bodies received."""
     retries: int = 0
-    """Tries after the first ones."""
+    """Tries after the first one of each request."""
     seconds: float = 0.0
-    """Time of all requests added up (several at once count several times), waiting for a slot left out."""
+    """Total time of all requests (concurrent ones add up), without waiting for a slot."""
 
     def __add__(self, other: "TransferStats") -> "TransferStats":
         return TransferStats(
@@ -61,27 +61,27 @@ class TransferStats:
 
 
 class _Link:
-    """What the bytes of one host's answers take, beside the round trip that any request takes."""
+    """The transfer rate of one host, without the round trip of each request."""
 
     def __init__(self) -> None:
         self._n_bytes = self._seconds = 0.0
         self._last = -REST_SECONDS
 
     def has_rested(self) -> bool:
-        """Whether nothing has come for so long that the server's windows are small again."""
+        """Whether the connection has been idle so long that the server's windows are small again."""
         return time.monotonic() - self._last >= REST_SECONDS
 
     def touch(self) -> None:
-        """Note that something has just come."""
+        """Note that bytes have just arrived."""
         self._last = time.monotonic()
 
     def weigh(self, n_bytes: int, seconds: float) -> None:
-        """Count an answer that took `seconds` longer than a round trip; what came long before fades."""
+        """Count a response that took `seconds` longer than a round trip; older ones lose weight."""
         self._n_bytes = _MEMORY * self._n_bytes + n_bytes
         self._seconds = _MEMORY * self._seconds + max(0.0, seconds)
 
     def bytes_in(self, seconds: float) -> float:
-        """Bytes that one request would bring in so much time, while others are under way as they are now."""
+        """Bytes that one request receives in this time, with the present number of requests in flight."""
         return seconds * self._n_bytes / self._seconds if self._seconds else 0.0
 
 
@@ -91,9 +91,9 @@ class Connections:
     Parameters
     ----------
     max_concurrency
-        Requests at once to one host (scheme, name and port).
+        Concurrent requests to one host (scheme, name and port).
     connect_timeout_seconds, stall_timeout_seconds
-        Longest wait for a connection, and for the next byte of an answer.
+        Longest wait for a connection, and for the next byte of a response.
     long_link_seconds
         Round trip from which a host is distant.
     """
@@ -113,11 +113,11 @@ class Connections:
                 sock_connect=connect_timeout_seconds, sock_read=stall_timeout_seconds
             ),
             headers={"User-Agent": f"camhd_access/{__version__}", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),  # also of hosts without a name
+            cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),  # also for IP addresses
             auto_decompress=False,
             read_bufsize=_READ_BUFFER_BYTES,
         )
-        # aiohttp would send a request that got no answer once more by itself: uncounted, and without a pause.
+        # aiohttp would silently resend a request without a response: uncounted, and without a pause.
         self.session._retry_connection = False  # noqa: SLF001
         self.probing = asyncio.Lock()
         """Held while finding out whether replicas of a file disagree."""
@@ -135,10 +135,10 @@ class Connections:
 
     @contextmanager
     def fetching(self, url: URL) -> Iterator[bool]:
-        """A block that fetches one range; tells whether it is better fetched in parts.
+        """A block that fetches one range; yields whether to fetch it in parts.
 
-        That is so if it is the only one, the host is distant, and its connections have rested, so that they
-        all start slowly again. One that has just brought something is faster than several that have not.
+        True if it is the only one, the host is distant, and its connections were idle, so that they
+        all start slowly again. A connection that was just used is faster than several idle ones.
         """
         origin = url.origin()
         is_alone = not self._n_fetching[origin]
@@ -149,17 +149,17 @@ class Connections:
             self._n_fetching[origin] -= 1
 
     def receive(self, url: URL, n_bytes: int) -> None:
-        """Count bytes of a body that have just come."""
+        """Count received bytes of a body."""
         self.bytes += n_bytes
         self._links[url.origin()].touch()
 
     def weigh(self, url: URL, n_bytes: int, seconds: float) -> None:
-        """Learn from an answer of `n_bytes` that occupied one of the host's slots for so long."""
+        """Update the estimated rate from a response of `n_bytes` that occupied a slot for this time."""
         origin = url.origin()
         self._links[origin].weigh(n_bytes, seconds - self._connector.round_trip_seconds.get(origin, 0.0))
 
     def request_worth_bytes(self, url: URL) -> float:
-        """Bytes that a slot of the host could bring in the round trip that a further request occupies it."""
+        """Bytes that a slot of the host could receive in the round trip of one more request."""
         origin = url.origin()
         return self._links[origin].bytes_in(self._connector.round_trip_seconds.get(origin, 0.0))
 
@@ -169,7 +169,7 @@ class Connections:
         return TransferStats(self.requests, self.bytes, self.retries, self.seconds)
 
     def close_with(self, owner: object) -> None:
-        """Close the session when `owner` is dropped, at the latest when the process ends."""
+        """Close the session when `owner` is garbage-collected, at the latest when the process ends."""
         weakref.finalize(owner, _close, self.session, asyncio.get_running_loop(), os.getpid())
 
 
@@ -180,7 +180,7 @@ def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop, pid:
     if not loop.is_running() or session.closed:
         return
     closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
-    with contextlib.suppress(RuntimeError):  # no loop runs in this thread: it can wait
+    with contextlib.suppress(RuntimeError):  # no loop runs in this thread, so it may block
         if asyncio.get_running_loop() is loop:
             return
     with contextlib.suppress(TimeoutError):

@@ -1,9 +1,9 @@
-"""What opens the connections: aiohttp's connector, told about distance and about forked children.
+"""aiohttp's connector, extended for distant hosts and forked processes.
 
 A new connection starts slowly: it carries some 14 kB in its first round trip, and twice as much in each
-further one (RFC 5681, section 3.1; RFC 6928). Where a round trip is long, several connections bring a frame
+further one (RFC 5681, section 3.1; RFC 6928). Over a long round trip, several connections fetch a frame
 sooner than one. So the first connection to a distant host opens some more, while its own first request is
-under way.
+in flight.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from yarl import URL
 __all__ = ["N_PARTS", "Connector"]
 
 N_PARTS = 4
-"""Connections kept ready to a distant host, for the parts of one range."""
+"""Connections kept open to a distant host, for the parts of one range."""
 
 _TCP_INFO_RTT = 68  # offset of tcpi_rtt, in microseconds, in Linux's struct tcp_info
 
 
 class Connector(aiohttp.TCPConnector):
-    """A connector that knows distant hosts, and leaves its sockets alone in a forked child.
+    """A connector with extra connections to distant hosts, which leaves its sockets open in a forked child.
 
     Closing them there would take them out of the epoll set that the child shares with its parent.
     """
@@ -40,7 +40,7 @@ class Connector(aiohttp.TCPConnector):
         self._warming: set[asyncio.Task[None]] = set()
 
     def is_long(self, origin: URL) -> bool:
-        """Whether the host is known to be distant."""
+        """Whether the round trip to the host is known to be long."""
         return self.round_trip_seconds.get(origin, -1.0) >= self._long_link_seconds
 
     async def connect(
@@ -49,7 +49,7 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as in aiohttp
     ) -> Connection:
-        """A connection for `req`; the first one to a distant host has some more opened behind it."""
+        """A connection for `req`; the first one to a distant host opens more in the background."""
         connection = await super().connect(req, traces, timeout)
         origin = req.url.origin()
         if origin not in self.round_trip_seconds:
@@ -63,14 +63,14 @@ class Connector(aiohttp.TCPConnector):
     async def _open_more(self, req: aiohttp.ClientRequest, limits: aiohttp.ClientTimeout) -> None:
         opened = await asyncio.gather(
             *(super(Connector, self).connect(req, [], limits) for _ in range(self._n_more)),
-            return_exceptions=True,  # whoever needs a connection tries again, and tells what is wrong
+            return_exceptions=True,  # the request that needs one retries and reports the error
         )
         for connection in opened:
             if isinstance(connection, Connection):
                 connection.release()
 
     def _release(self, key: Any, protocol: Any, **options: Any) -> None:  # noqa: ANN401 - as in aiohttp
-        """Give a connection back, as the first to be used again: what it may send at once has grown."""
+        """Return a connection, to be reused first: its congestion window has grown."""
         super()._release(key, protocol, **options)
         idle = self._conns.get(key)
         if idle and idle[-1][0] is protocol:
@@ -87,7 +87,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 def _round_trip_seconds(transport: asyncio.BaseTransport | None) -> float:
-    """The round trip as the kernel measured it while connecting; 0 where it does not tell (not Linux)."""
+    """The round trip that the kernel measured while connecting; 0 if not available (not Linux)."""
     sock = transport.get_extra_info("socket") if transport else None
     if sock is None or not hasattr(socket, "TCP_INFO"):
         return 0.0

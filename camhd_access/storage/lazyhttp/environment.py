@@ -1,7 +1,7 @@
-"""What the user's environment says of the way to a server: proxies, logins, trusted certificates.
+"""Network settings from the user's environment: proxies, logins, trusted certificates.
 
-The same variables and files as urllib, requests and curl use. They are looked at for each request, so that
-what is set after the import counts too; what follows from them is remembered for as long as they stay.
+The same variables and files as in urllib, requests and curl. They are read for each request, so that
+changes after the import count; derived objects are cached as long as they do not change.
 """
 
 import ipaddress
@@ -24,23 +24,23 @@ Login: TypeAlias = tuple[str, str]
 """User and password."""
 
 Trust: TypeAlias = bool | str | os.PathLike[str] | ssl.SSLContext
-"""Whom to trust: the usual authorities (True), anybody (False), those of a file or folder, or a context."""
+"""Trusted certificates: the default (True), any (False), those of a file or folder, or a context."""
 
 logger = logging.getLogger("camhd_access.storage.lazyhttp")
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _PROXY_VARIABLES = (*_PROXIES, *map(str.upper, _PROXIES), "REQUEST_METHOD")  # the last one marks a CGI script
 _CA_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_CA_DEFAULTS = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL knows these by itself
+_CA_DEFAULTS = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL reads these itself
 
 
 def find_proxy(url: URL) -> str | None:
-    """The proxy that leads to `url`, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+    """The proxy for `url`, from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
     Raises
     ------
     ValueError
-        A proxy of a kind that is not spoken here.
+        The proxy is of an unsupported kind.
     """
     return _find_proxy(url.scheme, url.raw_host or "", url.port, _values(_PROXY_VARIABLES))
 
@@ -56,7 +56,7 @@ def _find_proxy(scheme: str, host: str, port: int | None, _: tuple[str | None, .
 
 
 def _is_within(host: str, networks: str) -> bool:
-    """Whether an address of numbers lies in one of the networks of NO_PROXY ("10.0.0.0/8")."""
+    """Whether an IP address lies in one of the networks of NO_PROXY ("10.0.0.0/8")."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -71,23 +71,23 @@ def _is_within(host: str, networks: str) -> bool:
 
 
 def check_proxy(proxy: str) -> str:
-    """The URL of a proxy, which is one for http where it does not say; `ValueError` for other kinds."""
+    """The URL of a proxy, by default an http one; `ValueError` for other kinds."""
     url = proxy if "://" in proxy else f"http://{proxy}"
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError(
-            f"{redact_url(url)}: a proxy is reached by http or https; name one by `proxy` or HTTP(S)_PROXY, "
-            "or go without by trust_env=False"
+            f"{redact_url(url)}: only http and https proxies are supported; set one with `proxy` or "
+            "HTTP(S)_PROXY, or use none with trust_env=False"
         )
     return url
 
 
 def find_login(host: str, *, may_guess: bool) -> Login | None:
-    """The login for `host` in the file that NETRC names, or ~/.netrc.
+    """The login for `host` in the file named by NETRC, or in ~/.netrc.
 
     Parameters
     ----------
     may_guess
-        Whether the entry `default`, which is for any host, counts too.
+        Whether the entry `default`, for any host, counts too.
     """
     path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")  # noqa: PTH111 - never raises
     try:
@@ -103,7 +103,7 @@ def _read_logins(path: str, *_: int) -> dict[str, Login]:
     try:
         hosts = netrc.netrc(path).hosts
     except (OSError, ValueError, netrc.NetrcParseError) as error:
-        logger.warning("%s is not used: it cannot be read (%s)", path, type(error).__name__)
+        logger.warning("%s is ignored: it cannot be read (%s)", path, type(error).__name__)
         return {}
     return {
         host: (login or account or "", password or "") for host, (login, account, password) in hosts.items()
@@ -111,12 +111,12 @@ def _read_logins(path: str, *_: int) -> dict[str, Login]:
 
 
 def make_ssl_context(trust: Trust, *, trust_env: bool) -> ssl.SSLContext | bool:
-    """Whom a connection by https trusts; by default whom the system and the environment name.
+    """The SSL context for https; by default with the certificates of the system and the environment.
 
     Raises
     ------
     ValueError
-        A file or folder of certificates that is not there, or holds none.
+        A file or folder of certificates does not exist, or has none.
     """
     if isinstance(trust, bool | ssl.SSLContext):
         if trust is not True:
@@ -138,7 +138,7 @@ def _make_context(
         try:
             context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
         except OSError as error:
-            raise ValueError(f"{name}={path}: no certificates can be read there ({error})") from error
+            raise ValueError(f"{name}={path}: no certificates could be read ({error})") from error
     if by_environment and (any(values) or not named):
         context.load_default_certs()
     elif not named:

@@ -1,8 +1,8 @@
-"""One request and its answer: through proxy and redirects, with what can go wrong on the way as a `Fault`.
+"""One request and its response: through proxy and redirects, with failures raised as `Fault`.
 
-A URL goes out as it was given, byte for byte, and so does the `Location` of a redirect. What is meant for
-one host (headers, login, cookies) is sent to no other; a cookie that a server sets goes back where it came
-from, so that a login which redirects works.
+A URL is sent as it was given, byte for byte, and so is the `Location` of a redirect. Headers, login and
+cookies for one host are not sent to others; a cookie is only returned to the host that set it, so that
+logins by redirect work.
 """
 
 import asyncio
@@ -33,20 +33,20 @@ _LAST_CHUNK_SECONDS = 0.05
 
 
 class Budget:
-    """Seconds that one task may still take."""
+    """Seconds left for one task."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._timeout = asyncio.timeout(None)
 
     def extend(self, seconds: float) -> None:
-        """Allow `seconds` more, within a block that spends."""
+        """Allow `seconds` more, within a `spend` block."""
         self.seconds += seconds
         self._timeout.reschedule((self._timeout.when() or 0.0) + seconds)
 
     @asynccontextmanager
     async def spend(self) -> AsyncIterator[None]:
-        """Charge the time of the block to the budget; `TimeoutError` where it is used up."""
+        """Charge the time of the block to the budget; raises `TimeoutError` when it is used up."""
         begin = time.monotonic()
         try:
             self._timeout = asyncio.timeout(self.seconds)
@@ -65,11 +65,11 @@ class Exchanges:
 
     @property
     def stats(self) -> TransferStats:
-        """Sum over the event loops of this process."""
+        """Sum over all event loops of this process."""
         return sum((each.stats for each in self._all_mine()), start=TransferStats())
 
     def request_worth_bytes(self, url: str) -> float:
-        """See `Connections`; the most that any event loop of this process has seen."""
+        """See `Connections`; the maximum over all event loops of this process."""
         return max((each.request_worth_bytes(parse_url(url)) for each in self._all_mine()), default=0.0)
 
     def mine(self) -> Connections:
@@ -95,7 +95,7 @@ class Exchanges:
     async def exchange(
         self, method: str, url: str, budget: Budget, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to a request after at most ten redirects; its body, if unread, is never downloaded."""
+        """The response to a request after at most ten redirects; an unread body is never downloaded."""
         origin, target = parse_url(url), url
         for _ in range(_MAX_REDIRECTS + 1):
             async with self._hop(method, origin, target, budget, headers or {}) as response:
@@ -112,7 +112,7 @@ class Exchanges:
         except ValueError:
             parsed = None
         if not location or parsed is None:
-            raise Fault(f"redirect to nowhere ({redact_url(location)!r})")
+            raise Fault(f"invalid redirect ({redact_url(location)!r})")
         if source.lower().startswith("https:") and parsed.scheme == "http":
             raise Fault("redirect from https to http refused")
         allowed = self.settings.redirects
@@ -126,7 +126,7 @@ class Exchanges:
     async def _hop(
         self, method: str, origin: URL, address: str, budget: Budget, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to one request, with what can happen to a connection turned into `Fault`."""
+        """The response to one request; connection errors are raised as `Fault`."""
         target = parse_url(address)
         connections = self.mine()
         options = self._options(origin, target, split_login(address)[1], headers)
@@ -152,13 +152,13 @@ class Exchanges:
                 raise self._fault(error, budget, options["proxy"], has_begun=response is not None) from error
             finally:
                 if response is not None:
-                    response.release()  # closes the connection where the body was not read to its end
+                    response.release()  # closes the connection if the body was not read to its end
                 connections.seconds += time.monotonic() - begin
 
     def _options(
         self, origin: URL, target: URL, login: Login | None, headers: Mapping[str, str]
     ) -> dict[str, Any]:
-        """What goes with a request to `target`, and which way it goes."""
+        """Options for a request to `target`, and the proxy to use."""
         settings = self.settings
         is_own = _same_host(origin, target)
         told = settings.headers_for(target.raw_host or "", login, is_own=is_own)
@@ -173,35 +173,36 @@ class Exchanges:
         if proxy and (proxy_login := split_login(proxy)[1]):
             to_proxy = {"Proxy-Authorization": aiohttp.encode_basic_auth(*proxy_login)}
             options |= {"proxy": split_login(proxy)[0], "proxy_headers": to_proxy}
-            if target.scheme == "http":  # there is no CONNECT, which would carry it
+            if target.scheme == "http":  # there is no CONNECT request to carry it
                 told.update(to_proxy)
         return options
 
     def _fault(self, error: Exception, budget: Budget, proxy: str | None, *, has_begun: bool) -> Fault:
-        """What an error of the connection means, and which setting has to do with it."""
+        """The `Fault` for a connection error, naming the setting concerned."""
         settings = self.settings
         if isinstance(error, aiohttp.ClientHttpProxyError):
             fault = status_fault(error.status, error.headers or {})
-            return Fault(f"the proxy answers: {fault}", retry=fault.retry, wait_seconds=fault.wait_seconds)
+            return Fault(f"the proxy responds: {fault}", retry=fault.retry, wait_seconds=fault.wait_seconds)
         if isinstance(error, aiohttp.ClientSSLError):
-            return Fault(f"no trusted connection: {error} (`ssl` or SSL_CERT_FILE name authorities to trust)")
+            return Fault(f"no trusted connection: {error} (set `ssl` or SSL_CERT_FILE to trust others)")
         if isinstance(error, RuntimeError):
             return Fault(f"the program is ending ({error})")
         broke_off = has_begun and not isinstance(error, TimeoutError)
         kind = TruncatedResponseError if broke_off else RemoteFileError
         if isinstance(error, TimeoutError) and budget.seconds <= 0:
             why = (
-                f"took too long (deadline_seconds={settings.deadline_seconds:g}, "
+                f"timed out (deadline_seconds={settings.deadline_seconds:g}, "
                 f"min_bytes_per_second={settings.min_bytes_per_second})"
             )
         elif isinstance(error, aiohttp.ConnectionTimeoutError):
-            why = f"no connection in time (connect_timeout_seconds={settings.connect_timeout_seconds:g})"
+            why = f"connecting timed out (connect_timeout_seconds={settings.connect_timeout_seconds:g})"
         elif isinstance(error, TimeoutError):
-            why = f"nothing came in time (stall_timeout_seconds={settings.stall_timeout_seconds:g})"
+            why = f"no data received in time (stall_timeout_seconds={settings.stall_timeout_seconds:g})"
         else:
             told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
-            why = f"{type(error).__name__}: {told}".replace(" ssl:default", "")  # which is said of http too
-        by_proxy = f", by the proxy {redact_url(proxy)}" if proxy and not has_begun else ""
+            problem = "connection lost" if has_begun else "connection failed"
+            why = f"{problem}: {told}".replace(" ssl:default", "")  # also shown for http
+        by_proxy = f" through the proxy {redact_url(proxy)}" if proxy and not has_begun else ""
         return Fault(f"{why}{by_proxy}", kind=kind, retry=True)
 
     def _all_mine(self) -> list[Connections]:
@@ -210,7 +211,7 @@ class Exchanges:
 
 
 async def iter_body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    """The body as it arrives; where it breaks off, all that had come by then, and then the error."""
+    """The body as it arrives; if it is interrupted, all received bytes first, then the error."""
     content = response.content
     try:
         async for chunk, _ in content.iter_chunks():
@@ -222,23 +223,23 @@ async def iter_body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 
 
 async def end_body(response: aiohttp.ClientResponse, n_bytes: int) -> None:
-    """Wait a moment for the end of a body that has brought its `n_bytes`: its connection serves again then.
+    """Wait briefly for the end of a body after its `n_bytes`, so that the connection can be reused.
 
     Raises
     ------
     Fault
-        There is more.
+        There are more bytes.
     """
     if response.content.total_bytes <= n_bytes:
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(_LAST_CHUNK_SECONDS):
                 await response.content.wait_eof()
     if response.content.total_bytes > n_bytes:
-        raise Fault("the body is longer than announced")
+        raise Fault("the body is longer than its Content-Length")
 
 
 def parse_url(url: str) -> URL:
-    """`url` taken apart, its path and query as they were given; `ValueError` for all but http and https."""
+    """`url` parsed, its path and query as given; `ValueError` unless it is http or https."""
     address, _ = split_login(url)
     scheme, _, rest = address.partition("://")
     end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
@@ -250,10 +251,10 @@ def parse_url(url: str) -> URL:
 
 
 def _leads_into(url: URL, folder: URL) -> bool:
-    """Whether a server that resolves ".." or "%2e%2e" finds `url` within `folder` too."""
+    """Whether `url` is also within `folder` for a server that resolves ".." or "%2e%2e"."""
     return url.path.startswith(folder.path) and ".." not in url.path.split("/")
 
 
 def _same_host(a: URL, b: URL) -> bool:
-    """Whether what is meant for `a` may go to `b`: same name and port, or both on their default ports."""
+    """Whether headers for `a` may go to `b`: same name and port, or both on their default ports."""
     return a.host == b.host and (a.port == b.port or (a.is_default_port() and b.is_default_port()))

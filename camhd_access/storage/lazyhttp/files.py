@@ -1,4 +1,4 @@
-"""A file object for readers that want one, over one version of a remote file."""
+"""File objects over one version of a remote file."""
 
 from typing import cast
 
@@ -10,7 +10,7 @@ __all__ = ["LazyHTTPFile"]
 
 
 class LazyHTTPFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
-    """A file object; what it reads is of the version that was opened."""
+    """A file object; all reads are from the version that was opened."""
 
     DEFAULT_BLOCK_SIZE = 1 << 20
 

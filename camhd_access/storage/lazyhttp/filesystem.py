@@ -1,8 +1,8 @@
-"""fsspec's contract over HTTP: positions, listings and files on top of the checked requests of `client`.
+"""The fsspec interface over HTTP: slices, listings and files on top of the checked requests of `client`.
 
-A range is clipped as Python clips a slice, split where it is longer than one request may be, and merged with
-its neighbours where several are asked. All requests of one call agree on one version of the file. What an
-answer tells about a file is remembered, so that its size costs no further request.
+A range is clipped as Python clips a slice, split if it is longer than the request limit, and merged with
+its neighbours if several are requested. All requests of one call use one version of the file. File facts
+from responses are remembered, so the size needs no further request.
 """
 
 import asyncio
@@ -39,57 +39,57 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no annotations
-    """Read-only file system over HTTP(S) that never fetches more than was asked, and checks all it gets.
+    """Read-only file system over HTTP(S) that fetches only what is requested, and checks each response.
 
-    Paths are URLs, `http(s)://…` or `lazyhttp(s)://…`. Instances pickle, and work from any thread, from
-    forked and from spawned processes. With `asynchronous=True` (a loop of your own) end with
+    Paths are URLs, `http(s)://…` or `lazyhttp(s)://…`. Instances pickle, and work from any thread, and in
+    forked and spawned processes. With `asynchronous=True` (your own event loop) finish with
     `await fs.aclose()`.
 
     Parameters
     ----------
     headers, cookies
-        Sent with each request, such as `Authorization`; never to another host that a redirect leads to.
+        Sent with each request, such as `Authorization`; not sent to other hosts after a redirect.
     auth
         User and password, likewise. By default those of the URL, or of ~/.netrc (or the file NETRC names).
     proxy
         URL of the proxy for all requests. By default HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide.
     ssl
-        Whom to trust: a file or folder of certificates, an `ssl.SSLContext` (which does not pickle), or False
-        for anybody. By default those of the system and of SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE.
+        Trusted certificates: a file or folder, an `ssl.SSLContext` (which does not pickle), or False to
+        accept any. By default those of the system and of SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE.
     trust_env
-        Whether these variables and ~/.netrc count. They are looked at for each request.
+        Whether to use these variables and ~/.netrc. They are read for each request.
     version
-        What tells versions of a file apart. "etag": ETag, else Last-Modified, and size. "size": the size.
-        "auto": as "etag", until replicas are seen to disagree; then size, and Last-Modified if that agrees.
+        How versions of a file are compared. "etag": ETag, else Last-Modified, and size. "size": the size.
+        "auto": as "etag", until replicas are seen to disagree; then size, and Last-Modified if it agrees.
     signature_parameters
-        Query parameters that do not name an object: what is kept of it is shared by URLs that differ in these
-        alone. By default those of signed URLs of S3, Azure and Google Cloud Storage.
+        Query parameters that do not identify the object: URLs that differ only in these share a cache entry.
+        By default those of signed URLs of S3, Azure and Google Cloud Storage.
     max_concurrency
-        Requests at once to one host, of all calls together.
+        Concurrent requests to one host, over all calls.
     max_gap_bytes
-        `cat_ranges` fetches two ranges as one where no more unwanted bytes than this lie between them.
+        `cat_ranges` merges two ranges with no more unwanted bytes than this between them.
     max_request_bytes
-        Longer ranges are split, and the parts fetched at once.
+        Longer ranges are split, and the parts fetched concurrently.
     tries
         Tries of one request, the first included.
     connect_timeout_seconds, stall_timeout_seconds
-        Longest wait for a connection, and for the next bytes of an answer.
+        Longest wait for a connection, and for the next bytes of a response.
     deadline_seconds, min_bytes_per_second
         All tries of one request together end after `deadline_seconds` plus the time that its bytes take at
-        this rate, pauses included; waiting for one of the `max_concurrency` slots is not.
+        this rate, pauses included, waiting for one of the `max_concurrency` slots excluded.
     backoff_seconds
-        Longest pause before the second try; it doubles with each further one.
+        Longest pause before the second try; doubles with each further one.
     long_link_seconds
-        Round trip, as Linux measured it when connecting, from which connections are opened ahead and a range
-        that is fetched alone comes in parts over four of them.
+        Round-trip time, as measured by Linux when connecting, from which connections are opened in advance
+        and a single range is fetched in parts over four of them.
     redirects
-        "any", "same-host" to refuse those that lead to another host, or the URL of a folder (with its slash)
-        to refuse those that leave it. At most ten are followed, and never one from https to http.
+        "any", "same-host" to refuse redirects to another host, or the URL of a folder (with its slash) to
+        refuse redirects out of it. At most ten are followed, and never from https to http.
     """
 
     protocol = ("lazyhttp", "lazyhttps")
     checks_validator = True
-    """Tells callers that `cat_file` and `cat_ranges` understand `validator`."""
+    """Tells callers that `cat_file` and `cat_ranges` accept `validator`."""
 
     def __init__(
         self,
@@ -147,22 +147,22 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that blocking calls use; a forked child gets its own."""
+        """The event loop for blocking calls; a forked child gets its own."""
         if self._pid != os.getpid():
             self._loop = None if self.asynchronous else shared_loop()
-            self._pid: int = os.getpid()  # last: it tells other threads that the loop is there
+            self._pid: int = os.getpid()  # last: it signals other threads that the loop exists
         return running(cast("asyncio.AbstractEventLoop", self._loop))
 
     @property
     def stats(self) -> TransferStats:
-        """What was transferred so far, in this process; subtract two to see what a job cost."""
+        """Transfers so far in this process; subtract two values to get the cost of a job."""
         return self._client.exchanges.stats
 
     def request_worth_bytes(self, path: str) -> float:
-        """Bytes that come in the time that one more request costs, as far as was seen; 0 before that.
+        """Bytes received in the time that one more request costs, as measured so far; 0 before that.
 
-        The round trip times the highest rate seen so far, over `max_concurrency`. Whoever plans ranges reads
-        through gaps that are smaller.
+        The round trip times the highest rate seen so far, divided by `max_concurrency`. Planners read through
+        gaps that are smaller.
         """
         return self._client.exchanges.request_worth_bytes(self._strip_protocol(path))
 
@@ -188,12 +188,12 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return identify_url(url, self._signature_parameters), self._client.settings.credentials(host, login)
 
     def known_validator(self, path: str) -> str | None:
-        """What the last answer told of the version of a file; None where there was none. No request."""
+        """The validator from the last response for a file; None if there was none. No request."""
         facts = self._client.facts.get(self._strip_protocol(path))
         return facts.validator if facts else None
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Forget what is known of `path`, or of all files."""
+        """Forget the facts of `path`, or of all files."""
         if path is None:
             self._client.facts.clear()
         else:
@@ -201,12 +201,12 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         super().invalidate_cache(path)
 
     async def _info(self, path: str) -> dict[str, Any]:
-        """What is known of a file or folder: `name`, `size`, `type`, `etag`, `last_modified`, `validator`.
+        """Facts of a file or folder: `name`, `size`, `type`, `etag`, `last_modified`, `validator`.
 
         Notes
         -----
-        No request where an earlier answer told it. Otherwise one `HEAD`, and a `GET` of one byte where the
-        server refuses that or tells no length. `validator` is a short string that identifies this version:
+        No request if an earlier response had them. Otherwise one `HEAD`, and a `GET` of one byte if the
+        server refuses that or gives no length. `validator` is a short string that identifies this version:
         ETag and size, else Last-Modified and size, else size.
         """
         url = self._strip_protocol(path)
@@ -226,12 +226,12 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         detail: bool = True,
         prefix: str | None = None,  # noqa: ARG002 - fsspec's glob passes it
     ) -> list[Any]:
-        """Entries of a directory listing, or the file itself; sizes only where the listing is exact.
+        """Entries of a directory listing, or the file itself; sizes only if the listing has exact ones.
 
         Raises
         ------
         RemoteFileError
-            The listing could not be had, or the page is none.
+            The listing could not be read, or the page is not a listing.
         """
         url = self._strip_protocol(path)
         try:
@@ -257,19 +257,19 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         Parameters
         ----------
         validator
-            The version (see `info`) that the bytes must be of; by default the one that is there now.
+            The required version (see `info`); by default the current one.
 
         Raises
         ------
         RemoteFileNotFoundError, RemoteFileChangedError, TruncatedResponseError, RemoteFileError
-            No such file; not this version of it; bodies that broke off at every try; anything else.
-        RangeNotSupportedError
-            The server answers with the whole file. It was not read.
+            No such file; another version; incomplete bodies at every try; anything else.
+            RangeNotSupportedError
+                The server responds with the whole file, which is not read.
 
         Notes
         -----
-        One request for up to `max_request_bytes`, also for the last n bytes (`start=-n`). A server that
-        refuses such a range is remembered, and its files are asked for their size first.
+        One request for up to `max_request_bytes`, also for the last n bytes (`start=-n`). Servers that
+        refuse such ranges are remembered, and the size is requested first.
         """
         url = self._strip_protocol(path)
         version = self._client.version(url, validator)
@@ -286,21 +286,21 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         starts: Sequence[int | None] | int | None,
         ends: Sequence[int | None] | int | None,
         max_gap: int | None = None,
-        batch_size: int | None = None,  # noqa: ARG002 - `max_concurrency` bounds what is under way
+        batch_size: int | None = None,  # noqa: ARG002 - `max_concurrency` limits the requests in flight
         on_error: Literal["return", "raise"] = "return",
         *,
         validator: str | None = None,
     ) -> list[Any]:
-        """The bytes of many ranges, in the order asked; near ones of a file are fetched as one.
+        """The bytes of many ranges, in the given order; nearby ones of a file are merged.
 
         Parameters
         ----------
         max_gap
             As `max_gap_bytes`, for this call.
         on_error
-            "return" puts the error in the place of each range that failed; "raise" raises the first.
+            "return" puts the error in place of each failed range; "raise" raises the first.
         validator
-            As for `cat_file`. The ranges of one file are of one version of it in any case.
+            As for `cat_file`. All ranges of one file come from one version in any case.
         """
         n = len(paths)
         starts = starts if isinstance(starts, Sequence) else [starts] * n
@@ -333,7 +333,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return results
 
     async def _read_whole(self, url: str, version: Version) -> bytes:
-        """All of a file: in one answer where it is short, in ranges where it is long."""
+        """All of a file: in one response if it is short, in ranges if it is long."""
         if version.size is None:
             page = await self._client.fetch_page(url, version)
             if page is not None:
@@ -341,7 +341,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return await self._read_range(url, ByteRange(0, await self._size_of(url, version)), version)
 
     async def _read_suffix(self, url: str, n_bytes: int, version: Version) -> bytes:
-        """The last `n_bytes` of a file: by one request, or where the server does not take it, by its size."""
+        """The last `n_bytes` of a file: by one request, or via its size if suffix ranges are refused."""
         host = str(parse_url(url).origin())
         too_long, is_refused = n_bytes > self.max_request_bytes, False
         if not too_long and version.size is None and host not in self._hosts_without_suffix:
@@ -351,14 +351,14 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 is_refused = True
         (wanted,) = await self._absolute(url, [(-n_bytes, None)], version)
         data = await self._read_range(url, wanted, version)
-        if is_refused:  # known only now: it may have been the page of a portal
+        if is_refused:  # set only now: the refusal may have come from a login portal
             self._hosts_without_suffix.add(host)
         return data
 
     async def _read_range(self, url: str, wanted: ByteRange, version: Version) -> bytes:
-        """The bytes of `wanted` that the file has, by as many requests as they need."""
+        """The existing bytes of `wanted`, in as many requests as needed."""
         head: list[bytes] = []
-        if wanted.n_bytes > 0 and version.size is None:  # the first answer tells the size and the version
+        if wanted.n_bytes > 0 and version.size is None:  # the first response gives the size and the version
             first = ByteRange(wanted.start, min(wanted.stop, wanted.start + self.max_request_bytes))
             head = await self._client.fetch(url, first, version)
             wanted = ByteRange(first.stop, wanted.stop)
@@ -371,17 +371,17 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     async def _absolute(
         self, url: str, bounds: list[tuple[int | None, int | None]], version: Version
     ) -> list[ByteRange]:
-        """Slices of a file as ranges; its size is asked only where one of them needs it."""
+        """Slices of a file as ranges; its size is requested only if one of them needs it."""
         needs_size = any(start is None or start < 0 or end is None or end < 0 for start, end in bounds)
         size = await self._size_of(url, version) if needs_size else sys.maxsize
         slices = (slice(*each).indices(size) for each in bounds)
         return [ByteRange(start, max(start, stop)) for start, stop, _ in slices]
 
     async def _size_of(self, url: str, version: Version) -> int:
-        """Length in bytes of the version of the file that this call is about."""
+        """Length in bytes of the file version of this call."""
         size = await self._client.size_of(url, version)
         if size is None:
-            raise RemoteFileError(f"{redact_url(url)}: the server does not tell how long the file is")
+            raise RemoteFileError(f"{redact_url(url)}: the server does not send the length of the file")
         return size
 
     def _open(
@@ -398,12 +398,12 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     ) -> "LazyHTTPFile":
         """A seekable file object over one version of a remote file; blocks of 1 MiB by default."""
         if mode != "rb":
-            raise NotImplementedError("remote files can be read only")
+            raise NotImplementedError("remote files are read-only")
         if size is None or validator is None:
             info = self.info(path)
             size, validator = info["size"], info["validator"]
         if size is None:
-            raise RemoteFileError(f"{redact_url(path)}: of unknown length, use cat_file")
+            raise RemoteFileError(f"{redact_url(path)}: its length is unknown; use cat_file")
         return LazyHTTPFile(
             self,
             path,
@@ -424,7 +424,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         on_error: str | Callable[[OSError], None] = _raise_unless_missing,
         **kwargs: Any,  # noqa: ANN401 - for `_ls`
     ) -> AsyncIterator[Any]:
-        # fsspec's default omits what cannot be listed: `find` and `glob` would call a dead server empty.
+        # fsspec's default skips folders that fail: `find` and `glob` would find nothing on a dead server.
         async for step in super()._walk(path, maxdepth, topdown, on_error, **kwargs):
             yield step
 
@@ -436,7 +436,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
 @contextlib.contextmanager
 def _errors_into(results: list[Any], positions: Iterable[int], on_error: str) -> Iterator[None]:
-    """Put an error of the block into the places of the ranges that it concerns."""
+    """Store an error of the block as the result of the ranges concerned."""
     try:
         yield
     except RemoteFileError as error:

@@ -1,10 +1,10 @@
-"""A directory listing as HTML → its entries.
+"""An HTML directory listing → its entries.
 
 Apache lists as a plain `<ul>`, as preformatted text (FancyIndexing) or as a table (HTMLTable), nginx as
 preformatted text. In all of them an entry is a link to something directly below the listing: its `href`
-counts, never its text, which nginx truncates. Links to the parent, to other orders of sorting, to other
-places are no entries. A size is taken only where it is exact: nginx gives bytes, Apache "13G".
-No input or output happens here.
+counts, never its text, which nginx truncates. Links to the parent, to other sort orders or to other
+places are ignored. A size is used only if it is exact: nginx gives bytes, Apache "13G".
+No I/O.
 """
 
 import re
@@ -21,11 +21,11 @@ from camhd_access.urls import redact_url
 
 __all__ = ["ListingEntry", "parse_listing"]
 
-# Date, time and a word of digits alone: "13G" and "-" are no exact sizes. A description may follow.
+# Date, time and a word of digits alone: "13G" and "-" are not exact. A description may follow.
 _EXACT_SIZE = re.compile(r"\s*[\w-]+ \d\d:\d\d\s+(\d{1,19})(?!\S)", re.ASCII)
 
 _OUTER = ("html", "pre", "table", "ul")
-"""Elements that hold the entries: a page that opens one and does not close it is cut off."""
+"""Elements that hold the entries: a page with an unclosed one is truncated."""
 
 _TAG = re.compile(r"<(!--|!doctype|[/!?]?[a-z][a-z0-9]*)", re.IGNORECASE | re.ASCII)
 _HREF = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
@@ -33,7 +33,7 @@ _END_OF_CODE = re.compile("</(?:script|style)", re.IGNORECASE)
 _PLAIN_NAME = re.compile(r"(?!\.\.?/?$)[\w.~-]+/?", re.ASCII)
 
 MAX_SECONDS = 2
-"""Of work on one listing: the 60,000 names of 8 MB take a fifth of it."""
+"""Limit of CPU time for one listing: the 60,000 names of 8 MB take a fifth of it."""
 
 MAX_HREF_CHARACTERS = 8192
 """Of a link that is an entry: longer addresses are accepted by no server."""
@@ -52,19 +52,19 @@ class ListingEntry:
     name: str
     """Last part of the URL, percent-encoded, without a slash."""
     type: Literal["file", "directory"]
-    """A directory where the link ends in a slash."""
+    """Whether the link ends in a slash."""
     size: int | None
-    """Length in bytes where the listing tells it exactly."""
+    """Length in bytes, if the listing has the exact number."""
 
 
 class _Page(NamedTuple):
-    """What of a page counts."""
+    """The relevant content of a page."""
 
     links: list[tuple[str, list[str]]]
-    """Each `href`, and the texts that follow the link up to the next one."""
+    """Each `href`, and the text between the link and the next one."""
     title: str
     is_cut: bool
-    """Whether an element that holds the entries was opened, and never closed."""
+    """Whether an element that holds the entries is not closed."""
 
 
 class _Patience:
@@ -78,12 +78,12 @@ class _Patience:
     def step(self) -> None:
         if next(self._steps) % 512 == 0 and time.thread_time() > self._deadline:
             raise RemoteFileError(
-                f"{redact_url(self._url)}: this listing takes more than {MAX_SECONDS} s to read"
+                f"{redact_url(self._url)}: parsing this listing takes more than {MAX_SECONDS} s"
             )
 
 
 def _scan(html: str, patience: _Patience) -> _Page:  # noqa: PLR0912 - one case a kind of tag
-    """The links of a page, found in one pass: no step looks at what another has passed."""
+    """The links of a page, found in a single pass."""
     links: list[tuple[str, list[str]]] = []
     title: list[str] = []
     within, position = "", 0
@@ -99,7 +99,7 @@ def _scan(html: str, patience: _Patience) -> _Page:  # noqa: PLR0912 - one case 
         if start < 0:
             break
         tag = _TAG.match(html, start)
-        if tag is None:  # a "<" that begins no tag
+        if tag is None:  # a "<" that is not a tag
             position = start + 1
             continue
         name = tag[1].lower()
@@ -131,20 +131,20 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
     Parameters
     ----------
     base_url
-        Where the page came from, after redirects.
+        URL of the page, after redirects.
 
     Raises
     ------
     TruncatedResponseError
-        The page ends in the middle: what it shows is not all there is.
+        The page is truncated, so entries are missing.
     RemoteFileError
-        The page takes too long to read; or is no listing: nothing in it lies below `base_url`,
-        and its title does not begin "Index of" as those of Apache and nginx do, also for an empty directory.
+        The page takes too long to parse; or is not a listing: it has no link below `base_url`, and its
+        title does not begin with "Index of", as with Apache and nginx even for an empty directory.
     """
     patience = _Patience(base_url)
     page = _scan(html, patience)
     if page.is_cut:
-        raise TruncatedResponseError(f"{redact_url(base_url)}: the directory listing is cut off")
+        raise TruncatedResponseError(f"{redact_url(base_url)}: the directory listing is truncated")
     base = URL(base_url).join(URL("."))
     entries: dict[str, ListingEntry] = {}
     for href, following in page.links:
@@ -161,7 +161,7 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
         known = entries.get(entry.name)
         if (
             known is None or known.size is None
-        ):  # of two links the icon's comes first, the size with the second
+        ):  # of two links, the icon's comes first, and the size follows the second
             entries[entry.name] = entry
     if not entries and not page.title.lower().startswith("index of"):
         raise RemoteFileError(f"{redact_url(base_url)}: not a directory listing (its title: {page.title!r})")
@@ -169,8 +169,8 @@ def parse_listing(html: str, base_url: str) -> list[ListingEntry]:
 
 
 def _name_below(href: str, base: URL) -> str | None:
-    """The one part of the path that `href` adds to `base`, or None where it leads elsewhere."""
-    if _PLAIN_NAME.fullmatch(href):  # as nearly all are; a URL costs ten times as much
+    """The one path segment that `href` adds to `base`; None if it leads elsewhere."""
+    if _PLAIN_NAME.fullmatch(href):  # almost always; parsing a URL takes ten times as long
         return href
     try:
         target = base.join(URL(href.strip()))

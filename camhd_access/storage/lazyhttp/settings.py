@@ -1,4 +1,4 @@
-"""How to deal with servers: limits, patience, and what they are told of who asks."""
+"""Client settings: limits, time-outs, retries and credentials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,26 +17,26 @@ _NO_CREDENTIALS = {"accept", "accept-language", "from", "referer", "user-agent"}
 
 @dataclass(frozen=True)
 class Settings:
-    """How to deal with servers; see `LazyHTTPFileSystem` for each."""
+    """Client settings; see `LazyHTTPFileSystem` for each."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with each request, but not to other hosts."""
+    """Sent with each request, not to other hosts."""
     auth: Login | None = field(default=None, repr=False)
-    """User and password, for the host of the URL alone."""
+    """User and password, only for the host of the URL."""
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with each request, but not to other hosts."""
+    """Sent with each request, not to other hosts."""
     proxy: str | None = field(default=None, repr=False)
-    """Where all requests go; None leaves it to the environment."""
+    """Proxy for all requests; None uses the environment."""
     ssl: Trust = True
-    """Whom to trust."""
+    """Trusted certificates."""
     trust_env: bool = True
-    """Whether variables of the environment and ~/.netrc count."""
+    """Whether to use environment variables and ~/.netrc."""
     version: Literal["auto", "etag", "size"] = "auto"
-    """What tells versions of a file apart."""
+    """How versions of a file are compared."""
     max_concurrency: int = 16
-    """Requests at once to one host."""
+    """Concurrent requests to one host."""
     max_request_bytes: int = 8 << 20
-    """Longest body asked for at once."""
+    """Longest body to request at once."""
     tries: int = 5
     """Tries of one request, the first included."""
     connect_timeout_seconds: float = 8.0
@@ -46,45 +46,49 @@ class Settings:
     deadline_seconds: float = 18.0
     """Longest time for all tries of one request, beyond that of its bytes."""
     min_bytes_per_second: int = 64 << 10
-    """Slowest transfer that is put up with."""
+    """Slowest acceptable transfer rate."""
     backoff_seconds: float = 0.2
     """Longest pause before the second try; doubles with each further one."""
     long_link_seconds: float = 0.01
-    """Round trip from which a range that is alone is fetched in parts."""
+    """Round-trip time from which a single range is fetched in parts."""
     redirects: str = "any"
-    """Where redirects may lead: "any", "same-host", or the URL of a folder, which they must not leave."""
+    """Allowed targets of redirects: "any", "same-host", or the URL of a folder."""
 
     def __post_init__(self) -> None:
         if min(self.max_concurrency, self.max_request_bytes, self.tries, self.min_bytes_per_second) < 1:
-            raise ValueError("max_concurrency, max_request_bytes, tries, min_bytes_per_second: at least 1")
+            raise ValueError(
+                "max_concurrency, max_request_bytes, tries, min_bytes_per_second must be at least 1"
+            )
         if min(self.connect_timeout_seconds, self.stall_timeout_seconds, self.deadline_seconds) <= 0:
-            raise ValueError("time-outs must be above 0 s")
+            raise ValueError("time-outs must be positive")
         if self.redirects not in ("any", "same-host") and not self.redirects.endswith("/"):
-            raise ValueError(f"redirects: 'any', 'same-host' or the URL of a folder, not {self.redirects!r}")
+            raise ValueError(
+                f"redirects must be 'any', 'same-host' or a folder's URL, not {self.redirects!r}"
+            )
         if self.version not in ("auto", "etag", "size"):
-            raise ValueError(f"version: 'auto', 'etag' or 'size', not {self.version!r}")
+            raise ValueError(f"version must be 'auto', 'etag' or 'size', not {self.version!r}")
         if self.auth is not None and (isinstance(self.auth, str) or len(self.auth) < 2):
-            raise ValueError("auth: user and password, as ('me', 'secret')")
+            raise ValueError("auth must be user and password: ('me', 'secret')")
         if self.proxy is not None:
             check_proxy(self.proxy)
 
     @cached_property
     def own_headers(self) -> CIMultiDict[str]:
-        """`headers`, with `auth` among them."""
+        """`headers`, including `auth`."""
         headers = CIMultiDict(self.headers)
         if self.auth is not None:
             headers.setdefault("Authorization", encode_basic_auth(*self.auth[:2]))
         return headers
 
     def headers_for(self, host: str, login: Login | None, *, is_own: bool) -> CIMultiDict[str]:
-        """What a request to `host` says of who asks.
+        """Headers, with credentials, for a request to `host`.
 
         Parameters
         ----------
         login
-            That of the URL, if it has one.
+            That of the URL, if any.
         is_own
-            Whether it is the host that the user named: no other one gets what was meant for that.
+            Whether it is the host that the user named: others get no headers of the user.
         """
         headers = CIMultiDict(self.own_headers if is_own else {})
         if login is None and self.trust_env and "Authorization" not in headers:

@@ -1,7 +1,7 @@
-"""Coroutines as blocking calls, and several of them at once, so that stopping one stops all that it began.
+"""Coroutines as blocking calls, one or several at once, with cancellation of everything they started.
 
-A blocking call waits for an event loop that runs in another thread. That thread is gone in a forked child,
-and stands still once the interpreter ends: then a call raises an error, and does not wait for ever.
+A blocking call waits for an event loop in another thread. That thread does not exist in a forked child,
+and stops when the interpreter ends: then a call raises an error instead of waiting indefinitely.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ __all__ = [
     "shared_loop",
 ]
 
-_LOOK_SECONDS = 0.5  # how often a waiting thread looks whether it waits in vain
-_ENDING = "nothing can be read any more: the program is ending"
+_LOOK_SECONDS = 0.5  # how often a waiting thread checks that the loop still runs
+_ENDING = "cannot read: the program is ending"
 
 
 class _HasLoop(Protocol):
@@ -47,7 +47,7 @@ _lock = threading.RLock()
 
 
 def _start_anew() -> None:
-    """Leave the parent's loop and locks to it: a thread of its own may have held one of them just then."""
+    """Drop the parent's loop and locks after a fork: one of its threads may have held one."""
     global _lock  # noqa: PLW0603 - of this process
     _lock = threading.RLock()
     asyn.reset_lock()
@@ -58,12 +58,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def one_at_a_time() -> threading.RLock:
-    """What the threads of this process hold while they make what all of them use, such as after a fork."""
+    """The lock under which threads create objects shared by the process, such as after a fork."""
     return _lock
 
 
 def shared_loop() -> asyncio.AbstractEventLoop:
-    """Fsspec's event loop, started by the first thread of this process that needs it, and by no other.
+    """The event loop of fsspec, started by the first thread of this process that needs it.
 
     Raises
     ------
@@ -80,24 +80,24 @@ def shared_loop() -> asyncio.AbstractEventLoop:
 
 
 def running(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
-    """`loop`, unless the interpreter has stopped all threads, and that of the loop too: `RemoteFileError`."""
+    """`loop`; `RemoteFileError` if the interpreter is ending and has stopped its threads."""
     if sys.is_finalizing():
         raise RemoteFileError(_ENDING)
     return loop
 
 
 def is_ending() -> bool:
-    """Whether the main thread has come to its end: from then on Python starts no threads."""
+    """Whether the main thread has ended: Python starts no more threads then."""
     return not threading.main_thread().is_alive()
 
 
 async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
-    """What `function` returns, which may block: run in a thread, or here where no thread starts any more."""
+    """The result of a blocking `function`, run in a thread, or directly if no thread can start any more."""
     if not is_ending():
         call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
         try:
             future = asyncio.get_running_loop().run_in_executor(None, call)
-        except RuntimeError:  # the end has come meanwhile
+        except RuntimeError:  # the interpreter has ended meanwhile
             pass
         else:
             return await future
@@ -105,12 +105,12 @@ async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs
 
 
 def settle(future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:
-    """Wait until `future` is done, by a coroutine that runs on `loop`, or by a thread where that is None.
+    """Wait until `future` is done, by a coroutine on `loop`, or by a thread if that is None.
 
     Raises
     ------
     RemoteFileError
-        The loop has stopped, and will never bring it.
+        The loop has stopped, so the result will never arrive.
     """
     while not future.done():
         with contextlib.suppress(TimeoutError, CancelledError):
@@ -127,25 +127,27 @@ def _runs(loop: asyncio.AbstractEventLoop) -> bool:
 def blocking(
     method: Callable[Concatenate[_Self, _P], Coroutine[Any, Any, _Result]],
 ) -> Callable[Concatenate[_Self, _P], _Result]:
-    """The blocking twin of a coroutine method; unlike fsspec's own it stops the coroutine on Ctrl-C."""
+    """The blocking version of a coroutine method; unlike fsspec's own it cancels the coroutine on Ctrl-C."""
 
     @functools.wraps(method)
     def call(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
         loop = self.loop
         if asyncio._get_running_loop() is loop:  # noqa: SLF001 - its public twin raises where none runs
-            raise RuntimeError(f"{method.__name__[1:]} would wait for itself: await {method.__name__} here")
+            raise RuntimeError(
+                f"{method.__name__[1:]} would block its own event loop: await {method.__name__}"
+            )
         future = asyncio.run_coroutine_threadsafe(method(self, *args, **kwargs), loop)
         try:
             settle(future, loop)
             return future.result()
         finally:
-            future.cancel()  # does nothing to one that is done
+            future.cancel()  # no effect if it is done
 
     return call
 
 
 async def gather(work: Iterable[Coroutine[Any, Any, _Result]]) -> list[_Result]:
-    """All results, or the first error; what is still under way is stopped then."""
+    """All results, or the first error, after which the others are cancelled."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         return await asyncio.gather(*tasks)

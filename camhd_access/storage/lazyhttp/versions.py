@@ -1,9 +1,9 @@
-"""Which version of a file an answer is about, and whether two answers are about the same.
+"""Which version of a file a response belongs to, and whether two responses agree.
 
-What comes in: size, ETag and Last-Modified of answers. What goes out: a *validator*, a short string that
-differs between versions, as far as the server tells them apart. Servers that share a name may give one file
-different ETags (Apache made them of inodes) or times: such replicas are told apart by size alone, and by
-Last-Modified where they agree on that. No input or output.
+Input: size, ETag and Last-Modified of responses. Output: a *validator*, a short string that
+differs between versions, as far as the server's headers do. Servers behind one name may give one file
+different ETags (Apache made them from inodes) or times: such replicas are compared by size alone, and by
+Last-Modified if they agree on that. No I/O.
 """
 
 from dataclasses import dataclass, replace
@@ -12,41 +12,41 @@ from camhd_access.errors import RemoteFileChangedError
 
 __all__ = ["FileFacts", "Version", "find_date", "is_by_size", "is_same_version"]
 
-_BY_SIZE = "by size "  # no ETag holds a blank, and no Last-Modified begins so
+_BY_SIZE = "by size "  # an ETag has no blank, and no Last-Modified begins like this
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a server says about a file."""
+    """The properties of a file in response headers."""
 
     size: int | None
-    """Length in bytes; None where the server does not tell."""
+    """Length in bytes; None if the server does not send it."""
     etag: str | None = None
-    """`ETag` as it was sent."""
+    """`ETag` as sent."""
     last_modified: str | None = None
-    """`Last-Modified` as it was sent."""
+    """`Last-Modified` as sent."""
     is_directory: bool = False
     """Whether the URL, after redirects, ends in a slash."""
     replicas_date: str | None = None
-    """Not None where only the size tells versions apart: the Last-Modified that has to agree, or ""."""
+    """Not None if only the size identifies versions: the Last-Modified that has to agree, or ""."""
 
     @property
     def validator(self) -> str:
-        """Short string that differs between versions of the file, as far as the server tells them apart."""
+        """Short string that differs between versions of the file, as far as the server's headers do."""
         if self.replicas_date is not None:
             return f"{_BY_SIZE}{(self.replicas_date and self.last_modified) or ''}:{self.size}"
-        # Apache calls an ETag weak during the first seconds after a change only: the same tag, later strong.
+        # Apache sends a weak ETag only during the first seconds after a change: the same tag, later strong.
         tag = (self.etag or "").removeprefix("W/").strip('"')
         return f"{tag or self.last_modified or ''}:{self.size}"
 
 
 def is_by_size(validator: str) -> bool:
-    """Whether nothing but the size, and perhaps the date, tells this version from others."""
+    """Whether only the size, and perhaps the date, identifies this version."""
     return validator.startswith(_BY_SIZE)
 
 
 def is_same_version(one: str, other: str) -> bool:
-    """Whether two validators may be of one version: equal, or of one size where no more is compared."""
+    """Whether two validators may belong to one version: equal, or of one size if no more is compared."""
     if one == other or not (one.startswith(_BY_SIZE) or other.startswith(_BY_SIZE)):
         return one == other
     (one_date, one_size), (other_date, other_size) = _parts(one), _parts(other)
@@ -54,7 +54,7 @@ def is_same_version(one: str, other: str) -> bool:
 
 
 def _parts(validator: str) -> tuple[str, str]:
-    """The date that has to agree, or "", and the size."""
+    """The date that has to agree (or ""), and the size."""
     mark, _, size = validator.rpartition(":")
     return mark.removeprefix(_BY_SIZE) if mark.startswith(_BY_SIZE) else "", size
 
@@ -66,33 +66,33 @@ def find_date(replicas: list[FileFacts]) -> str:
 
 
 class Version:
-    """The one version of a file that all answers to one call must come from."""
+    """The version of a file that all responses to one call must belong to."""
 
     def __init__(self, url: str, validator: str | None = None, facts: FileFacts | None = None) -> None:
         self.url = url
         self.validator = validator
         self.facts = facts
         self.other: FileFacts | None = None
-        """The facts that did not fit, once `check` has failed."""
+        """The facts that did not match, once `check` has failed."""
 
     @property
     def size(self) -> int | None:
-        """Length of this version in bytes; None until an answer has told it."""
+        """Length of this version in bytes; None before the first response."""
         return self.facts.size if self.facts else None
 
     def check(self, facts: FileFacts) -> None:
-        """Take the version from the first answer; `RemoteFileChangedError` where a later one differs."""
+        """Take the version from the first response; `RemoteFileChangedError` if a later one differs."""
         if self.validator is not None and not self._fits(facts):
             self.other = facts
             raise RemoteFileChangedError(
-                f"{self.url}: the file was replaced while it was in use (it was {self.validator}, "
-                f"now it is {facts.validator}). Open it again to read the new one."
+                f"{self.url}: the file was replaced while it was in use (before: {self.validator}, "
+                f"now: {facts.validator}). Open it again to read the new version."
             )
         self.validator = facts.validator if self.validator is None else self.validator
         self.facts = facts
 
     def _fits(self, facts: FileFacts) -> bool:
         pinned = str(self.validator)
-        if pinned.startswith(_BY_SIZE):  # by whoever knows the replicas
+        if pinned.startswith(_BY_SIZE):  # set by a caller that knows the replicas
             facts = replace(facts, replicas_date=_parts(pinned)[0])
         return is_same_version(pinned, facts.validator)

@@ -1,10 +1,10 @@
-"""Blocks: stretches of one version of one remote file, each in a small local file named by what it holds.
+"""Blocks: stretches of one version of one remote file, each in a small local file named by its content.
 
-A block's name is `<start>-<stop>-<crc32>` in hexadecimal, its content the bytes and nothing else. Blocks
-lie in folders by the 16 MiB region in which they start, so that finding those that cover a range means
-listing one or two short folders, and no index has to be kept in step by several processes. The time of last
-use and whether a block was ever used again are kept where they cost nothing: in the file's time of
-modification, and in its time of access, which is that of no use (1970) until it is read.
+A block's name is `<start>-<stop>-<crc32>` in hexadecimal, its content only the bytes. Blocks
+are in one folder per 16 MiB region of their first byte, so that finding those that cover a range means
+listing one or two short folders, and no index must be kept in sync between processes. The time of last
+use is the file's modification time. Whether a block was used again is recorded
+in its access time, which is 1970 until the first read.
 """
 
 import os
@@ -29,22 +29,22 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 1 << 20
-"""Largest block. A frame is one file: 600 KB read 3.7 times as fast as from blocks of 64 KiB."""
+"""Largest block. One frame fits into one file: 600 KB are read 3.7 times as fast as from blocks of 64 KiB."""
 
 _REGION_BYTES = 16 << 20
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows, which takes what `os.open` opens for text
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows opens files in text mode otherwise
 _NAME = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16})-([0-9a-f]{8})")
 
 
 class DamagedBlockError(ValueError):
-    """A block does not hold what its name says, or cannot be read; never leaves this module."""
+    """A block does not match its name, or cannot be read; internal to this module."""
 
 
 class Piece(NamedTuple):
     """Bytes of a remote file."""
 
     start: int
-    """Where in the remote file they begin."""
+    """Position of the first byte in the remote file."""
     data: memoryview
     """The bytes."""
 
@@ -55,14 +55,14 @@ class Piece(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a block's name says of it."""
+    """The content of a block's name."""
 
     start: int
     """First byte in the remote file."""
     stop: int
     """One past the last byte."""
     checksum: int
-    """crc32 of the bytes (7 GB/s, against 1.5 GB/s for blake2b: damage is the foe here, not malice)."""
+    """crc32 of the bytes (7 GB/s, against 1.5 GB/s for blake2b; it guards against damage, not attacks)."""
 
     @classmethod
     def of(cls, start: int, data: bytes | memoryview) -> "Block":
@@ -71,7 +71,7 @@ class Block(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> "Block | None":
-        """The block of that file name, or None where it is no block's."""
+        """The block with this file name; None if it is not the name of a block."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
@@ -85,7 +85,7 @@ class Block(NamedTuple):
 
 
 def is_sound(path: Path, block: Block) -> bool:
-    """Whether the block holds what its name says. Does not count as using it."""
+    """Whether the block matches its name. Does not count as use."""
     try:
         _read_block(path, block, note_use=False)
     except DamagedBlockError:
@@ -99,14 +99,14 @@ def _read_block(path: Path, block: Block, *, note_use: bool) -> bytes:
     Raises
     ------
     DamagedBlockError
-        Length or checksum are not those of the name.
+        Length or checksum do not match the name.
     """
     fd = os.open(path, os.O_RDONLY | _BINARY)
     try:
         before = os.fstat(fd)
         try:
             data = os.read(fd, block.stop - block.start + 1)
-        except OSError as error:  # the disk is failing here
+        except OSError as error:  # a failing disk
             raise DamagedBlockError(str(path)) from error
         if Block.of(block.start, data) != block:
             raise DamagedBlockError(str(path))
@@ -118,21 +118,21 @@ def _read_block(path: Path, block: Block, *, note_use: bool) -> bytes:
 
 def note_new(fd: int) -> None:
     """Mark a file that is being written as used now, for the first time."""
-    os.utime(fd, ns=(0, time.time_ns()))  # finer than the clock by which the kernel notes it
+    os.utime(fd, ns=(0, time.time_ns()))  # finer than the kernel's clock
 
 
 def was_used_again(status: os.stat_result) -> bool:
-    """Whether a block was read after the read that brought it."""
+    """Whether a block was read again after it was written."""
     return status.st_atime_ns > 0
 
 
 def _note_use(path: Path, before: os.stat_result | None) -> None:
-    """Mark a block as used now; or as it was `before` somebody looked at it only to check it."""
+    """Mark a block as used now; or restore its times (`before`) after a mere check."""
     now = time.time_ns()
     times = (before.st_atime_ns, before.st_mtime_ns) if before else (now, now)
     try:
         os.utime(path, ns=times)
-    except PermissionError:  # another user's file, of which one of the group may say no more than "now"
+    except PermissionError:  # another user's file: group members may only set "now"
         with suppress(OSError):
             os.utime(path)
     except OSError:  # a read-only disk
@@ -140,7 +140,7 @@ def _note_use(path: Path, before: os.stat_result | None) -> None:
 
 
 def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Piece]:
-    """What the blocks in `folder` hold of `wanted`: pieces in order that do not overlap.
+    """The parts of `wanted` in the blocks in `folder`, in order and without overlap.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Pi
     wanted
         The bytes to look for.
     damaged
-        Blocks that did not check, or could not be read, are added to this list.
+        Blocks that failed the check or could not be read are added to this list.
     """
     pieces = []
     position = wanted.start
@@ -191,6 +191,6 @@ def _find_blocks(folder: Path, wanted: ByteRange) -> list[Block]:
 
 def _list_names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted; paths cost ten times as much
+        return os.listdir(folder)  # noqa: PTH208 - only names are needed; paths take ten times as long
     except FileNotFoundError:
         return []

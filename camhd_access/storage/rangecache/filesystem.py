@@ -1,4 +1,4 @@
-"""`RangeCacheFileSystem`: fsspec's contract over `FileVersions` and a `RangeLoader` of their bytes."""
+"""`RangeCacheFileSystem`: the fsspec interface over `FileVersions` and a `RangeLoader`."""
 
 import asyncio
 import os
@@ -29,40 +29,40 @@ __all__ = ["RangeCacheFileSystem"]
 
 
 class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # untyped base
-    """An fsspec filesystem that keeps on disk what is read through it: `lazy::https://host/movie.mov`.
+    """An fsspec filesystem that caches on disk what is read through it: `lazy::https://host/movie.mov`.
 
-    Read-only. One instance may be used by threads, and by processes that were forked or that it was sent to.
+    Read-only. One instance can be used by several threads, and in forked or other processes (it pickles).
 
     Parameters
     ----------
     target_protocol, target_options
-        The filesystem behind, as fsspec's URL chains give them. `http` and `https` mean `LazyHTTPFileSystem`.
+        The filesystem behind, as in fsspec's URL chains. `http` and `https` mean `LazyHTTPFileSystem`.
     fs
         The filesystem behind as an instance, instead.
     fo
-        URL chains pass it; not used.
+        Passed by URL chains; not used.
     cache_dir
-        The folder to keep bytes in; by default `default_cache_dir()`.
+        The cache folder; by default `default_cache_dir()`.
     max_bytes
         The quota, in bytes or as text with a unit ("20 GiB"); by default `default_max_bytes()`.
     offline
-        Answer from the folder alone; what it does not hold is a `RemoteFileError`.
+        Use only the cache folder; anything missing is a `RemoteFileError`.
     revalidate
-        Seconds for which a file that was checked counts as unchanged in later sessions. 0: each session
-        asks once for each file. None: never asks about a file that is known.
+        Seconds for which later sessions trust a file that was checked. 0: each session checks each file
+        once. None: never checks a known file.
     overlay, overlay_flatten
-        A folder of local copies to read in place of remote files (see `find_local_copy`).
+        A folder of local copies to read instead of remote files (see `find_local_copy`).
 
     Notes
     -----
-    A *session* is the life of an instance: what it learnt of a file is true until `invalidate_cache`, or
-    until the filesystem behind says that the file has changed. Files that have neither ETag nor time of
-    change are read, but not kept.
+    A *session* is the life of an instance: facts about a file are valid until `invalidate_cache`, or
+    until the filesystem behind reports that the file has changed. Files without ETag and modification
+    time are read, but not cached.
     """
 
     protocol = "lazy"
     checks_validator = True
-    """Tells callers that `cat_file` and `cat_ranges` understand `validator`."""
+    """Tells callers that `cat_file` and `cat_ranges` accept `validator`."""
     _strip_tokenize_options = ("fo",)
 
     def __init__(
@@ -110,7 +110,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop of blocking calls; a forked child gets its own, and its own filesystem behind."""
+        """The event loop for blocking calls; a forked child gets its own, and its own filesystem behind."""
         if self._pid != os.getpid():
             with one_at_a_time():
                 if self._pid != os.getpid():
@@ -122,39 +122,39 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self._loader.forget_flights()
         self._knowledge.forget_answers()
         self.fs = type(self.fs)(*self.fs.storage_args, **self.fs.storage_options)
-        self._pid = os.getpid()  # last: it tells other threads that all is there
+        self._pid = os.getpid()  # last: it signals other threads that all is ready
 
     def request_worth_bytes(self, path: str) -> float:
-        """As the filesystem behind tells it; 0 where it does not."""
+        """The value of the filesystem behind; 0 if it has none."""
         worth = getattr(self.fs, "request_worth_bytes", None)
         return float(worth(path)) if worth else 0.0
 
     @property
     def stats(self) -> CacheStats:
-        """What was read so far, in this process."""
+        """Reads so far in this process."""
         return self._loader.stats
 
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - one path or many, as fsspec has it
+    def _strip_protocol(cls, path: Any) -> Any:  # noqa: ANN401 - one path or many, as in fsspec
         if isinstance(path, list):
             return [cls._strip_protocol(p) for p in path]
         return stringify_path(path).removeprefix("lazy::").removeprefix("lazy://")
 
     def _behind(self, path: str) -> str:
-        """The path as the filesystem behind knows it."""
+        """The path in the filesystem behind."""
         return str(self.fs._strip_protocol(self._strip_protocol(path)))  # noqa: SLF001
 
     def unstrip_protocol(self, name: str) -> str:
-        """The URL chain that leads to `name`."""
+        """The URL chain of `name`."""
         return f"lazy::{self._knowledge.url(self._behind(name))}"
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Ask about `path` (or all files) again when it is next used; what is kept of this version stays."""
+        """Check `path` (or all files) again on next use; cached bytes of this version stay."""
         self._knowledge.forget(None if path is None else self._behind(path))
         self.fs.invalidate_cache(path)
 
     def discard(self, path: str) -> None:
-        """Drop what is known and kept of a file, because it is not what it should be; not offline."""
+        """Drop facts and bytes of a file that proved wrong; not if offline."""
         version = self._knowledge.known_version(self._behind(path))
         if not self.offline:
             self.invalidate_cache(path)
@@ -166,23 +166,23 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return self._knowledge.key(self._behind(path))
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
-        """What the filesystem behind lists; not kept."""
+        """The listing of the filesystem behind; not cached."""
         if self.offline:
-            raise RemoteFileError(f"{redact_url(path)}: listings are not kept, and offline was asked for")
+            raise RemoteFileError(f"{redact_url(path)}: listings are not cached, and offline is set")
         entries: list[Any] = await self.fs._ls(self._behind(path), detail=detail, **kwargs)  # noqa: SLF001
         return entries
 
     async def _walk(self, path: str, *args: object, **kwargs: object) -> AsyncIterator[Any]:
-        # The filesystem behind knows what to do about a folder that cannot be listed.
+        # The filesystem behind handles folders that cannot be listed.
         async for step in self.fs._walk(self._behind(path), *args, **kwargs):  # noqa: SLF001
             yield step
 
     async def _info(self, path: str) -> dict[str, Any]:
-        """What the filesystem behind says of a file, and `validator`: what tells this version from others.
+        """The `info` of the filesystem behind, plus `validator`, which identifies the version.
 
         Notes
         -----
-        Costs one request for each file and session; none where another session asked within the last
+        Costs one request per file and session; none if another session checked within the last
         `revalidate` seconds, and none offline.
         """
         return await self._knowledge.describe(self._behind(path))
@@ -190,21 +190,21 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
     ) -> bytes:
-        """The bytes `start` ≤ i < `end` of a file, clipped to its size; numbers below 0 count from its end.
+        """The bytes `start` ≤ i < `end` of a file, clipped to its size; negative numbers count from its end.
 
         Parameters
         ----------
         validator
-            The version (see `info`) that the bytes must be of; by default the one that this session knows.
+            The required version (see `info`); by default the version of this session.
 
         Raises
         ------
         RemoteFileChangedError
-            The file is of another version now.
+            The file is now of another version.
 
         Notes
         -----
-        The last bytes of a file of which nothing is known cost one request, and describe the file as well.
+        The last bytes of an unknown file cost one request, which also gets its facts.
         """
         path = self._behind(path)
         if start is not None and start < 0 and end is None and validator is None:
@@ -222,19 +222,19 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         starts: Sequence[int | None] | int | None,
         ends: Sequence[int | None] | int | None,
         max_gap: int | None = None,
-        batch_size: int | None = None,  # noqa: ARG002 - how many at once is for the filesystem behind to say
+        batch_size: int | None = None,  # noqa: ARG002 - concurrency is up to the filesystem behind
         on_error: str = "return",
         *,
         validator: str | None = None,
     ) -> list[Any]:
-        """The bytes of many ranges, in the order asked; all that is missing of a file is fetched by one call.
+        """The bytes of many ranges, in the given order; missing ranges of a file are fetched in one call.
 
         Parameters
         ----------
         max_gap
             For the filesystem behind: merge ranges with no more bytes than this between them.
         on_error
-            "return" puts the error in the place of each range that failed; "raise" raises the first.
+            "return" puts the error in place of each failed range; "raise" raises the first.
         validator
             As for `cat_file`.
         """
@@ -301,11 +301,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _fetch(
         self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> list[Answer]:
-        """Bytes from the filesystem behind, which is told the version if it can check it."""
+        """Bytes from the filesystem behind, with the version if it can check it."""
         if self.offline:
-            error = RemoteFileError(
-                f"{redact_url(path)}: not all of it is in the cache, and offline was asked for"
-            )
+            error = RemoteFileError(f"{redact_url(path)}: not completely in the cache, and offline is set")
             return [error] * len(ranges)
         options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
         starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
@@ -326,7 +324,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     ) -> "RangeCacheFile":
         """A seekable file object over one version of a file; blocks of 1 MiB by default."""
         if mode != "rb":
-            raise NotImplementedError("files are read through this cache, not written")
+            raise NotImplementedError("this cache is read-only")
         info = self.info(path)
         block_size = block_size or RangeCacheFile.DEFAULT_BLOCK_SIZE
         options = {"size": info["size"], "validator": info["validator"]}
@@ -334,7 +332,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
 
 class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
-    """A file object for readers that want one; what it reads is of the version that was opened."""
+    """A file object; all reads are from the version that was opened."""
 
     DEFAULT_BLOCK_SIZE = 1 << 20
 
@@ -355,7 +353,9 @@ def _make_target(
 def _clip(path: str, start: int | None, end: int | None, size: int | None) -> ByteRange:
     if size is None:
         if end is None or min(start or 0, end) < 0:
-            raise RemoteFileError(f"{redact_url(path)}: of unknown size, so its end cannot be found")
+            raise RemoteFileError(
+                f"{redact_url(path)}: its size is unknown, so positions from its end cannot be resolved"
+            )
         return ByteRange(start or 0, max(start or 0, end))
     first, stop, _ = slice(start, end).indices(size)
     return ByteRange(first, max(first, stop))

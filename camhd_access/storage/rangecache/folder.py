@@ -1,17 +1,17 @@
-"""The cache's folder: what is known of remote files, their blocks, and the care of both.
+"""The cache folder: descriptions of remote files, their blocks, and their maintenance.
 
 ::
 
     <cache_dir>/ranges-1/
-        locks                              empty; its byte locks say who is fetching what (locks.py)
+        locks                              empty; locks on its bytes mark ranges in flight (locks.py)
         usage                              bytes kept (quota.py)
         tmp/                               blocks being written
-        <hash of URL>/info                 what was learnt of the file, and when; with a checksum
+        <hash of URL>/info                 description of the file, and when it was checked; with a checksum
         <hash of URL>/<hash of version>/<region>/<start>-<stop>-<crc32>    blocks (blocks.py)
 
-What a reader calls (`read`, `write`, `load_info`, …) never raises for trouble with the disk: it logs one
-line a kind of trouble and process, and answers as if nothing were kept. What a person calls (`info`,
-`clear`, `verify`, `prune`) does raise.
+The methods for readers (`read`, `write`, `load_info`, …) never raise for disk problems: they log one
+message per kind of problem and process, and continue as if nothing were cached. The methods for people
+(`info`, `clear`, `verify`, `prune`) do raise.
 """
 
 import json
@@ -60,13 +60,13 @@ class FileVersion(NamedTuple):
     url: str
     """What tells the remote file from others, such as its address (see `Identity`); only a hash is kept."""
     validator: str | None
-    """What tells this version from others: ETag, else time of change, and size."""
+    """Identifies this version: ETag, else modification time, and size."""
     is_kept: bool = True
-    """Whether there is enough to tell versions apart, so that bytes may be kept."""
+    """Whether versions can be told apart, so that bytes may be cached."""
 
 
 class Remembered(NamedTuple):
-    """What was once learnt of a remote file."""
+    """The stored description of a remote file."""
 
     info: dict[str, Any]
     """As `RangeCacheFileSystem.info` gives it."""
@@ -76,32 +76,32 @@ class Remembered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """What a cache folder holds."""
+    """Contents of a cache folder."""
 
     path: Path
     """The folder."""
     max_bytes: int
     """The quota."""
     n_bytes: int
-    """Bytes on disk, what is known of the files included."""
+    """Bytes on disk, including the descriptions of files."""
     n_files: int
-    """Remote files of which something is kept."""
+    """Remote files with cached data."""
     n_blocks: int
     """Stretches of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a check of all blocks found."""
+    """Result of a check of all blocks."""
 
     n_blocks: int
-    """Blocks whose checksum is right."""
+    """Blocks with a correct checksum."""
     n_damaged: int
-    """Damaged blocks and descriptions, and files that are neither, all deleted now."""
+    """Damaged blocks and descriptions, and foreign files; all deleted now."""
 
 
 class _TakenError(Exception):
-    """Somebody has deleted what was just begun; never leaves this module."""
+    """Another process has deleted the file that was just begun; internal to this module."""
 
 
 class CacheFolder:
@@ -110,7 +110,7 @@ class CacheFolder:
     Parameters
     ----------
     path
-        The folder, made when the first block is written. Only its child `ranges-1` is ever touched.
+        The folder, created when the first block is written. Only its child `ranges-1` is ever touched.
     max_bytes
         The quota, in bytes on disk. Directories are not counted.
     """
@@ -123,15 +123,15 @@ class CacheFolder:
         self.path: Path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
         self.max_bytes: int = default_max_bytes() if max_bytes is None else max_bytes
         self.patience: Patience = Patience()
-        """For what others are fetching."""
+        """For ranges that others are fetching."""
         self._is_made = False
         self._permissions = default_permissions()
         self._quota = Quota(self.path / "ranges-1", self.max_bytes, self._permissions.file)
 
-    # What readers call
+    # For readers
 
     def read(self, version: FileVersion, ranges: Sequence[ByteRange]) -> list[Piece]:
-        """What is kept of `ranges` (in order, none overlapping another): pieces of the same kind, checked."""
+        """The cached parts of `ranges` (in order, non-overlapping), checked."""
         damaged: list[Path] = []
         pieces: list[Piece] = []
         if not version.is_kept:
@@ -140,13 +140,13 @@ class CacheFolder:
             for wanted in ranges:
                 pieces += read_pieces(self._version_folder(version), wanted, damaged)
         for path in damaged:
-            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
+            _warn_once(self.path, "damage", "contains damaged files; their content is fetched again")
             with suppress(OSError):
                 self._delete(path)
         return pieces
 
     def write(self, version: FileVersion, pieces: Sequence[Piece]) -> None:
-        """Keep `pieces`."""
+        """Store `pieces`."""
         if not version.is_kept:
             return
         with self._tolerance():
@@ -168,9 +168,9 @@ class CacheFolder:
     def claim(
         self, version: FileVersion, ranges: list[ByteRange]
     ) -> tuple[list[ByteRange], FetchLocks | None]:
-        """Those of `ranges` that nobody else is fetching, and what keeps them ours until it is closed.
+        """The `ranges` that nobody else is fetching, and a lock on them, held until it is closed.
 
-        All of them, and None, where the folder knows no locks, or will not keep the bytes for others.
+        All of them, and None, if the folder has no locks, or if the bytes will not be cached.
         """
         if not version.is_kept:
             return ranges, None
@@ -185,16 +185,16 @@ class CacheFolder:
         return ranges, None
 
     def load_info(self, url: str) -> Remembered | None:
-        """What is remembered of a remote file."""
+        """The stored description of a remote file."""
         with self._tolerance(), suppress(FileNotFoundError):
             content = (self._url_folder(url) / DESCRIPTION).read_bytes()
             if (remembered := _parse_info(content)) is not None:
                 return remembered._replace(info={"name": url} | remembered.info)
-            _warn_once(self.path, "damage", "holds damaged files; what they held is fetched again")
+            _warn_once(self.path, "damage", "contains damaged files; their content is fetched again")
         return None
 
     def save_info(self, url: str, info: dict[str, Any]) -> None:
-        """Remember `info` as true now, and drop the blocks of other versions."""
+        """Store `info` as confirmed now, and drop the blocks of other versions."""
         kept = {name: value for name, value in info.items() if "://" not in str(value)}  # no secrets of URLs
         text = json.dumps({"info": kept, "checked": time.time()}, default=str).encode()
         with self._tolerance():
@@ -206,7 +206,7 @@ class CacheFolder:
                     self._drop(folder)
 
     def forget(self, version: FileVersion) -> None:
-        """Drop what is kept of a version that is no more."""
+        """Drop the blocks of an outdated version."""
         remembered = self.load_info(version.url)
         with self._tolerance(), suppress(FileNotFoundError):
             if remembered is not None and remembered.info["validator"] == version.validator:
@@ -214,10 +214,10 @@ class CacheFolder:
         with self._tolerance():
             self._drop(self._version_folder(version))
 
-    # What people call
+    # For people
 
     def info(self) -> CacheInfo:
-        """What the folder holds now. Walks it."""
+        """Current contents of the folder. Scans it."""
         n_bytes = n_blocks = 0
         files = set()
         for entry in self._quota.entries():
@@ -227,16 +227,16 @@ class CacheFolder:
         return CacheInfo(self.path, self.max_bytes, n_bytes, len(files), n_blocks)
 
     def clear(self) -> None:
-        """Let go everything. Readers go on, from the network."""
+        """Delete everything. Readers continue from the network."""
         self.prune(0)
 
     def prune(self, max_bytes: int | None = None) -> None:
-        """Let go what was not used for longest, until `max_bytes` (the quota by default) or less are kept."""
+        """Evict the least recently used files until at most `max_bytes` (default: the quota) are left."""
         if self._root.exists():
             self._quota.shrink(self.max_bytes if max_bytes is None else max_bytes)
 
     def verify(self) -> VerifyReport:
-        """Read all blocks and delete those that are damaged. Does not count as using them."""
+        """Read all blocks and delete damaged ones. Does not count as use."""
         n_blocks = n_damaged = 0
         for entry in self._quota.entries():
             with suppress(FileNotFoundError):
@@ -262,7 +262,7 @@ class CacheFolder:
         return self._url_folder(version.url) / _hash(str(version.validator))
 
     def _make_folders(self) -> None:
-        """Make what is missing; a folder of ours that was made before is closed to others, or opened."""
+        """Create missing folders, and set the permissions of existing ones that belong to us."""
         root = self._root
         if not self._quota.scratch.is_dir():
             make_folder(self._quota.scratch, self._permissions.folder)
@@ -276,7 +276,7 @@ class CacheFolder:
         if n_bytes > self.max_bytes:
             return
         self._make_folders()
-        surplus = _size_on_disk(path)  # of the file that is replaced, as a rule none
+        surplus = _size_on_disk(path)  # of the file that is replaced, usually none
         self._quota.reserve(n_bytes)
         try:
             while not self._place(path, data):
@@ -289,7 +289,7 @@ class CacheFolder:
                 self._quota.give_back(surplus)
 
     def _place(self, path: Path, data: bytes | memoryview) -> bool:
-        """Write a file whole; False where its draft was taken for a dead writer's before it was locked."""
+        """Write a file atomically; False if others took its draft for abandoned before it was locked."""
         file_mode, folder_mode = self._permissions.file, self._permissions.folder
         with suppress(_TakenError), ExitStack() as until_renamed:
             with replace_file(
@@ -316,7 +316,7 @@ class CacheFolder:
 
     @contextmanager
     def _tolerance(self) -> Iterator[None]:
-        """A context in which trouble with the disk is logged, and what it was done for left undone."""
+        """A context in which disk problems are logged, and the work is skipped."""
         try:
             yield
         except OSError as error:
@@ -351,7 +351,7 @@ def _checksum(text: bytes) -> bytes:
 
 
 def _warn_once(path: Path, kind: str, message: str) -> None:
-    """Log the first trouble of each kind with each folder, in this process."""
+    """Log the first problem of each kind with each folder, in this process."""
     if (path, kind) not in _warned:
         _warned.add((path, kind))
         _logger.warning("the cache folder %s %s", path, message)

@@ -1,6 +1,6 @@
-"""What a remote file is known by in the cache's folder: its address without secrets, and with which login.
+"""The cache key of a remote file: its address without secrets, and the login used.
 
-What was fetched with credentials is found again with the same ones only: not by a colleague who shares the
+Data that was fetched with credentials is found again only with the same ones: not by a colleague who shares
 folder, nor after a change of login. `lazyhttp` tells itself what it sends; with other filesystems it is the
 options that say who asks. Only a slow hash of them is used, and only a hash of that names a folder.
 """
@@ -24,14 +24,14 @@ _CREDENTIAL = re.compile(
     "|client|connection|endpoint",
     re.IGNORECASE,
 )
-"""What is in the names of options that say who asks, or of which server."""
+"""Parts of the names of options that hold credentials, or name the server."""
 _FROM_ENVIRONMENT = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"}
-"""Filesystems that find their credentials somewhere in the user's environment."""
-_ROUNDS = 50_000  # 20 ms, once a process and login; what is tried at random takes as long each time
+"""Filesystems that find credentials in the user's environment."""
+_ROUNDS = 50_000  # 20 ms, once per process and login; slows down guessing
 
 
 class Identity:
-    """What tells the files of one filesystem from others, by their addresses."""
+    """Maps the addresses of one filesystem to cache keys."""
 
     def __init__(self, filesystem: AbstractFileSystem) -> None:
         self._tell = getattr(filesystem, "identify", None)
@@ -48,7 +48,7 @@ class Identity:
             self._options.append(("user", str(os.getuid())))
 
     def __call__(self, url: str) -> str:
-        """The address without secrets; behind a blank, which no URL has, what stands for the credentials."""
+        """The address without secrets, followed by a blank (never in URLs) and a hash of the credentials."""
         login = split_login(url)[1]
         told = [*self._options, *([("login", login)] if login else [])]
         address, secrets = self._tell(url) if self._tell else (identify_url(url), told)
@@ -56,7 +56,7 @@ class Identity:
 
 
 def _describe(value: object) -> str:
-    """A value as text that is the same in each process; of an object that has none, in this process alone."""
+    """A value as text, the same in each process; objects without one get a text unique to this process."""
     if isinstance(value, Mapping):
         return repr(sorted((str(name), _describe(each)) for name, each in value.items()))
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
 """Ranges of one file version, from wherever they are: another task, the folder, the filesystem behind.
 
-What is asked goes through three sieves. Ranges that another task of this process is already reading are
-waited for. Of the others, what the folder holds is taken from there. What is still missing is claimed, so
-that no other process fetches it at the same time, looked for once more, fetched by one call, and kept.
-Nobody waits for a claim while holding one, so nothing can lock up. Work on the disk is done in threads,
+Ranges that another task of this process is already reading are awaited. Of the others, those in the
+folder are read from it. Missing ranges are locked, so that no other process fetches them at the same
+time, looked up once more, fetched by one call, and stored.
+Nobody waits for a lock while holding one, so there are no deadlocks. Disk work is done in threads,
 never on the event loop.
 """
 
@@ -25,30 +25,30 @@ from camhd_access.urls import redact_url
 __all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
 
 Answer = bytes | Exception
-"""What became of a range."""
+"""The result for a range."""
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
-_PATIENCE_SECONDS = 10.0  # who holds a claim for longer is stopped, or on a very slow link
+_PATIENCE_SECONDS = 10.0  # longer claims come from a stopped process or a very slow link
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What a filesystem has done since it was made."""
+    """Reads of a filesystem since it was created."""
 
     hits: int = 0
-    """Ranges read without a byte from the filesystem behind. Callers who wait for one read count once."""
+    """Ranges read without a byte from the filesystem behind. Concurrent callers of one range count once."""
     misses: int = 0
-    """Ranges read that needed it."""
+    """Ranges that needed it."""
     requests: int = 0
-    """Ranges and descriptions asked of the filesystem behind."""
+    """Requests for ranges and descriptions to the filesystem behind."""
     bytes_from_cache: int = 0
-    """Bytes taken from the folder."""
+    """Bytes read from the folder."""
     bytes_fetched: int = 0
-    """Bytes that came from the filesystem behind."""
+    """Bytes fetched from the filesystem behind."""
 
 
 class Failure(NamedTuple):
-    """A range that could not be had."""
+    """A range that could not be read."""
 
     start: int
     """First byte."""
@@ -59,23 +59,23 @@ class Failure(NamedTuple):
 
 
 class Fetch(Protocol):
-    """Gets ranges from the filesystem behind; an exception takes the place of what could not be had."""
+    """Fetches ranges from the filesystem behind; failed ones are replaced by an exception."""
 
     def __call__(
         self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> Awaitable[list[Answer]]:
-        """The answers, in the order of `ranges`."""
+        """The results, in the order of `ranges`."""
 
 
 class RangeLoader:
-    """Reads ranges, each once, however many ask at the same time.
+    """Reads ranges, each once, however many callers ask at the same time.
 
     Parameters
     ----------
     folder
         Where blocks are kept.
     fetch
-        Brings what is not there.
+        Fetches missing ranges.
     """
 
     def __init__(self, folder: CacheFolder, fetch: Fetch) -> None:
@@ -85,22 +85,22 @@ class RangeLoader:
         self._in_flight: SingleFlight[tuple[FileVersion, ByteRange], Answer] = SingleFlight()
 
     def count(self, **added: int) -> None:
-        """Add to the counters. On the event loop only, where there is no other thread."""
+        """Add to the counters. Only on the event loop, so that no other thread interferes."""
         self.stats = replace(self.stats, **{name: getattr(self.stats, name) + n for name, n in added.items()})
 
     def forget_flights(self) -> None:
-        """Forget what is under way: after a fork, those tasks live in the parent."""
+        """Forget reads in flight: after a fork, those tasks belong to the parent."""
         self._in_flight.forget()
 
     async def load(
         self, path: str, version: FileVersion, ranges: Sequence[ByteRange], *, max_gap: int | None = None
     ) -> list[Answer]:
-        """The bytes of each of `ranges`, or why they could not be read.
+        """The bytes of each of `ranges`, or the error.
 
         Parameters
         ----------
         path
-            Where they are fetched, if they have to be; others may have kept them under another address.
+            Path to fetch them from; the folder may hold them under another address.
         """
 
         async def load(keys: Sequence[tuple[FileVersion, ByteRange]]) -> Mapping[Any, Answer]:
@@ -111,7 +111,7 @@ class RangeLoader:
     async def _load(
         self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> dict[tuple[FileVersion, ByteRange], Answer]:
-        # Ranges that share bytes (a gap of -1 or less) become one, so that no byte is asked for twice.
+        # Overlapping ranges (a gap of -1 or less) are merged, so that no byte is requested twice.
         spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
         wanted = [ByteRange(span.start, span.stop) for span in spans]
         pieces = await self._read(version, wanted)
@@ -134,7 +134,7 @@ class RangeLoader:
         failures: list[Failure] = []
         async with aclosing(claim(self._folder, version, gaps)) as batches:
             async for batch in batches:
-                # Whoever held the claim before may have brought it.
+                # The previous holder of the lock may have fetched it.
                 pieces += (found := await self._read(version, batch))
                 holes = [hole for gap in batch for hole in missing_ranges(gap, found)]
                 if holes:
@@ -150,11 +150,11 @@ class RangeLoader:
 async def claim(
     folder: CacheFolder, version: FileVersion, ranges: list[ByteRange]
 ) -> AsyncGenerator[list[ByteRange]]:
-    """Yield `ranges` in batches, as they become ours to fetch; ours only until the next batch is asked for.
+    """Yield `ranges` in batches as they are locked for us; each lock is released at the next batch.
 
     Notes
     -----
-    A range is yielded without a claim where the folder knows none, and where somebody else holds it for
+    A range is yielded without a lock if the folder supports none, or if another process holds it for
     longer than any fetch takes.
     """
     pending = ranges
@@ -178,7 +178,7 @@ async def claim(
 
 
 def _sort(path: str, ranges: list[ByteRange], answers: list[Answer]) -> tuple[list[Piece], list[Failure]]:
-    """Answers that hold what was asked for, and those that do not."""
+    """Split the results into complete and failed ones."""
     pieces = []
     failures = []
     for wanted, answer in zip(ranges, answers, strict=True):
@@ -186,7 +186,9 @@ def _sort(path: str, ranges: list[ByteRange], answers: list[Answer]) -> tuple[li
             failures.append(Failure(*wanted, answer))
         elif len(answer) != wanted.n_bytes:
             kind = TruncatedResponseError if len(answer) < wanted.n_bytes else RemoteFileError
-            what = f"{wanted.n_bytes} bytes from {wanted.start} on were asked for, {len(answer)} came"
+            what = (
+                f"{wanted.n_bytes} bytes from byte {wanted.start} on were requested, {len(answer)} received"
+            )
             failures.append(Failure(*wanted, kind(f"{redact_url(path)}: {what}")))
         else:
             pieces.append(Piece(wanted.start, memoryview(answer)))
@@ -194,7 +196,7 @@ def _sort(path: str, ranges: list[ByteRange], answers: list[Answer]) -> tuple[li
 
 
 def _answer(wanted: ByteRange, pieces: list[Piece], failures: list[Failure]) -> Answer:
-    """The bytes of `wanted`, from pieces in order that do not overlap."""
+    """The bytes of `wanted`, from pieces in order and without overlap."""
     if failed := overlapping(failures, wanted):
         return failed[0].error
     parts = overlapping(pieces, wanted)

@@ -1,14 +1,14 @@
-"""Who is fetching which bytes: locks on ranges of one empty file, kept by the kernel.
+"""Locks on the byte ranges that are being fetched: kernel locks on ranges of one empty file.
 
-The file stands for all remote files at once: each has a slot of 2^40 bytes in it, and the lock on a byte of
-the slot is the lock on that byte of the remote file. Locks of ranges that do not overlap do not meet, so
-neighbours are fetched side by side; those that do overlap wait only as long as both are under way. Two
-files in one slot (1 in 4 million) or beyond a tebibyte wait for each other without need, which does no
-harm.
+The file represents all remote files: each has a slot of 2^40 bytes in it, and the lock on a byte of
+the slot is the lock on that byte of the remote file. Locks on ranges that do not overlap are independent, so
+neighbours are fetched in parallel; overlapping ones wait only as long as both are in flight. Two
+files in one slot (1 in 4 million) or beyond a tebibyte wait for each other without need, which is
+harmless.
 
-Linux locks belong to the open file (`F_OFD_SETLK`), so they hold between threads too. Elsewhere they belong
-to the process: there, two filesystems of one process may fetch a byte twice. A system without these locks
-(Windows) is as a filesystem without any: what is kept is right all the same, some bytes are fetched twice.
+Linux locks belong to the open file (`F_OFD_SETLK`), so they work between threads too. Elsewhere they belong
+to the process: there, two filesystems of one process may fetch a byte twice. Systems without these locks
+(Windows) run without any: the cache is still correct, but some bytes are fetched twice.
 """
 
 import errno
@@ -29,7 +29,7 @@ except ImportError:
 
 __all__ = ["WHOLE_FILE", "FetchLocks", "Patience", "exclusive", "is_being_written", "writing"]
 
-_PATIENCE_SECONDS = 2.0  # a walk through a folder of a hundred thousand blocks takes half of it
+_PATIENCE_SECONDS = 2.0  # a scan of a hundred thousand blocks takes half of it
 _REST_SECONDS = 60.0
 _OLD_SECONDS = 3600.0
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
@@ -38,24 +38,24 @@ _SLOT_BITS = 40
 _SLOT_BYTES = 1 << _SLOT_BITS
 
 WHOLE_FILE = ByteRange(_SLOT_BYTES - 1, _SLOT_BYTES)
-"""Stands for what is learnt about a file, rather than for bytes of it."""
+"""Stands for the description of a file instead of its bytes."""
 
 
 class FetchLocks:
-    """The locks that one fetch holds, in the file that is open as `fd`; `close` gives all of them back."""
+    """The locks of one fetch, in the file that is open as `fd`; `close` releases them."""
 
     def __init__(self, fd: int) -> None:
-        # A file object, not a descriptor: it is closed in the end even if nobody gets to call `close`.
+        # A file object, not a descriptor: it is closed even if nobody calls `close`.
         self._file = os.fdopen(fd, "ab", buffering=0)
 
     def take(self, url: str, ranges: Sequence[ByteRange]) -> list[ByteRange]:
-        """Those of `ranges` that nobody else was fetching, now ours. Does not wait."""
+        """Lock those of `ranges` that nobody else holds, and return them. Does not wait."""
         number = int.from_bytes(blake2b(url.encode(), digest_size=8).digest()) % (1 << 62 - _SLOT_BITS)
         slot = number << _SLOT_BITS
         return [r for r in ranges if self._try(slot + r.start % _SLOT_BYTES, r.n_bytes)]
 
     def close(self) -> None:
-        """Release everything, also where a forked child still has the file open."""
+        """Release everything, even if a forked child still has the file open."""
         try:
             self._try(0, 0, release=True)
         finally:
@@ -72,24 +72,24 @@ class FetchLocks:
             else:
                 command = fcntl.LOCK_UN if release else fcntl.LOCK_EX | fcntl.LOCK_NB
                 fcntl.lockf(self._file, command, n_bytes, start)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, by the system's choice
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, depending on the system
             return False
         return True
 
 
 class Patience:
-    """For how long a lock is waited for: once in vain, and then for a while not at all."""
+    """How long to wait for a lock: after one time-out, not at all for a while."""
 
     def __init__(self) -> None:
         self._rests_until = float("-inf")
 
     def deadline(self, seconds: float) -> float:
-        """When waiting ends that begins now and may take so many seconds, as `time.monotonic` tells it."""
+        """End of a wait that begins now and may take this many seconds, as `time.monotonic`."""
         now = time.monotonic()
         return now if now < self._rests_until else now + seconds
 
     def lose(self) -> None:
-        """Note that somebody was waited for in vain, who is stopped, or whose disk hangs."""
+        """Note a time-out: the holder is stopped, or its disk hangs."""
         self._rests_until = time.monotonic() + _REST_SECONDS
 
 
@@ -97,18 +97,18 @@ class Patience:
 def exclusive(fd: int, patience: Patience) -> Iterator[None]:
     """A context in which no other process (or thread with its own `fd`) holds the same file.
 
-    Where a filesystem knows no locks, it is entered at once.
+    If a filesystem has no locks, it is entered at once.
 
     Raises
     ------
     TimeoutError
-        Another process held it for longer than anything we do takes: it is stopped, or its disk hangs.
+        Another process held it for longer than any of our work takes: it is stopped, or its disk hangs.
     """
     deadline = patience.deadline(_PATIENCE_SECONDS)
     while not _lock_file(fd):
         if time.monotonic() >= deadline:
             patience.lose()
-            raise TimeoutError("another process holds the cache's books")
+            raise TimeoutError("another process holds the lock on the cache's size")
         time.sleep(0.001)
     try:
         yield
@@ -120,11 +120,11 @@ def exclusive(fd: int, patience: Patience) -> Iterator[None]:
 
 @contextmanager
 def writing(fd: int) -> Iterator[bool]:
-    """A context in which others see that the writer of a file lives; False where one took it for dead before.
+    """A context that marks a file's writer as alive; yields False if others took it for dead before.
 
     Notes
     -----
-    The lock is kept by a duplicate of `fd`, which may be closed, and the file renamed, within the context.
+    The lock is kept by a duplicate of `fd`: within the context, `fd` may be closed and the file renamed.
     """
     held = os.dup(fd)
     try:
@@ -134,10 +134,10 @@ def writing(fd: int) -> Iterator[bool]:
 
 
 def is_being_written(fd: int) -> bool:
-    """Whether the writer of an unfinished file lives; without locks, whether it was written to lately."""
+    """Whether the writer of an unfinished file lives; without locks, whether it was modified recently."""
     try:
         if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives readers no other
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS allows readers no other
             return False
     except BlockingIOError:
         return True
@@ -147,7 +147,7 @@ def is_being_written(fd: int) -> bool:
 
 
 def _lock_file(fd: int) -> bool:
-    """Lock the whole file without waiting; whether nobody else holds it. Filesystems without locks agree."""
+    """Try to lock the whole file; returns whether it succeeded. True on filesystems without locks."""
     if fcntl is None:
         return True
     try:

@@ -1,9 +1,9 @@
-"""A folder of local copies that are read in place of remote files.
+"""A folder of local copies that are read instead of remote files.
 
-Two layouts are known, as in go-lazycache. *Nested*: the copy lies under the path that the file has on the
-server, or under a tail of that path with at least one folder in it, since the rest depends on where
-somebody took the root to be: for `https://host/files/A/B/x.mov` the folder may hold `files/A/B/x.mov`,
-`A/B/x.mov` or `B/x.mov`; the longest is taken. *Flat*: the folder holds `x.mov`. Copies are only read;
+Two layouts are supported, as in go-lazycache. *Nested*: the copy has the same path as on the
+server, or a tail of that path with at least one folder in it, since the rest depends on the chosen
+root: for `https://host/files/A/B/x.mov` the folder may hold `files/A/B/x.mov`,
+`A/B/x.mov` or `B/x.mov`; the longest is used. *Flat*: the folder holds `x.mov`. Copies are only read;
 listings stay remote.
 """
 
@@ -21,11 +21,11 @@ __all__ = ["describe_copy", "find_local_copy", "read_copy"]
 
 
 def find_local_copy(folder: Path, url: str, *, flatten: bool) -> Path | None:
-    """The file in `folder` that stands for `url`, or None.
+    """The file in `folder` that replaces `url`, or None.
 
     Notes
     -----
-    `%xx` is decoded once. A URL with `..` or a NUL in its path stands for nothing: none leads out of the
+    `%xx` is decoded once. A URL with `..` or a NUL in its path never matches, so none leads out of the
     folder.
     """
     parts = PurePosixPath(unquote(urlsplit(url).path).lstrip("/")).parts
@@ -37,7 +37,7 @@ def find_local_copy(folder: Path, url: str, *, flatten: bool) -> Path | None:
 
 
 def describe_copy(path: str, copy: Path) -> dict[str, Any]:
-    """What `info` says of `path` when `copy` stands for it."""
+    """The `info` of `path` when `copy` replaces it."""
     status = copy.stat()
     return {
         "name": path,
@@ -55,7 +55,7 @@ def read_copy(info: dict[str, Any], ranges: Sequence[ByteRange]) -> list[bytes |
     Raises
     ------
     RemoteFileChangedError
-        The copy is no longer what it was, or gone.
+        The copy has changed, or no longer exists.
     """
     changed = (
         f"{info['local_copy']}: this copy of {redact_url(info['name'])} was replaced while it was in use"

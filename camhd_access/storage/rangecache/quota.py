@@ -1,15 +1,15 @@
-"""How much is kept, and what goes when there is too much.
+"""The total size of the cache, and eviction.
 
-One small file holds the number of bytes kept. A process that wants to write a block first adds the block's
-size to it, under a lock, and makes room if need be; so writers never have to look at the folder, and a
-process killed in between leaves the number too high, never too low. Only when room is needed is the folder
-walked, and the number set to what is really there. The file carries a checksum; without it, or where it is
-damaged, the folder is walked too.
+One small file holds the number of cached bytes. A process that wants to write a block first adds the block's
+size to it, under a lock, and evicts others if needed; so writers never have to scan the folder, and a
+process killed in between leaves the number too high, never too low. Only when space is needed is the folder
+scanned, and the number corrected. The file has a checksum; if it is missing or
+damaged, the folder is scanned too.
 
-What goes first: blocks, and of them, as long as the blocks that were used again hold half of the quota or
-less, the oldest of those used once; otherwise whatever was not used for the longest time. So a scan of a
-whole movie pushes out its own blocks, not what others use again and again; and a new set of frames, if it
-fits in half of the quota, is all there when it is asked for the second time. The small descriptions of
+Order of eviction: blocks used once, oldest first, as long as the blocks that were used again fill at most
+half of the quota; otherwise the least recently used block. So a scan of a
+whole movie evicts its own blocks, not those that others use repeatedly; and a new set of frames, if it
+fits in half of the quota, is still complete when it is read again. The small descriptions of
 files go last: each saves a request.
 """
 
@@ -27,14 +27,14 @@ from camhd_access.storage.rangecache.settings import open_kept
 __all__ = ["DESCRIPTION", "Entry", "Quota", "disk_bytes", "walk"]
 
 DESCRIPTION = "info"
-"""Name of the files that describe remote files; all others are blocks."""
+"""Name of the files that describe remote files; all other files are blocks."""
 
 _PAGE_BYTES = 4096
 _BOOKS_BYTES = 29  # 20 digits, a blank, 8 digits of checksum
 
 
 def disk_bytes(n_bytes: int) -> int:
-    """What a file of `n_bytes` takes on disk."""
+    """Disk space of a file of `n_bytes`."""
     return -(-n_bytes // _PAGE_BYTES) * _PAGE_BYTES
 
 
@@ -45,15 +45,15 @@ class Entry:
     last_used: int
     """Nanoseconds since 1970."""
     path: Path
-    """Where it lies."""
+    """Its path."""
     n_bytes: int
     """Bytes on disk."""
     used_again: bool
-    """Whether it was read after the read that brought it."""
+    """Whether it was read again after it was written."""
 
 
 class Quota:
-    """Keeps the files below `root` at `max_bytes` or less, together with all other processes."""
+    """Keeps the total size of the files below `root` within `max_bytes`, across all processes."""
 
     def __init__(self, root: Path, max_bytes: int, file_mode: int) -> None:
         self.root = root
@@ -64,28 +64,28 @@ class Quota:
         self.scratch: Path = root / "tmp"
 
     def reserve(self, n_bytes: int) -> None:
-        """Count `n_bytes` as kept, after others have gone if they must."""
+        """Count `n_bytes` as stored, after evicting others if necessary."""
         with self._open_books() as fd:
             used = self._read(fd)
             if used is None or used + n_bytes > self.max_bytes:
-                # A sixteenth more than needed, lest every further block walks the folder again.
+                # A sixteenth more than needed, so that the next blocks need no scan.
                 used = self._evict(self.max_bytes - n_bytes, slack_bytes=self.max_bytes // 16)
             self._write(fd, used + n_bytes)
 
     def give_back(self, n_bytes: int) -> None:
-        """Count `n_bytes` as gone."""
+        """Count `n_bytes` as deleted."""
         with self._open_books() as fd:
             used = self._read(fd)
             if used is not None:
                 self._write(fd, max(0, used - n_bytes))
 
     def shrink(self, max_bytes: int) -> None:
-        """Let go what must go so that `max_bytes` or less are kept; set the number to what is there."""
+        """Evict until at most `max_bytes` are left; correct the number to the actual size."""
         with self._open_books() as fd:
             self._write(fd, self._evict(max_bytes))
 
     def entries(self) -> Iterator[Entry]:
-        """All files that count: not those of the cache itself, nor blocks just being written."""
+        """All files that count, without the cache's own files and blocks being written."""
         for url_folder in _scan(self.root):
             if url_folder.name != self.scratch.name and url_folder.is_dir(follow_symlinks=False):
                 yield from walk(Path(url_folder.path))
@@ -105,7 +105,7 @@ class Quota:
         return used
 
     def _scratch_bytes(self) -> int:
-        """Bytes of blocks that are being written. Those of the dead, who hold no lock, are deleted."""
+        """Bytes of blocks being written. Those of dead processes, which hold no lock, are deleted."""
         n_bytes = 0
         for file in _scan(self.scratch):
             with suppress(FileNotFoundError):
@@ -130,7 +130,7 @@ class Quota:
 
     @staticmethod
     def _read(fd: int) -> int | None:
-        os.lseek(fd, 0, os.SEEK_SET)  # not pread, which Windows lacks
+        os.lseek(fd, 0, os.SEEK_SET)  # not pread: missing on Windows
         digits, _, checksum = os.read(fd, _BOOKS_BYTES).partition(b" ")
         sound = digits.isdigit() and checksum == b"%08x" % zlib.crc32(digits)
         return int(digits) if sound else None
@@ -143,7 +143,7 @@ class Quota:
 
 
 def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[Entry]:
-    """Yield `entries`, the first to go first (see the module's text)."""
+    """Yield `entries` in the order of eviction (see the module docstring)."""
     descriptions = sorted(e for e in entries if e.path.name == DESCRIPTION)
     once = sorted((e for e in entries if not e.used_again and e.path.name != DESCRIPTION), reverse=True)
     again = sorted((e for e in entries if e.used_again and e.path.name != DESCRIPTION), reverse=True)
@@ -158,7 +158,7 @@ def _order_of_leaving(entries: list[Entry], fair_share_bytes: int) -> Iterator[E
 
 
 def walk(folder: Path) -> Iterator[Entry]:
-    """Entries of all files below `folder`; what disappears meanwhile is left out."""
+    """Entries of all files below `folder`; files that disappear meanwhile are left out."""
     for item in _scan(folder):
         if item.is_dir(follow_symlinks=False):
             yield from walk(Path(item.path))
@@ -178,7 +178,7 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _remove_empty_folders(folder: Path, root: Path) -> None:
-    with suppress(OSError):  # the first that is not empty ends it
+    with suppress(OSError):  # stops at the first that is not empty
         while folder != root:
             folder.rmdir()
             folder = folder.parent

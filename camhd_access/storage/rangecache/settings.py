@@ -1,8 +1,8 @@
-"""Where the cache lies and how large it may grow, when nobody said so in the call.
+"""Default location, size and permissions of the cache.
 
-An argument wins over fsspec's configuration (section `lazy`), that over the environment, that over the
-platform's convention. The environment is read when a filesystem is made, so that a worker on another
-machine follows its own.
+An argument takes precedence over fsspec's configuration (section `lazy`), then the environment, then the
+platform's convention. The environment is read when a filesystem is created, so that a worker on another
+machine uses its own.
 """
 
 import errno
@@ -37,16 +37,16 @@ def default_cache_dir() -> Path:
     Notes
     -----
     That is `$XDG_CACHE_HOME` or `~/.cache` (XDG Base Directory Specification), on macOS `~/Library/Caches`;
-    a folder for temporary files where the user has no home, if it is theirs alone (see `check_ours`).
+    a folder for temporary files if the user has no home, and the folder is theirs alone (see `check_ours`).
     """
     if named := os.environ.get("CAMHD_CACHE_DIR"):
         return Path(named).expanduser()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute() and sys.platform != "darwin":  # the specification wants relative paths ignored
+    if xdg.is_absolute() and sys.platform != "darwin":  # the specification says to ignore relative paths
         return xdg / "camhd_access"
     try:
         home = Path.home()
-    except RuntimeError:  # a container that runs under a number without a name
+    except RuntimeError:  # a container user without a name
         return _fallback_dir()
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "camhd_access"
 
@@ -57,12 +57,12 @@ def _fallback_dir() -> Path:
 
 
 def check_ours(path: Path) -> None:
-    """Refuse a folder among everybody's temporary files that somebody else has made, or may write to.
+    """Raise for a folder in a shared temporary directory that others have created or may write to.
 
     Raises
     ------
     PermissionError
-        It is a link, of another user, or open to others: what lies there may be anybody's.
+        It is a link, of another user, or writable by others, so its content cannot be trusted.
     """
     if path != _fallback_dir() or not hasattr(os, "getuid"):
         return
@@ -72,21 +72,21 @@ def check_ours(path: Path) -> None:
         return
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(
-            errno.EPERM, "is not a folder of yours alone; set CAMHD_CACHE_DIR to one that is", str(path)
+            errno.EPERM, "does not belong to you alone; set CAMHD_CACHE_DIR to a folder that does", str(path)
         )
 
 
 def open_kept(path: Path, mode: int) -> int:
-    """A descriptor of a file that all who share the folder write to; made where it is missing."""
+    """Open, or create, a file that all users of the folder write to; returns the descriptor."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, mode)
-    if mode & 0o077:  # which the umask took away when it was made
+    if mode & 0o077:  # which the umask removed when it was created
         with suppress(OSError):  # another user's
             path.chmod(mode)
     return fd
 
 
 class Permissions(NamedTuple):
-    """Who may read and write what is kept."""
+    """Permissions of cached files."""
 
     folder: int
     """Mode of folders."""
@@ -95,16 +95,16 @@ class Permissions(NamedTuple):
 
 
 _PRIVATE = Permissions(0o700, 0o600)
-_SHARED = Permissions(0o2770, 0o660)  # what is made in a folder belongs to its group
+_SHARED = Permissions(0o2770, 0o660)  # files in a folder belong to its group
 
 
 def default_permissions() -> Permissions:
-    """For the user alone; for their group where `CAMHD_CACHE_SHARED` is 1, whatever the umask is."""
+    """For the user alone; for the group if `CAMHD_CACHE_SHARED` is 1, whatever the umask."""
     return _SHARED if os.environ.get("CAMHD_CACHE_SHARED", "").lower() in {"1", "true", "yes"} else _PRIVATE
 
 
 def default_max_bytes() -> int:
-    """Bytes named by `CAMHD_CACHE_SIZE` ("20 GiB", "500MB", "1000000"), else 10 GiB."""
+    """Bytes given by `CAMHD_CACHE_SIZE` ("20 GiB", "500MB", "1000000"), else 10 GiB."""
     try:
         return parse_size(os.environ.get("CAMHD_CACHE_SIZE") or _MAX_BYTES)
     except ValueError as error:
@@ -117,14 +117,14 @@ def parse_size(size: int | str) -> int:
     Raises
     ------
     ValueError
-        It is no size, or below 0.
+        The text is not a valid size, or the size is negative.
     """
     match = _SIZE.fullmatch(str(size))
     if match is None:
-        raise ValueError(f"{size!r} is no size; try '2 GiB'")
+        raise ValueError(f"{size!r} is not a valid size; try '2 GiB'")
     number, prefix, binary = match.groups()
     power = "kmgtp".index(prefix.lower()) + 1 if prefix else 0
     n_bytes = int(float(number) * (1024 if binary else 1000) ** power)
     if n_bytes < 0:
-        raise ValueError(f"a cache cannot have {size} bytes")
+        raise ValueError(f"the cache size must not be negative, but is {size} bytes")
     return n_bytes

@@ -1,8 +1,8 @@
-"""What a session knows of files: which version each of them is of, and how long it is.
+"""The file versions of a session: version and size of each file.
 
-It is learnt once for each file and session: from the answer that brings the file's end, if that is what is
-asked first; or from what an earlier session remembered, once a request has confirmed it. From then on bytes
-are named by version, and need no request to be trusted.
+Each is determined once per file and session: from the response with the file's end, if that is
+requested first; or from the stored description, once a request has confirmed it. From then on bytes
+are identified by version, and need no request to be trusted.
 """
 
 import time
@@ -30,16 +30,16 @@ Answer = tuple[dict[str, Any], bytes | None]
 
 
 class FileVersions:
-    """Descriptions of files as `RangeCacheFileSystem.info` gives them, each learnt once.
+    """Descriptions of files as in `RangeCacheFileSystem.info`, each fetched once.
 
     Parameters
     ----------
     target
-        Gives the filesystem behind (after a fork, another one).
+        Returns the filesystem behind (after a fork, another one).
     identify
         Gives what a file is kept under, of its address.
     folder, loader
-        Where descriptions and bytes are kept, and who counts requests.
+        Where descriptions and bytes are stored, and where requests are counted.
     offline, revalidate, overlay, overlay_flatten
         As for `RangeCacheFileSystem`.
     """
@@ -69,14 +69,14 @@ class FileVersions:
         self._in_flight: SingleFlight[tuple[str, int], Answer] = SingleFlight()
 
     def url(self, path: str) -> str:
-        """The address of a file, with its protocol."""
+        """The address of a file, with protocol."""
         return path if "://" in path else str(self._target().unstrip_protocol(path))
 
     def key(self, path: str) -> str:
-        """What a file is kept under: its address, and a mark of the credentials that it is read with.
+        """The cache key of a file: its address, and a digest of the credentials used.
 
-        Only who has the same credentials gets what was fetched with them. Signatures of URLs do not count,
-        as far as the filesystem behind knows them.
+        Data fetched with credentials is only used with the same credentials. Signatures in URLs are ignored,
+        as far as the filesystem behind recognises them.
         """
         if path not in self._keys:
             self._keys[path] = self._identify(self.url(path))
@@ -87,51 +87,51 @@ class FileVersions:
         return FileVersion(self.key(path), info["validator"], is_kept=_version_mark(info) is not None)
 
     def known_version(self, path: str) -> FileVersion | None:
-        """The version that this session knows; None where it knows none."""
+        """The version in this session; None if unknown."""
         info = self._infos.get(path)
         return None if info is None else self.version(path, info)
 
     def forget(self, path: str | None) -> None:
-        """Learn again what `path` is (or all files are) when it is next asked."""
+        """Check `path` (or all files) again on next use."""
         if path is None:
             self._infos.clear()
         else:
             self._infos.pop(path, None)
 
     def forget_answers(self) -> None:
-        """Forget what is under way: after a fork, those tasks live in the parent."""
+        """Forget requests in flight: after a fork, those tasks belong to the parent."""
         self._in_flight.forget()
 
     async def describe(self, path: str) -> dict[str, Any]:
-        """What `path` is."""
+        """The description of `path`."""
         return self._infos.get(path) or (await self._ask_once(path, 0))[0]
 
     async def describe_version(self, path: str, validator: str | None) -> dict[str, Any]:
-        """What `path` is, once it is sure to be of the version that was asked for.
+        """The description of `path`, after a check that it is of the required version.
 
         Raises
         ------
         RemoteFileChangedError
-            It is of another.
+            It is of another version.
         """
         if path not in self._infos and validator is not None:
             stored = await in_thread(self._folder.load_info, self.key(path))
             if stored is not None and stored.info["validator"] == validator:
-                self._note(path, stored.info)  # the caller's word for it that it is true
+                self._note(path, stored.info)  # the caller vouches for it
         info = await self.describe(path)
         if validator is None or is_same_version(validator, str(info["validator"])):
             return info
         if not self._offline and hasattr(self._target(), "known_validator"):
-            # Replicas may disagree; then the filesystem behind finds out that this is the same.
+            # Replicas may disagree; then the filesystem behind decides whether they are the same.
             await self._target()._cat_file(path, 0, 1, validator=validator)  # noqa: SLF001
             return await self.adopt(path, info)
         raise RemoteFileChangedError(
-            f"{redact_url(path)}: the file was replaced while it was in use (it was {validator}, now it is "
-            f"{info['validator']}). Open it again to read the new one."
+            f"{redact_url(path)}: the file was replaced while it was in use (before: {validator}, now: "
+            f"{info['validator']}). Open it again to read the new version."
         )
 
     async def adopt(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
-        """What `path` is, once the filesystem behind has come to tell versions apart by size."""
+        """The description of `path`, after the filesystem behind has switched to comparing sizes."""
         known = getattr(self._target(), "known_validator", None)
         now = known(path) if known else None
         if now is None or now == info["validator"] or not is_by_size(now):
@@ -139,15 +139,15 @@ class FileVersions:
         return await self._remember(path, info | {"validator": now})
 
     async def read_tail(self, path: str, n_bytes: int) -> bytes | None:
-        """The last bytes of a file of which nothing is known, or None if it is known now without them."""
+        """The last bytes of an unknown file; None if it became known without reading them."""
         return None if path in self._infos else (await self._ask_once(path, n_bytes))[1]
 
     async def _ask_once(self, path: str, tail_bytes: int) -> Answer:
-        """What `_ask` gives, learnt once for all who ask at the same time."""
+        """The result of `_ask`, shared by concurrent callers."""
         return await self._in_flight.share((path, tail_bytes), lambda: self._ask(path, tail_bytes))
 
     async def _ask(self, path: str, tail_bytes: int) -> Answer:
-        """What `path` is, and its last bytes if they are what was asked for to find out."""
+        """The description of `path`, and its last bytes if they were read to get it."""
         if self._overlay is not None and (copy := await in_thread(self._describe_copy, path)):
             return self._note(path, copy), None
         stored = await in_thread(self._folder.load_info, self.key(path))
@@ -155,14 +155,14 @@ class FileVersions:
             return self._note(path, stored.info), None
         if self._offline:
             where = f"the cache folder {self._folder.path}"
-            raise RemoteFileError(f"{redact_url(path)}: not in {where}, and offline was asked for")
-        self._target().invalidate_cache(path)  # it may have known the file for longer than this session
+            raise RemoteFileError(f"{redact_url(path)}: not in {where}, and offline is set")
+        self._target().invalidate_cache(path)  # its facts may be older than this session
         if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
             return await self._ask_by_tail(path, tail_bytes)
         self._loader.count(requests=1)
         info = await self._target()._info(path)  # noqa: SLF001
         if stored is not None and is_same_version(stored.info["validator"], str(info.get("validator"))):
-            info = info | {"validator": stored.info["validator"]}  # also where only the size counts
+            info = info | {"validator": stored.info["validator"]}  # also if only the size is compared
         return await self._remember(path, info), None
 
     async def _ask_by_tail(self, path: str, tail_bytes: int) -> Answer:
@@ -171,10 +171,10 @@ class FileVersions:
         async with aclosing(claim(self._folder, anything, [WHOLE_FILE])) as claims:
             await anext(claims)
             stored = await in_thread(self._folder.load_info, self.key(path))
-            if stored is not None and stored.checked >= asked:  # another process was just taught
+            if stored is not None and stored.checked >= asked:  # another process has just checked it
                 return self._note(path, stored.info), None
             data: bytes = await self._target()._cat_file(path, start=-tail_bytes)  # noqa: SLF001
-            info = await self._remember(path, await self._target()._info(path))  # noqa: SLF001 - costs nothing now
+            info = await self._remember(path, await self._target()._info(path))  # noqa: SLF001 - costs no request now
             self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
             if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
                 tail = Piece(info["size"] - len(data), memoryview(data))
@@ -203,7 +203,7 @@ class FileVersions:
 
 
 def _version_mark(info: dict[str, Any]) -> str | None:
-    """What tells versions of a file apart besides its size, by the names that filesystems have for it."""
+    """Identifies versions of a file besides its size, by the names that filesystems use for it."""
     keys = (
         "etag",
         "ETag",
