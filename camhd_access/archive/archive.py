@@ -252,7 +252,7 @@ class Archive:
                 return self._urlpath(path)
         nearest = min(starts, key=lambda path: abs(starts[path] - time), default=None)
         others = f"; the nearest is {nearest}" if nearest else ", nor within a day of it"
-        raise LookupError(f"no movie was under way at {time}{others}")
+        raise LookupError(f"no movie was being recorded at {time}{others}")
 
     @property
     def _async_filesystem(self) -> AsyncFileSystem:

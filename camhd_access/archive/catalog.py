@@ -225,7 +225,7 @@ def write_catalog(
 
     Notes
     -----
-    Whoever reads it meanwhile has the old one or the new one, whole, also where several programs write it.
+    Readers see either the old or the new file, complete, even if several programs write it.
     """
     table = catalog.reset_index()
     name = check_catalog_name(urlpath)

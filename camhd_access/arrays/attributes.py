@@ -227,7 +227,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (
-            f"from each ProRes frame header; if it has none, {MATRIX_NAMES[stated]},  "
+            f"from each ProRes frame header; if it has none, {MATRIX_NAMES[stated]}, "
             + ("from the movie's index" if stated == stack.decoder.track_matrix else "from the frame height")
         )
     return attributes

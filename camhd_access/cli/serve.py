@@ -111,7 +111,7 @@ def _read_ancestors_store(environment: Mapping[str, str]) -> list[tuple[str, str
     place = "LAZYCACHE_IMAGESTORE"
     kind = environment.get(place) or "none"
     if kind not in {"local", "google", "none"}:
-        raise click.UsageError(f"{place}: {kind!r} is none of local, google, none")
+        raise click.UsageError(f"{place}: {kind!r} is not one of local, google, none")
     if kind == "none":
         return []
     found = []

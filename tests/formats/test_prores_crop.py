@@ -182,7 +182,7 @@ def test_whole_rows_of_a_cut_off_sample_can_be_had():
     ],
 )
 def test_rectangles_that_are_empty_or_leave_the_frame_are_refused(y, x):
-    with pytest.raises(ValueError, match="is not a part of"):
+    with pytest.raises(ValueError, match="must be a non-empty part of"):
         crop_frame(sample_of(KINDS[0]), y, x)
 
 

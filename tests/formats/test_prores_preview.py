@@ -147,9 +147,9 @@ def test_a_chroma_matrix_left_out_is_that_of_luma():
 
 
 def test_samples_of_different_geometry_are_refused():
-    with pytest.raises(ValueError, match="one geometry"):
+    with pytest.raises(ValueError, match="same geometry"):
         decode_preview([sample_of(KINDS[3]), sample_of(KINDS[4])])
-    with pytest.raises(ValueError, match="one or more"):
+    with pytest.raises(ValueError, match="at least one sample"):
         decode_preview([])
 
 

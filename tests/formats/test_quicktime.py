@@ -356,7 +356,7 @@ def test_sample_descriptions_in_use_must_agree():
          atoms.FTYP + atoms.atom("mdat") + atoms.compressed(b"", method=b"adec")),
         (UnsupportedCodecError, "'avc1'", atoms.movie([replace(VIDEO, entry=atoms.video_entry("avc1"))])),
         (InvalidMovieError, "no video track", atoms.movie([AUDIO, TIMECODE])),
-        (InvalidMovieError, "holds no frames", atoms.movie([replace(VIDEO, samples=[])])),
+        (InvalidMovieError, "has no frames", atoms.movie([replace(VIDEO, samples=[])])),
     ],
 )  # fmt: skip
 def test_what_is_refused(error, match, movie):

@@ -323,7 +323,7 @@ def test_endless_bodies_without_a_length_are_not_read_on(origin):
     url = origin.put("/page", 64 << 20)
     origin.play("/page", chunked, always=True)
     fs = lazy(max_request_bytes=100_000)
-    with pytest.raises(errors.RemoteFileError, match="more than 100000 bytes, of untold length"):
+    with pytest.raises(errors.RemoteFileError, match="more than 100000 bytes, without a Content-Length"):
         fs.cat_file(url)
     assert fs.stats.bytes < 2 << 20
 
@@ -729,7 +729,7 @@ def test_redirects_in_a_circle_end(origin):
 @pytest.mark.parametrize("location", ["", "ftp://127.0.0.1/x", "http://[", "file:///etc/passwd"])
 def test_redirects_to_nowhere(origin, location):
     origin.play("/a", redirects(location), always=True)
-    with pytest.raises(errors.RemoteFileError, match="redirect to nowhere"):
+    with pytest.raises(errors.RemoteFileError, match="invalid redirect"):
         lazy().cat_file(origin.url + "/a", 0, 10)
     assert len(origin.requests) == 1
 

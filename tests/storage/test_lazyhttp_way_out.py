@@ -73,7 +73,7 @@ def test_a_login_goes_to_the_proxy_with_connect(origin):
 
 
 def test_a_dead_proxy_is_named_without_its_login():
-    with pytest.raises(errors.RemoteFileError, match=r"by the proxy http://127\.0\.0\.1:1") as caught:
+    with pytest.raises(errors.RemoteFileError, match=r"through the proxy http://127\.0\.0\.1:1") as caught:
         lazy(proxy="http://me:hush@127.0.0.1:1").cat_file(NOWHERE, 0, 10)
     assert "hush" not in str(caught.value)
 
@@ -109,7 +109,7 @@ def test_no_proxy(monkeypatch, no_proxy, url, used):
 
 def test_proxies_of_other_kinds_are_refused_by_name(monkeypatch, url):
     monkeypatch.setenv("all_proxy", "socks5://me:hush@p:1")
-    with pytest.raises(errors.RemoteFileError, match="socks5://p:1: a proxy is reached by http") as caught:
+    with pytest.raises(errors.RemoteFileError, match="socks5://p:1: only http and https proxies") as caught:
         lazy().cat_file(url, 0, 10)
     assert "hush" not in str(caught.value)
     with pytest.raises(ValueError, match="socks5"):

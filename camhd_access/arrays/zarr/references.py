@@ -100,7 +100,7 @@ def check_movies(readers: MovieReader | Sequence[MovieReader]) -> list[MovieRead
     """The readers, at least one, whether one or several were given."""
     movies = [check_reader(each) for each in ([readers] if isinstance(readers, MovieReader) else readers)]
     if not movies:
-        raise ValueError("there are no movies to refer to")
+        raise ValueError("no movies: give at least one reader")
     return movies
 
 

@@ -212,7 +212,7 @@ def _check_sizes(tables: SampleTables, description: VideoDescription, stbl: Atom
     n_bytes = int(tables.size[largest])
     if n_bytes > max_sample_bytes(width, height):
         raise stbl.error(
-            f"frame {largest} has {n_bytes:,} bytes; a ProRes frame of {width}x{height}  has "
+            f"frame {largest} has {n_bytes:,} bytes; a ProRes frame of {width}x{height} has "
             f"{max_sample_bytes(width, height):,} at most"
         )
     if width * height > LARGE_PIXELS and n_bytes < min_sample_bytes(width, height):

@@ -108,7 +108,7 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovB
         raise NotAMovieError("empty file: 0 bytes")
     if tail.stop != tail.file_size:
         raise ValueError(
-            f"answer ends at byte {tail.stop} of {tail.file_size}; the end of the file was asked for"
+            f"answer ends at byte {tail.stop} of {tail.file_size}; the end of the file was requested"
         )
     known = _Known(tail)
     place = _find_moov(tail) if tail.start else None
@@ -161,7 +161,7 @@ class _Known:
         part = yield ByteRange(start, stop)
         if (part.start, part.stop) != (start, stop):
             raise ValueError(
-                f"answer has bytes {part.start} to {part.stop}; {start} to {stop} were asked for"
+                f"answer has bytes {part.start} to {part.stop}; {start} to {stop} were requested"
             )
         self._parts.append(part)
         return part

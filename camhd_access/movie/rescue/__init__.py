@@ -2,9 +2,9 @@
 
 ::
 
-        walk       from frame to frame through one segment of a file; pure
-        recovery   a whole file, its segments walked in parallel, to a rebuilt index
-        sidecar    the rebuilt index as a small file
+    walk       from frame to frame through one segment of a file; pure
+    recovery   a whole file, its segments walked in parallel, to a rebuilt index
+    sidecar    the rebuilt index as a small file
 
 Bytes between the frames (sound, timecode) are skipped; only frames are recovered.
 """

@@ -98,7 +98,7 @@ def load_recovery(source: ByteSource) -> Recovery | None:
     except FileNotFoundError:
         return None
     except (OSError, *DAMAGE) as error:
-        _logger.warning("%s cannot be read; rebuilding the index:  %s", path, error)
+        _logger.warning("%s cannot be read; rebuilding the index: %s", path, error)
         return None
     return recovery if version == source.version else None
 
@@ -115,7 +115,7 @@ def keep_recovery(source: ByteSource, recovery: Recovery) -> None:
         with replace_file(path, mode=file_mode) as file:
             file.write(_encode(recovery, version=source.version))
     except OSError as error:
-        _logger.warning("the index of %s is not cached:  %s", redact_url(source.path), error)
+        _logger.warning("the index of %s is not cached: %s", redact_url(source.path), error)
 
 
 def _kept_path(source: ByteSource) -> Path | None:

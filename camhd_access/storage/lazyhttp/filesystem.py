@@ -263,8 +263,8 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         ------
         RemoteFileNotFoundError, RemoteFileChangedError, TruncatedResponseError, RemoteFileError
             No such file; another version; incomplete bodies at every try; anything else.
-            RangeNotSupportedError
-                The server responds with the whole file, which is not read.
+        RangeNotSupportedError
+            The server responds with the whole file, which is not read.
 
         Notes
         -----

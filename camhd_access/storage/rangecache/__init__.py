@@ -17,16 +17,16 @@ read.
 
 ::
 
-        settings    where the cache is, its size and permissions
-        identity    the cache key of a remote file: address without secrets, and login
-        blocks      stretches of bytes in files named by their content
-        locks       locks on the ranges that are being fetched
-        quota       total size, and eviction
-        folder      all of these as one folder, for readers and for maintenance
-        loader      ranges from wherever they are: another task, the folder, the filesystem behind
-        overlay     local copies in place of remote files
-        versions    the version of each file that a session reads
-        filesystem  the fsspec interface
+    settings    where the cache is, its size and permissions
+    identity    the cache key of a remote file: address without secrets, and login
+    blocks      stretches of bytes in files named by their content
+    locks       locks on the ranges that are being fetched
+    quota       total size, and eviction
+    folder      all of these as one folder, for readers and for maintenance
+    loader      ranges from wherever they are: another task, the folder, the filesystem behind
+    overlay     local copies in place of remote files
+    versions    the version of each file that a session reads
+    filesystem  the fsspec interface
 """
 
 from camhd_access.storage.rangecache.filesystem import RangeCacheFileSystem
