@@ -129,7 +129,7 @@ def test_some_frames_of_each(run):
     assert list(video.frame.values) == [0, 10, 20] * 3
     with pytest.raises(FrameIndexError, match="3 of 3 movies cannot be used"):
         open_movies(run, frames=[40], progress=False)
-    with pytest.raises(ValueError, match="no frame of any"):
+    with pytest.raises(ValueError, match="no frames from any"):
         open_movies(run, frames=[], progress=False)
 
 
@@ -197,7 +197,7 @@ def test_other_size_is_refused(tmp_path, run):
 
 def test_unknown_start_is_refused(tmp_path, run):
     write_movie(tmp_path / "unnamed.mov", n_frames=2, **SIZE)
-    with pytest.raises(ValueError, match=r"when these movies began: .*unnamed\.mov"):
+    with pytest.raises(ValueError, match=r"start time of these movies is unknown: .*unnamed\.mov"):
         open_movies([*run, tmp_path / "unnamed.mov"], progress=False)
 
 

@@ -86,7 +86,7 @@ def test_several_movies_follow_each_other(movie_paths, tmp_path, monkeypatch, su
 def test_movies_that_differ_are_refused(movie_paths, movie_path, tmp_path):
     write_movie(tmp_path / "timeless.mov", n_frames=2, width=256, height=64, start_time=None)
     readers = [MovieReader(path) for path in (movie_paths[0], movie_path, tmp_path / "timeless.mov")]
-    with pytest.raises(ValueError, match=r"one kind: .*192, 320.*64, 256"):
+    with pytest.raises(ValueError, match=r"size, codec or colour matrix: .*192, 320.*64, 256"):
         write_references(readers[:2], tmp_path / "a.json")
     with pytest.raises(ValueError, match="when they began"):
         write_references(readers[::2], tmp_path / "a.json")
@@ -217,7 +217,7 @@ def test_workers_of_a_cluster_read_them(movie_path, tmp_path, movie_by_libav):
 @pytest.mark.parametrize("of", [str, Path, open_movie])
 def test_what_is_no_reader_is_told(movie_paths, tmp_path, of):
     movie = of(movie_paths[0])
-    message = f"a MovieReader is wanted, not {type(movie).__name__}: MovieReader\\(url\\)"
+    message = f"expected a MovieReader, not {type(movie).__name__}; use MovieReader\\(url\\)"
     for write in (
         lambda: write_references(movie, tmp_path / "r.json"),
         lambda: write_references([movie], tmp_path / "r.json"),

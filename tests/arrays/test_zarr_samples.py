@@ -84,7 +84,7 @@ def test_only_the_samples_are_fetched_and_once(served_movie, movie_url, tmp_path
 def test_what_is_there_is_not_touched_unless_told(movie_path, tmp_path):
     reader = MovieReader(movie_path)
     write_samples(reader, slice(4), tmp_path / "kept.zarr")
-    with pytest.raises(FileExistsError, match=r"kept\.zarr; overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"kept\.zarr is not empty; use overwrite=True"):
         write_samples(reader, slice(2), tmp_path / "kept.zarr")
     assert xr.open_zarr(tmp_path / "kept.zarr").sizes["time"] == 4
     write_samples(reader, slice(2), tmp_path / "kept.zarr", overwrite=True)
@@ -116,7 +116,7 @@ def test_a_sample_that_is_missing_is_an_error_and_not_black(movie_path, tmp_path
     (tmp_path / "kept.zarr/video/c/2/0/0/0").unlink()
     movie = xr.open_zarr(tmp_path / "kept.zarr").video
     assert movie[1].mean() > 0
-    with pytest.raises(FrameDecodeError, match=r"video/c/2/0/0/0: there is no such sample"):
+    with pytest.raises(FrameDecodeError, match=r"video/c/2/0/0/0: the sample is missing"):
         movie.load()
 
 

@@ -129,7 +129,7 @@ def test_a_reader_that_has_enough_is_no_error(movie):
         ("empty.mov", "camhd: {path}: "),
         ("text.mov", "camhd: {path}: "),
         ("nothing.mov", "camhd: No such file or directory: '{path}'\n"),
-        ("", "camhd: {path}: it is a folder, not a movie: open one of the files in it\n"),
+        ("", "camhd: {path}: it is a folder, not a movie; open one of the files in it\n"),
     ],
     ids=lambda value: value.partition(" ")[0],
 )

@@ -109,7 +109,7 @@ def test_a_damaged_frame_alone(damaged_path):
 @pytest.mark.parametrize("errors", ["ignore", None, True])
 def test_other_ways_with_errors_are_refused(movie_path, errors):
     for function in (MovieReader(movie_path).read, lambda _, errors: open_movie(movie_path, errors=errors)):
-        with pytest.raises(ValueError, match=r'errors is "raise" or "mask", not'):
+        with pytest.raises(ValueError, match=r'errors must be "raise" or "mask", not'):
             function(0, errors=errors)
 
 

@@ -81,7 +81,7 @@ def test_movie_without_index_reads_like_the_whole(both):
     assert movie.attrs["comment"].startswith(
         "index rebuilt from 19 frame headers, their rate assumed 30000/1001"
     )
-    assert "cut off after" in movie.attrs["comment"]
+    assert "truncated after" in movie.attrs["comment"]
 
 
 def test_movie_with_an_index_keeps_it(both):
@@ -92,7 +92,7 @@ def test_movie_with_an_index_keeps_it(both):
 
 def test_without_recover_the_error_tells_of_it(cut_path):
     for _ in range(2):
-        with pytest.raises(MissingMoovError, match=r"recover=True .*--recover on the command line"):
+        with pytest.raises(MissingMoovError, match=r"recover=True .*--recover"):
             MovieReader(cut_path)
         MovieReader(cut_path, recover=True)
 
@@ -361,7 +361,7 @@ def test_folder_that_cannot_be_written(cut_path, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("CAMHD_CACHE_DIR", str(tmp_path / "file"))
     forget_open_movies()
     assert MovieReader(cut_path, recover=True).n_frames == 19
-    assert "is not kept" in caplog.text
+    assert "is not cached" in caplog.text
 
 
 def test_sidecar_opens_at_once(both, tmp_path):
@@ -390,7 +390,7 @@ def test_sidecar_of_another_movie(both, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK", b"{}"])
 def test_what_is_no_sidecar(cut_path, tmp_path, content):
     (tmp_path / "odd.npz").write_bytes(content)
-    with pytest.raises(InvalidMovieError, match=r"is no index written by `camhd recover`"):
+    with pytest.raises(InvalidMovieError, match=r"is not an index written by `camhd recover`"):
         MovieReader(cut_path, recover=tmp_path / "odd.npz")
     with pytest.raises(FileNotFoundError):
         MovieReader(cut_path, recover=tmp_path / "missing.npz")
@@ -443,7 +443,7 @@ def test_commands_open_what_was_cut_off(cut_path, tmp_path, monkeypatch, command
     monkeypatch.chdir(tmp_path)
     refused = CliRunner().invoke(main, [*command, str(cut_path)])
     assert refused.exit_code == 1
-    assert "--recover on the command line" in refused.stderr
+    assert "command line: --recover" in refused.stderr
     recovered = CliRunner().invoke(main, [*command, "--recover", str(cut_path)])
     assert recovered.exit_code == 0, recovered.stderr
 

@@ -125,7 +125,7 @@ def test_what_is_not_known_has_no_plan(movie_path, movie):
         written,
     ]
     for array in lost:
-        with pytest.raises(ValueError, match="before anything is computed"):
+        with pytest.raises(ValueError, match="before computing"):
             array.camhd.plan()
 
 
@@ -234,7 +234,7 @@ def test_draws_where_it_is_told(movie):
 
 
 def test_only_frames_are_shown(movie):
-    with pytest.raises(ValueError, match=r"40 frames: choose one, as in movie\[0\]"):
+    with pytest.raises(ValueError, match=r"40 frames: select one, as in movie\[0\]"):
         movie.camhd.imshow()
     for array in (movie[:, 0], movie.encoded_size, xr.DataArray(3)):
         with pytest.raises(ValueError, match="frames have the dimensions time, y, x and channel"):
@@ -293,7 +293,7 @@ def test_steps(movie, step, n):
 
 @pytest.mark.parametrize("step", [0, -1, np.timedelta64("NaT", "ns")])
 def test_a_step_leads_on(movie, step):
-    with pytest.raises(ValueError, match="from one thumbnail to the next"):
+    with pytest.raises(ValueError, match="time between thumbnails"):
         movie.camhd.contact_sheet(step=step)
 
 
@@ -489,7 +489,7 @@ def test_a_film_that_fails_leaves_nothing(movie_path, tmp_path):
     [
         ("film.avi", {}, r"\.mp4, \.gif, \.webp"),
         ("film", {}, r"\.mp4, \.gif, \.webp"),
-        ("film.mp4", {"fps": 0}, "no frames a second"),
+        ("film.mp4", {"fps": 0}, "fps must be a positive number, not 0"),
     ],
 )
 def test_wrong_films(movie, tmp_path, name, options, message):

@@ -35,7 +35,7 @@ def film_numbers(path):
 @pytest.mark.parametrize(("codec", "name"), [("h264", "h264"), ("h265", "hevc")])
 def test_mp4_shows_the_frames(reader, tmp_path, codec, name):
     if not set(ENCODERS[codec]) & av.codecs_available:
-        pytest.skip(f"libav was built without an encoder of {codec}")
+        pytest.skip(f"libav was built without an encoder for {codec}")
     path = write(reader, FRAMES, tmp_path / "film.mp4", codec=codec)
     assert film_numbers(path) == FRAMES
     with av.open(path) as film:
@@ -143,22 +143,22 @@ def test_films_and_images_elsewhere(reader):
 @pytest.mark.parametrize(
     ("name", "frames", "options", "message"),
     [
-        ("clip.avi", FRAMES, {}, r"clip.avi: .* ends in \.mov, \.qt, \.mp4, \.gif, \.webp, \.png, "),
-        ("clip", FRAMES, {}, "the name of a clip ends in"),
-        ("clip.gif", FRAMES, {"codec": "h265"}, r"\.gif takes no codec"),
+        ("clip.avi", FRAMES, {}, r"clip.avi: .* must end in \.mov, \.qt, \.mp4, \.gif, \.webp, \.png, "),
+        ("clip", FRAMES, {}, "the name of a clip must end in"),
+        ("clip.gif", FRAMES, {"codec": "h265"}, r"\.gif does not support codec"),
         ("clip.mp4", FRAMES, {"codec": "vp9"}, "h264 or h265"),
-        ("clip.mp4", FRAMES, {"fps": 0}, "no frames a second"),
-        ("clip.gif", FRAMES, {"fps": float("inf")}, "fps=inf: a film has"),
-        ("clip.mp4", FRAMES, {"width": 0}, "width=0: pictures are one pixel wide"),
-        ("{frame}.png", FRAMES, {"width": -3}, "width=-3: pictures are one pixel wide"),
-        ("{frame}.png", FRAMES, {"fps": 5, "codec": "h264"}, r"\.png takes no codec and no fps"),
-        ("clip.mp4", [], {}, "no frames are chosen: the movie has frames 0 to 39"),
-        ("clip.png", FRAMES, {}, "names several frames alike"),
-        ("{number}.png", FRAMES, {}, "no name with a number"),
-        ("{frame:x", FRAMES, {}, "the name of a clip ends in"),
-        ("{frame.png", FRAMES, {}, "no name with a number"),
-        ("{frame.width}.png", FRAMES, {}, "no name with a number"),
-        ("{frame[0]}.png", FRAMES, {}, "no name with a number"),
+        ("clip.mp4", FRAMES, {"fps": 0}, "fps must be a positive number, not 0"),
+        ("clip.gif", FRAMES, {"fps": float("inf")}, "fps must be a positive number, not inf"),
+        ("clip.mp4", FRAMES, {"width": 0}, "width must be at least 1, not 0"),
+        ("{frame}.png", FRAMES, {"width": -3}, "width must be at least 1, not -3"),
+        ("{frame}.png", FRAMES, {"fps": 5, "codec": "h264"}, r"\.png does not support codec or fps"),
+        ("clip.mp4", [], {}, "the selection contains no frames: the movie has frames 0 to 39"),
+        ("clip.png", FRAMES, {}, "gives several frames the same name"),
+        ("{number}.png", FRAMES, {}, "needs a frame number"),
+        ("{frame:x", FRAMES, {}, "the name of a clip must end in"),
+        ("{frame.png", FRAMES, {}, "needs a frame number"),
+        ("{frame.width}.png", FRAMES, {}, "needs a frame number"),
+        ("{frame[0]}.png", FRAMES, {}, "needs a frame number"),
     ],
 )
 def test_what_cannot_be_written(reader, tmp_path, name, frames, options, message):  # noqa: PLR0917 - a table

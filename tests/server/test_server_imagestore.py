@@ -340,7 +340,7 @@ def test_a_folder_that_is_a_file_fails_no_answer(tmp_path, caplog):
             assert store.n_failures == 1
 
     asyncio.run(use())
-    assert "left alone" in caplog.text
+    assert "not used for" in caplog.text
 
 
 def test_pictures_that_others_deleted_are_no_longer_counted(place):

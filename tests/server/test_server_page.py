@@ -318,9 +318,9 @@ def test_month_is_a_calendar(visitor):
 
 def test_times_in_names_are_told_for_what_they_are(visitor):
     visitor.visit(WHERE["day"])
-    expect(visitor.page.locator("main")).to_contain_text("when a recording began")
+    expect(visitor.page.locator("main")).to_contain_text("start of the recording")
     visitor.visit(f"{CAMERA}/2017/08/20/")
-    expect(visitor.page.locator("main")).to_contain_text("when a recording ended")
+    expect(visitor.page.locator("main")).to_contain_text("end of the recording")
 
 
 def test_several_mirrors(make_visitor, mirror, tmp_path):

@@ -221,5 +221,5 @@ def test_crowds_do_not_fill_the_log(served_movie, movie_path, tmp_path):
         assert client.get(f"{movie_path.name}/frame/7").status == 200
         process.terminate()
         said = process.stderr.read()
-        assert said.count("all file descriptors are taken") == 1
+        assert said.count("all file descriptors are in use") == 1
         assert "Traceback" not in said

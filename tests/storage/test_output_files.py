@@ -71,7 +71,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_devices_and_pipes_are_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileExistsError, match="not a file to replace"), open_target(tmp_path / "pipe"):
+    with pytest.raises(FileExistsError, match="choose a regular file"), open_target(tmp_path / "pipe"):
         pytest.fail("it was opened")
     assert (tmp_path / "pipe").is_fifo()
 

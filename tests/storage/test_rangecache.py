@@ -233,7 +233,7 @@ def test_an_answer_of_the_wrong_length_is_an_error_and_not_kept(world, data, cha
 
     target = Sloppy(world.remote, world.log, skip_instance_cache=True)
     fs = RangeCacheFileSystem(fs=target, cache_dir=world.cache_dir, skip_instance_cache=True)
-    with pytest.raises(error, match="1000 bytes from 10 on were asked for"):
+    with pytest.raises(error, match="1000 bytes from byte 10 on were requested"):
         fs.cat_file(NAME, 10, 1010)
     assert world.blocks() == []
 

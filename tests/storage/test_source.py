@@ -216,12 +216,12 @@ def test_another_version_on_disk_is_noticed_before_each_read(tmp_path, where):
 
 
 def test_a_folder_has_no_size(served_movie):
-    with pytest.raises(InvalidMovieError, match="it is a folder, not a movie: open one of the files in it"):
+    with pytest.raises(InvalidMovieError, match="it is a folder, not a movie; open one of the files in it"):
         _ = open_source(served_movie.url, cache=False).size
 
 
 def test_a_folder_has_no_end(tmp_path):
-    with pytest.raises(InvalidMovieError, match="it is a folder, not a movie: open one of the files in it"):
+    with pytest.raises(InvalidMovieError, match="it is a folder, not a movie; open one of the files in it"):
         open_source(str(tmp_path)).read_tail(100)
 
 
