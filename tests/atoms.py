@@ -1,4 +1,4 @@
-"""QuickTime files made by hand, atom by atom, in any layout: what the parser and other readers are tried on.
+"""QuickTime files built by hand, atom by atom, for tests of the parser.
 
 `atom` makes one atom; `Track` and `movie` make whole files of them. Samples are laid out as the chunks of the
 tracks take turns, like a recorder does it, so that audio lies between the frames.

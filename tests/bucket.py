@@ -1,4 +1,4 @@
-"""An S3 API on loopback, with buckets to use up."""
+"""A real S3 API on loopback, with buckets for tests."""
 
 import gc
 import logging

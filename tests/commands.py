@@ -1,4 +1,4 @@
-"""The command `camhd` as tests run it: in this process, or as a program."""
+"""Runs the command `camhd`, in this process or as a program."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share: real web servers, and a faulty one."""
+"""Shared fixtures: real web servers, and a faulty one."""
 
 import os
 from itertools import count

@@ -1,4 +1,4 @@
-"""A file made of pieces, that counts what is asked of it."""
+"""A file made of pieces, which counts reads."""
 
 from camhd_access.formats.quicktime import Answer, Tail
 

@@ -1,4 +1,4 @@
-"""R'G'B' as the standards define it, in floating point: what every conversion is held to."""
+"""R'G'B' by the standards' formulas in floating point, the oracle for conversions."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A running server over a mirror, and plain HTTP requests to it, as clients of go-lazycache make them."""
+"""A running server over a mirror, and plain HTTP requests as sent by clients of go-lazycache."""
 
 import asyncio
 import http.client

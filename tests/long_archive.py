@@ -1,4 +1,4 @@
-"""An archive of movies as long as the real ones that takes a few MB, for the snippets of the documentation.
+"""A sparse archive of movies of real length, for the snippets of the documentation.
 
 Its movies have names, times and faults of the real archive's and all their frames, but small pictures, which
 stay the same for half a minute: the tables of a QuickTime file may name one sample many times. Each picture

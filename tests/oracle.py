@@ -1,4 +1,4 @@
-"""What libav makes of a whole movie, by its own demuxer, as the truth that reads are held to.
+"""libav's own demuxer and decoder, as the oracle for reads.
 
 Nothing here goes through the package: movies are written by libav's muxer, demuxed by its demuxer, and
 decoded from the first frame to the last.

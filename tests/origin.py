@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server of our own that can misbehave at the level of bytes, and remembers all it was asked.
+"""An HTTP/1.1 server that misbehaves on demand, at the level of bytes, and records its requests.
 
 Files are put under paths; behaviours are played for a path, one a request, before it is honest again.
 A behaviour is a function of an `Exchange`, which has the request, the file and the bare socket. One thread a

@@ -1,4 +1,4 @@
-"""ProRes samples of many kinds, encoded on the spot, and libav's decode of them as the oracle."""
+"""ProRes samples of many kinds, and libav's decoded frames as the oracle."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction

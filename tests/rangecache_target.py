@@ -1,4 +1,4 @@
-"""The filesystem behind the cache in its tests: real files, real delays, and a log of what was asked.
+"""The filesystem behind the cache in tests: real files, delays, and a log of requests.
 
 The log is a file that all processes append to, so that requests can be counted across processes, killed ones
 included.

@@ -1,4 +1,4 @@
-"""The server in a process of its own, started by its command, and what asks it."""
+"""The server as a separate process, started by its command, and requests to it."""
 
 import os
 import re

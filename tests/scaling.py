@@ -1,4 +1,4 @@
-"""The arithmetic of docs/scaling.md: what jobs cost, by the catalogue of August 2018.
+"""The arithmetic of docs/scaling.md: costs of jobs from the catalogue of August 2018.
 
 `python tests/scaling.py` writes the page's table again.
 """

@@ -1,4 +1,4 @@
-"""The settings with which `camhd serve` would start the server, of what its command is given."""
+"""The settings with which `camhd serve` would start the server for given arguments."""
 
 import os
 import sys

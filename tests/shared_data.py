@@ -1,4 +1,4 @@
-"""The real data that lie beside the project, and what becomes of a test where they are missing."""
+"""The real data next to the project, and the outcome of a test if they are missing."""
 
 from pathlib import Path
 

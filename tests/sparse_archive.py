@@ -1,4 +1,4 @@
-"""Archives as large as the real one that take next to no space: the media of each movie are a hole."""
+"""Archives of real size that take little space: the media are holes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The LRU cache stays within its bound, and work in flight is shared, once for all who ask."""
+"""The LRU cache keeps its limit, and single flight shares work."""
 
 import asyncio
 import os

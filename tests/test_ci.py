@@ -1,4 +1,4 @@
-"""What CI demands of the tests themselves."""
+"""Requirements of CI on the tests themselves."""
 
 from pathlib import Path
 

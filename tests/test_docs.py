@@ -1,4 +1,4 @@
-"""The documentation tells the truth: its Python runs as it stands, and what comes of it is checked.
+"""The documentation: its snippets run, and their results are checked.
 
 A page's snippets run one after the other. Where a page holds a comment that begins with `check`, the comment
 runs too, in the same place and with the same names: it asserts what the snippets before it have found. Guides

@@ -1,4 +1,4 @@
-"""Importing the package, its help and its completions load no library until something is used."""
+"""Importing the package, its help and its completions load no library before it is used."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom and finds what `notebook_checks` says; the site shows them all.
+"""Every notebook runs from top to bottom and passes `notebook_checks`; the site lists all of them.
 
 The checks of a notebook are in a file of the same name. Each part starts with `# %%` and the id of a cell,
 and runs after that cell in the same kernel (`_` is the output of the cell). So notebooks read like analyses.

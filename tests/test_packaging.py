@@ -1,3 +1,5 @@
+"""The package: metadata, extras, environment.yml, and the contents of the wheel and the sdist."""
+
 import re
 import subprocess
 import sys

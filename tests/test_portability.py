@@ -1,4 +1,4 @@
-"""Without `fcntl`, `resource`, `fork` and `pread` (on Windows), the main jobs are done all the same."""
+"""The main tasks work without `fcntl`, `resource`, `fork` and `pread` (Windows)."""
 
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Byte ranges: spans, pieces, missing parts, walks and `Range` headers."""
+
 from itertools import pairwise
 
 import pytest

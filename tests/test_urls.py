@@ -1,3 +1,5 @@
+"""URLs: redaction, identity, logins, escaping and redirects."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

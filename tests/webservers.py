@@ -1,4 +1,4 @@
-"""Real nginx and Apache, each with a configuration of its own in a temporary folder, on a free loopback port.
+"""Real nginx and Apache, each in a temporary folder on a free loopback port.
 
 They show how honest servers behave; how faulty ones do, `origin` plays. `start_nginx` and `start_apache` are
 context managers; `require` finds a program, or skips the test.

@@ -1,3 +1,5 @@
+"""Archives: listing movies by time, URLs of movies, mirrors, and roots that are not archives."""
+
 import datetime as dt
 import warnings
 

@@ -1,3 +1,5 @@
+"""Crawls: catalogues of the archive, resumed and updated, with the requests that they cost."""
+
 import json
 import os
 import signal

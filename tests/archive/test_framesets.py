@@ -1,3 +1,5 @@
+"""Files of go-multimov and go-frameset: read, checked, and converted to arrays."""
+
 import json
 
 import numpy as np

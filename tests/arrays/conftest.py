@@ -1,4 +1,4 @@
-"""Modules that are collected only on those Pythons for which what they test is released."""
+"""Collection of test modules only on Python versions for which the tested library is released."""
 
 import sys
 

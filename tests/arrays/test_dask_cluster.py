@@ -1,4 +1,4 @@
-"""A real cluster of several processes reads the same pixels, and hands back our errors whole."""
+"""A real dask cluster of several processes: the same pixels, and errors that unpickle."""
 
 import os
 

@@ -1,3 +1,5 @@
+"""The xarray engine `camhd`: Datasets with and without dask."""
+
 import pickle
 from collections import defaultdict
 

@@ -1,3 +1,5 @@
+"""`open_movie`: pixels, coordinates, attributes and lazy indexing."""
+
 import pickle
 import threading
 

@@ -1,3 +1,5 @@
+"""`open_movies`: several movies as one array along time."""
+
 import pickle
 import shutil
 

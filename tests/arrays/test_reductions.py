@@ -1,4 +1,4 @@
-"""Sums, means and deviations over time: equal to numpy's to the last bit, whoever asks and however."""
+"""Sums, means and deviations over time: bit-exact with numpy."""
 
 import dask.array as da
 import numpy as np

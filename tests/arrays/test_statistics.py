@@ -1,4 +1,4 @@
-"""Statistics over time of what is not missing: exact, and what is damaged counts for nothing."""
+"""Statistics over time without missing values: exact, and damaged frames are ignored."""
 
 import dask.array as da
 import numpy as np

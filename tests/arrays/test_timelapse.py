@@ -1,3 +1,5 @@
+"""`open_timelapse`: one frame of each of many movies."""
+
 import datetime as dt
 import pickle
 import shutil

@@ -1,4 +1,4 @@
-"""Zarr's neighbours: VirtualiZarr and Icechunk read what we write, and what we parse.
+"""VirtualiZarr and Icechunk read the references that the package writes and parses.
 
 Both need Python 3.12; on older ones this module is not collected (see `conftest.py`).
 """

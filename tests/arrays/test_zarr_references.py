@@ -1,4 +1,4 @@
-"""References: files by which Zarr and fsspec alone, with the codec, read movies where they lie."""
+"""Reference files: Zarr and fsspec with the codec read movies in place."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Samples kept in a Zarr store: the bytes of the movie, and nothing but Zarr and the codec to read them."""
+"""Samples copied into a Zarr store: the movie's bytes, readable with Zarr and the codec alone."""
 
 import shutil
 import subprocess

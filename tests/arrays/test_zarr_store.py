@@ -1,4 +1,4 @@
-"""A movie as a Zarr store: what Zarr and xarray read of it is what the reader reads, to the last bit."""
+"""A movie as a Zarr store: bit-identical to the reader."""
 
 import asyncio
 import json

@@ -1,3 +1,5 @@
+"""The command `camhd`: help, errors, and the commands for one movie and the cache."""
+
 import json
 import os
 import re

@@ -1,3 +1,5 @@
+"""The commands for an archive: `ls`, `catalog` and `timelapse`."""
+
 import json
 import shutil
 import signal

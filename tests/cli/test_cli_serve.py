@@ -1,4 +1,4 @@
-"""The command `camhd serve`: started as people start it, asked, and stopped."""
+"""The command `camhd serve`, run as a process: started, requested and stopped."""
 
 import io
 import json

@@ -1,3 +1,5 @@
+"""The command `camhd demo`: its report, its figure and its requests."""
+
 import matplotlib.image
 import pytest
 

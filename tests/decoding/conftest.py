@@ -1,3 +1,5 @@
+"""Fixtures for the tests of decoders."""
+
 import pytest
 
 from camhd_access.decoding import machine_code

@@ -1,4 +1,4 @@
-"""Damaged frames between unreadable pages: a stray access of the decoder ends the process.
+"""Fuzzing of the decoder between unreadable pages: an access out of bounds ends the process.
 
 Run as `python tests/decoding/fuzz.py SECONDS [SEED]`. Prints how many mutants were decoded, in how many the
 structure did not hold, and in how many slices were marked.

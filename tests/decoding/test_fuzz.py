@@ -1,4 +1,4 @@
-"""Hostile bytes cannot read or write outside of the decoder's memory: a few seconds of `fuzz.py`."""
+"""A few seconds of `fuzz.py`: damaged bytes never access memory outside the decoder's buffers."""
 
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""Decoding with libav: pixels of frames, fields and windows, and damaged samples."""
+
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 

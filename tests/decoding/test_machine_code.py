@@ -1,4 +1,4 @@
-"""When the decoder is compiled and loaded, and what becomes of its code on disk."""
+"""When the decoder is compiled and loaded, and how its code is stored."""
 
 import multiprocessing
 import os

@@ -1,3 +1,5 @@
+"""Pixel formats: the conversion of planes against exact arithmetic."""
+
 import numpy as np
 import pytest
 from exact_colors import exact_rgb

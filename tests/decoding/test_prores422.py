@@ -1,4 +1,4 @@
-"""The package's own decoder against libav, which decodes the whole frame; exact equality everywhere."""
+"""The package's own decoder compared with libav: exact equality."""
 
 from dataclasses import replace
 

@@ -1,3 +1,5 @@
+"""The threads that decode: errors, interrupts, forks and limits on memory."""
+
 from contextlib import suppress
 from signal import ITIMER_REAL, SIGALRM, setitimer, signal
 from time import sleep

@@ -1,3 +1,5 @@
+"""Movie names and start times."""
+
 import json
 
 import numpy as np

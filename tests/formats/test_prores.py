@@ -1,3 +1,5 @@
+"""Frame headers and slice tables of ProRes samples, intact and damaged."""
+
 import pickle
 import struct
 

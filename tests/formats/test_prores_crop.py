@@ -1,3 +1,5 @@
+"""Crops and fields in the compressed domain, compared with whole decoded frames."""
+
 import numpy as np
 import pytest
 from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, sample_of

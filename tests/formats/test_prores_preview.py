@@ -1,3 +1,5 @@
+"""Previews from DC coefficients, compared with means of decoded pixels."""
+
 import numpy as np
 import pytest
 from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, encode, sample_of

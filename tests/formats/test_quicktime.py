@@ -1,4 +1,4 @@
-"""`parse_moov` against libav's demuxer, item by item, over every layout that QuickTime allows for.
+"""`parse_moov` compared with libav's demuxer, for every valid layout.
 
 Where the two differ it is libav that departs from the tables, and the test concerned says so:
 

@@ -1,4 +1,4 @@
-"""Damaged and malicious movie headers: a value or a `CamhdError`, never anything else, in bounded memory."""
+"""Damaged and malicious movie headers: a value or a `CamhdError`, in bounded memory."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""The walk to `moov`: what it finds, and the requests and bytes that it costs."""
+"""The walk to `moov`: its results, requests and bytes."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Timecode of clips, as ffprobe reads it, beside that of the movies that ffmpeg wrote."""
+"""Timecode of clips, compared with ffprobe."""
 
 import shutil
 import struct

@@ -1,3 +1,5 @@
+"""Fields of interlaced movies."""
+
 import dask
 import numpy as np
 import pytest

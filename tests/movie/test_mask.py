@@ -1,3 +1,5 @@
+"""Damaged frames with `errors="mask"`."""
+
 import pickle
 
 import dask

@@ -1,3 +1,5 @@
+"""`MovieReader`: opening, reading, times, costs, pickling and errors."""
+
 import multiprocessing
 import os
 import pickle

@@ -1,3 +1,5 @@
+"""Reduced frames: halves, quarters and previews."""
+
 import numpy as np
 import pytest
 import xarray as xr

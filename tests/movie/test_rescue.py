@@ -1,3 +1,5 @@
+"""Truncated recordings: rebuilt indexes, sidecars and their requests."""
+
 import pickle
 import resource
 import struct

@@ -1,3 +1,5 @@
+"""Prediction of the byte ranges of a crop, and the rounds of requests it takes."""
+
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""`FrameStack`: indexing, crops, parallel reads and errors."""
+
 import pickle
 import threading
 

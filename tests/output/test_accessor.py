@@ -1,3 +1,5 @@
+"""The accessor `.camhd`: costs, figures, films and the viewer."""
+
 import base64
 import io
 import re

@@ -1,4 +1,4 @@
-"""Clips are held to the movie they are from, by libav's demuxer and decoder and by ffprobe."""
+"""Clips compared with their movie, by libav and ffprobe."""
 
 import hashlib
 import io
@@ -317,7 +317,7 @@ def test_a_clip_that_fails_leaves_nothing_and_what_was_there(movie_path, tmp_pat
 
 def test_options_of_films_are_refused(movie_path, tmp_path):
     for options in ({"fps": 10}, {"width": 100}, {"codec": "h264"}):
-        with pytest.raises(ValueError, match=rf"\.mov takes no {next(iter(options))}"):
+        with pytest.raises(ValueError, match=rf"\.mov does not support {next(iter(options))}"):
             write_clip(MovieReader(movie_path), slice(5), tmp_path / "clip.mov", **options)
 
 

@@ -1,4 +1,4 @@
-"""Films and images of frames show the frames they claim to show; numbers in the pictures tell."""
+"""Films and images show the right frames, by the numbers in them."""
 
 import shutil
 import subprocess

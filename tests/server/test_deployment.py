@@ -1,4 +1,4 @@
-"""The files by which the server is deployed name what is there: settings, ports, folders, routes, extras."""
+"""The deployment files refer to existing settings, ports, folders, routes and extras."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Limits: who waits for how long, whose answers fill memory, and which work is stopped."""
+"""Limits: fair queues, the memory budget, and work that is stopped."""
 
 import asyncio
 import threading

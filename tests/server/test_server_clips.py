@@ -1,4 +1,4 @@
-"""Clips that the server makes up: the bytes that `write_clip` writes, any range of them, for their cost."""
+"""Clips from the server: equal to `write_clip`, in any range, at the cost of that range."""
 
 import http.client
 import io

@@ -1,4 +1,4 @@
-"""The server over mirrors that fail, change, lead elsewhere or are slow, and under too much work."""
+"""The server over mirrors that fail, change, redirect or are slow, and under load."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The server against what nobody foresaw: requests made from its own description, and from old tricks.
+"""Fuzzing of the server: requests from its own OpenAPI description, and known attacks.
 
 Whatever is asked, the answer is one that the description tells of, nothing fails inside, no word of the
 machine is told, and the mirror is asked for nothing but what lies below its folder.

@@ -1,4 +1,4 @@
-"""The calls that pycamhd-lazycache documents: the requests that it makes, and what it makes of answers."""
+"""The calls documented by pycamhd-lazycache: requests and responses."""
 
 import io
 import json

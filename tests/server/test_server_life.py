@@ -1,4 +1,4 @@
-"""The server's connections, its store of pictures, and how it begins and ends."""
+"""The server's connections, its image store, startup and shutdown."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The server as operators run it: workers, sockets, prefixes, logs, and what is told where."""
+"""Operation of the server: workers, sockets, prefixes, logs and metrics."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The page for people, in a real browser, over a small archive on a web server of the tests."""
+"""The web page in a real browser, over a small archive."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What requests may say: any path, query and header is taken for what it is, or refused, before any work."""
+"""Validation of requests: paths, queries and headers are accepted or rejected before any work."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What each route of the server answers, by status, over a small archive on a web server of the tests."""
+"""The response of each route, by status, over a small archive."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The server under attack: by clients that are slow, large or many, it is kept from nobody else."""
+"""The server with slow, large or many clients: others are still served."""
 
 import shlex
 import socket

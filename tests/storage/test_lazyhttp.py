@@ -1,3 +1,5 @@
+"""The HTTP filesystem: reads, file facts, versions, retries and its fsspec interface."""
+
 import logging
 import os
 import subprocess

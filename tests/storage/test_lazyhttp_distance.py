@@ -1,4 +1,4 @@
-"""Distant hosts: connections opened ahead, and a lone range in parts over them if they have rested."""
+"""Distant hosts: connections opened in advance, and single ranges fetched in parts."""
 
 import pytest
 from yarl import URL

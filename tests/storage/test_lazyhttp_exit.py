@@ -1,4 +1,4 @@
-"""Reads in other processes, after forks, and while the interpreter ends: bytes, or an error that says why."""
+"""Reads in other processes, after forks, and while the interpreter exits."""
 
 import os
 import subprocess

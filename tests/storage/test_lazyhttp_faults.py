@@ -1,3 +1,5 @@
+"""The HTTP filesystem against servers that fail in every way: retries, errors and requests counted."""
+
 import asyncio
 import contextlib
 import time

@@ -1,3 +1,5 @@
+"""Directory listings of Apache and nginx."""
+
 import time
 import tracemalloc
 from urllib.parse import quote

@@ -1,3 +1,5 @@
+"""The HTTP filesystem in threads, processes and event loops."""
+
 import asyncio
 import gc
 import multiprocessing

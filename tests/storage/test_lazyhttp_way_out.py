@@ -1,4 +1,4 @@
-"""The way out: proxies, logins, certificates and cookies; URLs byte for byte; signed URLs in the cache."""
+"""Proxies, logins, certificates and cookies; URLs byte for byte; signed URLs in the cache."""
 
 import base64
 import ssl

@@ -1,4 +1,4 @@
-"""Files appear under their name when they are complete, or not at all."""
+"""Atomic writes: files appear under their name when they are complete, or not at all."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What the cache promises to one process: right bytes, no byte twice, no request too many."""
+"""The cache in one process: correct bytes, each fetched once, with as few requests as possible."""
 
 import asyncio
 import os

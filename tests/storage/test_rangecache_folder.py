@@ -1,4 +1,4 @@
-"""The cache's folder: its quota, its care, and all that can happen to it. The bytes are right always."""
+"""The cache folder: quota, maintenance, and damage of any kind."""
 
 import errno
 import logging

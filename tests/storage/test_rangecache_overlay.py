@@ -1,4 +1,4 @@
-"""A folder of local copies, read in place of remote files."""
+"""A folder of local copies that are read instead of remote files."""
 
 import os
 

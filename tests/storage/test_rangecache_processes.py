@@ -1,4 +1,4 @@
-"""The cache among processes: shared, forked, stopped and killed ones. The kernel's own, no imitations."""
+"""The cache in several processes: shared, forked, stopped and killed ones."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Sixteen processes read at random from one cache while some are killed, at a quota of a tenth of the data.
+"""Sixteen processes read at random from one cache with a small quota, while some are killed.
 
 Every byte must be right and the quota kept. By default a few seconds of it; `CAMHD_STRESS_KILLS=100000` for a
 whole night.

@@ -1,4 +1,4 @@
-"""Real Apache and nginx serve movies by Apple's QuickTime and synthetic ones: all as libav has them."""
+"""Real Apache and nginx serve movies by Apple's QuickTime and synthetic ones, compared with libav."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Movies in a bucket: the frames that lie on disk, by few requests. The S3 API is a real one, on loopback."""
+"""Movies in a bucket of a real S3 API on loopback: the same frames, in few requests."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""`ByteSource`: prefetched ranges, pinned versions, and the plan of requests."""
+
 import os
 import pickle
 import socket

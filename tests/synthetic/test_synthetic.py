@@ -1,4 +1,4 @@
-"""The movies that tests stand on: libav must agree with every table, each frame must be the one it claims."""
+"""Synthetic movies: libav agrees with every table, and each frame shows its number."""
 
 import shutil
 import struct

@@ -1,4 +1,4 @@
-"""The small archive, and the server that shows it: Apache itself is the oracle where it is installed."""
+"""The synthetic archive and its web server, compared with Apache if installed."""
 
 import hashlib
 import http.client

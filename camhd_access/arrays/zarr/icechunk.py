@@ -1,7 +1,7 @@
-"""Icechunk: movies as virtual chunks of a repository, where they have versions and grow along time.
+"""Icechunk: movies as virtual chunks of a repository, with versions, and appended along time.
 
-What comes in: readers of movies, and a repository or one of its sessions. What goes out: the hierarchy of
-`hierarchy`, whose samples stay in the movies; each reference holds the movie's ETag or time of modification,
+Input: readers of movies, and a repository or one of its sessions. Output: the hierarchy of
+`hierarchy`, whose samples stay in the movies; each reference holds the movie's ETag or modification time,
 so that Icechunk refuses to read another version. Coordinates are stored in the repository.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["write_icechunk"]
 
 Node: TypeAlias = Any
-"""A group or an array of Zarr's, whose types say of no member which of the two it is."""
+"""A Zarr group or array; Zarr's types do not say which."""
 
 
 def write_icechunk(
@@ -58,9 +58,9 @@ def write_icechunk(
         caller commits. The configuration of the repository must have a virtual chunk container for the
         movies' URLs.
     append
-        Append to the movies that are there, along time.
+        Append to the existing movies along time.
     branch, message
-        Of the commit to a repository.
+        Branch and message of the commit to a repository.
     frames
         Which frames of each movie.
     pix_fmt, fields, reduce
@@ -69,21 +69,21 @@ def write_icechunk(
     Returns
     -------
     str or None
-        Id of the new snapshot; None where the caller commits.
+        Id of the new snapshot; None if the caller commits.
 
     Raises
     ------
     ImportError
         icechunk is missing.
     FileExistsError
-        There is something, and `append` is not set.
+        The repository is not empty, and `append` is not set.
     ValueError
-        The movies do not fit together or to those that are there, do not follow them, or the repository has
-        no container for them. Nothing is committed then.
+        The movies cannot be combined with each other or with the existing ones, are not later than these, or
+        the repository has no container for them. Nothing is committed then.
 
     Notes
     -----
-    Fetches nothing but what the readers have. A reference holds the movie's time of modification, or, in
+    Makes no requests beyond those of the readers. A reference holds the movie's modification time or, in
     buckets, its ETag: reading a movie that was replaced since raises an error of Icechunk. Read with
     `xarray.open_zarr(session.store, consolidated=False)` and the codec of this package.
     """
@@ -107,7 +107,7 @@ def write_icechunk(
 
 
 def _write_values(store: "IcechunkStore", values: dict[str, bytes]) -> None:
-    """All that is not a sample; documents before chunks, which have no place without."""
+    """Write everything except samples; documents before chunks, which need them."""
     buffer = default_buffer_prototype().buffer
     root = json.loads(values[ROOT])
     del root["consolidated_metadata"]  # Icechunk has its own, which grows with the arrays
@@ -117,7 +117,7 @@ def _write_values(store: "IcechunkStore", values: dict[str, bytes]) -> None:
 
 
 def _append_values(store: "IcechunkStore", values: dict[str, bytes]) -> int:
-    """Lengthen the arrays that are there, and add to coordinates; returns the number of samples before."""
+    """Extend the existing arrays and coordinates; returns the number of samples before."""
     buffer = default_buffer_prototype().buffer
     added: Node = zarr.open_group(
         MemoryStore({key: buffer.from_bytes(value) for key, value in values.items()}), mode="r"
@@ -139,7 +139,7 @@ def _append_values(store: "IcechunkStore", values: dict[str, bytes]) -> int:
 
 
 def _repeat(store: "IcechunkStore", group: Node, name: str, new: Node, n_before: int) -> None:
-    """Replace one value for all of a movie by one for each frame, those of `new` after them."""
+    """Replace one value per movie by one per frame, followed by those of `new`."""
     value = group[name][...]
     document = json.loads(sync(new.store.get(f"{name}/{ROOT}", default_buffer_prototype())).to_bytes())
     document["shape"] = [n_before + new.shape[0]]
@@ -205,7 +205,7 @@ def _write_references(
 
 
 def _find_location(reader: MovieReader) -> str:
-    """The movie's URL, as Icechunk wants it."""
+    """The movie's URL in the form that Icechunk needs."""
     address = find_address(reader)
     if address.startswith("http") and "?" in address:
         raise ValueError(f"{redact_url(address)}: Icechunk refers to plain URLs, without a query")
@@ -214,9 +214,9 @@ def _find_location(reader: MovieReader) -> str:
 
 
 def _find_checksum(reader: MovieReader) -> str | datetime | None:
-    """What tells the version of the movie that the reader has: its ETag, else when it was modified.
+    """The version of the reader's movie: its ETag, else its modification time.
 
-    Of web servers the latter: Icechunk sends ETags without quotes, which buckets understand, but not Apache
+    For web servers the latter: Icechunk sends ETags without quotes, which buckets accept, but not Apache
     or nginx.
     """
     info = reader.source.filesystem.info(reader.source.path)
@@ -234,4 +234,4 @@ def _to_datetime(when: float | str | datetime) -> datetime:
     if isinstance(when, str):
         return parsedate_to_datetime(when)
     moment = when if isinstance(when, datetime) else datetime.fromtimestamp(when, UTC)
-    return moment + timedelta(microseconds=-moment.microsecond % 1_000_000)  # Icechunk knows whole seconds
+    return moment + timedelta(microseconds=-moment.microsecond % 1_000_000)  # Icechunk compares whole seconds

@@ -1,7 +1,7 @@
-"""`MovieParser`: a movie for VirtualiZarr, which joins arrays of references before they are stored.
+"""`MovieParser`: a movie for VirtualiZarr, which combines arrays of references before they are stored.
 
-What comes in: a movie's URL. What goes out: VirtualiZarr's manifests. The chunks of `video` are byte ranges
-of the movie; coordinates are held as values. The index is read as `MovieReader` reads it, the movie's samples
+Input: a movie's URL. Output: VirtualiZarr's manifests. The chunks of `video` are byte ranges
+of the movie; coordinates are stored as values. The index is read as `MovieReader` reads it, the movie's samples
 by VirtualiZarr, with the stores of its registry.
 """
 
@@ -33,10 +33,10 @@ class MovieParser:
 
     Notes
     -----
-    When it is called, it raises as `MovieReader` and its `read` do, and `ValueError` for samples without
-    bytes, to which VirtualiZarr cannot refer. Its references do not hold the version of the movie:
-    `to_icechunk(last_updated_at=…)` has Icechunk check that it was not modified since, and `write_icechunk`
-    keeps its version.
+    Calling it raises the errors of `MovieReader` and its `read`, and `ValueError` for empty samples, to
+    which VirtualiZarr cannot refer. Its references do not hold the version of the movie:
+    `to_icechunk(last_updated_at=…)` makes Icechunk check that it was not modified since; `write_icechunk`
+    stores its version.
     """
 
     frames: FrameSelection | None = None
@@ -50,7 +50,7 @@ class MovieParser:
     recover: Recover = False
     """As for `MovieReader`."""
     cache: bool = True
-    """Keep what is read of the index on disk."""
+    """Cache the index on disk."""
     storage_options: Mapping[str, Any] | None = None
     """For the filesystem with which the index is read."""
     skip_variables: Iterable[str] = ()
