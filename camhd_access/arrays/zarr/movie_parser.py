@@ -1,7 +1,7 @@
 """`MovieParser`: a movie for VirtualiZarr, which combines arrays of references before they are stored.
 
 Input: a movie's URL. Output: VirtualiZarr's manifests. The chunks of `video` are byte ranges
-of the movie; coordinates are stored as values. The index is read as `MovieReader` reads it, the movie's samples
+of the movie; coordinates are stored as values. The index is read as by `MovieReader`, the samples
 by VirtualiZarr, with the stores of its registry.
 """
 
