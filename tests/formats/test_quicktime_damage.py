@@ -314,9 +314,9 @@ def of_sizes(sizes, *, width, height, **changed):
 def test_a_sample_larger_than_any_frame_of_its_size_is_refused(width, height, most):
     assert parse(of_sizes([40_000, most], width=width, height=height), None).size.max() == most
     for size in (most + 1, 3 << 30, (1 << 32) - 1):
-        with pytest.raises(InvalidMovieError, match=f"frame 1 is said to take {size:,} bytes"):
+        with pytest.raises(InvalidMovieError, match=f"frame 1 has {size:,} bytes"):
             parse(of_sizes([40_000, size], width=width, height=height), None)
-        with pytest.raises(InvalidMovieError, match=f"is said to take {size:,} bytes"):
+        with pytest.raises(InvalidMovieError, match=f"has {size:,} bytes"):
             parse(of_sizes([9], width=width, height=height, stsz=atoms.stsz([b""], common=size)), None)
 
 
@@ -356,5 +356,5 @@ def test_times_beyond_the_calendar_are_refused(durations, composition, timescale
         VIDEO, samples=[b"x" * 40] * n, samples_per_chunk=[1], durations=durations, composition=composition,
         timescale=timescale, media_header_version=1, edits=None, sync=None,
     )  # fmt: skip
-    with pytest.raises(InvalidMovieError, match="beyond all dates of a calendar"):
+    with pytest.raises(InvalidMovieError, match="beyond the range of dates"):
         parse(atoms.moov([track], [[1000 + 40 * i for i in range(n)]]), None)

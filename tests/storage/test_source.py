@@ -236,7 +236,7 @@ def test_a_folder_has_no_end(tmp_path):
 def test_caches_of_fsspec_are_refused_with_a_hint(tmp_path, behind, kind, cache):
     options = {kind: {"cache_storage": str(tmp_path / "kept")}}
     for address in (f"{kind}::{behind}", f"lazy::{kind}::{behind}"):
-        with pytest.raises(ValueError, match=rf"{kind}:: .*Use lazy::.* or the address alone") as caught:
+        with pytest.raises(ValueError, match=rf"{kind}:: .*Use lazy::.* or the plain URL") as caught:
             MovieReader(address, cache=cache, storage_options=options)
         assert "hush" not in str(caught.value)
 
