@@ -354,7 +354,7 @@ def test_damaged_kept_index_is_made_again(cut_path, damage, caplog):
     kept.write_bytes(content[: len(content) // 2] if damage is None else damage)
     forget_open_movies()
     assert MovieReader(cut_path, recover=True).n_frames == 19
-    assert "walked again" in caplog.text
+    assert "rebuilding the index" in caplog.text
     assert kept.read_bytes() == content
 
 

@@ -173,7 +173,7 @@ def test_places_that_cannot_be_written_to(reader, tmp_path):
     (tmp_path / "folder.mov").mkdir()
     with pytest.raises(IsADirectoryError, match=r"folder\.mov"):
         write(reader, FRAMES, tmp_path / "folder.mov")
-    with pytest.raises(ValueError, match="only read"):
+    with pytest.raises(ValueError, match="read-only"):
         write(reader, FRAMES, "http://127.0.0.1:9/clip.mov")
 
 
