@@ -58,7 +58,9 @@ class _Moment(_UsualRange):
             from camhd_access.times import is_moment
 
             if not is_moment(value):
-                self.fail(f"{value!r} is no time; try 2016-11-13T00:04 (UTC), or seconds", param, ctx)
+                self.fail(
+                    f"{value!r} is not a valid time; try 2016-11-13T00:04 (UTC), or seconds", param, ctx
+                )
             return value
         return super().convert(value, param, ctx)
 

@@ -76,8 +76,8 @@ def test_films_take_options(movie_path, tmp_path):
         (["--frames", "9:9"], 1, "the selection contains no frames: the movie has frames 0 to 39"),
         (["--frames", "4", "--fps", "5"], 2, ".mov does not support fps"),
         (["--frames", "4", "--codec", "h265", "--width", "100"], 2, ".mov does not support codec or width"),
-        (["--frames", "4", "-o", "clip.avi"], 2, "clip.avi: the name of a clip ends in .mov, .qt, .mp4"),
-        (["--frames", "4", "-o", "x{frame}"], 2, "x{frame}: the name of a clip ends in .mov, .qt, .mp4"),
+        (["--frames", "4", "-o", "clip.avi"], 2, "clip.avi: the name of a clip must end in .mov, .qt, .mp4"),
+        (["--frames", "4", "-o", "x{frame}"], 2, "x{frame}: the name of a clip must end in .mov, .qt, .mp4"),
     ],
     ids=str,
 )

@@ -140,7 +140,7 @@ def test_the_command_takes_times(archive, path, tmp_path):
 def test_what_is_no_time_is_refused(archive, at):
     refused = run("frame", "--at", at, NAME)
     assert refused.exit_code in (1, 2), refused.stdout
-    assert "is no time" in refused.stderr or "not a valid" in refused.stderr
+    assert "is not a valid time" in refused.stderr or "not a valid" in refused.stderr
 
 
 def test_a_clip_by_name(archive, path, tmp_path):
