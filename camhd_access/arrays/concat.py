@@ -103,7 +103,7 @@ def check_paths(
         The archive has none of such a time.
     """
     if is_place(movies):
-        raise TypeError(f"movies is a list of paths or URLs, not one: [{text_of(cast('str', movies))!r}]")
+        raise TypeError(f"movies must be a list of paths or URLs: [{text_of(cast('str', movies))!r}]")
     places = list(movies)
     paths = [find_address(place, storage_options) for place in places]
     if not paths:

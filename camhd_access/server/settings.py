@@ -89,10 +89,10 @@ def _url(value: str) -> str:
     """The URL of a folder on a web server, with a trailing slash."""
     parts = urlsplit(_text(value))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "\\" in value:
-        raise ValueError(f"{redact_url(value)!r} is no URL of a folder on a web server")
+        raise ValueError(f"{redact_url(value)!r} is not the URL of a folder on a web server")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(
-            f"{redact_url(value)!r} holds more than a host and a folder, such as a login or a query"
+            f"{redact_url(value)!r} contains more than a host and a folder, such as a login or a query"
         )
     return value.rstrip("/") + "/"
 

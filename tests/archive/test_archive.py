@@ -236,11 +236,13 @@ def test_url_of_a_time(folder, time, expected):
 @pytest.mark.parametrize("moment", ["x", "", "2016-13-01", "30000", np.datetime64("NaT", "s")])
 def test_what_is_no_time_is_named(folder, moment):
     archive = open_archive(folder / ROOT)
-    with pytest.raises(ValueError, match=r"^start='.*' is no time; try '2016-11-13'"):
+    with pytest.raises(ValueError, match=r"^start='.*' is not a valid time; try '2016-11-13'"):
         archive.movies(moment)
-    with pytest.raises(ValueError, match=r"^end='.*' is no time; try '2016-11-13'"):
+    with pytest.raises(ValueError, match=r"^end='.*' is not a valid time; try '2016-11-13'"):
         archive.catalog(end=moment, progress=False)
-    with pytest.raises(ValueError, match=r"^name_or_time='.*' is no time; .*, or a name such as 'CAMHDA301-"):
+    with pytest.raises(
+        ValueError, match=r"^name_or_time='.*' is not a valid time; .*, or a name such as 'CAMHDA301-"
+    ):
         archive.url(moment)
 
 

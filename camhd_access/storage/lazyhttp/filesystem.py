@@ -182,7 +182,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return f"lazy{self._strip_protocol(name)}"
 
     def identify(self, path: str) -> tuple[str, list[tuple[str, str]]]:
-        """What names a file in a cache: its URL without a signature, and what is told of who asks."""
+        """The cache key of a file: its URL without a signature, and the credentials sent."""
         url = self._strip_protocol(path)
         host, login = parse_url(url).raw_host or "", split_login(url)[1]
         return identify_url(url, self._signature_parameters), self._client.settings.credentials(host, login)

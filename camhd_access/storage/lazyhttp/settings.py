@@ -98,7 +98,7 @@ class Settings:
         return headers
 
     def credentials(self, host: str, login: Login | None) -> list[tuple[str, str]]:
-        """All that `host` is told of who asks, in an order that does not matter."""
+        """All credentials sent to `host`, in any order."""
         told = self.headers_for(host, login, is_own=True)
         secrets = sorted((name.lower(), value) for name, value in told.items())
         return [each for each in secrets if each[0] not in _NO_CREDENTIALS] + sorted(self.cookies.items())

@@ -58,7 +58,7 @@ class FileVersion(NamedTuple):
     """One version of one remote file; its blocks never change."""
 
     url: str
-    """What tells the remote file from others, such as its address (see `Identity`); only a hash is kept."""
+    """The cache key of the remote file, such as its address (see `Identity`); only a hash is stored."""
     validator: str | None
     """Identifies this version: ETag, else modification time, and size."""
     is_kept: bool = True

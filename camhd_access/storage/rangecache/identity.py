@@ -1,8 +1,8 @@
 """The cache key of a remote file: its address without secrets, and the login used.
 
 Data that was fetched with credentials is found again only with the same ones: not by a colleague who shares
-folder, nor after a change of login. `lazyhttp` tells itself what it sends; with other filesystems it is the
-options that say who asks. Only a slow hash of them is used, and only a hash of that names a folder.
+the folder, nor after a change of login. `lazyhttp` reports the credentials that it sends; for other filesystems
+they are taken from the options. Only a slow hash of them is used, and only a hash of that names a folder.
 """
 
 import os
