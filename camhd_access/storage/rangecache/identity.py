@@ -1,7 +1,7 @@
 """The cache key of a remote file: its address without secrets, and the login used.
 
 Data that was fetched with credentials is found again only with the same ones: not by a colleague who shares
-the folder, nor after a change of login. `lazyhttp` reports the credentials that it sends; for other filesystems
+the folder, nor after a change of login. `lazyhttp` reports the credentials that it sends; for others
 they are taken from the options. Only a slow hash of them is used, and only a hash of that names a folder.
 """
 
