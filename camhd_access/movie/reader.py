@@ -67,9 +67,8 @@ class MovieReader:
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
         movie, or a time (UTC) while it was recorded, which are looked up in the archive (`open_archive`).
     recover
-        True: if the index is missing or damaged, rebuild it from the frames' headers, which takes
-        minutes for a movie of 13 GB, once (see `rescue`). A path or URL: use the index that `camhd recover`
-        wrote there.
+        True: if the index is missing or damaged, rebuild it from the frames' headers, which takes minutes for
+        a movie of 13 GB, once (see `rescue`). A path or URL: use the index that `camhd recover` wrote there.
     clock
         Source of the start time: "mvhd", the movie's own clock; "name", its name, corrected for its period;
         or "auto", the clock unless it is missing or differs from the name by more than a day.
@@ -118,7 +117,6 @@ class MovieReader:
         """The pinned version of the file."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # A rebuilt index is kept: rebuilding it takes minutes.
         kept = self._movie if self._movie and self._movie.recovery else None
         return {"urlpath": self.urlpath, "source": self.source, "_movie": kept, "_clock": self._clock}
 
@@ -289,7 +287,7 @@ class MovieReader:
         return self.index.elapsed_all(fields=fields)
 
     def frame_at(self, moment: float | Moment) -> int:
-        """Index of the frame whose time is nearest to so many seconds from the movie's start, or to a time.
+        """Index of the frame nearest to this many seconds from the movie's start, or to a time.
 
         Parameters
         ----------
@@ -301,7 +299,7 @@ class MovieReader:
         FrameIndexError
             The movie is shorter, or the time is before its start.
         ValueError
-            It is no time, or nothing tells when the movie began.
+            It is not a valid time, or the start time is unknown.
         """
         seconds = self.seconds_at(moment)
         # Not `duration`: in clips the first frame may be shown after the start.
@@ -344,7 +342,7 @@ class MovieReader:
             An unknown format or reduction, or fields of a progressive movie.
         """
         if check_scan(fields, deinterlace) and not self.interlaced:
-            raise ValueError(f"{self.name} is progressive: its frames have no fields; use fields=False")
+            raise ValueError(f"{self.name} is progressive: its frames have no fields; read whole frames")
         shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "deinterlace": deinterlace}
         return stack_frames(self.source, self.index, frames, reduce=reduce, **shown)
 
@@ -382,12 +380,11 @@ class MovieReader:
         reduce
             8 for previews: the means of 8x8 pixels, to within one code value of 10 bits, except where pixels
             are clipped in decoding. Chroma has half that resolution horizontally. For a frame of two fields,
-            the mean of two preview lines has that accuracy, and their difference is an estimate from the
-            lines around them. Incomplete blocks at the edges are left out. 2 or 4 for a half or a quarter:
-            the low frequencies of each block of 8x8 pixels, a sharper low pass than an area mean, from which
-            it differs by 4 to 10 code values of 10 bits (rms) and, at hard edges, by up to 205; on average it
-            is equal. The two fields stay separate. Only for ProRes 4:2:2, and only with the compiled decoder,
-            which the call waits for.
+            the mean of two preview lines has that accuracy, their difference is an estimate. 2 or 4 for a half
+            or a quarter: the low frequencies of each block, a sharper low pass than an area mean, from which
+            it differs by 4 to 10 code values of 10 bits (rms), up to 205 at hard edges; on average it is
+            equal. Only for ProRes 4:2:2, and with the compiled decoder, which the call waits for. Incomplete
+            blocks at the edges are left out.
         errors
             "raise", or "mask" to go on after a damaged frame: returns a `numpy.ma.MaskedArray` in which
             the pixels of damaged slices are masked, with zeros behind the mask. Errors while reading bytes
