@@ -1,4 +1,4 @@
-"""What an array says of itself (CF-1.11): its dimensions, coordinates and attributes.
+"""Metadata of arrays (CF-1.11): dimensions, coordinates and attributes.
 
 It comes from the movie's index and name, and is the same for pixels from dask, without dask, and from
 Zarr. What applies to one movie only (its name, its source, the accuracy of its times) is a coordinate, so
@@ -48,7 +48,7 @@ PLACE = {
     "acknowledgement": "NSF Ocean Observatories Initiative, Regional Cabled Array",
     "license": LICENSE,
 }
-"""What is known of every CamHD movie, by names of ACDD-1.3."""
+"""Attributes of every CamHD movie, by names of ACDD-1.3."""
 
 
 OF_PIXELS = (

@@ -380,7 +380,7 @@ class MovieReader:
         reduce
             8 for previews: the means of 8x8 pixels, to within one code value of 10 bits, except where pixels
             are clipped in decoding. Chroma has half that resolution horizontally. For a frame of two fields,
-            the mean of two preview lines has that accuracy, their difference is an estimate. 2 or 4 for a half
+            the mean of two preview lines has that accuracy, their difference is an estimate. 2, 4 for a half
             or a quarter: the low frequencies of each block, a sharper low pass than an area mean, from which
             it differs by 4 to 10 code values of 10 bits (rms), up to 205 at hard edges; on average it is
             equal. Only for ProRes 4:2:2, and with the compiled decoder, which the call waits for. Incomplete
