@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from azurite import running_azurite
 from bucket import running_s3
 from hypothesis import settings
 from oracle import read_by_libav
@@ -75,6 +76,13 @@ def origin():
 def s3():
     """An S3 API: see `bucket.S3Server`."""
     with running_s3() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory):
+    """Azure's Blob Storage: see `azurite.AzureServer`."""
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 

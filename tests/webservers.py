@@ -133,7 +133,7 @@ def _running(name, command, template, settings):
             [*command, configuration], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         try:
-            if _answers(server, port):
+            if answers_at(server, port):
                 yield port
                 return
         finally:
@@ -143,7 +143,7 @@ def _running(name, command, template, settings):
     pytest.fail(f"{name} did not start: {complaint} {log.read_text() if log.exists() else ''}")
 
 
-def _answers(server, port):
+def answers_at(server, port):
     for _ in range(400):
         if server.poll() is not None:
             return False

@@ -30,6 +30,7 @@ from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
 from camhd_access.formats.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
+from camhd_access.storage.source import counts_from_end
 from camhd_access.times import Period
 
 __all__ = ["Crawl"]
@@ -138,7 +139,11 @@ class Crawl:
             nonlocal info
             await self.pace.turn()
             if isinstance(request, Tail):
-                data = await fs._cat_file(path, start=-request.n_bytes)  # noqa: SLF001 - fsspec's async interface
+                wanted: dict[str, int] = {"start": -request.n_bytes}
+                if not counts_from_end(fs):
+                    size = (await fs._info(path))["size"]  # noqa: SLF001 - fsspec's async interface
+                    wanted = {"start": max(0, size - request.n_bytes), "end": size}
+                data = await fs._cat_file(path, **wanted)  # noqa: SLF001
                 info = await fs._info(path)  # noqa: SLF001
                 return Answer(data, info["size"] - len(data), info["size"])
             data = await fs._cat_file(path, start=request.start, end=request.stop, **_same_version(fs, info))  # noqa: SLF001

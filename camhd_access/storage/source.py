@@ -29,7 +29,7 @@ from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.urls import redact_url
 
-__all__ = ["ByteSource", "find_filesystem", "open_source", "refuse_special_file"]
+__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "open_source", "refuse_special_file"]
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -62,9 +62,6 @@ _KINDS = (
 
 _VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
 """What filesystems call what differs between versions of a file."""
-
-_COUNT_FROM_THE_END = (LazyHTTPFileSystem, RangeCacheFileSystem)
-"""Our filesystems: they support suffix ranges, and get the file's description at the same time."""
 
 N_FILE_THREADS = 2
 """Concurrent reads from a blocking filesystem, such as a disk."""
@@ -121,11 +118,13 @@ class ByteSource:
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
         refuse_special_file(self.filesystem, self.path)
-        counts_from_end = isinstance(self.filesystem, _COUNT_FROM_THE_END)  # others may not support it
-        size = None if counts_from_end else self.size
-        start = -n_bytes if size is None else max(0, size - n_bytes)
+        wanted = {"start": -n_bytes}
+        if not counts_from_end(self.filesystem):
+            if not (size := self.size):
+                return b""
+            wanted = {"start": max(0, size - n_bytes), "end": size}
         try:
-            data: bytes = self.filesystem.cat_file(self.path, start=start, end=size, **self._options)
+            data: bytes = self.filesystem.cat_file(self.path, **wanted, **self._options)
         except IsADirectoryError as error:
             raise NotAMovieError(_FOLDER) from error
         return data
@@ -356,6 +355,14 @@ def _find_by_obstore(
         options = {"client_options": {"allow_http": True}} | options
     filesystem: Any = FsspecStore(protocol, **options)  # type: ignore[call-overload,unused-ignore]
     return filesystem, filesystem._strip_protocol(urlpath)  # noqa: SLF001 - fsspec's own
+
+
+def counts_from_end(filesystem: fsspec.AbstractFileSystem) -> bool:
+    """Whether it knows what the last n bytes are, and describes the file on the way: those of ours do.
+
+    With others it is anybody's guess what a start below 0 means.
+    """
+    return isinstance(filesystem, LazyHTTPFileSystem | RangeCacheFileSystem)
 
 
 def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:

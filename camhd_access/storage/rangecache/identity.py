@@ -21,7 +21,7 @@ __all__ = ["Identity"]
 
 _CREDENTIAL = re.compile(
     "key|secret|token|pass|user|login|auth|cookie|header|cred|session|profile|anon|sas|account|tenant"
-    "|client|connection|endpoint",
+    "|client|config|connection|endpoint",
     re.IGNORECASE,
 )
 """Parts of the names of options that hold credentials, or name the server."""
