@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +23,12 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from camhd_access.errors import NotAMovieError, RemoteFileChangedError, RemoteFileError
-from camhd_access.ranges import ByteData, ByteRange, Span, Walk, drive_walk_async, plan_spans
+from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
+from camhd_access.storage.read_ahead import find_read_ahead
 from camhd_access.urls import redact_url
 
 __all__ = ["ByteSource", "counts_from_end", "find_filesystem", "open_source", "refuse_special_file"]
@@ -156,7 +158,7 @@ class ByteSource:
         gap = self.request_worth_bytes(n_times * len(ranges))
         return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
 
-    def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, bytes]]:
+    def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
         """The spans that cover `ranges`, in file order, with their bytes; the next ones are then in flight.
 
         Raises
@@ -165,6 +167,9 @@ class ByteSource:
             Errors of the filesystem; nothing more is fetched then.
         """
         spans = self.plan(ranges)
+        if self._goes_on(spans):
+            yield from self._read_on(ranges)
+            return
         if len(spans) == 1:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
@@ -174,6 +179,28 @@ class ByteSource:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
                 settle(future, loop)
                 yield span, future.result()
+
+    def _goes_on(self, spans: Sequence[Span]) -> bool:
+        """Whether spans without gaps go on where an earlier read ended."""
+        if not (spans and self.is_far and all(b.start - a.stop <= MIN_GAP_BYTES for a, b in pairwise(spans))):
+            return False
+        return find_read_ahead().follows(self, ByteRange(spans[0].start, spans[-1].stop))
+
+    def _read_on(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
+        """Each of the ranges, while those after it are in flight, and more beyond the last."""
+        loop, size, ahead = self.filesystem.loop, self.size, find_read_ahead()
+        with self._submitting(loop) as fetch:
+            for span in plan_spans(ranges, max_gap_bytes=0, max_span_bytes=0):
+                wanted = ByteRange(span.start, span.stop)
+                pieces = ahead.read_on(self, wanted, size, fetch)
+                try:
+                    for piece in pieces:
+                        settle(piece.future, loop)
+                    parts: list[ByteData] = [piece.take(wanted) for piece in pieces]
+                except Exception:
+                    ahead.forget(self)
+                    raise
+                yield span, parts[0] if len(parts) == 1 else b"".join(parts or [self.read(wanted)])
 
     def request_worth_bytes(self, n_requests: int) -> int:
         """Bytes that are read rather than making one more than `n_requests` requests.
@@ -242,7 +269,7 @@ class ByteSource:
     @contextmanager
     def _submitting(
         self, loop: asyncio.AbstractEventLoop | None
-    ) -> Iterator[Callable[[Span], Future[bytes]]]:
+    ) -> Iterator[Callable[[Interval], Future[bytes]]]:
         """A function that starts to fetch a span: on the filesystem's event loop, or in threads."""
         fs, path, options = self.filesystem, self.path, self._options
         if loop is not None:

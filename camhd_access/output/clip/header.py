@@ -157,5 +157,5 @@ def _read(source: ByteSource, places: list[ByteRange]) -> list[bytes]:
     for span, data in source.fetch(places):
         for position in span.members:
             start, stop = places[position]
-            parts[position] = data[start - span.start : stop - span.start]
+            parts[position] = bytes(data[start - span.start : stop - span.start])
     return parts
