@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # uv, where it is installed, does in seconds what takes pip a minute.
-INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+# The tests start hundreds of Pythons, each of which would compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo check test test-lowest lint format docs bench bench-full clean
 .DEFAULT_GOAL := help
@@ -80,7 +83,7 @@ $(LOWEST)/.installed: pyproject.toml | $(BIN)/python
 	$(INSTALL) uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-		--editable '.[fast,notebook,parquet,s3,server,zarr]'
+		--editable '.[notebook,parquet,s3,server,zarr]'
 	$(BIN)/uv pip freeze --quiet --exclude-editable --python $(LOWEST)/bin/python >$(LOWEST)/lowest.txt
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt --editable '.[test]'
 	@touch $@

@@ -61,7 +61,7 @@ class Piece:
     """One past the last byte."""
     future: "Future[bytes]"
     """Its bytes."""
-    is_ahead: bool
+    is_ahead: bool = True
     """Nobody has asked for it yet."""
     read_to: int = 0
     """What lies before was read."""
@@ -88,6 +88,8 @@ class _Pattern:
     start: int
     stop: int
     """What was read in this order."""
+    stats: ReadAheadStats
+    """Where its bytes are counted."""
     pieces: list[Piece] = field(default_factory=list)
     """In order, none overlapping another; what lies between them was not fetched, or is dropped."""
 
@@ -99,36 +101,42 @@ class _Pattern:
     def goes_on(self, wanted: ByteRange) -> bool:
         """Whether a read begins where an earlier one ended, or in what was fetched ahead."""
         is_next = 0 <= wanted.start - self.stop <= MAX_GAP_BYTES
-        return is_next or any(piece.start <= wanted.start < piece.stop for piece in self.pieces)
+        ahead = (piece for piece in self.pieces if not piece.is_done)
+        return is_next or any(max(piece.start, piece.read_to) <= wanted.start < piece.stop for piece in ahead)
 
-    def read_on(self, wanted: ByteRange, file_size: int, fetch: Fetch, stats: ReadAheadStats) -> list[Piece]:
-        """The pieces that hold what is wanted, in flight with more beyond it."""
-        self.drop([piece for piece in self.pieces if piece.is_done], stats)
+    def read_on(
+        self, wanted: ByteRange, file_size: int, fetch: Fetch, others: Sequence["_Pattern"]
+    ) -> list[Piece]:
+        """The pieces that hold what is wanted, in flight with more beyond it that `others` have not read."""
+        self.drop([piece for piece in self.pieces if piece.is_done])
         if self.n_bytes > MAX_BYTES_HELD:
-            self.drop([piece for piece in self.pieces if piece.stop <= wanted.start], stats)
+            self.drop([piece for piece in self.pieces if piece.stop <= wanted.start])
         n_ahead = min(self.stop - self.start, MAX_BYTES_AHEAD)
         self.stop = max(self.stop, wanted.stop)
-        until = wanted
-        if (
-            not self.pieces or self.pieces[-1].stop - self.stop < n_ahead // 2
-        ):  # many at once make few requests
-            until = ByteRange(wanted.start, max(wanted.stop, min(file_size, self.stop + n_ahead)))
-        for missing in list(missing_ranges(until, self.pieces)):
-            for part in split_range(missing, max_request_bytes=PIECE_BYTES):
-                piece = Piece(*part, fetch(part), is_ahead=part.start >= wanted.stop)
-                insort(self.pieces, piece, key=lambda each: each.start)
-                stats.n_bytes += part.n_bytes if piece.is_ahead else 0
+        self._fetch(list(missing_ranges(wanted, self.pieces)), fetch)
+        if self.pieces[-1].stop - self.stop < n_ahead // 2:  # many at once make few requests
+            beyond = ByteRange(wanted.stop, max(wanted.stop, min(file_size, self.stop + n_ahead)))
+            missing = list(missing_ranges(beyond, self.pieces))
+            for other in others:
+                missing = [part for each in missing for part in missing_ranges(each, [other])]
+            self._fetch(missing, fetch)
+            self.stats.n_bytes += sum(part.n_bytes for part in missing)
         held = list(overlapping(self.pieces, wanted))
         for piece in held:
             piece.is_ahead = False
         return held
 
-    def drop(self, pieces: Sequence[Piece], stats: ReadAheadStats) -> None:
+    def _fetch(self, ranges: Sequence[ByteRange], fetch: Fetch) -> None:
+        """Begin to fetch what nobody has asked for yet."""
+        for part in (part for each in ranges for part in split_range(each, max_request_bytes=PIECE_BYTES)):
+            insort(self.pieces, Piece(*part, fetch(part)), key=lambda piece: piece.start)
+
+    def drop(self, pieces: Sequence[Piece]) -> None:
         """Forget pieces; what nobody has asked for is not fetched any more."""
         for piece in pieces:
             if piece.is_ahead:
                 piece.future.cancel()
-                stats.n_bytes_unused += piece.stop - piece.start
+                self.stats.n_bytes_unused += piece.stop - piece.start
         self.pieces = [piece for piece in self.pieces if piece not in pieces]
 
 
@@ -155,7 +163,7 @@ class ReadAhead:
             if any(each.goes_on(wanted) for each in mine):
                 return True
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
-                self._patterns.append(_Pattern(key, wanted.start, wanted.stop))
+                self._patterns.append(_Pattern(key, wanted.start, wanted.stop, self.stats))
                 if len(self._patterns) > MAX_PATTERNS:
                     self._give_up(
                         next((each for each in self._patterns if not each.pieces), self._patterns[0])
@@ -177,19 +185,19 @@ class ReadAhead:
             Begins to fetch a range.
         """
         with self._lock:
-            pattern = next(
-                (each for each in self._patterns if each.key == key and each.goes_on(wanted)), None
-            )
+            mine = [each for each in self._patterns if each.key == key]
+            pattern = next((each for each in mine if each.goes_on(wanted)), None)
             if pattern is None:
                 return []
             self._patterns.remove(pattern)
             while sum(each.n_bytes for each in self._patterns) > MAX_BYTES_HELD:
                 self._give_up(next(each for each in self._patterns if each.pieces))
             self._patterns.append(pattern)
-            return pattern.read_on(wanted, file_size, fetch, self.stats)
+            others = [each for each in mine if each is not pattern]
+            return pattern.read_on(wanted, file_size, fetch, others)
 
     def _give_up(self, pattern: _Pattern) -> None:
-        pattern.drop(pattern.pieces, self.stats)
+        pattern.drop(pattern.pieces)
         self._patterns.remove(pattern)
 
     def forget(self, key: Hashable) -> None:

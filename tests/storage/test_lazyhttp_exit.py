@@ -86,8 +86,8 @@ def test_a_read_at_exit_brings_its_bytes(url, protocol, code):
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
 def test_the_first_read_at_exit_brings_bytes_or_says_why_not(url, protocol):
     (line,) = run(AT_EXIT_FIRST, url, protocol)
-    expected = "1000" if sys.version_info < (3, 12) else "RemoteFileError: nothing can be read any more"
-    assert line.startswith(expected)
+    # From 3.12 on Python may refuse to start a thread at its end.
+    assert line == "1000" or (sys.version_info >= (3, 12) and line.startswith("RemoteFileError: nothing can"))
 
 
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
