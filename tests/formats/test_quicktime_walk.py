@@ -7,8 +7,14 @@ import atoms
 import pytest
 from counted_file import CountedFile as File
 
-from camhd_access.errors import InvalidMovieError, MissingMoovError, UnsupportedMovieError
-from camhd_access.formats.quicktime import Answer, Tail, read_moov, read_moov_async
+from camhd_access.errors import (
+    InvalidMovieError,
+    MissingMoovError,
+    NotAMovieError,
+    UnsupportedCodecError,
+    UnsupportedMovieError,
+)
+from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_moov, read_moov_async
 from camhd_access.ranges import ByteRange
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -162,11 +168,11 @@ def test_a_tail_full_of_fakes_costs_one_look_at_each():
 @pytest.mark.parametrize(
     ("error", "match", "pieces"),
     [
-        (InvalidMovieError, "empty file", ()),
-        (InvalidMovieError, "file begins with b'<!DOCTYPE html", (b"<!DOCTYPE html><p>",)),
+        (NotAMovieError, "empty file", ()),
+        (NotAMovieError, "file begins with b'<!DOCTYPE html", (b"<!DOCTYPE html><p>",)),
         (InvalidMovieError, "not a QuickTime movie", (16 * KIB,)),
         (InvalidMovieError, "not a QuickTime movie", (GIB,)),
-        (InvalidMovieError, "not a QuickTime movie", (b"RIFF\0\0\0\0AVI LIST", 8 * GIB)),
+        (NotAMovieError, "not a QuickTime movie", (b"RIFF\0\0\0\0AVI LIST", 8 * GIB)),
         (InvalidMovieError, "not a QuickTime movie: the file begins with b'mov'", (b"mov",)),
         (MissingMoovError, "recording interrupted", (FTYP,)),
         (MissingMoovError, "recording interrupted", (FTYP, WIDE, *mdat(13 * GIB))),
@@ -221,3 +227,52 @@ def test_what_goes_wrong_in_reading_reaches_the_caller():
 
     with pytest.raises(StopIteration):
         read_moov(fail)
+
+
+HEADS = {
+    "MXF": bytes.fromhex("060e2b34020501010d01020101020400"),
+    "Matroska": bytes.fromhex("1a45dfa3a3428681") + b"matroska",
+    "gzip": b"\x1f\x8b\x08\x00",
+    "compressed": b"BZh91AY&SY",
+    "ZIP": b"PK\x03\x04",
+    "a web page": b"\n <!DOCTYPE html><html>",
+    "a web page ": b"<html lang=en>",
+    "HEIC": b"\x00\x00\x00\x18ftypheic",
+    "H.264": b"\x00\x00\x00\x01\x67\x64",
+    "AVI": b"RIFF\x10\x00\x00\x00AVI LIST",
+    "MPEG": b"\x00\x00\x01\xba",
+    "still picture": b"\x89PNG\r\n",
+    "HDF5": b"\x89HDF\r\n",
+    "PDF": b"%PDF-1.7",
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("n_bytes", [0, 100, 2 * MIB])
+def test_other_formats_are_named(name, n_bytes):
+    with pytest.raises(NotAMovieError, match=f"not a QuickTime movie: .*; it is .*{name.strip()}"):
+        read_moov(File(HEADS[name] + bytes(n_bytes)).read)
+
+
+@pytest.mark.parametrize("head", [b"garbage!" * 4, b"\x00" * 16, b"xftypqt "])
+def test_what_is_unknown_is_not_named(head):
+    with pytest.raises(InvalidMovieError, match=r"not a QuickTime movie|no moov") as caught:
+        read_moov(File(head + bytes(2 * MIB)).read)
+    assert not isinstance(caught.value, NotAMovieError)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        ("aprn", "ProRes RAW"),
+        ("aprh", "ProRes RAW HQ"),
+        ("avc1", "H.264"),
+        ("hvc1", "HEVC"),
+        ("jpeg", "JPEG"),
+    ],
+)
+def test_other_codecs_are_named(codec, name):
+    track = atoms.Track(atoms.samples(3), entry=atoms.video_entry(codec))
+    data, offset, size = read_moov(File(atoms.movie([track])).read)
+    with pytest.raises(UnsupportedCodecError, match=rf"the video is '{codec}' \(.*{name}.*\), not ProRes"):
+        parse_moov(data, offset=offset, file_size=size)
