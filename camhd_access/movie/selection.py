@@ -42,9 +42,12 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
     if isinstance(frames, slice):
         return np.arange(*frames.indices(n_frames), dtype=np.int64)
     numbers = np.atleast_1d(np.asarray(frames))
-    if numbers.dtype.kind == "b":
+    if numbers.dtype.kind == "b" and np.ndim(frames):
         if numbers.shape != (n_frames,):
-            raise ValueError(f"a mask of {numbers.size} for {n_frames} frames: it has one for each")
+            raise TypeError(
+                "frames are numbers, a sequence of numbers, or a slice; not a mask of "
+                f"{numbers.size} for {n_frames} frames: a mask has one for each"
+            )
         return np.flatnonzero(numbers)
     if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
         raise TypeError(f"frames must be a number, a sequence of numbers, or a slice, not {frames!r:.80}")

@@ -140,7 +140,7 @@ def test_frames_are_chosen_by_masks(movie_path, pixels):
     np.testing.assert_array_equal(
         movie.isel(time=movie.encoded_size > movie.encoded_size.mean()).frame.dtype, int
     )
-    with pytest.raises(ValueError, match="a mask of 3 for 40 frames"):
+    with pytest.raises(TypeError, match="a mask of 3 for 40 frames"):
         MovieReader(movie_path).read([True, False, True])
 
 

@@ -10,8 +10,8 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
@@ -98,7 +98,9 @@ def write_references(
 
 def check_movies(readers: MovieReader | Sequence[MovieReader]) -> list[MovieReader]:
     """The readers, at least one, whether one or several were given."""
-    movies = [check_reader(each) for each in ([readers] if isinstance(readers, MovieReader) else readers)]
+    are_several = isinstance(readers, Iterable) and not isinstance(readers, MovieReader)
+    given = cast("Iterable[MovieReader]", readers if are_several else [readers])
+    movies = [check_reader(each) for each in given]
     if not movies:
         raise ValueError("no movies: give at least one reader")
     return movies
