@@ -40,7 +40,7 @@ def test_environment_mirrors_pyproject():
     extras = PROJECT["optional-dependencies"]
     used = [
         extras[name]
-        for name in ("icechunk", "notebook", "parquet", "s3", "science", "server", "zarr", "test")
+        for name in ("azure", "icechunk", "notebook", "parquet", "s3", "science", "server", "zarr", "test")
     ]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in used for requirement in extra)]
     expected = {conda_requirement(r) for r in wanted if not r.startswith("camhd_access")}
