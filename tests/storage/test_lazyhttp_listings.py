@@ -294,7 +294,9 @@ def test_any_page_of_8_mb_is_read_in_bounded_memory(name):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("page", [answers(200, bytes(N + 1), Content_Type="text/html"), chunked], ids=str)
+@pytest.mark.parametrize(
+    "page", [answers(200, bytes(N + 1), Content_Type="text/html"), chunked], ids=["told", "chunked"]
+)
 def test_a_longer_page_is_not_read(origin, page):
     origin.put("/files/", bytes(2 * N))
     origin.play("/files/", page, always=True)
