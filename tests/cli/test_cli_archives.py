@@ -256,7 +256,9 @@ def test_a_sheet(folder, tmp_path):
 def test_trouble_stops_it_and_is_told_in_one_line(faulty, tmp_path):
     result = run("timelapse", *DAYS, "--frame", "2", "-o", tmp_path / "film.mp4", faulty)
     assert result.exit_code == 1
-    assert result.stderr.startswith("camhd: 2 of 5 movies cannot be used (--on-error skip leaves them out): ")
+    assert result.stderr.startswith(
+        "camhd: 2 of 5 movies cannot be used (use --on-error skip to leave them out): "
+    )
     assert result.stderr.count("\n") == 1
     damaged = run(
         "timelapse", "--start", "2016-11-10", "--end", "2016-11-11", "--frame", "2",

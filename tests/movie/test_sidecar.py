@@ -101,7 +101,7 @@ def test_sidecars_that_lie(tmp_path, name):
     path.write_bytes(LIES[name])
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidMovieError, match=r"s\.npz is no index written by `camhd recover`: "):
+        with pytest.raises(InvalidMovieError, match=r"s\.npz is not an index written by `camhd recover`: "):
             read_sidecar(path, file_size=1000)
         assert tracemalloc.get_traced_memory()[1] < 300 << 20
     finally:
