@@ -1,1 +1,1 @@
-"""How fast the library is, beside its peers and beside what is possible. `make bench`, `make bench-full`."""
+"""The speed of the library, compared with its peers and with the theoretical limit. `make bench`, `make bench-full`."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print, and keep the results; `--docs` writes them into the docs."""
+"""`python -m benchmarks`: measure, print and store the results; `--docs` writes them into the docs."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ from benchmarks.servers import emulated_link, serve
 
 
 def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iterator[Case]:
-    """All cases, each while what it needs is running."""
+    """All cases, each with the servers that it needs."""
     yield from decode.cases(material, full=full)
     yield from decoder.cases(material, full=full)
     yield from crops.cases(material)
@@ -33,7 +33,7 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
             facts["link"] = origin.kind
             yield from remote.cases(material, origin, full=full)
             yield crops.link_case(material, origin)
-            if mbit == 100:  # faster links have whole frames fetched, which are cheaper there
+            if mbit == 100:  # over faster links whole frames are fetched, which is cheaper there
                 yield crops.bytes_case(material, origin)
             else:
                 yield from fetch.cache_cases(material, origin)
@@ -52,7 +52,7 @@ def main() -> None:
     kind = "full" if options.full else "quick"
     path = Path(FOLDER, f"results-{kind}.json")
     measured = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends child processes
     with closing(iter_cases(material, facts, full=options.full)) as cases:
         for position, case in enumerate(cases):
             if re.search(options.only, case.name):

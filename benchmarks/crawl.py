@@ -1,4 +1,4 @@
-"""A crawl of the whole archive of 2018, as a user would run it, of sparse files and over a link of 20 ms.
+"""A crawl of the whole archive of 2018, as a user would run it, on sparse files over a link of 20 ms.
 
 `python -m benchmarks.crawl CATALOG [--every N]` makes each movie (or every Nth) of a published catalogue with
 its true size and number of frames, all media being holes: 9,441 movies of 114 TB take 1.3 GB on disk, for as
@@ -28,7 +28,7 @@ from sparse_archive import ROOT, day_path, write_sparse
 from webservers import start_nginx
 
 BYTES_PER_FRAME = 560_000
-"""For movies whose catalogue does not tell their frames."""
+"""For movies without a number of frames in the catalogue."""
 
 
 def make_archive(catalog: pd.DataFrame, folder: Path) -> None:
@@ -45,7 +45,7 @@ def make_archive(catalog: pd.DataFrame, folder: Path) -> None:
 
 @contextmanager
 def step(name: str, filesystem: LazyHTTPFileSystem) -> Iterator[None]:
-    """Say what the block has cost."""
+    """Print the cost of the block."""
     before, begin, cpu = filesystem.stats, time.perf_counter(), time.process_time()
     yield
     cost, seconds = filesystem.stats - before, time.perf_counter() - begin
@@ -57,7 +57,7 @@ def step(name: str, filesystem: LazyHTTPFileSystem) -> Iterator[None]:
 
 
 def crawl(root: str, file: str, expected: pd.DataFrame) -> None:
-    """All steps, and whether they found what is there."""
+    """Run all steps, and check their results."""
     archive = open_archive(root)
     with step("list", archive.filesystem):
         listed = archive.catalog(progress=False)

@@ -1,4 +1,4 @@
-"""Parts of frames, and previews: what need not be decoded, and what need not be fetched."""
+"""Crops and previews: decoding and fetching less than whole frames."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ def scaling(path: str) -> Callable[[], Any]:
 
 
 def fetching(url: str, frames: Any) -> Callable[[], Any]:
-    """Bytes that a crop costs, as the filesystem counts them."""
+    """Bytes fetched for a crop, as counted by the filesystem."""
 
     @contextmanager
     def opened() -> Iterator[Run]:

@@ -59,7 +59,7 @@ def random_ways(path: str, frames: Sequence[int], pix_fmt: str) -> list[Way]:
 
 
 def bare_pyav(path: str, frames: Sequence[int], pix_fmt: str) -> Callable[[], Any]:
-    """The samples' bytes, one kept context, the library's own conversion: nothing is left to leave out."""
+    """The samples' bytes, one kept context, the library's own conversion: the minimum."""
 
     @contextmanager
     def opened() -> Iterator[Run]:

@@ -1,4 +1,4 @@
-"""The compiled decoder beside libavcodec: one core each, the same samples, in turn."""
+"""The compiled decoder compared with libavcodec: one core each, the same samples, in turn."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
         budget=Budget("≥ 2.5 x libavcodec", min_speed=2.5),
     )
     for name, title, window, reduce, speed in (
-        ("small-of-whole", "Crop of 384x160, luma, beside the whole frame", SMALL, 1, 30),
+        ("small-of-whole", "Crop of 384x160, luma, compared with the whole frame", SMALL, 1, 30),
         ("half", "reduce=2, luma", (slice(0, 540), slice(0, 960)), 2, None),
         ("quarter", "reduce=4, luma", (slice(0, 270), slice(0, 480)), 4, 12),
     ):
@@ -78,7 +78,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
             name=f"decoder-{name}",
             title=f"{reduction} over time of {n} frames, gray10le, 2 threads",
             unit="ms/frame",
-            limit="decoding; the sums go through memory once a frame",
+            limit="decoding; the sums pass through memory once per frame",
             ways=[
                 Way("camhd_access", reducing(path, material.n_short, n, reduction)),
                 Way("reading them by libav", reading(path, material.n_short, n)),

@@ -1,4 +1,4 @@
-"""Bytes: how fast they come over loopback on one core, and what the cache saves."""
+"""Bytes: transfer rate over loopback on one core, and savings by the cache."""
 
 import os
 import shutil
@@ -17,10 +17,10 @@ from benchmarks.sockets import BareConnection
 __all__ = ["cache_cases", "cases"]
 
 N_RANGES, RANGE_BYTES, STRIDE_BYTES = 64, 4 << 20, 16 << 20
-"""Ranges that lie apart, so that nobody merges them: 268 MB."""
+"""Ranges with gaps, so that they are not merged: 268 MB."""
 
 CLIENT_CORE = 1
-"""The server has core 0."""
+"""The server runs on core 0."""
 
 
 def cases(material: Material, origin: Origin) -> Iterator[Case]:
@@ -51,7 +51,7 @@ def cases(material: Material, origin: Origin) -> Iterator[Case]:
 
 
 def cache_cases(material: Material, origin: Origin) -> Iterator[Case]:
-    """What reading the encoded frames costs without cache, into an empty one, and from a full one."""
+    """Reading encoded frames without a cache, into an empty one, and from a full one."""
     url = f"{origin.http}/{material.long.name}"
     folder = material.scratch / "full"
 

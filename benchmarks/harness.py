@@ -1,7 +1,7 @@
-"""Ways to do one job, run in turn: A B C A B C …, so that a busy machine is busy for all of them.
+"""Ways to do one job, run in turn: A B C A B C …, so that a load on the machine affects all of them.
 
 A `Case` is one job with several `Way`s to do it. A way is opened once, tried once, and then run round after
-round; each run returns a `Sample`. Ratios are taken within a round and only then put in order, so that they
+round; each run returns a `Sample`. Ratios are computed within a round, so that they
 hold on a machine whose speed changes. A way that cannot do the job is kept in the results, with the reason.
 """
 
@@ -36,12 +36,12 @@ __all__ = [
 
 
 class Sample(NamedTuple):
-    """What one run has found."""
+    """Result of one run."""
 
     value: float
-    """In the unit of the case; less is better."""
+    """In the unit of the case; smaller is better."""
     cpu: float | None = None
-    """CPU time of it, in the same unit, where the unit is one of time."""
+    """CPU time in the same unit, if it is a unit of time."""
 
 
 Run = Callable[[], Sample]
@@ -53,9 +53,9 @@ class Way:
 
     name: str
     open: Callable[[], AbstractContextManager[Run]]
-    """Makes ready what does not count, and gives what is run."""
+    """Does the untimed preparation, and yields the function to run."""
     max_rounds: int = 1_000
-    """Fewer rounds for ways that take long."""
+    """Fewer rounds for slow ways."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Budget:
     text: str
     """In words."""
     min_speed: float | None = None
-    """At least so many times as fast as the second way."""
+    """Minimum speed relative to the second way."""
     max_value: float | None = None
     """At most this, in the unit of the case."""
 
@@ -78,7 +78,7 @@ class Case:
     title: str
     unit: str
     limit: str
-    """What the best possible is, and why."""
+    """The theoretical limit, and its reason."""
     ways: Sequence[Way]
     budget: Budget | None = None
     note: str = ""
@@ -86,15 +86,15 @@ class Case:
 
 @dataclass
 class Result:
-    """What was found for one way of a case."""
+    """Results of one way of a case."""
 
     way: str
     values: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     speeds: list[float] = field(default_factory=list)
-    """How many times as fast OURS was, in each round that both were run."""
+    """Relative speed of ours, in each round with both."""
     failure: str = ""
-    """Why there is nothing."""
+    """Reason for a missing result."""
 
 
 def measure(case: Case, *, rounds: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _open(way: Way, result: Result, stack: ExitStack) -> Run | None:
     try:
         run = stack.enter_context(way.open())
         run()  # the first time is not counted
-    except Exception as error:  # noqa: BLE001 - whatever a peer raises is why it is not in the table
+    except Exception as error:  # noqa: BLE001 - any error of a peer is shown in the table
         reason = str(error).strip().splitlines() or [""]
         result.failure = f"{type(error).__name__}: {reason[0]:.160}"
         return None
@@ -148,7 +148,7 @@ def _run(result: Result, run: Run) -> float | None:
 
 
 def _is_met(budget: Budget, results: Sequence[Result]) -> bool | None:
-    """Whether ours is within its budget; None where it was not measured."""
+    """Whether ours is within its budget; None if it was not measured."""
     ours, reference = results[0], results[-1 if len(results) == 1 else 1]
     if not ours.values or (budget.min_speed is not None and not reference.speeds):
         return None
@@ -184,9 +184,9 @@ def _cpu_seconds() -> float:
 
 
 def in_child(function: Callable[..., Any], *args: Any, core: int | None = None, **settings: str) -> Any:
-    """What `function(*args)` returns in a new process, which has `settings` in its environment.
+    """The result of `function(*args)` in a new process with `settings` in its environment.
 
-    For what only the first reader of a process pays, and for its peak of memory.
+    For costs of the first reader of a process, and for peak memory.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_call, function, args, core, settings).result()
@@ -202,20 +202,20 @@ def _call(
 
 
 def peak_memory() -> float:
-    """MB that this process has had in memory at most."""
+    """Peak memory of this process in MB."""
     status = Path("/proc/self/status").read_text()
     (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) * 1024 / 1e6
 
 
 def reset_peak_memory() -> float:
-    """MB that this process has in memory now; its peak is counted from here on."""
+    """Current memory of this process in MB; resets its peak."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
 
 
 def machine_facts(**more: str) -> dict[str, str]:
-    """What the figures depend on."""
+    """Facts about the machine and the software."""
     cpu = next((line[13:] for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     names = (
         "camhd_access",
@@ -260,7 +260,7 @@ def _first_line(*command: str) -> str:
 
 
 def save(path: Path, facts: dict[str, str], case: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a case into a file of results, in place of what an earlier run found; gives all of the file's."""
+    """Store a case in a file of results, replacing an earlier run; returns all cases of the file."""
     before = json.loads(path.read_text())["cases"] if path.exists() else []
     kept = [each for each in before if each["name"] != case["name"]]
     cases = sorted([*kept, case], key=lambda each: each["position"])

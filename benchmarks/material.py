@@ -1,4 +1,4 @@
-"""Movies to measure with, made once and kept in `benchmarks/.cache`, which git does not look at.
+"""Movies to measure with, made once and kept in `benchmarks/.cache`, which git ignores.
 
 `long.mov` has the size of a real one: 25,000 frames, 13 GB, of which only `FRAMES` and their neighbours are
 there, and the others are holes. `short-….mov` is whole. Both lie in the memory of the system when they are
@@ -19,7 +19,7 @@ N_LONG = 25_000
 FRAMES = tuple(sorted(np.random.default_rng(7).choice(N_LONG, 60, replace=False).tolist()))
 """Frames of `long.mov` to be read at random."""
 FEW = FRAMES[::12]
-"""Some of them, for those who take long."""
+"""A subset, for slow peers."""
 
 
 def _coded() -> list[int]:
@@ -43,12 +43,12 @@ class Material:
 
     @property
     def folder(self) -> Path:
-        """Where both lie."""
+        """Their folder."""
         return self.long.parent
 
 
 def make_material(*, full: bool) -> Material:
-    """The movies, made where they are not there."""
+    """The movies, created if they are missing."""
     n_short = 300 if full else 96
     material = Material(FOLDER / f"short-{n_short}.mov", n_short, FOLDER / "long.mov", FOLDER / "scratch")
     material.scratch.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
         name="mean-time",
         title=f"Mean of {n} frames, rgb24, 2 threads",
         unit="ms/frame",
-        limit="decode and conversion; the sum of 6 MB a frame costs 3 to 4 ms beside them",
+        limit="decode and conversion; the sum of 6 MB a frame takes another 3 to 4 ms",
         ways=[
             Way("camhd_access", running(mean_by_dask, path, n_short, n)),
             Way("camhd_access, reading them only", running(only_reading, path, n_short, n)),

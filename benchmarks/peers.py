@@ -1,4 +1,4 @@
-"""Ours and its peers, each as it is best used, with one interface.
+"""Ours and its peers, each used in its most efficient way, with one interface.
 
 A peer is opened with a path or URL; `sequence(n)` gives the first n pictures, `pick(frames)` some others.
 Both are generators, or lists; what they give is not kept. A peer that lacks something raises, and the reason
@@ -30,16 +30,16 @@ class Peer:
 
     name: ClassVar[str]
     formats: ClassVar[dict[str, str]] = {"rgb24": "rgb24", "gray10le": "gray10le"}
-    """What is asked for, and the nearest that the peer gives."""
+    """Requested pixel formats, and the nearest ones of the peer."""
     remote: ClassVar[str] = "http"
-    """Protocol that it reads from servers by; empty where it does not."""
+    """Protocol for reading from servers; empty if unsupported."""
 
     def __init__(self, url: str, pix_fmt: str, stack: ExitStack) -> None:
         self.url, self.pix_fmt = url, self.formats[pix_fmt]
         self.open(stack)
 
     def open(self, stack: ExitStack) -> None:
-        """Make ready; `stack` closes what has to be closed."""
+        """Prepare; `stack` closes everything that has to be closed."""
 
     def sequence(self, n: int) -> Iterable[Any]:
         """The first n pictures."""

@@ -1,4 +1,4 @@
-"""A long link played by a TCP proxy, for users who may not make network namespaces.
+"""A long link emulated by a TCP proxy, for users without permission for network namespaces.
 
 Each direction hands bytes over half a round trip after they came, and all connections share one rate. Both
 ends speak TCP over loopback, so there is no slow start, and connecting takes one round trip by decree:

@@ -1,4 +1,4 @@
-"""Results as Markdown and as a picture, for a terminal and for `docs/benchmarks.md`."""
+"""Results as Markdown and as a plot, for a terminal and for `docs/benchmarks.md`."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def to_markdown(found: dict[str, Any]) -> str:
 
 
 def budget_table(cases: list[dict[str, Any]]) -> str:
-    """What was promised, and what is."""
+    """Budgets and measurements."""
     lines = ["| job | budget | measured | met |", "|---|---|---|---|"]
     for case in cases:
         if case["budget"]:
@@ -40,7 +40,7 @@ def budget_table(cases: list[dict[str, Any]]) -> str:
 
 
 def _measured(case: dict[str, Any]) -> str:
-    """Ours in the terms of its budget."""
+    """The result of ours in the unit of its budget."""
     ours, *others = case["results"]
     if not ours["values"]:
         return ours["failure"]
@@ -59,7 +59,7 @@ def _case_table(case: dict[str, Any]) -> str:
         "",
         f"The best possible: {case['limit']}. {case['note']} In {n_rounds} rounds.".replace("  ", " "),
         "",
-        f"| | {case['unit']} | CPU | ours is so many times as fast |",
+        f"| | {case['unit']} | CPU | relative speed of ours |",
         "|---|---|---|---|",
     ]
     for result in case["results"]:

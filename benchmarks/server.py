@@ -31,7 +31,7 @@ from camhd_access.decoding.threads import n_cores
 __all__ = ["cases"]
 
 N_AT_ONCE = 6
-"""Frames of a run, none of which was asked for before; the quick material has 96, for 16 runs."""
+"""Frames of a run, none of which was requested before; the quick material has 96, for 16 runs."""
 N_CONNECTIONS = 16
 LOAD_SECONDS = 3
 

@@ -45,7 +45,7 @@ class Origin:
     http: str
     """Root, without a slash at the end."""
     https: str | None
-    """The same by TLS, with a certificate that nobody has signed."""
+    """The same with TLS and a self-signed certificate."""
     mbit: float | None = None
     """Rate of the link."""
     rtt_ms: float = 0.0
