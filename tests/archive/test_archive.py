@@ -248,7 +248,7 @@ def test_what_is_no_time_is_named(folder, moment):
 
 @pytest.mark.parametrize("moment", [None, 20161113, 1.5])
 def test_what_is_of_another_type_than_times_is_refused(folder, moment):
-    with pytest.raises(TypeError, match=r"^name_or_time is a time, as text or as a datetime, not "):
+    with pytest.raises(TypeError, match=r"^name_or_time must be a time \(text or datetime\), not "):
         open_archive(folder / ROOT).url(moment)
 
 
