@@ -47,6 +47,9 @@ FRAME_HEAD_BYTES = 512
 N_HEADS_TRIED = 4
 """Number of samples whose headers are tried if they are damaged."""
 
+N_READS = 4
+"""Attempts to read an index whose file is replaced meanwhile."""
+
 MAX_INDEXES_KEPT = 32
 """Number of indexes kept in memory, so that reopening a movie costs nothing. One takes 0.8 MB."""
 
@@ -146,17 +149,26 @@ def find_header(movie: OpenMovie) -> FrameHeader:
 
 
 def _read_index_anew(address: ByteSource) -> OpenMovie:
-    """The movie with its own index; if the cached bytes are not an index, they are fetched again."""
-    n_bytes_kept = _n_bytes_from_cache(address)
-    try:
-        return _read_index(address)
-    except InvalidMovieError:
-        if _n_bytes_from_cache(address) == n_bytes_kept:
-            raise
-    except RemoteFileChangedError:
-        pass  # its version has changed since this session last checked
-    address.forget()
-    return _read_index(address)
+    """The movie with its own index; read again if cached bytes are not an index, or the file was replaced."""
+    for n_tries in range(1, N_READS + 1):
+        n_bytes_kept = _n_bytes_from_cache(address)
+        source = address if address.is_far else address.pinned()  # others check each answer
+        try:
+            movie = _read_index(source)
+            if source.version:
+                source.check()
+        except InvalidMovieError:
+            is_kept = _n_bytes_from_cache(address) != n_bytes_kept
+            is_replaced = source.version and source != address.pinned()
+            if n_tries == N_READS or not (is_kept or is_replaced):
+                raise
+        except RemoteFileChangedError:  # since this session last checked, or while it was read
+            if n_tries == N_READS:
+                raise
+        else:
+            return movie
+        address.forget()
+    raise AssertionError("unreachable")
 
 
 def _n_bytes_from_cache(address: ByteSource) -> int:
@@ -172,7 +184,7 @@ def _read_index(address: ByteSource) -> OpenMovie:
         nonlocal source
         if isinstance(request, Tail):
             data = source.read_tail(request.n_bytes)
-            source = source.pinned()
+            source = source if source.version else source.pinned()
             return Answer(data, source.size - len(data), source.size)
         return Answer(source.read(request), request.start, source.size)
 

@@ -149,7 +149,7 @@ STRANGE = {
 def test_a_fallback_that_is_not_ours_alone_is_not_used(origin, fallback, kind, caplog):
     STRANGE[kind](fallback)
     read(origin.put("/m.mov", SIZE), None)
-    assert "is not a folder of yours alone; set CAMHD_CACHE_DIR" in caplog.text
+    assert "does not belong to you alone; set CAMHD_CACHE_DIR" in caplog.text
     assert not list(fallback.parent.rglob("ranges-1"))
 
 

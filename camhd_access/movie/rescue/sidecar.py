@@ -30,7 +30,8 @@ from camhd_access.ranges import ByteRange
 from camhd_access.storage.output_files import make_folder, open_target, replace_file
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
 from camhd_access.storage.rangecache.settings import check_ours, default_permissions
-from camhd_access.storage.source import ByteSource, open_source
+from camhd_access.storage.small_files import read_small_file
+from camhd_access.storage.source import ByteSource
 from camhd_access.urls import redact_url, text_of
 
 __all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
@@ -69,13 +70,11 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
     FileNotFoundError
         The file does not exist.
     """
-    file = open_source(text_of(urlpath), cache=False)
-    name, n_bytes = redact_url(text_of(urlpath)), file.size
-    if n_bytes > MAX_FILE_BYTES:
-        raise InvalidMovieError(
-            f"{name} is not an index written by `camhd recover`: it has {n_bytes:,} bytes"
-        )
-    data = file.read(ByteRange(0, n_bytes))
+    name = redact_url(text_of(urlpath))
+    try:
+        data = read_small_file(text_of(urlpath), max_bytes=MAX_FILE_BYTES)
+    except ValueError as error:
+        raise InvalidMovieError(str(error)) from error
     try:
         recovery, _ = _decode(data)
     except DAMAGE as error:

@@ -45,6 +45,7 @@ from camhd_access.storage.rangecache.settings import (
     default_cache_dir,
     default_max_bytes,
     default_permissions,
+    fallback_dir,
     open_kept,
 )
 
@@ -126,6 +127,7 @@ class CacheFolder:
         """For ranges that others are fetching."""
         self._is_made = False
         self._permissions = default_permissions()
+        self._is_fallback = self.path == fallback_dir()
         self._quota = Quota(self.path / "ranges-1", self.max_bytes, self._permissions.file)
 
     # For readers
@@ -252,7 +254,8 @@ class CacheFolder:
     @property
     def _root(self) -> Path:
         """What all of it lies in; `PermissionError` where that is among temporary files, and not ours."""
-        check_ours(self.path)
+        if self._is_fallback:
+            check_ours(self.path)
         return self._quota.root
 
     def _url_folder(self, url: str) -> Path:

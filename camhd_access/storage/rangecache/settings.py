@@ -21,6 +21,7 @@ __all__ = [
     "default_cache_dir",
     "default_max_bytes",
     "default_permissions",
+    "fallback_dir",
     "open_kept",
     "parse_size",
 ]
@@ -47,11 +48,12 @@ def default_cache_dir() -> Path:
     try:
         home = Path.home()
     except RuntimeError:  # a container user without a name
-        return _fallback_dir()
+        return fallback_dir()
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "camhd_access"
 
 
-def _fallback_dir() -> Path:
+def fallback_dir() -> Path:
+    """Where bytes are kept of a user who has no home: among everybody's temporary files."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"camhd_access-{user}"
 
@@ -64,7 +66,7 @@ def check_ours(path: Path) -> None:
     PermissionError
         It is a link, of another user, or writable by others, so its content cannot be trusted.
     """
-    if path != _fallback_dir() or not hasattr(os, "getuid"):
+    if path != fallback_dir() or not hasattr(os, "getuid"):
         return
     try:
         status = path.lstat()
