@@ -5,8 +5,8 @@ begins where an earlier one ended. From the second one on, the file is fetched i
 the end of what is asked, so that the network is busy while frames are decoded, and between the reads.
 
 A pattern that breaks costs no more than it gave: what is ahead is never more than what was read in this order
-before, nor than `MAX_BYTES_AHEAD`. What is in flight is then cancelled, and what has come is dropped; `stats`
-counts it. Several patterns may go on at once, in one file or in several.
+before, nor than `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels what is in flight and drops what has
+come; `stats` counts it. Several patterns may go on at once, in one file or in several.
 """
 
 import os
@@ -23,7 +23,7 @@ from camhd_access.ranges import ByteRange, missing_ranges, overlapping, split_ra
 __all__ = ["Piece", "ReadAhead", "ReadAheadStats", "find_read_ahead"]
 
 PIECE_BYTES = 1024 * 1024
-"""Of one request. Sixteen at once fill a link of 1 Gbit/s over 50 ms better than fewer that are larger."""
+"""Of one request: well above its overhead, and small enough for sixteen connections to share a read."""
 
 MAX_BYTES_AHEAD = 32 * 1024 * 1024
 """Beyond what was asked, in one pattern."""
@@ -163,6 +163,8 @@ class ReadAhead:
             if any(each.goes_on(wanted) for each in mine):
                 return True
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
+                for pattern in mine:  # one that goes on nevertheless begins anew
+                    pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
                 self._patterns.append(_Pattern(key, wanted.start, wanted.stop, self.stats))
                 if len(self._patterns) > MAX_PATTERNS:
                     self._give_up(

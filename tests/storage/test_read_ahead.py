@@ -139,6 +139,17 @@ def test_what_is_held_in_all_is_bounded_and_what_is_dropped_is_counted_and_cance
     assert ahead.stats.n_bytes_unused == n_cancelled * MIB > 0
 
 
+def test_a_read_elsewhere_drops_what_was_fetched_ahead_and_costs_no_more_than_was_read():
+    ahead, network = ReadAhead(), Network(answers=False)
+    for i in range(4):
+        read(ahead, network, i * MIB, (i + 1) * MIB)
+    assert not read(ahead, network, 50 * MIB, 51 * MIB)
+    n_cancelled = sum(future.cancelled() for future in network.futures)
+    assert n_cancelled * MIB == ahead.stats.n_bytes_unused
+    assert 0 < n_cancelled <= 4
+    assert read(ahead, network, 4 * MIB, 5 * MIB)  # a second reader was there
+
+
 def test_random_reads_never_end_a_pattern():
     ahead, network = ReadAhead(), Network()
     for i in range(3):
