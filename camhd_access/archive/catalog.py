@@ -193,15 +193,15 @@ def _read_parquet(data: bytes) -> "pa.Table":
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra
     from pyarrow import parquet  # noqa: PLC0415 - an extra
 
-    texts = [name for name in _RECORD_COLUMNS if DTYPES[name] == "string"]
-    file = parquet.ParquetFile(BytesIO(data), read_dictionary=texts)
-    names, about = file.schema_arrow.names, file.metadata
+    about = parquet.read_metadata(BytesIO(data))
+    names = about.schema.to_arrow_schema().names
     if not set(_RECORD_COLUMNS) <= set(names):
         raise ValueError(f"not a catalogue of a known kind; its columns are {names}")
     n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     if n_bytes > MAX_CATALOG_BYTES or about.num_rows > MAX_ROWS:
         raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
-    table = file.read(columns=_RECORD_COLUMNS)
+    texts = [name for name in _RECORD_COLUMNS if DTYPES[name] == "string"]
+    table = parquet.ParquetFile(BytesIO(data), read_dictionary=texts).read(columns=_RECORD_COLUMNS)
     for column in map(table.column, texts):
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
             n_bytes += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
