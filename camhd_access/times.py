@@ -5,7 +5,6 @@ from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
 __all__ = [
     "Duration",
@@ -52,6 +51,8 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
 
 def parse_instant(moment: Moment, name: str) -> np.datetime64:
     """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
+    import pandas as pd  # noqa: PLC0415 - not on the way to a first frame
+
     if not isinstance(moment, str | date | np.datetime64):
         raise TypeError(f"{name} must be a time (text or datetime), not {moment!r:.80}")
     try:
