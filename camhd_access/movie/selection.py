@@ -45,7 +45,7 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
     if numbers.dtype.kind == "b" and np.ndim(frames):
         if numbers.shape != (n_frames,):
             raise TypeError(
-                "frames are numbers, a sequence of numbers, or a slice; not a mask of "
+                "frames must be a number, a sequence of numbers, or a slice, not a mask of "
                 f"{numbers.size} for {n_frames} frames: a mask has one for each"
             )
         return np.flatnonzero(numbers)

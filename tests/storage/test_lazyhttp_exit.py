@@ -87,14 +87,14 @@ def test_a_read_at_exit_brings_its_bytes(url, protocol, code):
 def test_the_first_read_at_exit_brings_bytes_or_says_why_not(url, protocol):
     (line,) = run(AT_EXIT_FIRST, url, protocol)
     # From 3.12 on Python may refuse to start a thread at its end.
-    assert line == "1000" or (sys.version_info >= (3, 12) and line.startswith("RemoteFileError: nothing can"))
+    assert line == "1000" or (sys.version_info >= (3, 12) and line.startswith("RemoteFileError: cannot read"))
 
 
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
 def test_a_read_by_what_is_taken_away_last_says_why_not(url, protocol):
     first, last = run(IN_DEL, url, protocol)
     assert first == "1000"
-    assert last.startswith("RemoteFileError: nothing can be read any more: the program is ending")
+    assert last.startswith("RemoteFileError: cannot read: the program is ending")
 
 
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
