@@ -78,10 +78,29 @@ def _quantile(values: npt.NDArray[Any], *, levels: npt.NDArray[np.float64]) -> n
     if values.dtype.kind != "f":
         found: npt.NDArray[np.float64] = np.quantile(values, levels, axis=0)
         return found
-    missing = np.isnan(values).all(axis=0)
-    filled = np.where(missing, np.float32(0), values) if missing.any() else values
-    found = np.nanquantile(filled.astype(np.float64), levels, axis=0)
-    found[..., missing] = np.nan
+    values = values.astype(np.float64)
+    has_gaps = np.isnan(values).any(axis=0)
+    found = np.empty((*levels.shape, *values.shape[1:]))
+    found[..., ~has_gaps] = np.quantile(values[:, ~has_gaps], levels, axis=0)
+    found[..., has_gaps] = _quantile_of_present(values[:, has_gaps], levels)
+    return found
+
+
+def _quantile_of_present(
+    values: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """`np.nanquantile` along the first axis of two, for all columns at once; NaN where all are missing."""
+    ordered = np.sort(values, axis=0)  # NaN last
+    last = np.maximum(np.count_nonzero(~np.isnan(values), axis=0) - 1, 0)
+    place = last * levels[..., np.newaxis]
+    below = np.floor(place).astype(np.intp)
+    columns = np.arange(values.shape[1])
+    low, high = ordered[below, columns], ordered[np.minimum(below + 1, last), columns]
+    share = place - below
+    # As numpy interpolates, so that rounding is the same.
+    found: npt.NDArray[np.float64] = np.where(
+        share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share)
+    )
     return found
 
 
