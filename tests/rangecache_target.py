@@ -14,6 +14,8 @@ from fsspec.asyn import AsyncFileSystem
 from camhd_access.errors import RemoteFileChangedError
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 
+NAME, SIZE = "movie.mov", 3_000_000
+
 
 def make_bytes(n_bytes, seed=0):
     return random.Random(seed).randbytes(n_bytes)

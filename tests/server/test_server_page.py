@@ -16,7 +16,7 @@ from lazycache import DAY, MOVIE, running_server
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from camhd_access import MovieReader, open_movie
+from camhd_access import open_movie
 from camhd_access.server.pages import prefers_html
 from camhd_access.synthetic import read_frame_number, serve_folder, write_archive
 
@@ -67,11 +67,6 @@ def mirror(archive_path):
 def client(mirror, tmp_path_factory):
     with running_server(f"{mirror.url}files/", cache_dir=tmp_path_factory.mktemp("cache")) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def reader(archive_path):
-    return MovieReader(archive_path / "files" / MOVIE)
 
 
 @pytest.fixture(scope="module")

@@ -11,28 +11,7 @@ from commands import run
 from lazycache import MOVIE, running_server
 from PIL import ExifTags, Image
 
-from camhd_access.synthetic import serve_folder, write_archive
-
 NAME = MOVIE.rpartition("/")[2].removesuffix(".mov")
-
-
-@pytest.fixture(scope="module")
-def archive_path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archive")
-    write_archive(folder / "files", n_frames=12, width=320, height=192)
-    return folder
-
-
-@pytest.fixture
-def mirror(archive_path):
-    with serve_folder(archive_path) as server:
-        yield server
-
-
-@pytest.fixture
-def client(mirror, tmp_path):
-    with running_server(f"{mirror.url}files/", cache_dir=tmp_path / "cache") as client:
-        yield client
 
 
 def record_of(content):

@@ -9,35 +9,8 @@ import pytest
 from lazycache import DAY, MOVIE, running_server
 from PIL import Image
 
-from camhd_access import MovieReader
-from camhd_access.synthetic import serve_folder, write_archive
-
 EMPTY = "RS03ASHS/PN03B/06-CAMHDA301/2016/01/26/CAMHDA301-20160126T090000Z.mov"
 CUT_OFF = "RS03ASHS/PN03B/06-CAMHDA301/2016/12/01/CAMHDA301-20161201T155900.mov"
-
-
-@pytest.fixture(scope="module")
-def archive_path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archive")
-    write_archive(folder / "files", n_frames=12, width=320, height=192)
-    return folder
-
-
-@pytest.fixture
-def mirror(archive_path):
-    with serve_folder(archive_path) as server:
-        yield server
-
-
-@pytest.fixture
-def client(mirror, tmp_path):
-    with running_server(f"{mirror.url}files/", cache_dir=tmp_path) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def reader(archive_path):
-    return MovieReader(archive_path / "files" / MOVIE)
 
 
 def picture(answer):

@@ -12,25 +12,11 @@ import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rangecache_target import LoggedFileSystem, World, make_bytes
+from rangecache_target import NAME, SIZE, LoggedFileSystem, World, make_bytes
 
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir, default_max_bytes
-
-SIZE = 3_000_000
-NAME = "movie.mov"
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
-@pytest.fixture
-def data(world):
-    return world.put(NAME, make_bytes(SIZE))
-
 
 # Requests
 

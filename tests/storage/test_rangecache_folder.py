@@ -10,25 +10,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from rangecache_target import World, make_bytes
+from rangecache_target import NAME, SIZE, World
 
 from camhd_access.storage.rangecache import CacheFolder
 from camhd_access.storage.rangecache.blocks import BLOCK_BYTES
 
-SIZE = 3_000_000
 BLOCK = 40_960  # ten pages: what the quota counts is what the test counts
-NAME = "movie.mov"
 SPAWN = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
-@pytest.fixture
-def data(world):
-    return world.put(NAME, make_bytes(SIZE))
 
 
 def read_block(fs, data, i):

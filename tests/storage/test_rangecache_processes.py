@@ -9,25 +9,13 @@ import threading
 import time
 
 import pytest
-from rangecache_target import LoggedFileSystem, World, make_bytes
+from rangecache_target import NAME, SIZE, LoggedFileSystem, make_bytes
 
 from camhd_access.storage.rangecache import CacheFolder, RangeCacheFileSystem, loader
 
-SIZE = 3_000_000
-NAME = "movie.mov"
 SPAWN = multiprocessing.get_context("spawn")
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["camhd_access.storage.rangecache", "pytest"])
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
-@pytest.fixture
-def data(world):
-    return world.put(NAME, make_bytes(SIZE))
 
 
 def start(target, *args):

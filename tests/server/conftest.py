@@ -1,0 +1,35 @@
+"""Fixtures for the tests of the server: an archive, its mirror, and a client of a server of that mirror."""
+
+import pytest
+from lazycache import MOVIE, running_server
+
+from camhd_access import MovieReader
+from camhd_access.synthetic import serve_folder, write_archive
+
+
+@pytest.fixture(scope="module")
+def archive_path(tmp_path_factory):
+    """A folder that holds an archive in `files/`."""
+    folder = tmp_path_factory.mktemp("archive")
+    write_archive(folder / "files", n_frames=12, width=320, height=192)
+    return folder
+
+
+@pytest.fixture
+def mirror(archive_path):
+    """A web server for that folder."""
+    with serve_folder(archive_path) as server:
+        yield server
+
+
+@pytest.fixture
+def client(mirror, tmp_path):
+    """A client of our server, whose mirror is the archive."""
+    with running_server(f"{mirror.url}files/", cache_dir=tmp_path / "cache") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reader(archive_path):
+    """The archive's first movie, from disk."""
+    return MovieReader(archive_path / "files" / MOVIE)
