@@ -514,4 +514,4 @@ def test_the_earliest_and_the_latest_times_that_are_read_are_dates(creation, fir
     shown = reader.times(), reader.times(fields=True)
     assert [each[0].astype("datetime64[s]") for each in shown] == [start] * 2
     assert np.diff(shown[0]).astype("timedelta64[s]").astype(int).tolist() == durations[:1]
-    assert (np.diff(shown[1]) > np.timedelta64(0)).all()
+    assert (np.diff(shown[1]) > np.timedelta64(0, "ns")).all()
