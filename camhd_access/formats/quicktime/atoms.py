@@ -11,7 +11,7 @@ the last atom of a file only, reaches to the end.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +62,8 @@ class Atom:
     """Offset of its header in the file; in a compressed `moov`, in the inflated bytes."""
     payload_offset: int
     """Offset of its payload."""
+    _children: dict[int, list["Atom"]] = field(default_factory=dict, compare=False, repr=False)
+    """The atoms from a position on: parsed once, however many of them are looked for."""
 
     def error(self, problem: str) -> InvalidMovieError:
         """An error that names this atom and its offset, for raising."""
@@ -86,11 +88,14 @@ class Atom:
 
     def children(self, *, position: int = 0) -> list["Atom"]:
         """The atoms in the payload, from `position` on."""
+        if position in self._children:
+            return self._children[position]
         children: list[Atom] = []
         for child in iter_atoms(self.payload[position:], self.payload_offset + position):
             if len(children) == MAX_CHILDREN:
                 raise self.error(f"holds more than {MAX_CHILDREN} atoms")
             children.append(child)
+        self._children[position] = children
         return children
 
     def find(self, atom_type: str) -> "Atom | None":
