@@ -11,7 +11,7 @@ SIZE = 100_000
 DATA = Pattern(SIZE)[:]
 
 READ = """
-import atexit, sys, threading, fsspec
+import atexit, os, sys, threading, fsspec
 from camhd_access import CamhdError, RemoteFileError
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 url = sys.argv[1]
@@ -19,9 +19,11 @@ OPTIONS = {"target_protocol": "http"} if sys.argv[2:] == ["lazy"] else {}
 def read(fs=None):
     try:
         fs = fs or fsspec.filesystem(sys.argv[2], **OPTIONS)
-        print(len(fs.cat_file(url, 0, 1000)), flush=True)
+        tell(f"{len(fs.cat_file(url, 0, 1000))}\\n")
     except RemoteFileError as error:
-        print("RemoteFileError:", error, flush=True)
+        tell(f"RemoteFileError: {error}\\n")
+def tell(line):
+    os.write(1, line.encode())  # whole, whatever other threads tell
 """
 
 AT_EXIT_FIRST = READ + "atexit.register(read)\n"
