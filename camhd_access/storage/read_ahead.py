@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from typing import TypeAlias
 
 from camhd_access.ranges import ByteRange, missing_ranges, overlapping, split_range
@@ -83,6 +84,8 @@ class Piece:
 class _Pattern:
     """Reads of one file in order."""
 
+    number: int
+    """Later ones have higher numbers."""
     key: Hashable
     """Which file, and which version of it."""
     start: int
@@ -146,6 +149,7 @@ class ReadAhead:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._patterns: list[_Pattern] = []  # the one used last at the end
+        self._numbers = count()
         self.stats = ReadAheadStats()
 
     def follows(self, key: Hashable, wanted: ByteRange) -> bool:
@@ -165,11 +169,9 @@ class ReadAhead:
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
                 for pattern in mine:  # one that goes on nevertheless begins anew
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
-                self._patterns.append(_Pattern(key, wanted.start, wanted.stop, self.stats))
-                if len(self._patterns) > MAX_PATTERNS:
-                    self._give_up(
-                        next((each for each in self._patterns if not each.pieces), self._patterns[0])
-                    )
+            self._patterns.append(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
+            if len(self._patterns) > MAX_PATTERNS:
+                self._give_up(next((each for each in self._patterns if not each.pieces), self._patterns[0]))
             return False
 
     def read_on(self, key: Hashable, wanted: ByteRange, file_size: int, fetch: Fetch) -> list[Piece]:
@@ -195,7 +197,7 @@ class ReadAhead:
             while sum(each.n_bytes for each in self._patterns) > MAX_BYTES_HELD:
                 self._give_up(next(each for each in self._patterns if each.pieces))
             self._patterns.append(pattern)
-            others = [each for each in mine if each is not pattern]
+            others = [each for each in mine if each.number > pattern.number]
             return pattern.read_on(wanted, file_size, fetch, others)
 
     def _give_up(self, pattern: _Pattern) -> None:

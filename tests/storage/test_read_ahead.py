@@ -107,6 +107,16 @@ def test_reading_again_does_not_break_the_order():
     assert len(set(network.asked)) == len(network.asked)
 
 
+def test_a_second_pass_is_read_ahead_as_the_first_was():
+    ahead, network = ReadAhead(), Network()
+    for _ in range(2):
+        network.asked.clear()
+        for start in range(0, 20 * MIB, MIB):
+            read(ahead, network, start, start + MIB, size=20 * MIB)
+        assert sum(wanted.n_bytes for wanted in network.asked) == 19 * MIB
+        assert len(network.asked) == 19
+
+
 def test_chunks_that_change_places_are_fetched_once():
     """Threads take chunks in order, and begin to read them in nearly that order."""
     ahead, network = ReadAhead(), Network()
