@@ -90,7 +90,8 @@ $(LOWEST)/.installed: pyproject.toml | $(BIN)/python
 
 test-lowest: $(LOWEST)/.installed
 	@echo "== Running the tests of other libraries' interfaces with the lowest versions allowed"
-	$(LOWEST)/bin/python -m pytest $(ON_ALL_CORES) --quiet -m "not slow" -W "ignore::DeprecationWarning" $(TESTS_OF_INTERFACES)
+	$(LOWEST)/bin/python -m pytest $(ON_ALL_CORES) --quiet -m "not slow" -W "ignore::DeprecationWarning" \
+		-W "ignore:variable None has data in the form of a dask array" $(TESTS_OF_INTERFACES)
 
 lint: $(VENV)/.lint
 	@echo "== Checking style and types"
