@@ -1,8 +1,8 @@
 """Quantiles of many frames, in memory for some lines of them; and pairs of frames for optical flow.
 
 A median needs all values of a pixel at once. So bands of lines are read, of all frames, one band after the
-other: each is made of whole rows of slices, so that each slice is decoded once. What comes out says of which
-frames it is, so that titles and files do.
+other: each is made of whole rows of slices, so that each slice is decoded once. The results say of which
+frames they are, so that titles and files can.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """Where pictures and films come from: the record in every file that leaves, and how it is written.
 
-A record tells movie, file, frames and times, what was done to them and by what; nothing of it depends on when
-or by whom it was made, so that the same command makes the same bytes. It is written as one line for people
+A record names movie, file, frames and times, what was done to them and by what; nothing of it depends on when
+or by which user it was made, so that equal commands make equal bytes. It is written as one line for people
 and as JSON for programs, in whatever place a format has for text: `png_options`, `exif_of`, `film_metadata`
 and `figure_metadata` know these places. `provenance_files` reads it back.
 
@@ -85,7 +85,7 @@ class Provenance:
     time_source: str | None = None
     """How the movie's start is known: its clock (mvhd), its name, or not at all."""
     time_disagreement_seconds: float | None = None
-    """By how much its clock is later than its name tells."""
+    """How much later its clock is than its name."""
     time_uncertainty_seconds: float | None = None
     """By how much the times may be wrong."""
     field: int | None = None
@@ -155,7 +155,7 @@ def describe_stack(
     Parameters
     ----------
     reads
-        Read the header of the first frame where none was decoded yet; otherwise the matrix is not told then.
+        Read the header of the first frame where none was decoded yet; otherwise the matrix is left out then.
     known
         More fields of the record, which stand before those that are found.
     """
@@ -250,7 +250,7 @@ def write_command(
 
 
 def image_options(suffix: str, record: Provenance, colors: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What Pillow is told, for text in an image whose name ends so; `colors` as for `png_options`."""
+    """Options of Pillow for text in an image with this suffix; `colors` as for `png_options`."""
     return png_options(record, colors) if suffix == ".png" else {"exif": exif_of(record)}
 
 
@@ -261,7 +261,7 @@ def colors_of(stack: FrameStack) -> tuple[int, int] | None:
 
 
 def png_options(record: Provenance, colors: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What Pillow is told, for text in a PNG.
+    """Options of Pillow for text in a PNG.
 
     Parameters
     ----------

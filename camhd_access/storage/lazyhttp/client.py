@@ -204,9 +204,9 @@ class Client:
         return told
 
     async def fetch_page(self, url: str, version: Version, *, content_type: str = "") -> Page | None:
-        """The whole body behind `url`; None, and nothing read, where it is long and can be had in ranges.
+        """The whole body behind `url`; None, unread, if it is long and the server supports ranges.
 
-        With a `content_type`, a long one is refused so in any case.
+        With a `content_type`, long bodies are always refused.
 
         Raises
         ------

@@ -263,9 +263,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _cat_again(
         self, path: str, start: int, end: int, *, validator: str | None = None
     ) -> bytes | None:
-        """Bytes that were read from disk and make no sense, from the filesystem behind.
+        """Bytes that were read from disk and make no sense, once more from the filesystem behind.
 
-        None where they came from there before; where they cannot be had; and offline.
+        None if they came from there before, if they cannot be read, and offline.
         """
         path = self._behind(path)
         info = await self._knowledge.describe_version(path, validator)
