@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -188,7 +189,8 @@ class ByteSource:
 
     def _read_on(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
         """Each of the ranges, while those after it are in flight, and more beyond the last."""
-        loop, size, ahead = self.filesystem.loop, self.size, find_read_ahead()
+        loop, ahead = self.filesystem.loop, find_read_ahead()
+        size = _find_size(self) if self.version else self.size
         with self._submitting(loop) as fetch:
             for span in plan_spans(ranges, max_gap_bytes=0, max_span_bytes=0):
                 wanted = ByteRange(span.start, span.stop)
@@ -298,6 +300,12 @@ class ByteSource:
         """Check the version of a local file before each read; remote filesystems check responses."""
         if self.version and not self.filesystem.async_impl:
             self.check()
+
+
+@lru_cache(maxsize=64)
+def _find_size(source: ByteSource) -> int:
+    """Bytes of a pinned version, which do not change: each read would ask the event loop for them."""
+    return source.size
 
 
 def _n_bytes(span: Span) -> int:
