@@ -155,8 +155,6 @@ def _read_index_anew(address: ByteSource) -> OpenMovie:
         source = address if address.is_far else address.pinned()  # others check each answer
         try:
             movie = _read_index(source)
-            if source.version:
-                source.check()
         except InvalidMovieError:
             is_kept = _n_bytes_from_cache(address) != n_bytes_kept
             is_replaced = source.version and source != address.pinned()
@@ -185,8 +183,13 @@ def _read_index(address: ByteSource) -> OpenMovie:
         if isinstance(request, Tail):
             data = source.read_tail(request.n_bytes)
             source = source if source.version else source.pinned()
-            return Answer(data, source.size - len(data), source.size)
-        return Answer(source.read(request), request.start, source.size)
+            size = source.size
+            start = size - len(data)
+        else:
+            data, start, size = source.read(request), request.start, source.size
+        if not source.is_far:
+            source.check()  # nothing was replaced meanwhile: size and bytes are of one version
+        return Answer(data, start, size)
 
     moov, offset, file_size = read_moov(answer)
     return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
