@@ -207,11 +207,10 @@ class Archive:
         rate limits (`at_once`, `per_second`). All 9,441 movies of August 2018 take four minutes, and a second
         crawl a few seconds.
         """
+        if file is not None:
+            check_catalog_name(file)
         return Crawl(self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once).catalog(
-            parse_period(start, end),
-            index=index,
-            progress=progress,
-            file=None if file is None else check_catalog_name(file),
+            parse_period(start, end), index=index, progress=progress, file=file
         )
 
     def _list_movies(self, period: Period) -> Listing:

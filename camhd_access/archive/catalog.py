@@ -26,7 +26,7 @@ from camhd_access.archive.records import MovieRecord
 from camhd_access.formats.names import StartTime
 from camhd_access.storage.output_files import check_parquet, open_target
 from camhd_access.storage.small_files import read_small_file
-from camhd_access.urls import redact_url, text_of
+from camhd_access.urls import options_of, redact_url, text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -229,7 +229,8 @@ def write_catalog(
     """
     table = catalog.reset_index()
     name = check_catalog_name(urlpath)
-    with open_target(name, make_folders=True, storage_options=storage_options) as file:
+    options = options_of(urlpath, storage_options)
+    with open_target(name, make_folders=True, storage_options=options) as file:
         if _is_parquet(name):
             file.write(_pack_parquet(table))
         elif name.endswith(".gz"):

@@ -10,6 +10,7 @@ also after an error, and the next crawl queries only what is missing in it:
 - movies that could not be reached have no quality yet, and are queried again.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -32,6 +33,7 @@ from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, Unsup
 from camhd_access.formats.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
 from camhd_access.storage.source import counts_from_end
 from camhd_access.times import Period
+from camhd_access.urls import options_of, text_of
 
 __all__ = ["Crawl"]
 
@@ -60,7 +62,9 @@ class Crawl:
     at_once: int
     """Maximum number of requests in flight."""
 
-    def catalog(self, period: Period, *, index: bool, progress: bool, file: str | None) -> pd.DataFrame:
+    def catalog(
+        self, period: Period, *, index: bool, progress: bool, file: str | os.PathLike[str] | None
+    ) -> pd.DataFrame:
         """See `Archive.catalog`."""
         rows = {record.basename: record for record in _read_records(file)}
         period = self._list(rows, period, progress=progress)
@@ -72,7 +76,12 @@ class Crawl:
         return to_frame(rows[row.basename] for row in inside)
 
     def _read_all(
-        self, rows: dict[str, MovieRecord], wanted: Iterable[MovieRecord], *, progress: bool, file: str | None
+        self,
+        rows: dict[str, MovieRecord],
+        wanted: Iterable[MovieRecord],
+        *,
+        progress: bool,
+        file: str | os.PathLike[str] | None,
     ) -> None:
         """Complete the `wanted` rows, and write all rows to the file repeatedly."""
         try:
@@ -160,10 +169,10 @@ class Crawl:
             return replace(row, file_size=info["size"], quality="unreadable", reason=str(error))
 
 
-def _read_records(file: str | None) -> list[MovieRecord]:
+def _read_records(file: str | os.PathLike[str] | None) -> list[MovieRecord]:
     if not file:
         return []
-    filesystem, path = fsspec.core.url_to_fs(file)
+    filesystem, path = fsspec.core.url_to_fs(text_of(file), **(options_of(file, None) or {}))
     return from_frame(read_catalog(file)) if filesystem.exists(path) else []
 
 

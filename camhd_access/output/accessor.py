@@ -261,7 +261,8 @@ class CamhdAccessor:
         Parameters
         ----------
         path
-            File to write: `.mp4` (H.264), `.gif` or `.webp`. None keeps an H.264 film in memory.
+            File to write, by path or URL: `.mp4` (H.264), `.gif` or `.webp`. None keeps an H.264 film in
+            memory.
         fps
             Frames per second; None for the recorded rate, or for 10 if the frames are far apart.
         width

@@ -6,8 +6,6 @@ notebooks. Descriptions of a frame come from its coordinates (see `pictures`).
 
 from io import BytesIO
 from math import ceil
-from os import PathLike
-from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,7 +35,9 @@ from camhd_access.output.pictures import (
     value_range,
 )
 from camhd_access.output.provenance import Provenance, exif_of, figure_metadata
+from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.times import Duration, to_nanoseconds
+from camhd_access.urls import is_place, text_of
 
 __all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
 
@@ -66,10 +66,15 @@ class NotebookFigure(Figure):
     """What is drawn."""
 
     def savefig(self, fname: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib's
-        """Save the figure, as matplotlib does, with the record of what is drawn."""
+        """Save the figure, as matplotlib does, with the record of what is drawn; also to a URL."""
+        suffix = _suffix_of(fname, options)
         if self.provenance is not None:
-            _add_metadata(options, _suffix_of(fname, options), self.provenance)
-        super().savefig(fname, **options)
+            _add_metadata(options, suffix, self.provenance)
+        if is_place(fname) and "://" in text_of(fname):
+            with open_target(fname, seekable=True) as file:
+                super().savefig(file, **(options | {"format": suffix}))
+        else:
+            super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()
@@ -79,7 +84,7 @@ class NotebookFigure(Figure):
 
 def _suffix_of(fname: Any, options: dict[str, Any]) -> str:  # noqa: ANN401
     """How the name of the figure's file ends, by `format` or the name."""
-    by_name = PurePath(fname).suffix[1:] if isinstance(fname, str | PathLike) else ""
+    by_name = suffix_of(fname)[1:] if is_place(fname) else ""
     return str(options.get("format") or by_name or rcParams["savefig.format"]).lower()
 
 

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import xarray as xr
 from PIL import Image, ImageDraw, ImageFont
@@ -21,7 +21,8 @@ from camhd_access.output.pictures import (
     time_of,
     to_image,
 )
-from camhd_access.storage.output_files import open_target
+from camhd_access.storage.output_files import open_target, suffix_of
+from camhd_access.urls import redact_url, text_of
 
 __all__ = ["Animation", "animate"]
 
@@ -33,8 +34,8 @@ MAX_INLINE_BYTES = 64 * 1024 * 1024
 class Animation:
     """A film that a notebook plays."""
 
-    path: Path | None
-    """Path of the file; None if it is in memory."""
+    path: Path | str | None
+    """Path of the file, or its URL; None if it is in memory."""
     data: bytes
     """The film, if it is in memory."""
     n_frames: int
@@ -45,12 +46,14 @@ class Animation:
     """Width and height."""
 
     def __repr__(self) -> str:
-        where = self.path or f"{len(self.data):,} bytes in memory"
+        where = redact_url(str(self.path)) if self.path else f"{len(self.data):,} bytes in memory"
         width, height = self.size
         rate = f"{float(self.fps):.4g} a second"
         return f"<Animation: {self.n_frames} frames of {width}x{height}, {rate}, {where}>"
 
     def _repr_html_(self) -> str | None:
+        if isinstance(self.path, str):
+            return None
         n_bytes = self.path.stat().st_size if self.path else len(self.data)
         if n_bytes > MAX_INLINE_BYTES:
             return None
@@ -74,8 +77,8 @@ def animate(
     progress: bool,
 ) -> Animation:
     """The film of these frames: see `CamhdAccessor.animate`."""
-    target = None if path is None else Path(path)
-    suffix = ".mp4" if target is None else target.suffix.lower()
+    name = "" if path is None else text_of(path)
+    suffix = suffix_of(name) if name else ".mp4"
     write = find_film_writer(suffix)
     rate = choose_rate(fps, own_fps=sample_rate(movie))
     size = choose_size(movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1), width)
@@ -86,17 +89,16 @@ def animate(
     )
     images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
     n_frames = movie.sizes["time"]
-    call = (
-        f"animate({'' if target is None else repr(target.name)}{_write_options(fps, width, caption, limits)})"
-    )
+    shown = repr(PurePath(redact_url(name)).name) if name else ""
+    call = f"animate({shown}{_write_options(fps, width, caption, limits)})"
     record = describe_array(movie, history=write_python(movie, call), width=size[0])
-    if target is None:
+    if path is None:
         memory = BytesIO()
         write(memory, images, rate, size, record)
         return Animation(None, memory.getvalue(), n_frames, rate, size)
-    with open_target(target, seekable=True) as file:
+    with open_target(path, seekable=True) as file:
         write(file, images, rate, size, record)
-    return Animation(target, b"", n_frames, rate, size)
+    return Animation(name if "://" in name else Path(name), b"", n_frames, rate, size)
 
 
 def _write_options(

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from camhd_access.output.provenance import Provenance
 from camhd_access.storage.output_files import suffix_of
-from camhd_access.urls import redact_url
+from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["OTHER_SUFFIXES", "read_provenance"]
 
@@ -35,11 +36,11 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     OSError
         It cannot be read.
     """
-    name = os.fsdecode(path)
+    name, options = text_of(path), options_of(path, None)
     suffix = suffix_of(name.rstrip("/"))
     if suffix in ARRAYS:
-        return _of_array(name)
-    with fsspec.open(name, "rb") as file:
+        return _of_array(name, options)
+    with fsspec.open(name, "rb", **(options or {})) as file:
         texts = _texts_of_film(file) if suffix in FILMS else _texts_of_image(file, suffix)
     for text in texts:
         if record := Provenance.parse(text):
@@ -83,13 +84,13 @@ def _texts_of_film(file: Any) -> list[str]:  # noqa: ANN401
     return read_texts(file)
 
 
-def _of_array(name: str) -> Provenance:
+def _of_array(name: str, storage_options: Mapping[str, Any] | None) -> Provenance:
     import xarray as xr  # noqa: PLC0415 - when it is needed
 
     from camhd_access.output.array_provenance import describe_array  # noqa: PLC0415
 
     is_zarr = suffix_of(name.rstrip("/")) == ".zarr"
-    options: dict[str, Any] = {"consolidated": False} if is_zarr else {}
+    options: dict[str, Any] = {"consolidated": False, "storage_options": storage_options} if is_zarr else {}
     with xr.open_dataset(name, engine="zarr" if is_zarr else None, **options) as dataset:
         if not {"movie", "source"} & set(dataset.coords):
             raise ValueError(

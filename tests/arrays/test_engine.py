@@ -6,6 +6,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import xarray as xr
+from xarray.backends.plugins import guess_engine
 
 from camhd_access import FrameIndexError, MissingMoovError, MovieReader, open_movie
 from camhd_access.arrays.open_movie import CamhdBackendEntrypoint
@@ -198,6 +199,12 @@ def test_movies_of_the_camera_are_known_by_name(name, is_one):
 def test_movies_of_the_camera_need_no_engine(movie_path):
     with xr.open_dataset(movie_path) as dataset:
         assert dataset.sizes["time"] == 40
+
+
+@pytest.mark.parametrize("protocol", ["https://", "s3://", "memory://"])
+def test_urls_need_an_engine_where_netcdf4_is(protocol):
+    """Says `network.md`; xarray's own order, so that nothing here can change it."""
+    assert guess_engine(f"{protocol}host/CAMHDA301-20161113T000000Z.mov") == "netcdf4"
 
 
 def test_errors_are_those_of_open_movie(movie_path, tmp_path):

@@ -1,12 +1,15 @@
 """Other ways to the same bytes: obstore as the transport, and UPath objects in place of URLs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from upath import UPath
 
 import camhd_access
 from camhd_access import MovieReader, open_archive, open_movie, open_movies, open_timelapse
+from camhd_access.movie.rescue import recover_index, write_sidecar
+from camhd_access.output.provenance_files import read_provenance
 
 OBSTORE = {"transport": "obstore"}
 FRAMES = [3, 30, 4]
@@ -79,7 +82,7 @@ def test_a_upath_keeps_its_options(s3, movie_path, tmp_path):
     place = folder / movie_path.name
     expected = MovieReader(movie_path).read(FRAMES)
     assert np.array_equal(MovieReader(place).read(FRAMES), expected)
-    assert np.array_equal(open_movies([place]).values[FRAMES], expected)
+    assert np.array_equal(open_movies([place])[FRAMES].values, expected)
     assert len(open_archive(folder).movies()) == 1
     camhd_access.write_references(MovieReader(place), folder / "m.json")
     assert b"refs" in (folder / "m.json").read_bytes()
@@ -93,3 +96,59 @@ def test_the_engine_opens_a_upath(place, movie_path):
     with xr.open_dataset(place, engine="camhd") as dataset:
         assert np.array_equal(dataset.video[3].values, MovieReader(movie_path).read(3)[0])
     assert xr.backends.list_engines()["camhd"].guess_can_open(place)
+
+
+@pytest.fixture(params=["s3", "memory", "file", "local"])
+def folder(request, tmp_path):
+    """A folder to write to, as a UPath; that of a bucket holds the options without which nobody may."""
+    if request.param == "s3":
+        bucket = request.getfixturevalue("s3")
+        return UPath(f"s3://{bucket.bucket()}/made", **bucket.options)
+    if request.param == "memory":
+        return UPath(f"memory://{tmp_path.name}")
+    return UPath(f"file://{tmp_path}" if request.param == "file" else tmp_path)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif", "one_{frame:03d}.png"])
+def test_clips_are_written_to_a_upath(movie_path, folder, tmp_path, name):
+    reader = MovieReader(movie_path)
+    camhd_access.write_clip(reader, slice(3, 5), folder / name, progress=False)
+    (tmp_path / "here").mkdir()
+    camhd_access.write_clip(reader, slice(3, 5), tmp_path / "here" / name, progress=False)
+    written = folder / name.format(frame=4)
+    assert written.read_bytes() == (tmp_path / "here" / written.name).read_bytes()
+    assert read_provenance(written).movie == movie_path.stem
+
+
+def test_films_and_figures_are_written_to_a_upath(movie_path, folder):
+    movie = open_movie(movie_path)
+    film = movie[3:5].camhd.animate(folder / "animation.mp4", progress=False)
+    assert b"ftyp" in (folder / "animation.mp4").read_bytes()[:16]
+    assert "animation.mp4" in repr(film)
+    figure = movie[3].camhd.imshow().figure
+    figure.savefig(folder / "frame.png")
+    assert (folder / "frame.png").read_bytes().startswith(b"\x89PNG")
+    assert read_provenance(folder / "frame.png").movie == movie_path.stem
+    figure.savefig(folder / "frame.svg")
+    assert b"<svg" in (folder / "frame.svg").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+def test_catalogues_are_kept_in_a_upath(movie_path, folder, suffix):
+    archive = open_archive(movie_path.parent)
+    catalog = archive.catalog(index=True, progress=False, file=folder / f"crawled{suffix}")
+    assert len(catalog) == 1
+    again = archive.catalog(index=True, progress=False, file=folder / f"crawled{suffix}")
+    pd.testing.assert_frame_equal(again.drop(columns="seen"), catalog.drop(columns="seen"))
+    camhd_access.write_catalog(again, folder / f"written{suffix}")
+    for name in ("crawled", "written"):
+        kept = camhd_access.read_catalog(folder / f"{name}{suffix}")
+        pd.testing.assert_frame_equal(kept, again)
+
+
+def test_a_rebuilt_index_is_kept_in_a_upath(movie_path, folder):
+    reader = MovieReader(movie_path)
+    (folder / "index").mkdir(parents=True, exist_ok=True)
+    write_sidecar(folder / "index" / "movie.npz", recover_index(reader.source))
+    recovered = MovieReader(movie_path, recover=folder / "index" / "movie.npz")
+    assert np.array_equal(recovered.index.offset, reader.index.offset)

@@ -72,7 +72,7 @@ def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery
     """
     name = redact_url(text_of(urlpath))
     try:
-        data = read_small_file(text_of(urlpath), max_bytes=MAX_FILE_BYTES)
+        data = read_small_file(urlpath, max_bytes=MAX_FILE_BYTES)
     except ValueError as error:
         raise InvalidMovieError(str(error)) from error
     try:

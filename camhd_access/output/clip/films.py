@@ -4,7 +4,7 @@ Films are written by `film_writers`, images by Pillow, several at once. Only a f
 The output has 8 bits per colour and no times; for measurements use `.mov`, or arrays.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePath
@@ -56,6 +56,7 @@ def write_film(
     width: int | None,
     deinterlace: Deinterlace = None,
     progress: bool,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a film: see `write_clip`."""
     write = find_film_writer(suffix_of(name), codec)
@@ -66,7 +67,7 @@ def write_film(
     size = choose_size(columns, lines, width)
     record = _record(reader, stack, name, codec=codec, fps=fps, width=width)
     images = (resize(image, size) for image in _iter_images(stack, progress=progress))
-    with open_target(name, seekable=True) as file:
+    with open_target(name, seekable=True, storage_options=storage_options) as file:
         write(file, images, rate, size, record)
 
 
@@ -78,6 +79,7 @@ def write_images(
     width: int | None,
     deinterlace: Deinterlace = None,
     progress: bool,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an image of each frame: see `write_clip`."""
     stack = stack_frames(reader, frames, deinterlace=deinterlace)
@@ -91,7 +93,8 @@ def write_images(
         for position, (name, image) in enumerate(zip(names, images, strict=True)):
             one = stack.select(position)
             record = _record(reader, one, name, width=size[0] if is_shrunk else None)
-            submit(_write_image, image, size, name, image_options(suffix_of(name), record, colors_of(one)))
+            text = image_options(suffix_of(name), record, colors_of(one))
+            submit(_write_image, image, size, name, storage_options, text)
 
 
 def _own_fps(reader: MovieReader, frames: NDArray[np.int64]) -> float | None:
@@ -121,8 +124,14 @@ def _name_images(pattern: str, frames: NDArray[np.int64]) -> list[str]:
     return names
 
 
-def _write_image(image: Image.Image, size: tuple[int, int], name: str, text: dict[str, Any]) -> None:
-    with open_target(name, seekable=True) as file:
+def _write_image(
+    image: Image.Image,
+    size: tuple[int, int],
+    name: str,
+    storage_options: Mapping[str, Any] | None,
+    text: dict[str, Any],
+) -> None:
+    with open_target(name, seekable=True, storage_options=storage_options) as file:
         resize(image, size).save(file, **IMAGE_OPTIONS[suffix_of(name)], **text)
 
 

@@ -9,7 +9,7 @@ from camhd_access.movie.reader import MovieReader, check_reader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
-from camhd_access.urls import is_place, text_of
+from camhd_access.urls import is_place, options_of, text_of
 
 if TYPE_CHECKING:
     from camhd_access.output.film_writers import Codec
@@ -92,7 +92,15 @@ def write_clip(
     from camhd_access.output.clip import films  # noqa: PLC0415 - Pillow, when it is needed
 
     if suffix in films.IMAGE_OPTIONS:
-        films.write_images(reader, frames, name, width=width, deinterlace=deinterlace, progress=progress)
+        films.write_images(
+            reader,
+            frames,
+            name,
+            width=width,
+            deinterlace=deinterlace,
+            progress=progress,
+            storage_options=options_of(target, None),
+        )
     else:
         films.write_film(
             reader,
@@ -103,6 +111,7 @@ def write_clip(
             width=width,
             deinterlace=deinterlace,
             progress=progress,
+            storage_options=options_of(target, None),
         )
 
 
