@@ -17,6 +17,17 @@ def far(**settings):
     return LazyHTTPFileSystem(skip_instance_cache=True, long_link_seconds=0, **settings)
 
 
+def wait_for_idle(fs, origin, n):
+    """Wait until `n` connections are open, and ready to be used."""
+
+    def is_ready(origin):
+        connections = list(fs._client.exchanges._connections.values())
+        n_idle = sum(len(idle) for each in connections for idle in each._connector._conns.values())
+        return origin.n_connections == n_idle == n
+
+    assert origin.wait_until(is_ready)
+
+
 @pytest.fixture
 def url(origin):
     return origin.put("/movie", 2 * MIB)
@@ -43,7 +54,7 @@ def test_connections_are_opened_while_the_first_request_is_under_way(origin, url
 def test_a_range_that_is_alone_comes_in_four_parts(origin, url, content, rested):
     fs = far()
     fs.cat_file(url, start=-1000)
-    assert origin.wait_until(lambda o: o.n_connections == 4)
+    wait_for_idle(fs, origin, 4)
     validator = fs.info(url)["validator"]
     assert fs.cat_file(url, 100, 100 + 600_000, validator=validator) == bytes(content[100 : 100 + 600_000])
     assert sorted(origin.ranges[1:]) == [
@@ -63,7 +74,7 @@ def test_the_connection_used_last_is_used_first(origin, url):
     """The one that brought the index, rather than one of those that were opened ahead."""
     fs = far()
     fs.cat_file(url, start=-1000)
-    assert origin.wait_until(lambda o: o.n_connections == 4)
+    wait_for_idle(fs, origin, 4)
     fs.cat_file(url, 0, MIB, validator=fs.info(url)["validator"])
     (connections,) = fs._client.exchanges._connections.values()
     (idle,) = connections._connector._conns.values()

@@ -159,9 +159,12 @@ class Client:
 
     async def facts_of(self, url: str) -> FileFacts:
         """The facts of a file; requested only if no response has given its size yet."""
+        return self.known_facts(url) or await self.probe(url)
+
+    def known_facts(self, url: str) -> FileFacts | None:
+        """The facts of a file; None if no response has given its size yet. Thread-safe."""
         facts = self.facts.get(url)
-        known = facts is not None and (facts.size is not None or facts.is_directory)
-        return facts if facts and known else await self.probe(url)
+        return facts if facts and (facts.size is not None or facts.is_directory) else None
 
     async def probe(self, url: str) -> FileFacts:
         """Facts of a file from one `HEAD`, or a `GET` of one byte if that is refused or has no length.

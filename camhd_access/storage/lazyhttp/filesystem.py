@@ -27,7 +27,7 @@ from camhd_access.storage.lazyhttp.files import LazyHTTPFile
 from camhd_access.storage.lazyhttp.listings import parse_listing
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import blocking, gather, in_thread, running, shared_loop
-from camhd_access.storage.lazyhttp.versions import Version
+from camhd_access.storage.lazyhttp.versions import FileFacts, Version
 from camhd_access.urls import identify_url, redact_url, split_login
 
 __all__ = ["LazyHTTPFileSystem"]
@@ -210,15 +210,13 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         ETag and size, else Last-Modified and size, else size.
         """
         url = self._strip_protocol(path)
-        facts = await self._client.facts_of(url)
-        return {
-            "name": url,
-            "size": None if facts.is_directory else facts.size,
-            "type": "directory" if facts.is_directory else "file",
-            "etag": facts.etag,
-            "last_modified": facts.last_modified,
-            "validator": facts.validator,
-        }
+        return _describe(url, await self._client.facts_of(url))
+
+    def info(self, path: str, **_: object) -> dict[str, Any]:
+        """The blocking version of `_info`; known facts cost no turn of the event loop."""
+        url = self._strip_protocol(path)
+        facts = self._client.known_facts(url)
+        return self._info_blocking(path) if facts is None else _describe(url, facts)
 
     async def _ls(
         self,
@@ -430,8 +428,20 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     cat_file = blocking(_cat_file)
     cat_ranges = blocking(_cat_ranges)
-    info = blocking(_info)
+    _info_blocking = blocking(_info)
     ls = blocking(_ls)
+
+
+def _describe(url: str, facts: FileFacts) -> dict[str, Any]:
+    """Facts as fsspec names them."""
+    return {
+        "name": url,
+        "size": None if facts.is_directory else facts.size,
+        "type": "directory" if facts.is_directory else "file",
+        "etag": facts.etag,
+        "last_modified": facts.last_modified,
+        "validator": facts.validator,
+    }
 
 
 @contextlib.contextmanager

@@ -187,6 +187,12 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         """
         return await self._knowledge.describe(self._behind(path))
 
+    _info_blocking = blocking(_info)
+
+    def info(self, path: str, **_: object) -> dict[str, Any]:
+        """The blocking version of `_info`; what is known costs no turn of the event loop."""
+        return self._knowledge.known(self._behind(path)) or self._info_blocking(path)
+
     async def _cat_file(
         self, path: str, start: int | None = None, end: int | None = None, *, validator: str | None = None
     ) -> bytes:

@@ -86,6 +86,10 @@ class FileVersions:
         """The version that `info` describes."""
         return FileVersion(self.key(path), info["validator"], is_kept=_version_mark(info) is not None)
 
+    def known(self, path: str) -> dict[str, Any] | None:
+        """The description of `path` in this session; None if unknown. Thread-safe."""
+        return self._infos.get(path)
+
     def known_version(self, path: str) -> FileVersion | None:
         """The version in this session; None if unknown."""
         info = self._infos.get(path)
@@ -174,11 +178,10 @@ class FileVersions:
             if stored is not None and stored.checked >= asked:  # another process has just checked it
                 return self._note(path, stored.info), None
             data: bytes = await self._target()._cat_file(path, start=-tail_bytes)  # noqa: SLF001
-            info = await self._remember(path, await self._target()._info(path))  # noqa: SLF001 - costs no request now
+            info = await self._target()._info(path)  # noqa: SLF001 - costs no request now
+            is_whole = info["size"] is not None and len(data) == min(tail_bytes, info["size"])
+            info = await self._remember(path, info, tail=data if is_whole else b"")
             self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
-            if info["size"] is not None and len(data) == min(tail_bytes, info["size"]):
-                tail = Piece(info["size"] - len(data), memoryview(data))
-                await in_thread(self._folder.write, self.version(path, info), [tail])
             return info, data
 
     def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -189,12 +192,23 @@ class FileVersions:
         # A time in the future comes from a clock that was set back since.
         return self._offline or self._revalidate is None or 0 <= time.time() - checked < self._revalidate
 
-    async def _remember(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
+    async def _remember(self, path: str, info: dict[str, Any], *, tail: bytes = b"") -> dict[str, Any]:
+        """Keep the description of `path` and, if given, the last bytes of the file."""
         mark = _version_mark(info)
         info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
-        if mark:
-            kept = {name: value for name, value in info.items() if name != "name"}  # which may hold secrets
-            await in_thread(self._folder.save_info, self.key(path), kept)
+
+        def keep() -> None:
+            if mark:
+                kept = {
+                    name: value for name, value in info.items() if name != "name"
+                }  # which may hold secrets
+                self._folder.save_info(self.key(path), kept)
+            if tail:
+                piece = Piece(info["size"] - len(tail), memoryview(tail))
+                self._folder.write(self.version(path, info), [piece])
+
+        if mark or tail:
+            await in_thread(keep)
         return self._note(path, info)
 
     def _describe_copy(self, path: str) -> dict[str, Any] | None:
