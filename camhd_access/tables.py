@@ -1,4 +1,4 @@
-"""Values as notebooks show them: a title, and a table of names and texts."""
+"""HTML tables for notebooks: a title, and rows of names and values."""
 
 from collections.abc import Mapping
 from html import escape
@@ -7,7 +7,7 @@ __all__ = ["write_table"]
 
 
 def write_table(title: str, rows: Mapping[str, str]) -> str:
-    """The HTML of a table."""
+    """An HTML table with a title and one row per name."""
     lines = "".join(
         f'<tr><th style="text-align:left">{escape(name)}</th>'
         f'<td style="text-align:left">{escape(text)}</td></tr>'

@@ -1,8 +1,8 @@
-"""What to say of a root without movies: what was seen there, and which folder was probably meant.
+"""The warning for a root without movies: its contents, and the folder that was probably meant.
 
-An archive is looked for in the folders below the root, first in those named like the camera's and then level
-by level, then in the folders above it. That takes at most `MAX_LISTINGS` requests and a few more, and happens
-only where nothing was found.
+The search for an archive covers the folders below the root, first those named like the camera's and then
+level by level, and then the folders above it. It takes little more than `MAX_LISTINGS` requests at most, and
+is only made if no movie was found.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ MAX_LISTINGS = 64
 """Maximum number of folders that are listed for the explanation."""
 
 MAX_LEVELS = 4
-"""How far below or above the root an archive is looked for: from OOI's `files/` it is three levels down."""
+"""Maximum number of levels below or above the root that are searched: OOI's `files/` needs three."""
 
 MAX_NAMED = 3
-"""Maximum number of folders that are proposed."""
+"""Maximum number of folders that are suggested."""
 
 _OF_THE_CAMERA = re.compile(r"CAMHD|RS03ASHS|PN03B")
 """Parts of the camera's path on OOI's server: instrument, site and node."""
@@ -42,7 +42,7 @@ def explain_wrong_root(
     at_once: int,
     urlpath: Callable[[str], str],
 ) -> str:
-    """One or two sentences on a root without movies.
+    """One or two sentences that describe a root without movies.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def explain_wrong_root(
     )
     if not meant:
         return (
-            f"{seen}: an archive is the folder that holds 2015, 2016, …, such as …/06-CAMHDA301/ on OOI's "
-            "server, or a folder of movies"
+            f"{seen}. The root of an archive is the folder that contains 2015, 2016, …, such as "
+            "…/06-CAMHDA301/ on OOI's server, or a folder of movies"
         )
     proposals = [f"{urlpath(path)} ({_describe(folder)})" for path, folder in sorted(meant.items())]
     others = f" or one of {len(meant) - MAX_NAMED} more" if len(meant) > MAX_NAMED else ""
@@ -80,7 +80,7 @@ def _find_below(
     *,
     at_once: int,
 ) -> dict[str, Folder]:
-    """The archives below `root` that are found first, all on one level."""
+    """The first archives found below `root`, all on one level."""
     waiting = _folders_in(root, entries)
     n_left, deepest = MAX_LISTINGS, root.count("/") + MAX_LEVELS
     while waiting and n_left > 0:
@@ -98,7 +98,7 @@ def _find_below(
 
 
 def _find_above(root: str, list_folder: ListFolder, loop: asyncio.AbstractEventLoop) -> dict[str, Folder]:
-    """The nearest folder above `root` that holds years or movies."""
+    """The nearest folder above `root` that contains years or movies."""
     path = root
     for _ in range(MAX_LEVELS):
         path = path.rpartition("/")[0]
@@ -114,7 +114,7 @@ def _find_above(root: str, list_folder: ListFolder, loop: asyncio.AbstractEventL
 def _list_all(
     folders: Iterable[str], list_folder: ListFolder, loop: asyncio.AbstractEventLoop, *, at_once: int
 ) -> dict[str, list[Entry]]:
-    """The listings of those of `folders` that can be listed: nothing depends on the others."""
+    """The listings of `folders`; those that cannot be listed are left out."""
     answers = ask_all(deque(folders), list_folder, loop, at_once=at_once)
     with closing(answers):
         return {path: future.result() for path, future in answers if not _failed(future.exception())}
@@ -131,7 +131,7 @@ def _folders_in(path: str, entries: Iterable[Entry]) -> list[str]:
 
 
 def _rank(path: str) -> tuple[bool, int]:
-    """The camera's folders come first, then those of the upper levels."""
+    """Sort key: the camera's folders come first, then those of the upper levels."""
     return not _OF_THE_CAMERA.search(path.rpartition("/")[2]), path.count("/")
 
 

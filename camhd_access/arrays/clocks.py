@@ -8,7 +8,7 @@ from camhd_access.formats.names import StartTime
 __all__ = ["MAX_NAMED", "name_some", "warn_of_clocks"]
 
 MAX_NAMED = 20
-"""Movies that a message names before it gives the number of others."""
+"""Maximum number of movies that a message names."""
 
 
 def warn_of_clocks(starts: Mapping[str, StartTime], *, stacklevel: int = 3) -> None:

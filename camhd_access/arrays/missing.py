@@ -1,4 +1,4 @@
-"""Damage as missing values: pixels in float32, NaN where they could not be decoded.
+"""Damaged pixels as missing values: float32 pixels, with NaN where they could not be decoded.
 
 NaN is xarray's marker for missing values, which `mean`, `std`, `weighted`, `resample` and plots skip.
 """

@@ -1,10 +1,10 @@
 # mypy: disallow-untyped-calls=False
 """Sums, means and deviations over time, in integer accumulators.
 
-dask's own mean makes two float64 images of every dask chunk, its sum and the number of values, 100 MB
-at 1080p, and keeps several of them at once. Sums of codes fit into four bytes, and their number is
-known in advance. The results are bit-exact with numpy: neither sums of whole numbers nor numpy's float64
-sums of them are rounded.
+dask's own mean creates two float64 images per dask chunk, the sum and the number of values (100 MB at 1080p),
+and keeps several of them in memory. Here sums of pixels fit into four bytes, and their number is known in
+advance. The results are bit-exact with numpy: neither sums of integers nor numpy's float64 sums of them are
+rounded.
 """
 
 from collections.abc import Callable

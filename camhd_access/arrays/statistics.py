@@ -1,11 +1,11 @@
 # mypy: disallow-untyped-calls=False
-"""Means, variances and standard deviations over time, without missing values, exact, in little memory.
+"""Sums, means, variances and standard deviations over time, with integer accumulators; NaN is skipped.
 
-dask's own mean makes two float64 images of every dask chunk, its sum and the number of values, 100 MB
-at 1080p, and keeps several of them at once. Pixels are whole numbers, whose sums and sums of squares fit into
-four or eight bytes, and their number is known in advance, unless some are missing. Neither sums of
-whole numbers nor numpy's float64 sums of them are rounded, so sums and means are bit-exact with numpy.
-Variances are rounded once, where numpy's two passes round at every step.
+dask's own mean creates two float64 images per dask chunk, the sum and the number of values (100 MB at 1080p),
+and keeps several of them in memory. Here pixels are integers, whose sums and sums of squares fit into four or
+eight bytes, and their number is known in advance, unless some are missing. Neither sums of integers nor
+numpy's float64 sums of them are rounded, so sums and means are bit-exact with numpy. Variances are rounded
+only once, whereas numpy's two passes round at every step.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ Statistic: TypeAlias = Literal["sum", "mean", "var", "std"]
 Sums: TypeAlias = npt.NDArray[np.unsignedinteger]
 
 MAX_CODE = int(np.iinfo(np.uint16).max)
-"""Largest value of float32 values, which were pixels of at most 16 bits."""
+"""Largest value of float32 arrays, whose values are pixels of at most 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """Sums of some images."""
+    """Sums of images."""
 
     total: Sums
     """Sum of the values."""
@@ -56,7 +56,7 @@ def reduce_over_time(
     keepdims: bool = False,
     split_every: int | None = None,
 ) -> da.Array:
-    """A statistic of images along their first axis: of whole numbers, or of float32 whole numbers with NaN.
+    """A statistic along the first axis of images of unsigned integers, or of such values in float32 with NaN.
 
     Parameters
     ----------

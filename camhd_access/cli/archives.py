@@ -23,7 +23,7 @@ __all__ = ["catalog", "find_archive", "ls"]
 def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
     """List the movies in ROOT in chronological order, one URL per line.
 
-    ROOT is by default the archive that the environment variable CAMHD_ARCHIVE names, else OOI's server.
+    ROOT is by default the archive given by the environment variable CAMHD_ARCHIVE, else that on OOI's server.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def catalog(
 ) -> None:
     """Make or update a catalogue of the movies in ROOT, and print a summary.
 
-    ROOT is by default the archive that the environment variable CAMHD_ARCHIVE names, else OOI's server.
+    ROOT is by default the archive given by the environment variable CAMHD_ARCHIVE, else that on OOI's server.
 
     Movies already in the file at --output are not queried again, so the same command updates the catalogue or
     resumes an interrupted crawl. --index makes one request of 512 KiB for each new movie.
@@ -91,7 +91,7 @@ def catalog(
 
 
 def find_archive(root: str | None) -> "Archive":
-    """The archive at `root`, by default that of CAMHD_ARCHIVE, else OOI's."""
+    """The archive at `root`; by default that of CAMHD_ARCHIVE, else OOI's."""
     from camhd_access.archive import open_archive
 
     return open_archive(root or None)

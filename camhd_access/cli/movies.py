@@ -29,10 +29,10 @@ SOURCES = {
 def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
     """Print the properties of the movie at URL: codec, start time, number and size of frames.
 
-    URL is anything that fsspec opens, including a local path. This makes two requests, for the index and
-    for the header of the first frame. Of an image, a film, a figure or an array (.png, .jpg, .tif, .webp,
-    .gif, .mp4, .svg, .pdf, .nc, .zarr) that this package wrote, print where it comes from, and the command
-    that makes it again.
+    URL is a URL that fsspec opens, a local path, or the base name or time (UTC) of a movie in the archive.
+    This makes two requests, for the index and for the header of the first frame. For an image, a film, a
+    figure or an array written by this package (.png, .jpg, .tif, .webp, .gif, .mp4, .svg, .pdf, .nc,
+    .zarr), it prints the provenance, with the command that reproduces the file.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
 
 
 def _print_provenance(record: "Provenance", *, as_json: bool) -> None:
-    """Print where a file comes from: each thing that is known on a line."""
+    """Print the provenance of a file, one property per line."""
     known = {name: value for name, value in asdict(record).items() if value is not None}
     if as_json:
         print_json(known)
@@ -95,7 +95,7 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
 
 
 def _read_origin(reader: "MovieReader") -> dict[str, Any]:
-    """Where a clip comes from; nothing of other movies."""
+    """The origin of a clip; empty for other movies."""
     from camhd_access.movie.origin import RECORD_KEY, format_frames
     from camhd_access.output.provenance import Provenance
 
@@ -133,8 +133,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
             f"{facts['bytes_per_frame']:,.0f} bytes "
             f"(from {facts['smallest_frame']:,} to {facts['largest_frame']:,})"
         ),
-        "cut out of": facts.get("original_url"),
-        "its frames": facts.get("original_frames"),
+        "original movie": facts.get("original_url"),
+        "original frames": facts.get("original_frames"),
         "made by": facts.get("history"),
         "hidden frames": f"{facts['n_hidden_frames']:,} are not shown by players"
         if facts["n_hidden_frames"]

@@ -173,7 +173,7 @@ DEINTERLACE: Decorator = click.option(
     "--deinterlace",
     is_flag=True,
     callback=lambda _ctx, _param, value: "linear" if value else None,
-    help="Whole frames of the first field of each, without combing; every other line is interpolated.",
+    help="Keep only the first field of each frame, without combing; every other line is interpolated.",
 )
 
 RECOVER: Decorator = click.option(
@@ -192,7 +192,7 @@ def check_moment(at: "float | str | None", frame: int | None) -> None:
 
 
 def choose_moment(url: str, at: "float | str | None", frame: int | None) -> "float | str | None":
-    """What `--at` says; of a movie that is named by a time, that time where no frame is chosen otherwise."""
+    """The value of `--at`; if no frame is chosen and the movie is given by a time, that time."""
     from camhd_access.times import is_moment
 
     if at is None and frame is None and is_moment(url):

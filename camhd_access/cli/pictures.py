@@ -75,7 +75,7 @@ def frame(
     """Write one frame of the movie at URL, at full resolution, as PNG, TIFF or JPEG.
 
     URL may also be the base name of a movie, or a time (UTC), which are looked up in the archive
-    (CAMHD_ARCHIVE, else OOI's server); without --at and --frame, the frame of that time is written.
+    (CAMHD_ARCHIVE, else OOI's server). For a time, the frame at that time is written by default.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "prometheus_client":
         raise
-    raise ImportError("the server needs one more package: pip install 'camhd_access[server]'") from error
+    raise ImportError("the server needs an optional package: pip install 'camhd_access[server]'") from error
 
 __all__ = ["serve"]
 

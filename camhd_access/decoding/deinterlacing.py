@@ -1,8 +1,9 @@
-"""Full-height pictures of one field: its own lines, and between them lines that are made up.
+"""Deinterlacing: frames of full height made of one field, with interpolated lines.
 
-Of a frame filmed as two fields, half a frame's time apart, whatever moves shows a comb. Here the field shown
-first is kept, and the lines of the other are interpolated linearly between those above and below. What comes
-in: the pixels of some lines of the field. What goes out: those of some lines of the frame.
+The two fields of an interlaced frame are recorded half a frame duration apart, so moving objects show
+combing. Here the field shown first is kept, and each line of the other field is interpolated linearly between
+the lines above and below. Input: pixels of some lines of the field. Output: pixels of some lines of the
+frame.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ __all__ = ["field_rows", "find_made_up", "interpolate_lines"]
 
 
 def field_rows(lines: slice, n_rows: int, *, reduce: int) -> slice:
-    """Rows, of a field of `n_rows`, that some lines of the frame are made of, whichever lines it holds."""
+    """Rows of a field of `n_rows` that are needed for `lines` of the frame, for either field parity."""
     first, _ = _places(np.array([lines.start, lines.stop - 1]), line_offset=1, reduce=reduce)
     last, _ = _places(np.array([lines.start, lines.stop - 1]), line_offset=0, reduce=reduce)
     return slice(int(first[0].clip(0, n_rows - 1)), int((last[1] + 1).clip(0, n_rows - 1)) + 1)
@@ -27,20 +28,20 @@ def interpolate_lines(
     reduce: int,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
-    """Fill `out` with some lines of the frame, made up but for those that the field holds; rounded half up.
+    """Fill `out` with lines of the frame: those of the field, and interpolated ones, rounded half up.
 
     Parameters
     ----------
     field
-        Pixels of some rows of the field, shape (y, x[, channel]), those of `field_rows`.
+        Pixels of the rows given by `field_rows`, shape (y, x[, channel]).
     first_row
-        Which row of the field is the first of these.
+        Index of the first of these rows in the field.
     lines
-        Those wanted, of the frame reduced alike.
+        Lines of the frame to compute, in rows of the (reduced) frame.
     line_offset
-        0 where the field holds the even lines of the frame, 1 for the odd.
+        0 if the field contains the even lines of the frame, 1 for the odd lines.
     reduce
-        Lines of the field of which one row of it was made.
+        Number of lines per row (reduction factor).
     """
     above, weight = _places(np.arange(lines.start, lines.stop), line_offset=line_offset, reduce=reduce)
     upper, lower = ((above + k - first_row).clip(0, len(field) - 1) for k in (0, 1))
@@ -54,7 +55,7 @@ def interpolate_lines(
 
 
 def find_made_up(lines: npt.NDArray[np.int64], *, line_offset: int, reduce: int) -> npt.NDArray[np.bool_]:
-    """True for the lines that no row of the field shows as it is."""
+    """True for the lines that are interpolated."""
     made_up: npt.NDArray[np.bool_] = _places(lines, line_offset=line_offset, reduce=reduce)[1] != 0
     return made_up
 
@@ -62,11 +63,10 @@ def find_made_up(lines: npt.NDArray[np.int64], *, line_offset: int, reduce: int)
 def _places(
     lines: npt.NDArray[np.int64], *, line_offset: int, reduce: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The row of the field above each line, or at it, and how far below it the line is: of 4 * `reduce`.
+    """The row of the field at or above each line, and the distance of the line below it.
 
-    Notes
-    -----
-    By the middle of what each shows, in lines of the whole frame: line i that of `reduce` lines from
-    `reduce` * i on, row j that of every other line from 2 * `reduce` * j + `line_offset` on.
+    Notes ----- The distance is in units of 1/(4 * `reduce`) of a row. Positions are those of the centres, in
+    lines of the whole frame: line i covers `reduce` lines from `reduce` * i on; row j covers `reduce` lines,
+    every second one from 2 * `reduce` * j + `line_offset` on.
     """
     return np.divmod(2 * reduce * lines - (reduce - 1) - 2 * line_offset, 4 * reduce)

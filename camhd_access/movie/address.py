@@ -1,7 +1,7 @@
-"""Addresses of movies as callers give them: a URL or a path, a base name, or a time (UTC).
+"""Addresses of movies: a URL or a path, a base name, or a time (UTC).
 
-Base names and times are looked up in the archive (`CAMHD_ARCHIVE`, else OOI's), by its public name: the room
-of archives is built upon this one.
+Base names and times are looked up in the archive (`CAMHD_ARCHIVE`, else OOI's). `open_archive` is imported
+when it is needed, because the package `archive` is built on this one.
 """
 
 import os
@@ -21,7 +21,7 @@ from camhd_access.urls import text_of
 __all__ = ["Address", "find_address", "is_address_of_archive"]
 
 Address: TypeAlias = str | os.PathLike[str] | date | np.datetime64
-"""A path or URL, the base name of a movie (`CAMHDA301-20161113T000000Z`), or a time while it was recorded."""
+"""A path or URL, the base name of a movie (`CAMHDA301-20161113T000000Z`), or a time during its recording."""
 
 
 def find_address(address: Address, storage_options: Mapping[str, Any] | None = None) -> str:
@@ -30,13 +30,13 @@ def find_address(address: Address, storage_options: Mapping[str, Any] | None = N
     Raises
     ------
     RemoteFileNotFoundError
-        The archive has no movie of that time.
+        The archive has no movie of that name or time.
     OSError
-        Its folders cannot be listed.
+        A folder of the archive cannot be listed.
 
     Notes
     -----
-    A name takes no request on OOI's server, and one listing elsewhere; a time takes the listings of two days.
+    A name takes no request on OOI's server, and one listing elsewhere; a time takes two listings of days.
     """
     if is_address_of_archive(address):
         archive = import_module("camhd_access").open_archive(storage_options=storage_options)
@@ -44,11 +44,11 @@ def find_address(address: Address, storage_options: Mapping[str, Any] | None = N
             return str(archive.url(address))
         except LookupError as error:
             raise RemoteFileNotFoundError(str(error)) from error
-    return text_of(address)  # type: ignore[arg-type]  # what else is no address raises
+    return text_of(address)  # type: ignore[arg-type]  # raises for anything else
 
 
 def is_address_of_archive(address: Address) -> bool:
-    """Whether it is a base name or a time, and no file that is there is called so."""
+    """Whether it is a base name or a time, and not the name of an existing file."""
     if not isinstance(address, str):
         return is_moment(address)
     name = find_movie_name(address)

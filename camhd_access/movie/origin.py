@@ -1,7 +1,7 @@
-"""Where frames are from: the movie that a clip was cut out of, and which of its frames.
+"""The origin of a clip: the movie from which it was cut, and the indices of its frames there.
 
-A clip written by this package tells so in its metadata, as JSON (see `output.provenance`, which writes it).
-What is read here may come from anybody: what does not fit the clip counts for nothing.
+Clips written by this package store it in their metadata, as JSON (see `output.provenance`). The metadata is
+untrusted input: a record that does not match the clip is ignored.
 """
 
 import json
@@ -17,7 +17,7 @@ from camhd_access.formats.names import StartTime
 __all__ = ["LICENSE", "RECORD_KEY", "Origin", "format_frames", "parse_frames", "parse_origin"]
 
 RECORD_KEY = "camhd_access"
-"""Name of the record in the metadata of a movie or a picture, and its first key."""
+"""Name of the record in the metadata of a movie or an image, and first key of its JSON."""
 
 LICENSE = (
     "Data of the NSF Ocean Observatories Initiative are free to use, with acknowledgement: "
@@ -25,30 +25,30 @@ LICENSE = (
 )
 
 MAX_FRAMES = 1 << 24
-"""Of a list that is read: as many as 155 hours of movie."""
+"""Maximum number of frames in a record: 155 hours of movie."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
-    """The movie that a clip was cut out of."""
+    """The movie from which a clip was cut."""
 
     movie: str
-    """Its base name."""
+    """Base name of the movie."""
     source: str
-    """Path or URL of the file that was read, without secrets."""
+    """Path or URL of the movie file, without secrets."""
     file_size: int
-    """Bytes of that file; 0: not known."""
+    """Size of the movie file in bytes; 0 if unknown."""
     etag: str
-    """What told that version of the file from others; empty: not known."""
+    """ETag or Last-Modified of the movie file; empty if unknown."""
     frames: npt.NDArray[np.int64]
     """Index in that movie of each frame of the clip."""
     time_source: str
-    """How its start was known: "mvhd", "name" or "unknown"."""
+    """Source of the start time of the movie: "mvhd", "name" or "unknown"."""
     time_disagreement_seconds: float | None
-    """By how much its clock was later than its name tells; None: not known."""
+    """Start time by the clock of the movie minus the time in its name; None if unknown."""
 
     def start(self, time: np.datetime64 | None) -> StartTime:
-        """When the clip begins, by its own clock `time`, which was set by that of the movie."""
+        """The start of the clip: `time`, from its own header, with the source of the movie's start time."""
         if time is None or self.time_source not in ("mvhd", "name"):
             return StartTime(time, "unknown" if time is None else "mvhd", None)
         return StartTime(
@@ -59,7 +59,7 @@ class Origin:
 
 
 def parse_origin(metadata: Mapping[str, str], n_frames: int) -> Origin | None:
-    """The origin that the metadata of a clip of `n_frames` tell; None where they tell none."""
+    """The origin in the metadata of a clip of `n_frames`; None if there is no valid one."""
     try:
         record = json.loads(metadata.get(RECORD_KEY, "null"))
         if not isinstance(record, dict):
@@ -81,7 +81,7 @@ def parse_origin(metadata: Mapping[str, str], n_frames: int) -> Origin | None:
 
 
 def format_frames(frames: npt.NDArray[Any]) -> str:
-    """The numbers as slices and single ones: `7`, `2:8`, `0:91:10`, `3,4,20:30`."""
+    """Frame indices as text, with slices for regular steps: `7`, `2:8`, `0:91:10`, `3,4,20:30`."""
     numbers = [int(number) for number in np.atleast_1d(frames)]
     parts, start = [], 0
     while start < len(numbers):
@@ -90,7 +90,7 @@ def format_frames(frames: npt.NDArray[Any]) -> str:
         stop = start + 1
         while step and stop < len(numbers) and numbers[stop] - numbers[stop - 1] == step:
             stop += 1
-        if stop - start < 3:  # two are shorter one by one
+        if stop - start < 3:  # two numbers are shorter than a slice
             parts.append(str(first))
             start += 1
             continue
@@ -101,12 +101,12 @@ def format_frames(frames: npt.NDArray[Any]) -> str:
 
 
 def parse_frames(text: str) -> npt.NDArray[np.int64]:
-    """The numbers that `format_frames` wrote.
+    """The frame indices in a text of `format_frames`.
 
     Raises
     ------
     ValueError
-        It is no such text, or means too many numbers.
+        The text is malformed, or has more than `MAX_FRAMES` indices.
     """
     ranges = []
     for part in text.split(","):

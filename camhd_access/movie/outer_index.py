@@ -1,6 +1,6 @@
-"""Indices of arrays, an axis each: what `array[5, ..., :64]` asks for, and the least stretch that holds it.
+"""Outer indexing: the parts of `array[5, ..., :64]`, and the shortest stretch of an axis that contains them.
 
-Indexing is outer: an array of numbers on one axis does not pair with one on another. Pure.
+Each axis is indexed independently: index arrays of different axes are not paired. Pure.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ __all__ = ["AxisIndex", "Index", "expand_index", "shorten_index", "split_positio
 AxisIndex: TypeAlias = int | np.integer[Any] | slice | npt.NDArray[Any]
 """Index along one axis: a number, which drops the axis, a slice, or an array of numbers."""
 Index: TypeAlias = AxisIndex | EllipsisType | tuple[AxisIndex | EllipsisType, ...]
-"""As numpy takes it; see `movie.stack.FrameStack.__getitem__`."""
+"""An index like those of numpy; see `movie.stack.FrameStack.__getitem__`."""
 
 
 def take_outer(pixels: npt.NDArray[Any], indices: Sequence[AxisIndex]) -> npt.NDArray[Any]:
@@ -46,7 +46,7 @@ def split_positions(positions: npt.NDArray[np.int64]) -> tuple[slice, AxisIndex]
 
 
 def shorten_index(positions: npt.NDArray[np.int64]) -> AxisIndex:
-    """The shortest equivalent of `positions`: a number for one without an axis, a slice for even steps."""
+    """The simplest equivalent of `positions`: a number for a 0-d array, a slice for equal steps."""
     if not positions.ndim:
         return int(positions)
     if not positions.size:

@@ -1,4 +1,4 @@
-"""`ReadPlan`: what a read would cost, before anything is read."""
+"""`ReadPlan`: the cost of a read, computed before it is made."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ __all__ = ["ReadPlan"]
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """What a read would cost."""
+    """The cost of a read."""
 
     n_requests: int
-    """Requests for byte ranges, from a filesystem that makes one a range."""
+    """Byte range requests, if the filesystem makes one request per range."""
     n_bytes: int
     """Bytes fetched."""
     n_frames: int
@@ -20,4 +20,4 @@ class ReadPlan:
 
     def _repr_html_(self) -> str:
         rows = {"requests": f"{self.n_requests:,}", "bytes": f"{self.n_bytes / 1e6:,.1f} MB"}
-        return write_table("What reading would cost", rows | {"frames": f"{self.n_frames:,}"})
+        return write_table("Cost of the read", rows | {"frames": f"{self.n_frames:,}"})

@@ -1,4 +1,4 @@
-"""Which frames, lines and columns a caller means, and what shall become of damaged ones."""
+"""Selections of frames, lines and columns, and the options for damaged frames: parsed and checked."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
@@ -25,20 +25,20 @@ __all__ = [
 ]
 
 FrameSelection: TypeAlias = int | slice | Sequence[float] | npt.NDArray[np.number[Any]]
-"""Frames of a movie, counted from 0, negative from its end, or a mask of all. Fractions are rounded."""
+"""Frame indices from 0 (negative: from the end; fractions are rounded), or a boolean mask of all frames."""
 
 Fields: TypeAlias = bool | Literal["first"]
-"""Both fields of each frame instead of it, or the one that is shown first."""
+"""True: both fields of each frame instead of the frame; "first": only the field that is shown first."""
 
 Deinterlace: TypeAlias = Literal["linear"] | None
-"""How the lines of the field shown second are made up; None: they are as they were filmed."""
+"""How the lines of the field shown second are interpolated; None: interlaced frames as recorded."""
 
 Errors: TypeAlias = Literal["raise", "mask"]
 """What to do with a damaged frame."""
 
 
 def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64]:
-    """The frames' indices, none of them negative."""
+    """The indices of the selected frames, none of them negative."""
     if isinstance(frames, slice):
         return np.arange(*frames.indices(n_frames), dtype=np.int64)
     numbers = np.atleast_1d(np.asarray(frames))
@@ -46,7 +46,7 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
         if numbers.shape != (n_frames,):
             raise TypeError(
                 "frames must be a number, a sequence of numbers, or a slice, not a mask of "
-                f"{numbers.size} for {n_frames} frames: a mask has one for each"
+                f"{numbers.size} for {n_frames} frames: a mask has one value for each frame"
             )
         return np.flatnonzero(numbers)
     if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
@@ -70,7 +70,7 @@ def stack_frames(
     deinterlace: Deinterlace,
     reduce: int,
 ) -> FrameStack:
-    """The stack of some frames of a movie, all lines and columns; parameters as of `MovieReader.stack`."""
+    """The selected frames of a movie with all lines and columns; parameters as in `MovieReader.stack`."""
     decoder = choose_decoder(
         (index.height, index.width),
         pix_fmt=pix_fmt,
@@ -93,13 +93,13 @@ def stack_frames(
 
 
 def check_scan(fields: Fields, deinterlace: Deinterlace) -> bool:
-    """Whether fields of frames are wanted; a `ValueError` where one is nothing that can become of frames."""
+    """Whether frames are divided into fields; raises `ValueError` for invalid choices."""
     if not isinstance(fields, bool) and fields != "first":
-        raise ValueError(f'fields is True, False or "first", not {fields!r:.80}')
+        raise ValueError(f'fields must be True, False or "first", not {fields!r:.80}')
     if deinterlace not in (None, "linear"):
-        raise ValueError(f'deinterlace is "linear" or None, not {deinterlace!r:.80}')
+        raise ValueError(f'deinterlace must be "linear" or None, not {deinterlace!r:.80}')
     if fields and deinterlace:
-        raise ValueError("fields and deinterlace exclude each other: whole frames are made of one field")
+        raise ValueError("fields and deinterlace cannot be combined: deinterlace returns whole frames")
     return bool(fields or deinterlace)
 
 
@@ -111,7 +111,7 @@ def check_errors(errors: Errors) -> Errors:
 
 
 def crop_stack(stack: FrameStack, y: slice | None, x: slice | None) -> FrameStack:
-    """The stack of these lines and columns; None means all."""
+    """The stack cropped to these lines and columns; None means all."""
     _, height, width, *_ = stack.shape
     return stack.crop(_check_slice(y, height, "y"), _check_slice(x, width, "x"))
 

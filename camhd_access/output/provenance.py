@@ -1,12 +1,12 @@
-"""Where pictures and films come from: the record in every file that leaves, and how it is written.
+"""Provenance: the record in every file that this package writes, and how it is stored.
 
-A record names movie, file, frames and times, what was done to them and by what; nothing of it depends on when
-or by which user it was made, so that equal commands make equal bytes. It is written as one line for people
-and as JSON for programs, in whatever place a format has for text: `png_options`, `exif_of`, `film_metadata`
-and `figure_metadata` know these places. `provenance_files` reads it back.
+A record contains the movie, the file, frames and times, the processing steps and the software. It contains
+neither the time of writing nor the user, so the same command always writes the same bytes. It is stored as
+one line of text for people and as JSON for programs, in the text fields of each format: see `png_options`,
+`exif_of`, `film_metadata` and `figure_metadata`. `provenance_files` reads it.
 
 Source: PNG, Third Edition (W3C, 2025), sections 11.3.2.6 (`cICP`) and 11.3.3; Exif 3.0, section 4.6; ISO/IEC
-23091-2 for the numbers of colours.
+23091-2 for the codes of colour primaries and transfer characteristics.
 """
 
 import json
@@ -49,75 +49,75 @@ TITLE, DESCRIPTION, SOFTWARE, COPYRIGHT, CREATED, SOURCE = (
     "Creation Time",
     "Source",
 )
-"""Keywords of PNG, which matplotlib has too."""
+"""Keywords of PNG text chunks, also used by matplotlib."""
 
 _IMAGE_DESCRIPTION, _SOFTWARE, _COPYRIGHT, _EXIF_DIRECTORY = 0x010E, 0x0131, 0x8298, 0x8769
 _TIME_ORIGINAL, _OFFSET_ORIGINAL, _SUBSECONDS_ORIGINAL = 0x9003, 0x9011, 0x9291
-"""Tags of Exif."""
+"""Exif tags."""
 
 CACHED = "lazy::"
-"""What addresses begin with whose bytes are kept on disk; that is no matter of where they come from."""
+"""Prefix of URLs that are read through the disk cache; not part of the provenance."""
 
 UNSTATED = (0, 2)
-"""Numbers of colours that state none."""
+"""Codes of primaries and transfer characteristics that mean "unspecified"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is known of a picture, a film or an array. What is None is not known, or does not apply."""
+    """Provenance of an image, a film or an array. None means unknown or not applicable."""
 
     movie: str
-    """Base name of the movie; of several, how they are called together."""
+    """Base name of the movie, or a description of several movies."""
     movies: list[str] | None = None
-    """Base names, where there are several."""
+    """Base names, if there are several movies."""
     source: str | None = None
-    """Path or URL of the file that was read, without secrets."""
+    """Path or URL of the movie file, without secrets."""
     file_size: int | None = None
-    """Its bytes."""
+    """Size of the movie file in bytes."""
     etag: str | None = None
-    """ETag or Last-Modified of its version."""
+    """ETag or Last-Modified of the movie file."""
     frames: str | None = None
-    """Indices of the frames from 0, as in `2:8` or `3,4,20`."""
+    """Frame indices from 0, such as `2:8` or `3,4,20`."""
     time: str | None = None
-    """When the first was shown, UTC."""
+    """Presentation time of the first frame, UTC."""
     time_end: str | None = None
-    """When the last was, where there are several."""
+    """Presentation time of the last frame, UTC; None for a single frame."""
     time_source: str | None = None
-    """How the movie's start is known: its clock (mvhd), its name, or not at all."""
+    """Source of the start time of the movie: "mvhd", "name" or "unknown"."""
     time_disagreement_seconds: float | None = None
-    """How much later its clock is than its name."""
+    """Start time by the clock of the movie minus the time in its name."""
     time_uncertainty_seconds: float | None = None
-    """By how much the times may be wrong."""
+    """Uncertainty of the times."""
     field: int | None = None
-    """Which field of the frame: 0 is shown first."""
+    """Field of the frame: 0 is shown first."""
     deinterlace: str | None = None
-    """How the lines of the field shown second were made up."""
+    """Method of deinterlacing: "linear"."""
     crop: list[int] | None = None
-    """Left, top, width and height, in pixels of the whole frame."""
+    """Left, top, width and height of the crop, in pixels of the whole frame."""
     reduce: int | None = None
-    """Lines and columns of which one was made."""
+    """Reduction factor: 1, 2, 4 or 8."""
     width: int | None = None
-    """Columns to which pictures were shrunk afterwards."""
+    """Width in pixels to which the images were scaled down."""
     operation: str | None = None
-    """What was computed of the frames, and how lines were made up."""
+    """Computation on the frames, including deinterlacing."""
     pix_fmt: str | None = None
-    """What the pixels were given in."""
+    """Pixel format."""
     bit_depth: int | None = None
-    """Bits of a value."""
+    """Bits per value."""
     color_matrix: str | None = None
-    """By which the colours were converted."""
+    """Matrix of the conversion to RGB."""
     decoder: str | None = None
-    """What decoded the frames."""
+    """Decoder of the frames."""
     software: str = f"camhd_access {__version__}"
-    """What wrote the file."""
+    """Software that wrote the file."""
     license: str | None = None
-    """Under which the data are."""
+    """Licence of the data."""
     history: str | None = None
-    """The command, or the Python, that makes it again."""
+    """Command or Python code that reproduces the file."""
 
     @property
     def text(self) -> str:
-        """One line for people: movie, frames and time."""
+        """The record as one line of text: movie, operation, frames and times."""
         frames = self.frames or ""
         kind = "frame" if frames.isdigit() else "frames"
         what = None if not frames or self.movies else f"{kind} {frames:.80}"
@@ -126,13 +126,13 @@ class Provenance:
 
     @property
     def json(self) -> str:
-        """All of it for programs, in ASCII."""
+        """The complete record as JSON, in ASCII."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return json.dumps({RECORD_KEY: __version__} | known)
 
     @classmethod
     def parse(cls, text: str) -> "Provenance | None":
-        """The record in a text, which may hold more before it; None where there is none."""
+        """The record in a text, which may begin with other text; None if there is no record."""
         start = text.find(f'{{"{RECORD_KEY}"')
         if start < 0:
             return None
@@ -150,14 +150,14 @@ def describe_stack(
     reads: bool = False,
     **known: Any,  # noqa: ANN401 - of `Provenance`
 ) -> Provenance:
-    """The record of some pictures of a movie.
+    """The record of the frames in a stack.
 
     Parameters
     ----------
     reads
-        Read the header of the first frame where none was decoded yet; otherwise the matrix is left out then.
+        If no frame has been decoded yet, read the header of the first one. Otherwise the matrix is omitted.
     known
-        More fields of the record, which stand before those that are found.
+        More fields of the record, which take precedence.
     """
     decoder, start, origin = stack.decoder, reader.start, reader.origin
     frames, (y, x) = reader.original_frames(stack.frames), stack.window
@@ -192,7 +192,7 @@ def describe_stack(
 
 
 def find_matrix(reader: MovieReader, stack: FrameStack, *, reads: bool = False) -> int | None:
-    """Number of the matrix by which the first picture's colours are converted; None where it was not read."""
+    """Code of the colour matrix of the first frame; None if its header was not read."""
     header = stack.find_header() or (reader.read_header() if reads else None)
     if header is None:
         return None
@@ -200,7 +200,7 @@ def find_matrix(reader: MovieReader, stack: FrameStack, *, reads: bool = False) 
 
 
 def _span_of(reader: MovieReader, stack: FrameStack) -> tuple[str | None, str | None]:
-    """When the first and the last picture were shown."""
+    """Presentation times of the first and the last frame."""
     start, index = reader.start.time, reader.index
     if start is None or not len(stack.frames):
         return None, None
@@ -218,16 +218,16 @@ def format_time(time: np.datetime64) -> str:
 def write_command(
     command: str, record: Provenance, options: Iterable[tuple[str, object]], output: str
 ) -> str:
-    """The command that makes a file again; options without a value are left out.
+    """The command that reproduces a file.
 
     Parameters
     ----------
     command
-        Of `camhd`.
+        Subcommand of `camhd`.
     record
-        Of which source, crop, reduction and pixel format are taken.
+        Gives the source, crop, reduction and pixel format.
     options
-        More options and their values.
+        More options and their values; those whose value is None are omitted.
     output
         Name of the file.
     """
@@ -239,34 +239,34 @@ def write_command(
         ("--pix-fmt", record.pix_fmt if record.pix_fmt not in (None, "rgb24") else None),
     ]
     given = [
-        f"{name} {shlex.quote(str(value))}" if value != "" else name  # of a switch
+        f"{name} {shlex.quote(str(value))}" if value != "" else name  # a switch
         for name, value in (*options, *own)
         if value is not None
     ]
     return " ".join(["camhd", command, *given, "-o", shlex.quote(output), shlex.quote(record.source or "")])
 
 
-# ---- the places for text
+# ---- text fields of the formats
 
 
 def image_options(suffix: str, record: Provenance, colors: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Options of Pillow for text in an image with this suffix; `colors` as for `png_options`."""
+    """Options of Pillow that store the record in an image with this suffix; `colors` as in `png_options`."""
     return png_options(record, colors) if suffix == ".png" else {"exif": exif_of(record)}
 
 
 def colors_of(stack: FrameStack) -> tuple[int, int] | None:
-    """Numbers of primaries and transfer characteristics, by the first frame's header if it was decoded."""
+    """Codes of primaries and transfer characteristics of the first frame; None if it was not decoded."""
     header = stack.find_header()
     return None if header is None else (header.primaries, header.transfer)
 
 
 def png_options(record: Provenance, colors: tuple[int, int] | None = None) -> dict[str, Any]:
-    """Options of Pillow for text in a PNG.
+    """Options of Pillow that store the record in a PNG.
 
     Parameters
     ----------
     colors
-        Numbers of primaries and transfer characteristics, where the frame states them.
+        Codes of primaries and transfer characteristics, if the frame states them.
     """
     info = PngInfo()
     if colors and not set(colors) & set(UNSTATED):
@@ -277,7 +277,7 @@ def png_options(record: Provenance, colors: tuple[int, int] | None = None) -> di
 
 
 def figure_metadata(record: Provenance) -> dict[str, str]:
-    """The record by keywords of PNG, as matplotlib takes it."""
+    """The record by PNG keywords, as `savefig` of matplotlib accepts it."""
     texts = {
         TITLE: record.movie,
         DESCRIPTION: record.text,
@@ -291,16 +291,16 @@ def figure_metadata(record: Provenance) -> dict[str, str]:
 
 
 def describe_in_ascii(record: Provenance) -> str:
-    """The line and JSON, for formats that have one place for text, in ASCII."""
+    """Text and JSON in one ASCII string, for formats with a single text field."""
     return f"{ascii(record.text)[1:-1]}\n{record.json}"
 
 
 def exif_of(record: Provenance) -> bytes:
-    """The record as Exif: the line and JSON as the description, and the time with its fraction.
+    """The record as Exif: text and JSON as the description, and the time with its fraction.
 
     Notes
     -----
-    As bytes: of an `Image.Exif` Pillow writes only some directories into a TIFF.
+    Returns bytes, because Pillow writes only some directories of an `Image.Exif` into a TIFF.
     """
     exif = Image.Exif()
     exif[_IMAGE_DESCRIPTION] = describe_in_ascii(record)
@@ -321,7 +321,7 @@ def exif_of(record: Provenance) -> bytes:
 
 
 def film_metadata(record: Provenance) -> dict[str, str]:
-    """The record by the names that libav has for MP4."""
+    """The record by libav's metadata keys for MP4."""
     texts = {
         "title": record.movie,
         "description": record.text,
@@ -333,7 +333,7 @@ def film_metadata(record: Provenance) -> dict[str, str]:
 
 
 def clip_metadata(record: Provenance) -> dict[str, str]:
-    """The record by Apple's names for QuickTime, and its own."""
+    """The record by Apple's metadata keys for QuickTime, and the complete record by `RECORD_KEY`."""
     texts = {
         "com.apple.quicktime.title": record.movie,
         "com.apple.quicktime.description": record.text,

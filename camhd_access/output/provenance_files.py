@@ -1,4 +1,4 @@
-"""Files → the record of where they come from (see `provenance`), whatever their format."""
+"""Read the provenance record (see `provenance`) of files of any format."""
 
 import os
 import re
@@ -21,20 +21,20 @@ ARRAYS = (".nc", ".nc4", ".zarr")
 DRAWINGS = (".svg", ".pdf")
 
 OTHER_SUFFIXES = (*IMAGES, *FILMS, *ARRAYS, *DRAWINGS)
-"""How names of files end that are no movies, but made of them."""
+"""Suffixes of files that this package writes and that are not movies."""
 
 _DESCRIPTION = 0x010E
 
 
 def read_provenance(path: str | os.PathLike[str]) -> Provenance:
-    """The record in a picture, a film, a figure or an array.
+    """The provenance record of an image, a film, a figure or an array.
 
     Raises
     ------
     ValueError
-        It holds none.
+        The file has no record.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
     name, options = text_of(path), options_of(path, None)
     suffix = suffix_of(name.rstrip("/"))
@@ -45,9 +45,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     for text in texts:
         if record := Provenance.parse(text):
             return record
-    raise ValueError(
-        f"{redact_url(name)} does not tell where it comes from: nothing by camhd_access wrote it"
-    )
+    raise ValueError(f"{redact_url(name)} has no provenance record: it was not written by camhd_access")
 
 
 def _texts_of_image(file: Any, suffix: str) -> list[str]:  # noqa: ANN401 - fsspec's files
@@ -62,7 +60,7 @@ def _texts_of_image(file: Any, suffix: str) -> list[str]:  # noqa: ANN401 - fssp
             found = [value for value in image.info.values() if isinstance(value, str | bytes)]
             found.append(image.getexif().get(_DESCRIPTION, ""))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{Path(suffix).name} holds no image: {error}") from error
+        raise ValueError(f"not a {Path(suffix).name} image: {error}") from error
     return [text.decode(errors="replace") if isinstance(text, bytes) else text for text in found]
 
 
@@ -73,19 +71,19 @@ def _unescape(text: str) -> str:
 
 
 def _text_of_pdf(data: bytes) -> str:
-    """What the document's Subject says, as matplotlib writes it: a literal string (ISO 32000-1, 7.3.4.2)."""
+    """The Subject of a document written by matplotlib: a literal string (ISO 32000-1, 7.3.4.2)."""
     match = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", data, re.DOTALL)
     return re.sub(rb"\\(.)", rb"\1", match[1], flags=re.DOTALL).decode("latin-1") if match else ""
 
 
 def _texts_of_film(file: Any) -> list[str]:  # noqa: ANN401
-    from camhd_access.output.film_writers import read_texts  # noqa: PLC0415 - libav, when it is needed
+    from camhd_access.output.film_writers import read_texts  # noqa: PLC0415 - imports libav
 
     return read_texts(file)
 
 
 def _of_array(name: str, storage_options: Mapping[str, Any] | None) -> Provenance:
-    import xarray as xr  # noqa: PLC0415 - when it is needed
+    import xarray as xr  # noqa: PLC0415 - only needed for arrays
 
     from camhd_access.output.array_provenance import describe_array  # noqa: PLC0415
 
@@ -93,9 +91,7 @@ def _of_array(name: str, storage_options: Mapping[str, Any] | None) -> Provenanc
     options: dict[str, Any] = {"consolidated": False, "storage_options": storage_options} if is_zarr else {}
     with xr.open_dataset(name, engine="zarr" if is_zarr else None, **options) as dataset:
         if not {"movie", "source"} & set(dataset.coords):
-            raise ValueError(
-                f"{redact_url(name)} does not tell where it comes from: it has no coordinate movie"
-            )
+            raise ValueError(f"{redact_url(name)} has no provenance record: no coordinate movie or source")
         variable = next((v for v in dataset.data_vars.values() if "movie" in v.coords), None)
         array = variable if variable is not None else dataset["movie"]
         return describe_array(array.assign_attrs(dataset.attrs | array.attrs))

@@ -45,7 +45,7 @@ def answer_stream(
     *,
     etag: str,
 ) -> web.Response:
-    """As `answer_file`, for a body of `size` bytes, any part of which `read` returns while it is sent."""
+    """As `answer_file`, for a body of `size` bytes, which is read while it is sent."""
     status, part, told = _choose_part(request, etag, size)
     told["Content-Length"] = str(part.n_bytes)
     body = None if request.method == "HEAD" else read(part)

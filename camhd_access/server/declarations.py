@@ -163,7 +163,7 @@ class Numbers(Parameter):
 _STEP = Whole("step", "Difference between frame numbers.", 1, MAX_NUMBER, 1)
 _DEINTERLACE = Choice(
     "deinterlace",
-    "Frames of the first field alone, without combing; lines of the other are interpolated.",
+    "Keep only the first field of each frame, without combing; every other line is interpolated.",
     ("linear",),
 )
 _QUALITY = Whole("quality", "Quality of JPEG and WebP.", 1, 100)

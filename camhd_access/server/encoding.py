@@ -34,11 +34,11 @@ class Format:
     """One file format for images."""
 
     name: str
-    """Its extension."""
+    """File name extension."""
     content_type: str
     """Media type (RFC 9110, section 8.3)."""
     encode: Callable[[Pixels, int, Provenance], bytes]
-    """The file of some pixels, at a quality where the format has one, with where they come from."""
+    """Encodes pixels, with the quality (ignored by lossless formats) and the provenance record."""
     pix_fmts: tuple[str, ...] = ("rgb24",)
     """Supported pixel formats, the default first."""
     quality: int | None = None
@@ -61,7 +61,7 @@ def _by_pillow(
     **options: Any,  # noqa: ANN401 - Pillow's
 ) -> bytes:
     file = io.BytesIO()
-    if name != "BMP":  # which has no place for text
+    if name != "BMP":  # BMP has no text fields
         options |= image_options(f".{name.lower()}", record)
     if quality:
         options["quality"] = quality
@@ -92,7 +92,7 @@ def _encode_tiff(pixels: Pixels, _: int, record: Provenance) -> bytes:
     depth_at = _HEADER_BYTES + _DIRECTORY_BYTES
     resolution_at = depth_at + 2 * 3
     text_at = resolution_at + 8
-    strip_at = text_at + len(text) + len(text) % 2  # at an even place
+    strip_at = text_at + len(text) + len(text) % 2  # at an even offset
     tags = [
         (256, _LONG, 1, width),
         (257, _LONG, 1, height),
@@ -145,7 +145,7 @@ FORMATS = {
         Format("raw", "application/octet-stream", _encode_rgba, is_raw=True),
     )
 }
-"""By extension."""
+"""Formats by file name extension."""
 
 SMALL_PNG = Format("png", "image/png", _small_png)
 """PNG for a server whose network is slower than its processor."""

@@ -52,7 +52,7 @@ class _Keyed:
 
     @property
     def splits_frames(self) -> str | None:
-        """The parameter that asks for fields of frames; None where none does."""
+        """The name of the parameter that requires interlaced frames; None if there is none."""
         asked = (name for name in ("field", "deinterlace") if getattr(self, name, None) is not None)
         return next(asked, None)
 
@@ -78,7 +78,7 @@ class FrameParameters(_Keyed):
     field: int | None = None
     """0 for the field that is shown first, 1 for the other, None for the frame."""
     deinterlace: Deinterlace = None
-    """How the lines of the field that is shown second are made up; None: as they were filmed."""
+    """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
     quality: int = 0
     """1 to 100; 0 if the format has none."""
 
@@ -108,7 +108,7 @@ class SheetParameters(_Keyed):
     columns: int
     """Thumbnails per row."""
     deinterlace: Deinterlace
-    """How the lines of the field that is shown second are made up; None: as they were filmed."""
+    """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
     width: int
     """Width of a thumbnail."""
     quality: int
@@ -139,7 +139,7 @@ class FilmParameters(_Keyed):
     fps: float | None
     """Frames per second; None for those of the movie, or 10 if frames are left out."""
     deinterlace: Deinterlace
-    """How the lines of the field that is shown second are made up; None: as they were filmed."""
+    """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
 
     def frames(self, n_frames: int, max_frames: int) -> range:
         """The frames' indices, from 0; a `Problem` (400) if there are none, or too many."""
@@ -198,7 +198,7 @@ def parse_frame(
     if asked["crop"] and not all(asked["crop"][2:]):
         raise Problem(400, "crop: width and height must be at least 1.")
     if asked["field"] is not None and asked["deinterlace"]:
-        raise Problem(400, "field, deinterlace: one excludes the other.")
+        raise Problem(400, "field and deinterlace cannot be combined.")
     pix_fmt = asked["pix_fmt"] or kind.pix_fmts[0]
     if pix_fmt not in kind.pix_fmts:
         raise Problem(

@@ -1,4 +1,4 @@
-"""The record (see `output.provenance`) of what the server makes, with the command that makes it again."""
+"""The provenance record of files made by the server (see `output.provenance`), with the command for each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ __all__ = ["describe_film", "describe_picture", "describe_sheet"]
 def describe_picture(
     reader: MovieReader, stack: FrameStack, wanted: FrameParameters, size: tuple[int, int]
 ) -> Provenance:
-    """Of the picture of one frame, sent in this width and height.
+    """The record of the image of one frame, sent with this width and height.
 
     Notes
     -----
-    The command makes the picture as it was before it was resized.
+    The command reproduces the image before it was resized.
     """
     record = describe_stack(reader, stack, width=size[0] if size != stack.shape[2:0:-1] else None)
     options = [("--frame", record.frames), ("--field", record.field)]
@@ -28,14 +28,14 @@ def describe_picture(
 def describe_film(
     reader: MovieReader, frames: Sequence[int], wanted: FilmParameters, size: tuple[int, int]
 ) -> Provenance:
-    """Of a film of these frames."""
+    """The record of a film of these frames."""
     record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=size[0])
     options = [("--frames", record.frames), ("--fps", wanted.fps), ("--width", wanted.width)]
     return replace(record, history=write_command("clip", record, options, f"animation.{wanted.format}"))
 
 
 def describe_sheet(reader: MovieReader, frames: Sequence[int], wanted: SheetParameters) -> Provenance:
-    """Of a sheet of these frames."""
+    """The record of a contact sheet of these frames."""
     record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=wanted.width)
     options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns)]
     return replace(record, history=write_command("sheet", record, options, f"sheet.{wanted.format.name}"))

@@ -336,7 +336,7 @@ class Service:
         )
 
     async def _check_fields(self, name: str | None, movie: Movie) -> None:
-        """Refuse a parameter, where one is named, for a movie whose frames have no fields."""
+        """Reject the parameter `name`, if given, for a progressive movie, whose frames have no fields."""
         if name and not await self.movies.find_interlaced(movie):
             raise Problem(400, f"{name}: this movie is progressive; its frames have no fields.")
 

@@ -44,7 +44,7 @@ def suffix_of(name: str | os.PathLike[str]) -> str:
 def check_parquet() -> None:
     """Raise `ImportError`, before any work is done, if no Parquet library is installed."""
     if find_spec("pyarrow") is None:
-        raise ImportError("Parquet needs one more package: pip install 'camhd_access[parquet]'")
+        raise ImportError("Parquet needs an optional package: pip install 'camhd_access[parquet]'")
 
 
 @contextmanager

@@ -1,12 +1,13 @@
-"""Reading ahead: bytes that will probably be wanted next, fetched before anybody asks for them.
+"""Read-ahead: fetch the bytes after the end of sequential reads before they are requested.
 
-Frames are mostly read in order: by iteration, by a film that plays, by the chunks of an array. Each such read
-begins where an earlier one ended. From the second one on, the file is fetched in pieces of equal size, past
-the end of what is asked, so that the network is busy while frames are decoded, and between the reads.
+Frames are mostly read sequentially: by iteration, by playback, by the chunks of an array. Each such read
+begins where an earlier one ended. From the second one on, pieces of equal size are fetched beyond the end of
+the read, so that the network is busy while frames are decoded, and between reads.
 
-A pattern that breaks costs no more than it gave: what is ahead is never more than what was read in this order
-before, nor than `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels what is in flight and drops what has
-come; `stats` counts it. Several patterns may go on at once, in one file or in several.
+A sequence that ends never wastes more bytes than it used: at most as many bytes are fetched ahead as were
+read in sequence before, and at most `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels requests in
+flight and drops the bytes that have arrived; `stats` counts them. Several sequences ("patterns") are followed
+at the same time, in one file or in several.
 """
 
 import os
@@ -24,57 +25,57 @@ from camhd_access.ranges import ByteRange, missing_ranges, overlapping, split_ra
 __all__ = ["Piece", "ReadAhead", "ReadAheadStats", "find_read_ahead"]
 
 PIECE_BYTES = 1024 * 1024
-"""Of one request: well above its overhead, and small enough for sixteen connections to share a read."""
+"""Bytes per request: well above its overhead, and small enough for sixteen connections to share a read."""
 
 MAX_BYTES_AHEAD = 32 * 1024 * 1024
-"""Beyond what was asked, in one pattern."""
+"""Maximum number of bytes fetched ahead of one sequence."""
 
 MAX_BYTES_HELD = 2 * MAX_BYTES_AHEAD
-"""Of one pattern, with what was skipped."""
+"""Maximum number of bytes kept for one sequence, including bytes that were skipped."""
 
 MAX_GAP_BYTES = 64 * 1024
-"""A read that leaves out so few bytes still goes on: sound lies between the frames of some movies."""
+"""Maximum gap between sequential reads: some movies have sound between the frames."""
 
 MAX_PATTERNS = 8
-"""Followed at once by a process; the one that is used least is given up."""
+"""Maximum number of sequences of a process; the least recently used one is dropped."""
 
 Fetch: TypeAlias = Callable[[ByteRange], Future[bytes]]
-"""Begins to fetch a range."""
+"""Starts to fetch a range."""
 
 
 @dataclass(slots=True)
 class ReadAheadStats:
-    """Bytes that were fetched before they were asked for, in this process."""
+    """Bytes that were fetched ahead in this process."""
 
     n_bytes: int = 0
-    """All of them."""
+    """All bytes that were fetched ahead."""
     n_bytes_unused: int = 0
-    """Those that were dropped unread."""
+    """Bytes that were dropped without being read."""
 
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """A stretch of a file, in flight or there."""
+    """A part of a file, in flight or fetched."""
 
     start: int
     """First byte."""
     stop: int
     """One past the last byte."""
     future: "Future[bytes]"
-    """Its bytes."""
+    """The bytes of the piece."""
     is_ahead: bool = True
-    """Nobody has asked for it yet."""
+    """True until the first read of the piece."""
     read_to: int = 0
-    """What lies before was read."""
+    """Bytes before this offset have been read."""
 
     @property
     def is_done(self) -> bool:
-        """It was read to its end, or failed: who asks again fetches it again."""
+        """Whether it was read to its end, or failed; a later read fetches the bytes again."""
         failed = self.future.done() and (self.future.cancelled() or self.future.exception() is not None)
         return failed or self.read_to >= self.stop
 
     def take(self, wanted: ByteRange) -> memoryview:
-        """Those of its bytes that are `wanted`; what fetching them raised is raised here."""
+        """The part of its bytes within `wanted`; raises the error of the fetch, if any."""
         self.read_to = max(self.read_to, wanted.stop)
         first, last = max(wanted.start, self.start), min(wanted.stop, self.stop)
         return memoryview(self.future.result())[first - self.start : last - self.start]
@@ -82,27 +83,27 @@ class Piece:
 
 @dataclass(slots=True, eq=False)
 class _Pattern:
-    """Reads of one file in order."""
+    """Sequential reads of one file."""
 
     number: int
-    """Later ones have higher numbers."""
+    """Serial number, in the order of creation."""
     key: Hashable
-    """Which file, and which version of it."""
+    """Identifies the file and its version."""
     start: int
     stop: int
-    """What was read in this order."""
+    """The bytes from `start` to `stop` were read in sequence."""
     stats: ReadAheadStats
-    """Where its bytes are counted."""
+    """Counters of the process."""
     pieces: list[Piece] = field(default_factory=list)
-    """In order, none overlapping another; what lies between them was not fetched, or is dropped."""
+    """Pieces in file order, without overlap; bytes between them were not fetched, or were dropped."""
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that are there or in flight."""
+        """Bytes fetched or in flight."""
         return sum(piece.stop - piece.start for piece in self.pieces)
 
     def goes_on(self, wanted: ByteRange) -> bool:
-        """Whether a read begins where an earlier one ended, or in what was fetched ahead."""
+        """Whether a read begins where an earlier one ended, or within the bytes fetched ahead."""
         is_next = 0 <= wanted.start - self.stop <= MAX_GAP_BYTES
         ahead = (piece for piece in self.pieces if not piece.is_done)
         return is_next or any(max(piece.start, piece.read_to) <= wanted.start < piece.stop for piece in ahead)
@@ -110,14 +111,14 @@ class _Pattern:
     def read_on(
         self, wanted: ByteRange, file_size: int, fetch: Fetch, others: Sequence["_Pattern"]
     ) -> list[Piece]:
-        """The pieces that hold what is wanted, in flight with more beyond it that `others` have not read."""
+        """The pieces that contain `wanted`; fetches these, and more bytes that `others` have not read."""
         self.drop([piece for piece in self.pieces if piece.is_done])
         if self.n_bytes > MAX_BYTES_HELD:
             self.drop([piece for piece in self.pieces if piece.stop <= wanted.start])
         n_ahead = min(self.stop - self.start, MAX_BYTES_AHEAD)
         self.stop = max(self.stop, wanted.stop)
         self._fetch(list(missing_ranges(wanted, self.pieces)), fetch)
-        if self.pieces[-1].stop - self.stop < n_ahead // 2:  # many at once make few requests
+        if self.pieces[-1].stop - self.stop < n_ahead // 2:  # refill in large steps, to make few requests
             beyond = ByteRange(wanted.stop, max(wanted.stop, min(file_size, self.stop + n_ahead)))
             missing = list(missing_ranges(beyond, self.pieces))
             for other in others:
@@ -130,12 +131,12 @@ class _Pattern:
         return held
 
     def _fetch(self, ranges: Sequence[ByteRange], fetch: Fetch) -> None:
-        """Begin to fetch what nobody has asked for yet."""
+        """Start to fetch `ranges`."""
         for part in (part for each in ranges for part in split_range(each, max_request_bytes=PIECE_BYTES)):
             insort(self.pieces, Piece(*part, fetch(part)), key=lambda piece: piece.start)
 
     def drop(self, pieces: Sequence[Piece]) -> None:
-        """Forget pieces; what nobody has asked for is not fetched any more."""
+        """Forget pieces, and cancel those that no read has requested."""
         for piece in pieces:
             if piece.is_ahead:
                 piece.future.cancel()
@@ -144,30 +145,30 @@ class _Pattern:
 
 
 class ReadAhead:
-    """The patterns that a process follows. Thread-safe."""
+    """The sequences of reads in a process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._patterns: list[_Pattern] = []  # the one used last at the end
+        self._patterns: list[_Pattern] = []  # least recently used first
         self._numbers = count()
         self.stats = ReadAheadStats()
 
     def follows(self, key: Hashable, wanted: ByteRange) -> bool:
-        """Whether a read goes on from an earlier one; where not, others may go on from it.
+        """Whether a read continues an earlier one; if not, it may be the first of a sequence.
 
         Parameters
         ----------
         key
-            The file, and its version.
+            Identifies the file and its version.
         wanted
-            All that is read.
+            The range of the whole read.
         """
         with self._lock:
             mine = [each for each in self._patterns if each.key == key]
             if any(each.goes_on(wanted) for each in mine):
                 return True
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
-                for pattern in mine:  # one that goes on nevertheless begins anew
+                for pattern in mine:  # a sequence that continues later starts again
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
             self._patterns.append(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
             if len(self._patterns) > MAX_PATTERNS:
@@ -175,18 +176,18 @@ class ReadAhead:
             return False
 
     def read_on(self, key: Hashable, wanted: ByteRange, file_size: int, fetch: Fetch) -> list[Piece]:
-        """The pieces that hold one part of a read that `follows`; none where its pattern was given up.
+        """The pieces that contain a part of a sequential read; none if its sequence was dropped.
 
         Parameters
         ----------
         key
-            The file, and its version.
+            Identifies the file and its version.
         wanted
-            The part.
+            The range of the part.
         file_size
-            Bytes of the file.
+            Size of the file in bytes.
         fetch
-            Begins to fetch a range.
+            Starts to fetch a range.
         """
         with self._lock:
             mine = [each for each in self._patterns if each.key == key]
@@ -205,7 +206,7 @@ class ReadAhead:
         self._patterns.remove(pattern)
 
     def forget(self, key: Hashable) -> None:
-        """Give up the patterns of a file."""
+        """Drop the sequences of a file."""
         with self._lock:
             for pattern in [each for each in self._patterns if each.key == key]:
                 self._give_up(pattern)
@@ -213,9 +214,9 @@ class ReadAhead:
 
 @cache
 def find_read_ahead() -> ReadAhead:
-    """That of this process."""
+    """The `ReadAhead` of this process."""
     return ReadAhead()
 
 
-if hasattr(os, "register_at_fork"):  # what the parent has in flight never arrives in the child
+if hasattr(os, "register_at_fork"):  # the parent's requests in flight never complete in the child
     os.register_at_fork(after_in_child=find_read_ahead.cache_clear)

@@ -1,7 +1,7 @@
-"""Small files from others: read completely, within limits.
+"""Small files from third parties, such as catalogues, framesets and sidecars: read completely, within limits.
 
-A catalogue, a frameset or a sidecar has some megabytes. A file that is larger, or unpacks to more, is
-rejected before memory is used for it, and so are pipes and devices.
+These files have a few megabytes. A file that is larger, also after decompression, is rejected before memory
+is allocated for it; pipes and devices are rejected too.
 """
 
 import os
@@ -37,7 +37,7 @@ def read_small_file(
     Raises
     ------
     ValueError
-        It is too large; or its compression is damaged; or it is a folder, a device or a pipe.
+        The file is too large or cannot be decompressed, or it is a folder, a device or a pipe.
     OSError
         The file does not exist, or cannot be reached.
     """
@@ -47,7 +47,7 @@ def read_small_file(
     n_bytes = filesystem.info(inner)["size"]
     if n_bytes is not None and n_bytes > max_bytes:
         raise ValueError(
-            f"{redact_url(path)} has {n_bytes:,} bytes; at most {max_bytes:,} are read of a file of this kind"
+            f"{redact_url(path)} has {n_bytes:,} bytes; the limit for such files is {max_bytes:,}"
         )
     data: bytes = filesystem.cat_file(inner)
     kind = infer_compression(inner.partition("?")[0]) if compressed else None

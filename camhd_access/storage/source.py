@@ -1,9 +1,8 @@
 """The bytes of one version of one file, on any filesystem.
 
 Modules above this one do not depend on whether a movie is on a web server, in a bucket, in memory or on
-disk. Input: byte ranges. Output: their bytes, prefetched, so that the network
-is busy while frames are decoded. The version of the file is pinned when it is opened: bytes of another one
-are never returned.
+disk. Input: byte ranges. Output: their bytes, prefetched, so that the network is busy while frames are
+decoded. The version of the file is pinned when it is opened: bytes of another version are never returned.
 """
 
 import asyncio
@@ -64,7 +63,7 @@ _KINDS = (
 )
 
 _VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
-"""What filesystems call what differs between versions of a file."""
+"""Keys under which filesystems report properties that differ between versions of a file."""
 
 N_FILE_THREADS = 2
 """Concurrent reads from a blocking filesystem, such as a disk."""
@@ -91,7 +90,7 @@ class ByteSource:
 
     @property
     def etag(self) -> str:
-        """What a server tells this version from others by: ETag, else Last-Modified; empty where neither."""
+        """ETag of this version, else Last-Modified; empty if the server sends neither."""
         if self.version is None:
             return ""
         if self._checks_itself:
@@ -101,7 +100,7 @@ class ByteSource:
 
     @property
     def size(self) -> int:
-        """Bytes of the file; costs no request once anything of the file was read."""
+        """Size of the file in bytes; takes no request after any part of the file has been read."""
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
             raise NotAMovieError(_FOLDER)
@@ -115,7 +114,7 @@ class ByteSource:
         return replace(self, version=self._current_version())
 
     def forget(self) -> None:
-        """Drop the filesystem's facts and cached bytes of the file, because they proved wrong."""
+        """Drop the file's cached properties and bytes, because they are wrong."""
         getattr(self.filesystem, "discard", self.filesystem.invalidate_cache)(self.path)
 
     def read_tail(self, n_bytes: int) -> bytes:
@@ -141,21 +140,21 @@ class ByteSource:
         return data
 
     def read_again(self, wanted: ByteRange) -> bytes | None:
-        """The bytes of one range, not those that were kept of it on disk; None where none were."""
+        """The bytes of one range, bypassing the disk cache; None if they were not read from the cache."""
         if not isinstance(self.filesystem, RangeCacheFileSystem):
             return None
         data: bytes | None = self.filesystem.cat_again(self.path, wanted.start, wanted.stop, **self._options)
         return data
 
     def check(self) -> None:
-        """Raise `RemoteFileChangedError` unless the file is of this version still, by whichever replica."""
+        """Raise `RemoteFileChangedError` if the file was replaced; any replica may confirm the version."""
         if self._checks_itself:
             self.read(ByteRange(0, 1))
         elif self.version != self._current_version():
             raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
 
     def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
-        """The spans in which these ranges are fetched, as one of `n_times` such sets."""
+        """The spans in which these ranges are fetched, if `n_times` such sets are fetched."""
         gap = self.request_worth_bytes(n_times * len(ranges))
         return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
 
@@ -182,13 +181,13 @@ class ByteSource:
                 yield span, future.result()
 
     def _goes_on(self, spans: Sequence[Span]) -> bool:
-        """Whether spans without gaps go on where an earlier read ended."""
+        """Whether these spans have no large gaps and continue an earlier read."""
         if not (spans and self.is_far and all(b.start - a.stop <= MIN_GAP_BYTES for a, b in pairwise(spans))):
             return False
         return find_read_ahead().follows(self, ByteRange(spans[0].start, spans[-1].stop))
 
     def _read_on(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
-        """Each of the ranges, while those after it are in flight, and more beyond the last."""
+        """Each range with its bytes, while later ranges, and bytes beyond the last one, are in flight."""
         loop, ahead = self.filesystem.loop, find_read_ahead()
         size = _find_size(self) if self.version else self.size
         with self._submitting(loop) as fetch:
@@ -304,7 +303,7 @@ class ByteSource:
 
 @lru_cache(maxsize=64)
 def _find_size(source: ByteSource) -> int:
-    """Bytes of a pinned version, which do not change: each read would ask the event loop for them."""
+    """Size of a pinned version, cached because each request to the event loop takes time."""
     return source.size
 
 
@@ -375,17 +374,17 @@ def find_filesystem(
 def _find_by_obstore(
     urlpath: str, transport: object, options: dict[str, Any]
 ) -> tuple[fsspec.AbstractFileSystem, str]:
-    """A filesystem of obstore, which is no dependency, made with the options of its `FsspecStore`."""
+    """A filesystem of obstore (an optional package), made with the options of its `FsspecStore`."""
     if transport != "obstore":
-        raise ValueError(f'transport is "obstore" or left out, not {transport!r}')
+        raise ValueError(f'transport must be "obstore" if given, not {transport!r}')
     try:
         from obstore.fsspec import SUPPORTED_PROTOCOLS, FsspecStore  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise ImportError("this transport needs one more package: pip install obstore") from error
+        raise ImportError("the transport obstore needs an optional package: pip install obstore") from error
     protocol, _, rest = urlpath.partition("://")
     if not rest or protocol not in SUPPORTED_PROTOCOLS:
         known = ", ".join(f"{each}://" for each in sorted(SUPPORTED_PROTOCOLS))
-        raise ValueError(f"{redact_url(urlpath)}: the transport obstore is for {known}")
+        raise ValueError(f"{redact_url(urlpath)}: the transport obstore supports only {known}")
     if protocol == "http":
         options = {"client_options": {"allow_http": True}} | options
     filesystem: Any = FsspecStore(protocol, **options)  # type: ignore[call-overload,unused-ignore]
@@ -393,15 +392,15 @@ def _find_by_obstore(
 
 
 def counts_from_end(filesystem: fsspec.AbstractFileSystem) -> bool:
-    """Whether it knows what the last n bytes are, and describes the file on the way: those of ours do.
+    """Whether the filesystem reads the last n bytes of a file of unknown size; only those of this package do.
 
-    With others it is anybody's guess what a start below 0 means.
+    Other filesystems treat a negative start in different ways.
     """
     return isinstance(filesystem, LazyHTTPFileSystem | RangeCacheFileSystem)
 
 
 def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:
-    """Raise `NotAMovieError` for what is on this machine's disk, and is a folder, a device or a pipe."""
+    """Raise `NotAMovieError` if a local path is a folder, a device or a pipe."""
     local = next((each for each in _chain(filesystem) if isinstance(each, LocalFileSystem)), None)
     if local is None:
         return
@@ -418,14 +417,14 @@ def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
         if isinstance(each, CachingFileSystem):
             kind = each.protocol if isinstance(each.protocol, str) else each.protocol[0]
             rest = redact_url(urlpath.removeprefix("lazy::").partition("::")[2])
-            raise ValueError(  # noqa: TRY004 - of an address
-                f"{kind}:: is not for movies: it copies whole files, or misses changes of the file. "
+            raise ValueError(  # noqa: TRY004 - the address is wrong, not a type
+                f"{kind}:: cannot be used for movies: it copies whole files, or misses changes of the file. "
                 f"Use lazy::{rest or '…'} to cache what is read, or the plain URL with cache=False"
             )
 
 
 def _chain(filesystem: fsspec.AbstractFileSystem) -> Iterator[fsspec.AbstractFileSystem]:
-    """A filesystem, and those behind it that it reads through."""
+    """A filesystem, and the filesystems that it wraps."""
     inner: Any = filesystem
     while inner is not None:
         yield inner

@@ -116,7 +116,7 @@ def test_folders_around_a_wrong_root_are_listed_within_bounds(tmp_path):
             assert open_archive(server.url).movies() == []
         assert server.n_requests <= 70
         with pytest.warns(
-            UserWarning, match="but 20 folders and 0 other files: an archive is the folder that"
+            UserWarning, match="but 20 folders and 0 other files. The root of an archive is the folder"
         ):
             assert open_archive(f"{server.url}site07").movies() == []
 

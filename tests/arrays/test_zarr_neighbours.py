@@ -209,7 +209,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_committed(server, urls):
     with pytest.raises(FileExistsError, match="append=True"):
         write_icechunk(MovieReader(urls[2]), repository)
     for wrong, shown, match in [
-        (urls[1], {}, "there are frames until 2017-02-10T00:15:01"),
+        (urls[1], {}, "the repository has frames until 2017-02-10T00:15:01"),
         (urls[0], {}, "in chronological order"),
         (f"{server.url}wide.mov", {}, "chunk_grid|codecs"),
         (urls[2], {"pix_fmt": "gray"}, "chunk_grid|codecs"),

@@ -186,7 +186,7 @@ def test_columns_of_parquet_have_types(movie_paths, tmp_path):
 
 
 def test_chains_are_refused(movie_path, tmp_path):
-    with pytest.raises(ValueError, match="is not for movies"):
+    with pytest.raises(ValueError, match="cannot be used for movies"):
         write_references(MovieReader(f"simplecache::file://{movie_path}"), tmp_path / "a.json")
 
 

@@ -78,7 +78,9 @@ def test_without_prometheus_client_one_line_says_what_to_install():
         [sys.executable, "-c", program, "serve", "--help"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 1
-    assert result.stderr == ("camhd: the server needs one more package: pip install 'camhd_access[server]'\n")
+    assert result.stderr == (
+        "camhd: the server needs an optional package: pip install 'camhd_access[server]'\n"
+    )
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

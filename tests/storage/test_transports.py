@@ -49,9 +49,9 @@ def test_obstore_reads_a_bucket(s3, movie_path):
 
 
 def test_an_unknown_transport_is_refused(movie_url):
-    with pytest.raises(ValueError, match="transport is \"obstore\" or left out, not 'curl'"):
+    with pytest.raises(ValueError, match="transport must be \"obstore\" if given, not 'curl'"):
         MovieReader(movie_url, storage_options={"transport": "curl"})
-    with pytest.raises(ValueError, match="the transport obstore is for abfs://"):
+    with pytest.raises(ValueError, match="the transport obstore supports only abfs://"):
         MovieReader("ftp://host/m.mov", storage_options=OBSTORE)
 
 

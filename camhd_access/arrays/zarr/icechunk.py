@@ -1,8 +1,8 @@
-"""Icechunk: movies as virtual chunks of a repository, with versions, and appended along time.
+"""Icechunk: movies as virtual chunks of a repository, pinned to their versions and appended along time.
 
-Input: readers of movies, and a repository or one of its sessions. Output: the hierarchy of
-`hierarchy`, whose samples stay in the movies; each reference holds the movie's ETag or modification time,
-so that Icechunk refuses to read another version. Coordinates are stored in the repository.
+Input: readers of movies, and a repository or one of its sessions. Output: the group of `hierarchy`. Samples
+stay in the movies; each reference contains the movie's ETag or modification time, so that Icechunk rejects
+another version. Coordinates are stored in the repository.
 """
 
 import json
@@ -62,7 +62,7 @@ def write_icechunk(
     branch, message
         Branch and message of the commit to a repository.
     frames
-        Which frames of each movie.
+        Frames of each movie.
     pix_fmt, fields, reduce
         As for `open_movie`.
 
@@ -78,13 +78,13 @@ def write_icechunk(
     FileExistsError
         The repository is not empty, and `append` is not set.
     ValueError
-        The movies cannot be combined with each other or with the existing ones, are not later than these, or
-        the repository has no container for them. Nothing is committed then.
+        The movies cannot be combined with each other or with the existing ones, or are not later than these,
+        or the repository has no virtual chunk container for them. Nothing is committed then.
 
     Notes
     -----
-    Makes no requests beyond those of the readers. A reference holds the movie's modification time or, in
-    buckets, its ETag: reading a movie that was replaced since raises an error of Icechunk. Read with
+    Makes no requests other than those of the readers. References contain the movie's modification time or, in
+    buckets, its ETag: Icechunk raises an error if the movie has been replaced since. Read the result with
     `xarray.open_zarr(session.store, consolidated=False)` and the codec of this package.
     """
     import icechunk  # noqa: PLC0415 - an extra
@@ -95,7 +95,7 @@ def write_icechunk(
     store = session.store if isinstance(session, icechunk.Session) else session
     is_empty = not sync(store.exists(ROOT))
     if not is_empty and not append:
-        raise FileExistsError("there is something in the repository; append=True adds to it along time")
+        raise FileExistsError("the repository is not empty; append=True appends movies along time")
     values = describe_movies(movies, stacks, to_append=not is_empty)
     n_before = 0 if is_empty else _append_values(store, values)
     if is_empty:
@@ -107,17 +107,17 @@ def write_icechunk(
 
 
 def _write_values(store: "IcechunkStore", values: dict[str, bytes]) -> None:
-    """Write everything except samples; documents before chunks, which need them."""
+    """Write everything except samples; metadata documents before the chunks that depend on them."""
     buffer = default_buffer_prototype().buffer
     root = json.loads(values[ROOT])
-    del root["consolidated_metadata"]  # Icechunk has its own, which grows with the arrays
+    del root["consolidated_metadata"]  # Icechunk maintains its own
     values = {ROOT: json.dumps(root).encode()} | {key: value for key, value in values.items() if key != ROOT}
     for key in sorted(values, key=lambda key: not key.endswith(ROOT)):
         sync(store.set(key, buffer.from_bytes(values[key])))
 
 
 def _append_values(store: "IcechunkStore", values: dict[str, bytes]) -> int:
-    """Extend the existing arrays and coordinates; returns the number of samples before."""
+    """Append to the existing arrays and coordinates; returns the previous number of samples."""
     buffer = default_buffer_prototype().buffer
     added: Node = zarr.open_group(
         MemoryStore({key: buffer.from_bytes(value) for key, value in values.items()}), mode="r"
@@ -139,7 +139,7 @@ def _append_values(store: "IcechunkStore", values: dict[str, bytes]) -> int:
 
 
 def _repeat(store: "IcechunkStore", group: Node, name: str, new: Node, n_before: int) -> None:
-    """Replace one value per movie by one per frame, followed by those of `new`."""
+    """Replace a scalar by one value per frame, followed by those of `new`."""
     value = group[name][...]
     document = json.loads(sync(new.store.get(f"{name}/{ROOT}", default_buffer_prototype())).to_bytes())
     document["shape"] = [n_before + new.shape[0]]
@@ -157,27 +157,27 @@ def _repeat(store: "IcechunkStore", group: Node, name: str, new: Node, n_before:
 def _check_fit(group: Node, added: Node) -> None:
     """Raise `ValueError` unless `added` continues `group`."""
     if VIDEO not in group:
-        raise ValueError(f"the repository holds no movies, but {', '.join(sorted(group)) or 'nothing'}")
+        raise ValueError(f"the repository contains no movies, but {', '.join(sorted(group)) or 'nothing'}")
     old, new = group[VIDEO], added[VIDEO]
     for what in ("codecs", "chunk_grid", "data_type", "dimension_names"):
         of_old, of_new = getattr(old.metadata, what), getattr(new.metadata, what)
         if of_old != of_new:
-            raise ValueError(f"{what} of the movies that are there: {of_old}; of the new ones: {of_new}")
+            raise ValueError(f"{what} differs: {of_old} in the repository, {of_new} in the new movies")
     if set(group.array_keys()) != set(added.array_keys()):
         raise ValueError(
-            f"the movies that are there have other coordinates: {', '.join(sorted(group.array_keys()))}"
+            f"the movies in the repository have other coordinates: {', '.join(sorted(group.array_keys()))}"
         )
     for name, array in added.arrays():
         if "time" not in array.metadata.dimension_names and not np.array_equal(group[name][...], array[...]):
-            raise ValueError(f"the movies that are there have another {name}")
+            raise ValueError(f"the movies in the repository have a different {name}")
     if group["time"].attrs.get("units") != added["time"].attrs["units"]:
         raise ValueError(
-            "the movies that are there do not tell when they began: they have no common axis of time"
+            "the start times of the movies in the repository are unknown, so there is no common time axis"
         )
     if group["time"].shape[0] and added["time"][0] <= group["time"][-1]:
         last = np.datetime64(int(group["time"][-1]), "ns")
         raise ValueError(
-            f"there are frames until {last} already, and movies are appended in chronological order"
+            f"the repository has frames until {last}; movies must be appended in chronological order"
         )
 
 
@@ -190,7 +190,7 @@ def _write_references(
         refused = store.set_virtual_refs_arr(
             f"/{VIDEO}",
             (len(samples), *[1] * (stack.ndim - 1)),
-            [location if size else "" for size in samples["size"]],  # without bytes: there is no such sample
+            [location if size else "" for size in samples["size"]],  # a sample without bytes is missing
             samples["offset"].to_numpy(np.uint64),
             samples["size"].to_numpy(np.uint64),
             arr_offset=(first_sample, *[0] * (stack.ndim - 1)),
@@ -208,16 +208,15 @@ def _find_location(reader: MovieReader) -> str:
     """The movie's URL in the form that Icechunk needs."""
     address = find_address(reader)
     if address.startswith("http") and "?" in address:
-        raise ValueError(f"{redact_url(address)}: Icechunk refers to plain URLs, without a query")
+        raise ValueError(f"{redact_url(address)}: Icechunk supports only URLs without a query")
     path = address.removeprefix("file://")
     return address if path == address else f"file://{quote(path)}"
 
 
 def _find_checksum(reader: MovieReader) -> str | datetime | None:
-    """The version of the reader's movie: its ETag, else its modification time.
+    """The version of the reader's movie: its ETag in buckets, else its modification time.
 
-    For web servers the latter: Icechunk sends ETags without quotes, which buckets accept, but not Apache
-    or nginx.
+    Icechunk sends ETags without quotes, which buckets accept, but Apache and nginx do not.
     """
     info = reader.source.filesystem.info(reader.source.path)
     if not reader.urlpath.lower().startswith("http"):

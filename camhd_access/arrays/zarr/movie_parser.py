@@ -1,8 +1,8 @@
-"""`MovieParser`: a movie for VirtualiZarr, which combines arrays of references before they are stored.
+"""`MovieParser`: a parser for VirtualiZarr, which combines arrays of references before they are stored.
 
-Input: a movie's URL. Output: VirtualiZarr's manifests. The chunks of `video` are byte ranges
-of the movie; coordinates are stored as values. The index is read as by `MovieReader`, the samples
-by VirtualiZarr, with the stores of its registry.
+Input: the URL of a movie. Output: VirtualiZarr's manifests. The chunks of `video` are byte ranges of the
+movie; coordinates are stored as values. `MovieReader` reads the index, and VirtualiZarr reads the samples
+with the stores of its registry.
 """
 
 import json
@@ -34,30 +34,30 @@ class MovieParser:
     Notes
     -----
     Calling it raises the errors of `MovieReader` and its `read`, and `ValueError` for empty samples, to
-    which VirtualiZarr cannot refer. Its references do not hold the version of the movie:
-    `to_icechunk(last_updated_at=…)` makes Icechunk check that it was not modified since; `write_icechunk`
-    stores its version.
+    which VirtualiZarr cannot refer. Its references do not contain the version of the movie: with
+    `to_icechunk(last_updated_at=…)`, Icechunk checks that the movie has not been modified since then.
+    `write_icechunk` stores the version.
     """
 
     frames: FrameSelection | None = None
-    """Which frames, as for `open_movie`."""
+    """Selected frames, as in `open_movie`."""
     pix_fmt: str = "rgb24"
-    """The format of the pixels, as for `open_movie`."""
+    """Pixel format, as in `open_movie`."""
     fields: bool = False
     """Single fields of an interlaced movie."""
     reduce: int = 1
-    """8: previews."""
+    """2, 4 or 8: previews, as in `open_movie`."""
     recover: Recover = False
-    """As for `MovieReader`."""
+    """Rebuild the index of a truncated recording, as in `MovieReader`."""
     cache: bool = True
     """Cache the index on disk."""
     storage_options: Mapping[str, Any] | None = None
-    """For the filesystem with which the index is read."""
+    """Options of the filesystem that reads the index."""
     skip_variables: Iterable[str] = ()
     """Names of coordinates to leave out."""
 
     def __call__(self, url: str, registry: "ObjectStoreRegistry") -> "ManifestStore":
-        """The movie at `url` as manifests, whose samples are read by the stores of `registry`."""
+        """The manifests of the movie at `url`; the stores of `registry` read its samples."""
         from virtualizarr.manifests import ManifestArray, ManifestGroup, ManifestStore  # noqa: PLC0415 - an extra
 
         reader = MovieReader(
@@ -77,7 +77,7 @@ class MovieParser:
 
 
 def _refer_to(url: str, reader: MovieReader, stack: FrameStack) -> "ChunkManifest":
-    """References to the samples."""
+    """The manifest of the samples, as references."""
     from virtualizarr.manifests import ChunkManifest  # noqa: PLC0415
 
     samples = find_samples([reader], [stack])
@@ -90,7 +90,7 @@ def _refer_to(url: str, reader: MovieReader, stack: FrameStack) -> "ChunkManifes
 
 
 def _hold(values: Mapping[str, bytes], metadata: ArrayV3Metadata, name: str) -> "ChunkManifest":
-    """The chunks of a coordinate themselves."""
+    """The manifest of a coordinate, with inlined chunks."""
     from virtualizarr.manifests import ChunkManifest  # noqa: PLC0415
     from virtualizarr.manifests.manifest import INLINED_CHUNK_PATH  # noqa: PLC0415
 
