@@ -135,21 +135,21 @@ class CamhdAccessor:
                 )
             frame = self._array.isel(time=0)
             return frame.camhd.imshow(ax=ax, figsize=figsize, title=title, **options)  # type: ignore[no-any-return]
-        from camhd_access.output.figures import draw_frame  # noqa: PLC0415 - matplotlib, when it is needed
+        from camhd_access.output.figures import draw_frame  # noqa: PLC0415 - imports matplotlib
 
         return draw_frame(self._array, ax, figsize=figsize, title=title, **options)
 
     def mean(self) -> xr.DataArray:
-        """The mean over time, as `mean("time")`; titles and files tell of which frames it is."""
+        """The mean over time, like `mean("time")`; titles and files name its frames."""
         return self._over_time("mean")
 
     def std(self) -> xr.DataArray:
-        """The standard deviation over time, as `std("time")`; titles and files tell of which frames it is."""
+        """The standard deviation over time, like `std("time")`; titles and files name its frames."""
         return self._over_time("std")
 
     def _over_time(self, name: str) -> xr.DataArray:
         movie = self._movie()
-        from camhd_access.output.over_time import with_operation  # noqa: PLC0415 - when it is needed
+        from camhd_access.output.over_time import with_operation  # noqa: PLC0415 - imported when needed
 
         return with_operation(getattr(movie, name)("time", keep_attrs=True), movie, name)
 
@@ -158,40 +158,40 @@ class CamhdAccessor:
         return self.quantile(0.5).drop_vars("quantile")
 
     def quantile(self, q: float | Sequence[float]) -> xr.DataArray:
-        """Quantiles over time of each pixel, exact, as `numpy.quantile` has them; lazy where the frames are.
+        """Quantiles of each pixel over time, exact like those of `numpy.quantile`; lazy if the frames are.
 
         Parameters
         ----------
         q
-            From 0 to 1; of several, the first dimension is `quantile`.
+            One or several numbers from 0 to 1; for several, the first dimension is `quantile`.
 
         Notes
         -----
-        Reads bands of lines of all frames, each slice of them once, in memory for one band a thread: 1,000
-        frames of 1080p within 1 GB. What is missing (NaN) is left out.
+        Reads one band of lines of all frames after the other, and decodes each slice once. Memory: one band
+        per thread; 1,000 frames of 1080p take less than 1 GB. Missing values (NaN) are skipped.
         """
         movie = self._movie()
-        from camhd_access.output.over_time import quantile_over_time  # noqa: PLC0415 - when it is needed
+        from camhd_access.output.over_time import quantile_over_time  # noqa: PLC0415 - imported when needed
 
         return quantile_over_time(movie, q)
 
     def pairs(self, step: int = 1) -> Iterator[tuple[xr.DataArray, xr.DataArray]]:
-        """Each frame with the one `step` frames later, for optical flow; each frame is decoded once.
+        """Iterate over pairs of frames for optical flow: each frame, and the one `step` frames later.
 
         Parameters
         ----------
         step
-            How many frames later the other one is.
+            Distance of the two frames.
 
         Returns
         -------
         Iterator
-            Of pairs of frames in memory; `step` frames are held.
+            Pairs of frames in memory. Each frame is decoded once, and `step` frames are kept in memory.
         """
         if not isinstance(step, int) or isinstance(step, bool) or step < 1:
-            raise ValueError(f"step is a number of frames from 1 on, not {step!r:.80}")
+            raise ValueError(f"step must be a number of frames, at least 1, not {step!r:.80}")
         movie = self._movie()
-        from camhd_access.output.over_time import iter_pairs  # noqa: PLC0415 - when it is needed
+        from camhd_access.output.over_time import iter_pairs  # noqa: PLC0415 - imported when needed
 
         return iter_pairs(movie, step)
 
@@ -222,7 +222,7 @@ class CamhdAccessor:
         whole frames, but a tenth of the time.
         """
         movie = self._movie()
-        from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - matplotlib, when it is needed
+        from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - imports matplotlib
 
         return draw_contact_sheet(movie, step, n, columns, progress=progress)
 
@@ -241,7 +241,7 @@ class CamhdAccessor:
         image (30 kB at 1920x1080), the background is dark.
         """
         movie = self._movie()
-        from camhd_access.output.figures import draw_activity  # noqa: PLC0415 - matplotlib, when it is needed
+        from camhd_access.output.figures import draw_activity  # noqa: PLC0415 - imports matplotlib
 
         return draw_activity(movie, ax)
 
@@ -284,7 +284,7 @@ class CamhdAccessor:
         Only a few frames are in memory at a time; the file appears under its name when it is complete.
         """
         movie = self._movie()
-        from camhd_access.output.films import animate  # noqa: PLC0415 - Pillow and libav, when they are needed
+        from camhd_access.output.films import animate  # noqa: PLC0415 - imports Pillow and libav
 
         return animate(
             movie, path, fps=fps, width=width, caption=caption, vmin=vmin, vmax=vmax, progress=progress
@@ -324,7 +324,7 @@ class CamhdAccessor:
 
 @xr.register_dataset_accessor("camhd")
 class CamhdDatasetAccessor:
-    """The same for Datasets of the engine: applies `CamhdAccessor` to their variable `video`."""
+    """The accessor for Datasets of the engine: applies `CamhdAccessor` to their variable `video`."""
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset

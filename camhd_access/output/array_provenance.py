@@ -1,4 +1,4 @@
-"""The record (see `provenance`) of an array: by its coordinates and attributes."""
+"""The provenance record (see `provenance`) of an array, from its coordinates and attributes."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from camhd_access.output.provenance import CACHED, Provenance, format_time
 __all__ = ["describe_array", "write_python"]
 
 MAX_MOVIES_NAMED = 200
-"""Movies that a record lists by name."""
+"""Maximum number of movies that a record lists by name."""
 
 MAX_FRAMES_LISTED = 100
-"""Frames without order that are written one by one."""
+"""Maximum number of irregularly spaced frames that are listed individually."""
 
 
-def describe_array(array: xr.DataArray, **known: Any) -> Provenance:  # noqa: ANN401 - of `Provenance`
-    """The record of the frames of an array, or of what was computed of them.
+def describe_array(array: xr.DataArray, **known: Any) -> Provenance:  # noqa: ANN401 - fields of `Provenance`
+    """The record of an array of frames, or of an array computed from them.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def describe_array(array: xr.DataArray, **known: Any) -> Provenance:  # noqa: AN
 
 
 def write_python(array: xr.DataArray, call: str) -> str | None:
-    """The Python that opens the array again and calls something of it; None where that is not known."""
+    """Python code that opens the array again and calls a method of it; None if that is unknown."""
     data = unread(array)
     if data is None or data.shown is None or not isinstance(data.stack, FrameStack):
         return None
-    if (data.stack.field == 1).any():  # one index would choose both fields
+    if (data.stack.field == 1).any():  # an index would select both fields
         return None
     stack, (positions, y, x, *_) = data.stack, data.shown
     frames = _write_positions(np.atleast_1d(stack.frames[positions]))
@@ -90,7 +90,7 @@ def write_python(array: xr.DataArray, call: str) -> str | None:
 
 
 def _write_positions(positions: npt.NDArray[Any]) -> str | None:
-    """The numbers as Python has them; None where they are many, and without order."""
+    """The numbers as Python code; None if they are many and irregularly spaced."""
     if len(positions) > 1 and len(set(np.diff(positions).tolist())) == 1 and positions[1] != positions[0]:
         step = int(positions[1] - positions[0])
         return f"range({positions[0]}, {positions[-1] + step}{f', {step}' if step != 1 else ''})"
@@ -98,7 +98,7 @@ def _write_positions(positions: npt.NDArray[Any]) -> str | None:
 
 
 def _write_slice(positions: npt.NDArray[Any]) -> str:
-    """The index of some lines or columns."""
+    """The Python code of an index of lines or columns."""
     if not positions.ndim:
         return str(positions)
     step = int(positions[1] - positions[0]) if len(positions) > 1 else 1
@@ -106,14 +106,14 @@ def _write_slice(positions: npt.NDArray[Any]) -> str:
 
 
 def _first(array: xr.DataArray, name: str, kind: type) -> Any:  # noqa: ANN401 - of that kind
-    """The value of a coordinate, of several the first; None where there is none."""
+    """The value of a coordinate (the first one, if there are several); None if there is none."""
     if name not in array.coords or not array[name].size:
         return None
     return kind(np.ravel(array[name].values)[0])
 
 
 def _worst(array: xr.DataArray, name: str) -> float | None:
-    """The value farthest from 0; None where none is known."""
+    """The value farthest from 0; None if none is known."""
     if name not in array.coords:
         return None
     values = np.ravel(array[name].values).astype(float)
@@ -122,7 +122,7 @@ def _worst(array: xr.DataArray, name: str) -> float | None:
 
 
 def _only_field(array: xr.DataArray) -> int | None:
-    """The field that all pictures are; None where they are whole frames, or both fields."""
+    """The field of all images; None for whole frames, or for both fields."""
     fields = set(np.ravel(array["field"].values).tolist()) if "field" in array.coords else set()
     return int(fields.pop()) if len(fields) == 1 else None
 
@@ -145,7 +145,7 @@ def _times_of(array: xr.DataArray) -> dict[str, str | None]:
 
 
 def _reduction_of(array: xr.DataArray) -> int | None:
-    """Columns of the frame that one of the array stands for."""
+    """Columns of the frame per column of the array."""
     data = unread(array)
     if data is not None:
         return data.stack.decoder.reduction
@@ -153,7 +153,7 @@ def _reduction_of(array: xr.DataArray) -> int | None:
 
 
 def _crop_of(array: xr.DataArray) -> list[int] | None:
-    """Left, top, width and height of what is shown, unless that is known to be all."""
+    """Left, top, width and height of the crop; None if the array has the whole frame."""
     if not {"y", "x"} <= set(array.coords) or not array["y"].size or not array["x"].size:
         return None
     data = unread(array)
@@ -170,7 +170,7 @@ def _crop_of(array: xr.DataArray) -> list[int] | None:
 
 
 def _half_step(array: xr.DataArray, dim: str) -> float:
-    """From the centre of a block to that of its first pixel."""
+    """Distance from the centre of a block to the centre of its first pixel."""
     scale = _reduction_of(array) or 1
     if dim == "y" and "field" in array.coords:
         scale *= 2
@@ -178,7 +178,7 @@ def _half_step(array: xr.DataArray, dim: str) -> float:
 
 
 def _matrix_of(array: xr.DataArray) -> str | None:
-    """The matrix by which the first frame was converted, where this process decoded it lately."""
+    """Colour matrix of the first frame, if this process has decoded it recently."""
     data = unread(array)
     if data is None or "channel" not in array.coords:
         return None

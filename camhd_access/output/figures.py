@@ -60,13 +60,13 @@ Values: TypeAlias = npt.NDArray[Any]
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows although pyplot knows nothing of it; its files tell what is drawn."""
+    """A figure that notebooks display without pyplot; saved files contain its provenance record."""
 
     provenance: Provenance | None = None
-    """What is drawn."""
+    """Provenance of the frames in the figure."""
 
     def savefig(self, fname: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib's
-        """Save the figure, as matplotlib does, with the record of what is drawn; also to a URL."""
+        """Save the figure like matplotlib, with the provenance record; the target may be a URL."""
         suffix = _suffix_of(fname, options)
         if self.provenance is not None:
             _add_metadata(options, suffix, self.provenance)
@@ -83,13 +83,13 @@ class NotebookFigure(Figure):
 
 
 def _suffix_of(fname: Any, options: dict[str, Any]) -> str:  # noqa: ANN401
-    """How the name of the figure's file ends, by `format` or the name."""
+    """Suffix of the file: `format` if given, else from the file name."""
     by_name = suffix_of(fname)[1:] if is_place(fname) else ""
     return str(options.get("format") or by_name or rcParams["savefig.format"]).lower()
 
 
 def _add_metadata(options: dict[str, Any], suffix: str, record: Provenance) -> None:
-    """Put the record among the options of `savefig`, below what the caller gives."""
+    """Add the record to the metadata option of `savefig`; metadata of the caller takes precedence."""
     known: dict[str, Any] = {
         "png": figure_metadata(record),
         "pdf": {
@@ -107,7 +107,7 @@ def _add_metadata(options: dict[str, Any], suffix: str, record: Provenance) -> N
 
 
 def _sign(figure: Figure | SubFigure, record: Provenance) -> None:
-    """Have the files of a figure of ours tell what is drawn."""
+    """Set the provenance record of a figure of this package."""
     if isinstance(figure, NotebookFigure):
         figure.provenance = record
 

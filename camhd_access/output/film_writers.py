@@ -56,7 +56,7 @@ MAX_GIF_FPS = 50
 
 Images: TypeAlias = Iterator[Image.Image]
 FilmWriter: TypeAlias = Callable[[BinaryIO, Images, Fraction, tuple[int, int], Provenance], None]
-"""Writes images to a file that can be sought: so many a second, of this width and height, from there."""
+"""Arguments: a seekable file, images, frames per second, width and height, and the provenance record."""
 
 
 def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
@@ -124,22 +124,22 @@ def _write_mp4(
 
 
 def read_texts(file: BinaryIO) -> list[str]:
-    """What a film tells of itself.
+    """The text fields of a film's metadata.
 
     Raises
     ------
     ValueError
-        It is none.
+        The file is not a film.
     """
     try:
         with av.open(file) as film:
             return list(film.metadata.values())
     except av.FFmpegError as error:
-        raise ValueError(f"it is no film: {error}") from error
+        raise ValueError(f"not a film: {error}") from error
 
 
 class _CommentedGif:
-    """A file to which a GIF is written from the beginning to the end; a comment is put behind its header.
+    """A file that inserts a comment after the header of a GIF, which is written sequentially.
 
     Source: GIF89a, sections 17, 18 and 24.
     """

@@ -104,7 +104,7 @@ def animate(
 def _write_options(
     fps: float | None, width: int | None, caption: bool, limits: tuple[float | None, float | None]
 ) -> str:
-    """The arguments of `animate` that are not the usual ones, as Python has them."""
+    """The arguments of `animate` that differ from the defaults, as Python code."""
     given = {"fps": fps, "width": width, "caption": caption, "vmin": limits[0], "vmax": limits[1]}
     usual = {"fps": None, "width": 960, "caption": True, "vmin": None, "vmax": None}
     return "".join(f", {name}={value!r}" for name, value in given.items() if value != usual[name])

@@ -1,8 +1,8 @@
-"""Quantiles of many frames, in memory for some lines of them; and pairs of frames for optical flow.
+"""Quantiles over time in limited memory, and pairs of frames for optical flow.
 
-A median needs all values of a pixel at once. So bands of lines are read, of all frames, one band after the
-other: each is made of whole rows of slices, so that each slice is decoded once. The results say of which
-frames they are, so that titles and files can.
+A quantile needs all values of a pixel at the same time. So the frames are read band by band: a band is a few
+lines of all frames, in whole rows of slices, so that each slice is decoded only once. The results have
+attributes and coordinates that identify the frames, for titles and files.
 """
 
 from collections import deque
@@ -20,17 +20,17 @@ from camhd_access.output.pictures import describe_time, iter_frames, movies_of, 
 __all__ = ["describe_operation", "iter_pairs", "quantile_over_time", "with_operation"]
 
 BAND_BYTES = 64 * 1024 * 1024
-"""Of all frames, in one task: at least, a row of slices."""
+"""Size of a band of all frames, in one task; at least one row of slices."""
 
 SLICE_LINES = 16
 """Lines of a row of slices, in a frame or in each field of it (SMPTE RDD 36, section 5.3)."""
 
 
 def quantile_over_time(movie: xr.DataArray, q: float | Sequence[float]) -> xr.DataArray:
-    """The quantiles over time, as numpy has them: see `CamhdAccessor.quantile`."""
+    """The quantiles over time, equal to numpy's: see `CamhdAccessor.quantile`."""
     levels = np.asarray(q, np.float64)
     if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
-        raise ValueError(f"quantiles are numbers from 0 to 1, not {q!r:.80}")
+        raise ValueError(f"quantiles must be numbers from 0 to 1, not {q!r:.80}")
     bands = _in_bands(movie)
     result = da.map_blocks(
         _quantile,
@@ -50,7 +50,7 @@ def quantile_over_time(movie: xr.DataArray, q: float | Sequence[float]) -> xr.Da
 
 
 def _in_bands(movie: xr.DataArray) -> da.Array:
-    """The frames in dask chunks that hold all of time, and some lines."""
+    """The frames in dask chunks that contain all times and a band of lines."""
     data = unread(movie)
     if data is None or data.shown is None or movie.dims[0] != "time":
         array = movie.transpose("time", ...)
@@ -61,13 +61,13 @@ def _in_bands(movie: xr.DataArray) -> da.Array:
 
 
 def _band_edges(data: StackArray) -> tuple[int, ...] | int:
-    """How many of the lines shown each band has."""
-    assert data.shown is not None  # noqa: S101 - tells mypy
+    """Number of lines in each band."""
+    assert data.shown is not None  # noqa: S101 - for mypy
     lines, decoder = data.shown[1], data.stack.decoder
     if not decoder.shows_parts or not lines.ndim:
         return -1
     line_bytes = data.nbytes // max(1, data.shape[1])
-    step = SLICE_LINES * (1 if decoder.fields else 2)  # of a frame of two fields
+    step = SLICE_LINES * (1 if decoder.fields else 2)  # for a frame of two fields
     step = step // decoder.reduction * max(1, BAND_BYTES // max(1, line_bytes * step // decoder.reduction))
     band = lines // step
     starts = np.flatnonzero(np.diff(band, prepend=-1))
@@ -89,7 +89,7 @@ def _quantile(values: npt.NDArray[Any], *, levels: npt.NDArray[np.float64]) -> n
 def _quantile_of_present(
     values: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """`np.nanquantile` along the first axis of two, for all columns at once; NaN where all are missing."""
+    """`np.nanquantile` along the first axis of a 2-d array, vectorised; NaN if all values are missing."""
     ordered = np.sort(values, axis=0)  # NaN last
     last = np.maximum(np.count_nonzero(~np.isnan(values), axis=0) - 1, 0)
     place = last * levels[..., np.newaxis]
@@ -97,7 +97,7 @@ def _quantile_of_present(
     columns = np.arange(values.shape[1])
     low, high = ordered[below, columns], ordered[np.minimum(below + 1, last), columns]
     share = place - below
-    # As numpy interpolates, so that rounding is the same.
+    # The interpolation of numpy, so that rounding is the same.
     found: npt.NDArray[np.float64] = np.where(
         share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share)
     )
@@ -105,7 +105,7 @@ def _quantile_of_present(
 
 
 def with_operation(array: xr.DataArray, movie: xr.DataArray, name: str) -> xr.DataArray:
-    """The array, which says that it is the mean, or another statistic, of the frames of `movie`."""
+    """The array, with attributes and coordinates that describe it as a statistic of the frames of `movie`."""
     names = movies_of(movie)
     if len(names) == 1:
         array = array.assign_coords(movie=((), np.array(names[0], object)))
@@ -114,7 +114,7 @@ def with_operation(array: xr.DataArray, movie: xr.DataArray, name: str) -> xr.Da
 
 
 def describe_operation(movie: xr.DataArray, name: str) -> str:
-    """What was computed, of how many frames and of what time: `mean of 100 frames, 00:04:00 to 00:04:33`."""
+    """Description of a statistic, its frames and times: `mean of 100 frames, 00:04:00 to 00:04:33`."""
     n = movie.sizes["time"]
     told = f"{name} of {n} {'frame' if n == 1 else 'frames'}"
     if not n:
@@ -129,7 +129,7 @@ def describe_operation(movie: xr.DataArray, name: str) -> str:
 
 
 def iter_pairs(movie: xr.DataArray, step: int) -> Iterator[tuple[xr.DataArray, xr.DataArray]]:
-    """Each frame with the one `step` frames later, in memory; each is decoded once."""
+    """Pairs of frames in memory, `step` frames apart; each frame is decoded once."""
     earlier: deque[xr.DataArray] = deque(maxlen=step)
     for frame in iter_frames(movie):
         if len(earlier) == step:

@@ -55,7 +55,7 @@ MISSING_GREY = 128
 """Grey level of missing pixels."""
 
 CODED_BLACK, CODED_WHITE = 64, 940
-"""Of luma as coded (ITU-R BT.709, section 4)."""
+"""Black and white of luma as coded (ITU-R BT.709, section 4)."""
 
 
 def check_frames(array: xr.DataArray) -> None:
@@ -150,7 +150,7 @@ def movies_of(array: xr.DataArray) -> list[str]:
     """Names of the movies of the frames, in order; empty if unknown."""
     if "movie" in array.coords:
         return list(dict.fromkeys(map(str, np.ravel(array["movie"].values))))
-    if "source" in array.coords and not array["source"].dims:  # which a mean over time keeps
+    if "source" in array.coords and not array["source"].dims:  # a mean over time keeps it
         source = str(array["source"].item())
         name = find_movie_name(source)
         return [name.basename if name else PurePath(source).name]
@@ -219,7 +219,7 @@ def preview_of(array: xr.DataArray) -> xr.DataArray:
 
 
 def deinterlaced(array: xr.DataArray) -> xr.DataArray:
-    """The same frames made of their first fields, where they can be read so; else the array as it is."""
+    """The same frames, deinterlaced, if they can be read so; else the array itself."""
     data = unread(array)
     if data is None or data.shown is None or not isinstance(data.stack, FrameStack):
         return array

@@ -148,7 +148,7 @@ def describe_stack(
     stack: FrameStack,
     *,
     reads: bool = False,
-    **known: Any,  # noqa: ANN401 - of `Provenance`
+    **known: Any,  # noqa: ANN401 - fields of `Provenance`
 ) -> Provenance:
     """The record of the frames in a stack.
 

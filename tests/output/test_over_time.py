@@ -113,7 +113,7 @@ def test_pairs(movie_path, pixels, step):
 
 def test_steps_of_pairs_are_checked_at_once(movie_path):
     for step in (0, -1, 1.5, True):
-        with pytest.raises(ValueError, match="step is a number of frames"):
+        with pytest.raises(ValueError, match="step must be a number of frames"):
             open_movie(movie_path).camhd.pairs(step)
 
 

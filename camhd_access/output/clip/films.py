@@ -144,7 +144,7 @@ def _record(
     fps: float | None = None,
     width: int | None,
 ) -> Provenance:
-    """Where a film or an image comes from, and the command that makes it again."""
+    """Provenance of a film or an image, with the command that reproduces it."""
     record = describe_stack(reader, stack, reads=True, width=width)
     options = [
         ("--frames", record.frames),

@@ -67,7 +67,7 @@ def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
 
 
 def _describe(reader: MovieReader, stack: FrameStack) -> Provenance:
-    """Where the samples come from; pixels are not the business of a clip."""
+    """Provenance of the samples, without properties of decoded pixels."""
     record = describe_stack(reader, stack)
     record = replace(record, pix_fmt=None, bit_depth=None, color_matrix=None, decoder=None, reduce=None)
     return replace(record, history=write_command("clip", record, [("--frames", record.frames)], "clip.mov"))

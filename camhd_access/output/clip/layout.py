@@ -91,7 +91,7 @@ class ClipLayout:
 
 
 def split_runs(ranges: list[ByteRange]) -> Iterator[list[ByteRange]]:
-    """The same ranges in runs that ascend in the movie, whose order `ByteSource.fetch` keeps."""
+    """The same ranges, split into runs of ascending offsets, whose order `ByteSource.fetch` preserves."""
     starts = np.array([wanted.start for wanted in ranges])
     edges = [0, *(np.flatnonzero(np.diff(starts) < 0) + 1).tolist(), len(ranges)]
     yield from (ranges[a:b] for a, b in pairwise(edges) if a < b)
@@ -113,7 +113,7 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     Parameters
     ----------
     frames
-        Which ones, in the order of the movie, each once; steps are allowed.
+        Frames in the order of the movie, each once; steps are allowed.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def write_clip(
     Parameters
     ----------
     frames
-        Which ones: a number, a slice, or a sequence of numbers.
+        Frame indices: a number, a slice, a sequence of numbers, or a mask.
     target
         A path, a URL that fsspec can write to, or a binary file. The suffix decides the format. `.mov`: a
         QuickTime movie of the same samples, not re-encoded, with times and timecode; also for a binary file.
@@ -55,7 +55,7 @@ def write_clip(
     width
         Wider frames of a film, or images, are shrunk to this many pixels; None keeps their width.
     deinterlace
-        "linear" for films and images without a comb, made of the field shown first (see `MovieReader.read`).
+        "linear" for films and images without combing, made of the field shown first (see `MovieReader.read`).
     progress
         Show a progress bar.
 
@@ -89,7 +89,7 @@ def write_clip(
     if name is None or not OPTIONS[suffix]:
         _write_quicktime(plan_clip(reader, frames), target, progress=progress)
         return
-    from camhd_access.output.clip import films  # noqa: PLC0415 - Pillow, when it is needed
+    from camhd_access.output.clip import films  # noqa: PLC0415 - imports Pillow
 
     if suffix in films.IMAGE_OPTIONS:
         films.write_images(

@@ -159,11 +159,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return self._client.exchanges.stats
 
     def request_worth_bytes(self, path: str) -> float:
-        """Bytes received in the time that one more request costs, as measured so far; 0 before that.
-
-        The round trip times the highest rate seen so far, divided by `max_concurrency`. Planners read through
-        gaps that are smaller.
-        """
+        """Round-trip time x highest rate so far / `max_concurrency`: smaller gaps are read; 0 if unknown."""
         return self._client.exchanges.request_worth_bytes(self._strip_protocol(path))
 
     async def aclose(self) -> None:
@@ -203,8 +199,6 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     async def _info(self, path: str) -> dict[str, Any]:
         """Facts of a file or folder: `name`, `size`, `type`, `etag`, `last_modified`, `validator`.
 
-        Notes
-        -----
         No request if an earlier response had them. Otherwise one `HEAD`, and a `GET` of one byte if the
         server refuses that or gives no length. `validator` is a short string that identifies this version:
         ETag and size, else Last-Modified and size, else size.
