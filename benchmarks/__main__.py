@@ -27,11 +27,13 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
         facts["server"] = origin.kind
         yield from remote.cases(material, origin, full=full)
         yield from fetch.cache_cases(material, origin)
+        yield from fetch.transport_cases(material, origin)
         yield from server.cases(material, origin)
     for mbit in (1000, 100):
         with emulated_link(material.folder, mbit=mbit) as origin:
             facts["link"] = origin.kind
             yield from remote.cases(material, origin, full=full)
+            yield from fetch.transport_cases(material, origin)
             yield crops.link_case(material, origin)
             if mbit == 100:  # over faster links whole frames are fetched, which is cheaper there
                 yield crops.bytes_case(material, origin)

@@ -14,7 +14,7 @@ from benchmarks.material import FRAMES, Material
 from benchmarks.servers import Origin
 from benchmarks.sockets import BareConnection
 
-__all__ = ["cache_cases", "cases"]
+__all__ = ["cache_cases", "cases", "transport_cases"]
 
 N_RANGES, RANGE_BYTES, STRIDE_BYTES = 64, 4 << 20, 16 << 20
 """Ranges with gaps, so that they are not merged: 268 MB."""
@@ -81,6 +81,27 @@ def cache_cases(material: Material, origin: Origin) -> Iterator[Case]:
     )
 
 
+def transport_cases(material: Material, origin: Origin) -> Iterator[Case]:
+    """Reading encoded frames by our HTTP client and by obstore, through the same reader."""
+    url = f"{origin.http}/{material.long.name}"
+
+    def way(name: str, options: dict[str, str]) -> Way:
+        @contextmanager
+        def opened() -> Iterator[Run]:
+            yield lambda: Sample(in_child(read_samples, url, False, options))
+
+        return Way(name, opened)
+
+    yield Case(
+        name=f"transport-{origin.mbit or 'loopback'}",
+        title=f"Open a movie and read 60 encoded frames (35 MB) without cache, {origin.label}",
+        unit="ms",
+        limit="two round trips, and the time that the bytes take",
+        ways=[way("camhd_access", {}), way("transport obstore", {"transport": "obstore"})],
+        note="obstore needs a request more to open, and does not check that the file is still the same.",
+    )
+
+
 def by_ours(url: str) -> float:
     from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 
@@ -136,12 +157,12 @@ def by_socket(url: str) -> float:
     return 1e3 * seconds
 
 
-def read_samples(url: str, cache: bool) -> float:
+def read_samples(url: str, cache: bool, options: dict[str, str] | None = None) -> float:
     """Milliseconds to open a movie and to read the samples of all frames that are there."""
     from camhd_access import MovieReader
 
     begin = time.perf_counter()
-    samples = MovieReader(url, cache=cache).read_encoded(FRAMES)
+    samples = MovieReader(url, cache=cache, storage_options=options).read_encoded(FRAMES)
     seconds = time.perf_counter() - begin
     assert len(samples) == len(FRAMES)
     return 1e3 * seconds

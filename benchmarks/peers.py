@@ -175,6 +175,8 @@ class OpenCV(Peer):
         os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"  # it complains of interlaced frames, and converts them
         import cv2
 
+        if tuple(map(int, cv2.__version__.split(".")[:2])) >= (4, 13):  # seen in 4.13 and 5.0
+            raise OSError(f"frames of interlaced movies are uninitialised memory in {cv2.__version__}")
         self.position = cv2.CAP_PROP_POS_FRAMES
         self.movie = cv2.VideoCapture(self.url, cv2.CAP_FFMPEG)
         stack.callback(self.movie.release)

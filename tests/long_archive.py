@@ -34,6 +34,10 @@ class LongMovie:
         """Of its first picture; those of all movies differ."""
         return 100 * MOVIES.index(self)
 
+    @property
+    def month(self):
+        return self.basename.partition("-")[2][:6]
+
     def shows(self, frame):
         """The number in the picture of a frame."""
         return self.number + frame // FRAMES_PER_PICTURE
@@ -58,12 +62,25 @@ MOVIES = (
     LongMovie("CAMHDA301-20180710T061500", "2018-07-10T06:00:01"),
 )
 
+DEPLOYMENTS = {"201709": 4, "201807": 5}
+"""By month; of the others there are no regions."""
+
+SCENE = 3600 // FRAMES_PER_PICTURE
+"""The picture of each movie, from the first on, that shows the scene `p1_z0`."""
+
+CAMERA_MOVED = (6, -9)
+"""Lines and columns by which the view of deployment 5 lies below and right of that of deployment 4."""
+
 REGIONS = """mov_basename,date_time,start_frame,end_frame,scene_tag
 """ + "".join(
     f"{movie.basename},2017-09-03 00:15:00,{start},{end},{tag}\n"
     for movie in MOVIES
-    if "201709" in movie.basename
-    for start, end, tag in ((1, 900, "unknown"), (3601, 4200, "d4_p1_z0"), (9001, 9600, "d4_p2_z1"))
+    if (deployment := DEPLOYMENTS.get(movie.month))
+    for start, end, tag in (
+        (1, 900, "unknown"),
+        (3601, 4200, f"d{deployment}_p1_z0"),
+        (9001, 9600, f"d{deployment}_p2_z1"),
+    )
 )
 """As CamHD_motion_metadata publishes them: frames count from 1, and the last one is included."""
 
@@ -101,7 +118,8 @@ def _picture(movie, index):
     if movie.condition == "black":
         return np.full((HEIGHT, WIDTH), 64, np.uint16), neutral, neutral
     rng = np.random.default_rng(movie.number + index)
-    luma = rng.normal(300, 6, (HEIGHT, WIDTH))
+    deployment = DEPLOYMENTS.get(movie.month)
+    luma = _view(deployment) if deployment and index == SCENE else rng.normal(300, 6, (HEIGHT, WIDTH))
     for y, x in zip(rng.integers(72, HEIGHT - 8, movie.n_flakes), _columns(movie.n_flakes), strict=True):
         luma[y : y + 4, x : x + 4] = 700
     number = np.empty((64, WIDTH), np.uint16)
@@ -109,6 +127,15 @@ def _picture(movie, index):
     draw_frame_number(number, movie.number + index)
     luma[:32] = number[::2]
     return luma.clip(64, 940).astype(np.uint16), neutral, neutral
+
+
+def _view(deployment):
+    """The scene `p1_z0`: a part of the same rock, seen by a camera that was put back a bit farther off."""
+    rock = np.random.default_rng(4).normal(0, 1, (HEIGHT + 64, WIDTH + 64))
+    for axis in (0, 1):
+        rock = np.apply_along_axis(np.convolve, axis, rock, np.hanning(9), "same")
+    down, right = (deployment - 4) * np.array(CAMERA_MOVED)
+    return 400 + 60 * (rock / rock.std())[32 + down :, 32 + right :][:HEIGHT, :WIDTH]
 
 
 def _columns(n):

@@ -3,12 +3,16 @@
 A page's snippets run one after the other. Where a page holds a comment that begins with `check`, the comment
 runs too, in the same place and with the same names: it asserts what the snippets before it have found. Guides
 have one in each section, and see an archive of movies as long as the real ones.
+
+A snippet with `file=NAME` beside its language is written to that file. One with `needs=MODULE` uses a package
+that is too large for the test environment: it runs where that is installed, and the page shows its output.
 """
 
 import importlib
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -31,16 +35,22 @@ PAGES = [
     page for page in sorted(DOCS.glob("*.md")) if page not in GUIDES and page.stem not in NEW_PYTHONS_ONLY
 ]
 
-SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-CHECK = re.compile(r"^<!-- check\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
+SNIPPET = re.compile(r"^```python(.*?)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CHECK = re.compile(r"^<!-- check(.*?)\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
 
 
 def run_page(page, names):
     """Run its snippets and checks in their order; a traceback shows the line of the page."""
     text = page.read_text()
     for block in sorted([*SNIPPET.finditer(text), *CHECK.finditer(text)], key=lambda match: match.start()):
-        n_lines_before = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * n_lines_before + block[1], str(page), "exec"), names)  # noqa: S102 - our own pages
+        option, _, value = block[1].strip().partition("=")
+        assert option in ("", "file", "needs")
+        if option == "file":
+            Path(value).write_text(block[2])
+        elif option != "needs" or find_spec(value):
+            n_lines_before = text.count("\n", 0, block.start(2))
+            code = compile("\n" * n_lines_before + block[2], str(page), "exec")
+            exec(code, names)  # noqa: S102 - our own pages
     plt.close("all")  # xarray's plots stay open until somebody closes them
 
 
@@ -73,7 +83,8 @@ def stands_for_ooi(long_archive, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*its clock is:UserWarning")  # of one of the archive's movies it is true
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
-def test_guides_do_what_they_say(page, stands_for_ooi, long_archive):
+def test_guides_do_what_they_say(page, stands_for_ooi, long_archive, monkeypatch):
+    monkeypatch.syspath_prepend(Path.cwd())  # where their files are
     shutil.copytree(long_archive / ROOT / "2016/11/13", "movies")
     run_page(
         page,
@@ -86,7 +97,7 @@ def test_each_section_of_a_guide_is_checked(page):
     _, *sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
     unchecked = [s.partition("\n")[0] for s in sections if SNIPPET.search(s) and not CHECK.search(s)]
     assert not unchecked
-    assert not any("-->" in check[1] for check in CHECK.finditer(page.read_text())), "ends the comment"
+    assert not any("-->" in check[2] for check in CHECK.finditer(page.read_text())), "ends the comment"
 
 
 @pytest.mark.parametrize(

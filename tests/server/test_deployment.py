@@ -20,6 +20,7 @@ from running_server import fetch, serving
 from server_settings import OPTIONS, read_settings
 from webservers import free_port, require
 
+import camhd_access
 from camhd_access.server.settings import ServerSettings
 from camhd_access.synthetic import serve_folder
 
@@ -31,9 +32,9 @@ DOCS = (ROOT / "docs" / "server.md").read_text()
 VARIABLES = {option.envvar[0] for option in OPTIONS.values()}
 
 
-def read_stages():
-    """The Dockerfile's stages, each a list of instructions and what follows them."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+def read_stages(dockerfile):
+    """The stages of a Dockerfile, each a list of instructions and what follows them."""
+    text = re.sub(r"^#.*\n", "", (ROOT / dockerfile).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     stages = []
     for line in filter(None, text.splitlines()):
         instruction, _, rest = line.partition(" ")
@@ -44,7 +45,8 @@ def read_stages():
     return stages
 
 
-BUILD, FINAL = read_stages()
+BUILD, FINAL = read_stages("Dockerfile")
+HUB_BUILD, HUB_FINAL = read_stages("deploy/jupyterhub/Dockerfile")
 
 
 def all_of(stage, instruction):
@@ -70,16 +72,44 @@ def test_the_image_runs_the_server_as_nobody_in_particular():
     assert [json.loads(rest) for rest in all_of(FINAL, "ENTRYPOINT")] == [["camhd", "serve"]]
 
 
-def test_the_image_is_built_from_what_is_there():
-    sources = [source for rest in all_of(BUILD, "COPY") for source in rest.split()[:-1]]
+@pytest.mark.parametrize("build", [BUILD, HUB_BUILD], ids=["server", "hub"])
+def test_the_image_is_built_from_what_is_there(build):
+    sources = [source for rest in all_of(build, "COPY") for source in rest.split()[:-1]]
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(sources) == kept
     assert all((ROOT / source).exists() for source in sources)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {project["readme"], *project["license-files"]} <= kept
-    (extras,) = re.findall(r"install \"\.\[([\w,]+)\]", "\n".join(all_of(BUILD, "RUN")))
+    (extras,) = re.findall(r"install \"\.\[([\w,]+)\]", "\n".join(all_of(build, "RUN")))
     assert set(extras.split(",")) <= project["optional-dependencies"].keys()
-    assert [f'"{r}"' for r in project["optional-dependencies"]["s3"]] == [all_of(BUILD, "RUN")[1].split()[-1]]
+    assert [f'"{r}"' for r in project["optional-dependencies"]["s3"]] == [all_of(build, "RUN")[1].split()[-1]]
+
+
+def test_the_image_of_a_hub_starts_a_server_as_its_user():
+    """What Zero to JupyterHub expects: the command, uid 1000 and its home."""
+    assert [json.loads(rest) for rest in all_of(HUB_FINAL, "CMD")] == [["jupyterhub-singleuser"]]
+    assert not all_of(HUB_FINAL, "ENTRYPOINT")
+    assert all_of(HUB_FINAL, "USER") == ["1000"]
+    user = re.match(r"useradd --create-home --uid 1000 [^&]*?(\w+) +&&", all_of(HUB_FINAL, "RUN")[0])[1]
+    assert all_of(HUB_FINAL, "WORKDIR") == [f"/home/{user}"]
+    environment = environment_of(HUB_FINAL)
+    assert environment["CAMHD_CACHE_DIR"] in all_of(HUB_FINAL, "RUN")[0]
+    assert environment["PATH"].startswith(f"{all_of(HUB_FINAL, 'COPY')[0].split()[-1]}/bin:")
+
+
+def test_the_documented_hub_uses_its_image():
+    page = (ROOT / "docs/howto/tools.md").read_text()
+    (values,) = (
+        yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    )
+    server = values["singleuser"]
+    tag = re.search(r"--tag ([\w-]+) --file deploy/jupyterhub/Dockerfile \.$", page, re.MULTILINE)[1]
+    assert server["image"]["name"].rpartition("/")[2] == tag
+    assert server["image"]["tag"] == camhd_access.__version__
+    assert set(server["extraEnv"]) < VARIABLES
+    assert server["extraEnv"]["CAMHD_CACHE_DIR"] == environment_of(HUB_FINAL)["CAMHD_CACHE_DIR"]
+    (major,) = re.findall(r'"jupyterhub>=(\d+),<', "".join(all_of(HUB_BUILD, "RUN")))
+    assert f"JupyterHub ({major})" in page
 
 
 @pytest.mark.parametrize("answers", [True, False])
