@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access._version import __version__
+from camhd_access.arrays.clocks import find_start
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.deinterlacing import find_made_up
 from camhd_access.decoding.pixels import MATRIX_NAMES, choose_matrix
@@ -135,6 +136,11 @@ def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
             stack.sample_size,
             {"long_name": "size of the encoded frame", "units": "byte"},
         ),
+        "hidden": (
+            "time",
+            reader.index.hidden[stack.frames],
+            {"long_name": "whether the edit list of the movie hides the frame from players", "units": "1"},
+        ),
     }
     if fields:
         about_field = {"long_name": "field of the frame: 0 is shown first, 1 second", "units": "1"}
@@ -156,7 +162,7 @@ def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
     The name is stored per frame, so that xarray keeps it however arrays are combined; all others are
     single values.
     """
-    start, origin = reader.start, reader.origin
+    start, origin = find_start(reader), reader.origin
     source, file_size, etag = (
         (reader.name, reader.file_size, reader.source.etag)
         if origin is None
@@ -190,6 +196,14 @@ def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
             (),
             np.float64(np.nan if start.uncertainty_seconds is None else start.uncertainty_seconds),
             {"long_name": "uncertainty of the times; NaN if unknown"} | seconds,
+        ),
+        "timecode_disagreement_seconds": (
+            (),
+            np.float64(
+                np.nan if start.timecode_disagreement_seconds is None else start.timecode_disagreement_seconds
+            ),
+            {"long_name": "time of day in the movie's timecode minus its start; NaN if it was not read"}
+            | seconds,
         ),
     }
 

@@ -1,14 +1,28 @@
-"""Warnings about movies with uncertain start times."""
+"""Start times of movies: when their timecode is asked, and warnings about uncertain ones."""
 
 import warnings
 from collections.abc import Mapping
 
 from camhd_access.formats.names import StartTime
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.timecodes import read_start
 
-__all__ = ["MAX_NAMED", "name_some", "warn_of_clocks"]
+__all__ = ["MAX_NAMED", "find_start", "name_some", "warn_of_clocks"]
 
 MAX_NAMED = 20
 """Maximum number of movies that a message names."""
+
+
+def find_start(reader: MovieReader) -> StartTime:
+    """When the movie began, with its timecode as a third witness where it costs nothing, or is needed.
+
+    Notes
+    -----
+    It costs nothing in a local file; elsewhere a request of 4 bytes, which is made only if clock and name
+    differ by more than a minute.
+    """
+    start = reader.start
+    return start if reader.source.is_far and start.doubt is None else read_start(reader)
 
 
 def warn_of_clocks(starts: Mapping[str, StartTime], *, stacklevel: int = 3) -> None:

@@ -24,7 +24,7 @@ from camhd_access.arrays.attributes import (
     movie_attributes,
     pixel_attributes,
 )
-from camhd_access.arrays.clocks import MAX_NAMED, name_some, warn_of_clocks
+from camhd_access.arrays.clocks import MAX_NAMED, find_start, name_some, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.open_movie import complete_chunks
 from camhd_access.errors import (
@@ -81,7 +81,7 @@ class MovieFrames:
     def of(cls, reader: MovieReader, stack: FrameStack, *, marks_damage: bool) -> "MovieFrames":
         """Some frames of a movie."""
         attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
-        return cls(stack, coordinates_of(reader, stack), attributes, reader.movie_name, reader.start)
+        return cls(stack, coordinates_of(reader, stack), attributes, reader.movie_name, find_start(reader))
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:

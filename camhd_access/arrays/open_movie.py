@@ -25,7 +25,7 @@ from camhd_access.arrays.attributes import (
     movie_attributes,
     pixel_attributes,
 )
-from camhd_access.arrays.clocks import warn_of_clocks
+from camhd_access.arrays.clocks import find_start, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.missing import mark_missing
 from camhd_access.formats.names import Clock, find_movie_name
@@ -112,10 +112,12 @@ def open_movie(
         movie's start if that is unknown), `y` and `x` (pixels of the whole frame, also after cropping or
         reducing), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
         sample), `movie` (its base name, beside each frame), `source`, `file_size` and `etag` (of the file),
-        and the accuracy of the times: `time_source`, `time_disagreement_seconds` and
-        `time_uncertainty_seconds`. With `fields` also `field` (0 is shown first, 1 half a frame later) and
-        `line_offset` (0: the even lines, 1: the odd lines). For a clip written by this package, `frame`,
-        `movie` and `source` are those of the original movie.
+        `hidden` (whether the movie's edit list hides the frame from players), and the accuracy of the times:
+        `time_source`, `time_disagreement_seconds`, `time_uncertainty_seconds` and
+        `timecode_disagreement_seconds` (the movie's timecode minus its start; it is read from local files,
+        and from others if clock and name differ by more than a minute). With `fields` also `field` (0 is
+        shown first, 1 half a frame later) and `line_offset` (0: the even lines, 1: the odd lines). For a clip
+        written by this package, `frame`, `movie` and `source` are those of the original movie.
 
     Raises
     ------
@@ -134,7 +136,8 @@ def open_movie(
 
     Notes
     -----
-    Costs one request if `moov` is at the end of the file. Indexing by numbers, slices and lists, with `sel`
+    Costs one request if `moov` is at the end of the file, and one of 4 bytes for the timecode if clock and
+    name of the movie differ by more than a minute. Indexing by numbers, slices and lists, with `sel`
     and `isel`, decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of
     one frame.
     """
@@ -143,7 +146,7 @@ def open_movie(
     stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"
     if clock == "auto":
-        warn_of_clocks({reader.movie_name: reader.start})
+        warn_of_clocks({reader.movie_name: find_start(reader)})
     attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
     data: Any
     damaged: Any = None

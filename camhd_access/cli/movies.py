@@ -9,6 +9,7 @@ from camhd_access.cli.options import AS_JSON, AT_LEAST_ONE, CROP, PATH_OR_URL, P
 from camhd_access.cli.printing import print_json
 
 if TYPE_CHECKING:
+    from camhd_access.formats.names import StartTime
     from camhd_access.movie.reader import MovieReader
     from camhd_access.output.provenance import Provenance
 
@@ -30,9 +31,9 @@ def info(url: str, *, stats: bool, recover: bool, as_json: bool) -> None:
     """Print the properties of the movie at URL: codec, start time, number and size of frames.
 
     URL is a URL that fsspec opens, a local path, or the base name or time (UTC) of a movie in the archive.
-    This makes two requests, for the index and for the header of the first frame. For an image, a film, a
-    figure or an array written by this package (.png, .jpg, .tif, .webp, .gif, .mp4, .svg, .pdf, .nc,
-    .zarr), it prints the provenance, with the command that reproduces the file.
+    This makes three requests, for the index, for the header of the first frame, and for 4 bytes of timecode.
+    For an image, a film, a figure or an array written by this package (.png, .jpg, .tif, .webp, .gif, .mp4,
+    .svg, .pdf, .nc, .zarr), it prints the provenance, with the command that reproduces the file.
 
     \b
     Examples:
@@ -73,15 +74,19 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
     """The properties of the movie, named as the columns of a catalogue where these exist."""
     import numpy as np
 
-    index, start = reader.index, reader.start
+    from camhd_access.movie.timecodes import read_start
+
+    index, start = reader.index, read_start(reader)
     return {
         "url": reader.name,
         "start_time": start.time,
         "start_source": start.source,
         "start_disagreement": start.disagreement_seconds,
+        **_read_timecode(reader, start),
         "file_size": reader.file_size,
         "n_frames": reader.n_frames,
         "n_hidden_frames": index.hidden.sum(),
+        "delay": float(index.delay[0]) / index.timescale,
         "frames_per_second": index.timescale / float(np.median(index.duration)),
         "duration": reader.duration,
         "codec": index.codec,
@@ -92,6 +97,21 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
         "smallest_frame": index.size.min(),
         "largest_frame": index.size.max(),
     } | _read_origin(reader)
+
+
+def _read_timecode(reader: "MovieReader", start: "StartTime") -> dict[str, Any]:
+    """Timecode of the first frame, by how much it is later than the start, and what it confirms."""
+    from camhd_access.errors import InvalidMovieError
+
+    try:
+        label = reader.timecode
+    except InvalidMovieError:
+        return {"timecode": "damaged", "timecode_disagreement": None, "timecode_agrees_with": None}
+    return {
+        "timecode": None if label is None else str(label),
+        "timecode_disagreement": start.timecode_disagreement_seconds,
+        "timecode_agrees_with": start.timecode_agrees_with,
+    }
 
 
 def _read_origin(reader: "MovieReader") -> dict[str, Any]:
@@ -116,6 +136,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     from camhd_access.formats.quicktime import PRORES_CODECS
 
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
+    delay = facts["delay"]
     start_text = "unknown" if start is None else f"{np.datetime_as_string(start, 'ms')} UTC"
     scan = "interlaced" if facts["interlaced"] else "progressive"
     lines = {
@@ -128,6 +149,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
         "file-name time": None
         if apart is None
         else f"{abs(apart):.0f} s {'earlier' if apart > 0 else 'later'}",
+        "timecode": _describe_timecode(facts),
+        "delay": f"{delay:.3f} s from the start to the first frame (edit list)" if delay else None,
         "file": f"{facts['file_size']:,} bytes",
         "frame bytes": (
             f"{facts['bytes_per_frame']:,.0f} bytes "
@@ -143,6 +166,15 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for name, line in lines.items():
         if line is not None:
             click.echo(f"{name + ':':<16}{line}")
+
+
+def _describe_timecode(facts: dict[str, Any]) -> str | None:
+    """The timecode, and how far it is from the start."""
+    label, after, agreeing = (facts[f"timecode{part}"] for part in ("", "_disagreement", "_agrees_with"))
+    if label is None or after is None:
+        return label  # type: ignore[no-any-return]  # of facts, which may be anything
+    told = f"{abs(after):,.0f} s {'later' if after > 0 else 'earlier'}" if round(after) else "as the start"
+    return f"{label} ({told}{f'; agrees with {agreeing}' if agreeing else ''})"
 
 
 def _print_stats(url: str) -> None:

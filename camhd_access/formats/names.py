@@ -39,6 +39,7 @@ CLOCK_PRECISION_SECONDS = 1.0
 """Recorders note whole seconds."""
 
 _HOUR_SECONDS = 3600
+_DAY_SECONDS = 24 * _HOUR_SECONDS
 
 _NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d{1,2}))?(?=$|\.)")
 
@@ -109,6 +110,8 @@ class StartTime:
     """The movie's own creation time, or its name."""
     disagreement_seconds: float | None
     """Creation time minus the start time from the name; None if one of them is missing."""
+    timecode_disagreement_seconds: float | None = None
+    """Time of day in the timecode minus `time`, up to half a day either way; None if it was not read."""
 
     @property
     def uncertainty_seconds(self) -> float | None:
@@ -137,7 +140,22 @@ class StartTime:
         off_hours = abs(apart - _HOUR_SECONDS * round(apart / _HOUR_SECONDS))
         if off_hours <= NAME_PRECISION_SECONDS:
             told += f", whole hours ({apart / _HOUR_SECONDS:+.0f} h): it may be set to another time zone"
-        return told
+        agreeing = self.timecode_agrees_with
+        return told if agreeing is None else f"{told}; its timecode agrees with {agreeing}"
+
+    @property
+    def timecode_agrees_with(self) -> str | None:
+        """What the timecode confirms to within a minute, in words; None if that cannot be said."""
+        apart, after = self.disagreement_seconds, self.timecode_disagreement_seconds
+        if apart is None or after is None:
+            return None
+        of_clock, of_name = (after, after + apart) if self.source == "mvhd" else (after - apart, after)
+        agreeing = [
+            witness
+            for witness, seconds in (("its clock", of_clock), ("its name", of_name))
+            if abs((seconds + _DAY_SECONDS / 2) % _DAY_SECONDS - _DAY_SECONDS / 2) <= NAME_PRECISION_SECONDS
+        ]
+        return " and ".join(agreeing) or "neither"
 
 
 def describe_start(start: StartTime) -> str:

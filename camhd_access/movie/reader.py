@@ -25,13 +25,9 @@ from camhd_access.formats.names import (
 )
 from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.formats.quicktime.timecode import TimecodeLabel
 from camhd_access.movie.address import Address, find_address
-from camhd_access.movie.index_cache import (
-    OpenMovie,
-    Recover,
-    find_header,
-    open_index,
-)
+from camhd_access.movie.index_cache import OpenMovie, Recover, find_header, open_index
 from camhd_access.movie.origin import Origin, parse_origin
 from camhd_access.movie.plan import ReadPlan
 from camhd_access.movie.rescue import Recovery
@@ -46,6 +42,7 @@ from camhd_access.movie.selection import (
     stack_frames,
 )
 from camhd_access.movie.stack import FrameStack, Pixels
+from camhd_access.movie.timecodes import read_first_label
 from camhd_access.storage.source import ByteSource, open_source
 from camhd_access.tables import write_table
 from camhd_access.times import Moment, parse_instant
@@ -230,6 +227,11 @@ class MovieReader:
         """When the movie began, UTC, in nanoseconds; None if neither its name nor its header says."""
         return self.start.time
 
+    @cached_property
+    def timecode(self) -> TimecodeLabel | None:
+        """Timecode of the first frame; None without a timecode track. The first call reads 4 bytes."""
+        return read_first_label(self.source, self.index, file_size=self.file_size)
+
     @property
     def interlaced(self) -> bool:
         """Whether a frame holds two fields; the first call reads the header of the first frame.
@@ -303,8 +305,7 @@ class MovieReader:
         """
         seconds = self.seconds_at(moment)
         # Not `duration`: in clips the first frame may be shown after the start.
-        end = float(self.index.pts[-1] + self.index.duration[-1]) / self.index.timescale
-        if not 0 <= seconds <= end:
+        if not 0 <= seconds <= (end := self.index.end_seconds):
             raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 

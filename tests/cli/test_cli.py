@@ -206,9 +206,13 @@ def test_info_as_json(movie):
         "start_time": "2016-11-13T00:00:02.000000Z",
         "start_source": "mvhd",
         "start_disagreement": 2.0,
+        "timecode": "00:00:02:00",
+        "timecode_disagreement": 0.0,
+        "timecode_agrees_with": "its clock and its name",
         "file_size": movie.stat().st_size,
         "n_frames": 5,
         "n_hidden_frames": 0,
+        "delay": 0.0,
         "frames_per_second": pytest.approx(30000 / 1001),
         "duration": pytest.approx(5 * 1001 / 30000),
         "codec": "apcn",
@@ -219,6 +223,19 @@ def test_info_as_json(movie):
         "smallest_frame": reader.index.size.min(),
         "largest_frame": reader.index.size.max(),
     }
+
+
+def test_info_asks_the_timecode_about_the_start(tmp_path):
+    path = tmp_path / "CAMHDA301-20160320T120000Z.mov"
+    start = np.datetime64("2016-03-20T12:05:38")
+    write_movie(path, n_frames=1, width=320, height=192, start_time=start)
+    assert "timecode:       12:05:38:00 (as the start; agrees with its clock)\n" in run("info", path).stdout
+    data = path.read_bytes()
+    number = (30 * (12 * 3600 + 5 * 60 + 38)).to_bytes(4, "big")
+    path.write_bytes(data.replace(number, (30 * 12 * 3600 + 7).to_bytes(4, "big"), 1))
+    assert "timecode:       12:00:00:07 (338 s earlier; agrees with its name)\n" in run("info", path).stdout
+    write_movie(path, n_frames=1, width=320, height=192, start_time=start, timecode=False)
+    assert "timecode:" not in run("info", path).stdout
 
 
 def test_info_of_a_movie_that_does_not_tell_when_it_began(tmp_path):

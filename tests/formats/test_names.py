@@ -37,6 +37,29 @@ def test_names_of_all_eras(urlpath, basename, time, part, tells_end):
 
 
 @pytest.mark.parametrize(
+    ("source", "apart", "after", "expected"),
+    [
+        ("mvhd", 338.0, 0.0, "its clock"),
+        ("mvhd", 338.0, -338.0, "its name"),
+        ("name", 338.0, 338.0, "its clock"),
+        ("name", 338.0, 0.0, "its name"),
+        ("mvhd", 61.0, -30.0, "its clock and its name"),
+        ("mvhd", 338.0, 3600.0, "neither"),
+        ("mvhd", 86_400.0 + 100, 0.0, "its clock"),
+        ("name", 2 * 86_400.0, 3.0, "its clock and its name"),  # it tells no day
+        ("mvhd", 338.0, None, None),
+        ("mvhd", None, 0.0, None),
+    ],
+)
+def test_what_the_timecode_confirms(source, apart, after, expected):
+    start = StartTime(ns("2016-03-20T12:05:38"), source, apart, after)
+    assert start.timecode_agrees_with == expected
+    assert (start.doubt or "").endswith(f"; its timecode agrees with {expected}") == (
+        expected is not None and apart > 60
+    )
+
+
+@pytest.mark.parametrize(
     "stem",
     [
         "",

@@ -286,6 +286,50 @@ def test_hidden_are_the_frames_that_libav_drops(edits, version):
 
 
 @pytest.mark.parametrize(
+    "edits",
+    [
+        [],
+        [(23 * 1001, 0, 1)],
+        [(500, -1, 1), (23 * 1001, 0, 1)],
+        [(100, -1, 1), (400, -1, 1), (23 * 1001, 0, 1)],
+        [(500, -1, 1), (17 * 1001, 6 * 1001, 1)],
+        [(500, -1, 1), (3 * 1001, 0, 1), (700, -1, 1), (20 * 1001, 3 * 1001, 1)],
+        [(3 * 1001, 0, 1), (7 * 1001, -1, 1), (5 * 1001, 3 * 1001, 1)],
+    ],
+)
+@pytest.mark.parametrize("timescale", [30_000, 60_000])
+def test_frames_are_delayed_by_empty_edits_as_in_libav(edits, timescale):
+    edits = [(duration * timescale // 30_000, time, rate) for duration, time, rate in edits]
+    movie = atoms.movie([replace(VIDEO, edits=edits)], header=atoms.mvhd(timescale=timescale))
+    index = parse(movie)
+    shown = {(row[0], row[2]) for row in libav_table(movie, ignore_editlist="0")}  # some again, to discard
+    cut = next((time for _, time, _ in edits if time >= 0), 0)  # libav shows the first frame at once
+    ticks = (index.pts + index.delay)[~index.hidden]
+    assert set(zip(index.offset[~index.hidden], ticks - cut, strict=True)) <= shown
+    seconds = index.elapsed_all()[~index.hidden] / np.timedelta64(1, "ns")
+    np.testing.assert_allclose(seconds, ticks / 30_000 * 1e9, atol=0.5, rtol=0)
+    assert [index.elapsed(i) for i in range(23)] == list(index.elapsed_all())
+    assert index.end_seconds == (22 * 1001 + 1001 + index.delay[-1]) / 30_000
+    assert index.total_seconds == index.end_seconds - index.delay[0] / 30_000
+
+
+def test_edits_that_show_frames_in_another_order_delay_them_by_their_first_pause_alone():
+    # no oracle: each frame has one time, that of its recording
+    edits = [(500, -1, 1), (1001, 5 * 1001, 1), (900, -1, 1), (1001, 0, 1)]
+    index = parse(atoms.movie([replace(VIDEO, edits=edits)], header=atoms.mvhd(timescale=30000)))
+    assert set(index.delay.tolist()) == {500}
+
+
+def test_a_pause_beyond_the_range_of_dates_is_refused():
+    movie = atoms.movie(
+        [replace(VIDEO, edits=[(1 << 62, -1, 1), (1001, 0, 1)], edits_version=1)],
+        header=atoms.mvhd(timescale=30000),
+    )
+    with pytest.raises(InvalidMovieError, match="beyond the range of dates"):
+        parse(movie)
+
+
+@pytest.mark.parametrize(
     ("edit", "n_hidden_before", "n_hidden_behind"),
     [
         ((0, 2002, 1), 2, 0),  # no duration: to the end

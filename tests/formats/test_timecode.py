@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from camhd_access import MovieReader, write_clip
 from camhd_access.errors import CamhdError, InvalidMovieError
-from camhd_access.formats.quicktime.timecode import find_timecode, movie_seconds
+from camhd_access.formats.quicktime.timecode import TimecodeLabel, find_timecode, movie_seconds
+from camhd_access.movie.timecodes import read_start
+from camhd_access.synthetic import write_movie
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -50,11 +52,51 @@ def read_by_ffprobe(path):
 )
 def test_a_clip_starts_with_the_timecode_of_its_first_frame(tmp_path, rate, first, frame, expected):
     write_by_ffmpeg(tmp_path / "movie.mov", first, rate)
-    assert read_by_ffprobe(tmp_path / "movie.mov") == first
+    assert (
+        read_by_ffprobe(tmp_path / "movie.mov") == first == str(MovieReader(tmp_path / "movie.mov").timecode)
+    )
     write_clip(
         MovieReader(tmp_path / "movie.mov"), slice(frame, None, 3), tmp_path / "clip.mov", progress=False
     )
-    assert read_by_ffprobe(tmp_path / "clip.mov") == expected
+    assert (
+        read_by_ffprobe(tmp_path / "clip.mov") == expected == str(MovieReader(tmp_path / "clip.mov").timecode)
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "rate", "drops", "seconds"),
+    [
+        (0, 30, False, 0),
+        (30 * 3600 + 15, 30, False, 3600.5),
+        (30 * 86_400 + 60, 30, False, 2),  # a day later
+        (1800, 30, True, 60 + 2 / 30),
+        (107_892, 30, True, 3600),  # SMPTE ST 12-1: frames in an hour of drop-frame
+        (25 * 61, 25, False, 61),
+    ],
+)
+def test_the_time_of_day_that_a_label_shows(number, rate, drops, seconds):
+    label = TimecodeLabel(number, rate, drops)
+    assert label.seconds_of_day == pytest.approx(seconds, abs=1e-9)
+    noon = np.datetime64("2016-11-13T12:00:00.25", "ns")
+    assert label.seconds_after(noon) == pytest.approx((seconds - 0.25) % 86_400 - 43_200, abs=1e-6)
+
+
+def test_a_movie_without_timecode_and_one_whose_timecode_is_damaged(tmp_path):
+    write_movie(tmp_path / "none.mov", n_frames=1, width=320, height=192, timecode=False)
+    assert MovieReader(tmp_path / "none.mov").timecode is None
+    write_movie(
+        tmp_path / "some.mov", n_frames=1, width=320, height=192, start_time=np.datetime64("2016-11-13")
+    )
+    reader = MovieReader(tmp_path / "some.mov")
+    place = find_timecode(reader.index).offset.astype(">u8").tobytes()
+    data = (tmp_path / "some.mov").read_bytes()
+    assert data.count(place) == 1
+    (tmp_path / "bad.mov").write_bytes(data.replace(place, struct.pack(">Q", 1 << 40)))
+    damaged = MovieReader(tmp_path / "bad.mov")
+    with pytest.raises(InvalidMovieError, match=r"bad\.mov: its timecode is beyond the end of the file"):
+        _ = damaged.timecode
+    assert read_start(damaged) == damaged.start
+    assert read_start(reader) == replace(reader.start, timecode_disagreement_seconds=0.0)
 
 
 def timecode_track(numbers, durations, *, flags=0, rate=30, entry=None, **options):

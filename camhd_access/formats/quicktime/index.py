@@ -1,10 +1,11 @@
 """`MovieIndex`: one movie's frames as arrays, one item per frame.
 
-Made once per movie by `parse_moov`, held by readers, sent to workers. Times are media times: the edit
-list does not move or drop frames, it only says which frames a player would not show.
+Made once per movie by `parse_moov`, held by readers, sent to workers. Times are media times: the edit list
+drops no frames, it says which ones a player would not show (`hidden`). Only its pauses, which show nothing
+(empty edits), move frames: `delay` is part of the elapsed times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from math import ceil
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from camhd_access.formats.quicktime.tracks import TrackKind
 
-__all__ = ["Edit", "MovieIndex"]
+__all__ = ["Edit", "MovieIndex", "find_delays"]
 
 _LAST_TICK = np.iinfo(np.int64).max
 
@@ -29,6 +30,23 @@ class Edit(NamedTuple):
     """Start in ticks of the media's time scale; -1: nothing is shown for this duration."""
     rate: float
     """Media time per movie time; 0: the frame at `media_time_ticks` stands still."""
+
+
+def find_delays(edits: Sequence[Edit], movie_timescale: int, timescale: int) -> list[tuple[int, int]]:
+    """Where each edit that shows something starts in the media, and the pauses before it, both in ticks.
+
+    Notes
+    -----
+    QTFF, "Edit List Atoms"; ISO/IEC 14496-12, 8.6.6: an empty edit delays what follows. Pauses are rounded
+    to ticks of the media, as in libav.
+    """
+    found, waiting = [], Fraction(0)
+    for edit in edits:
+        if edit.media_time_ticks < 0:
+            waiting += Fraction(edit.segment_duration_ticks, movie_timescale)
+        else:
+            found.append((edit.media_time_ticks, round(waiting * timescale)))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,17 +113,35 @@ class MovieIndex:
     @property
     def total_seconds(self) -> float:
         """From the start of the first frame to the end of the last."""
-        return float(self.pts[-1] + self.duration[-1] - self.pts[0]) / self.timescale
+        shown = self.pts + self.delay
+        return float(shown[-1] + self.duration[-1] - shown[0]) / self.timescale
+
+    @property
+    def end_seconds(self) -> float:
+        """From the start of the movie to the end of the last frame."""
+        return float(self.pts[-1] + self.delay[-1] + self.duration[-1]) / self.timescale
+
+    @property
+    def delay(self) -> NDArray[np.int64]:
+        """Ticks by which empty edits delay each frame; computed at each call."""
+        found = find_delays(self.edits, self.movie_timescale, self.timescale)
+        if not any(delay for _, delay in found):
+            return np.broadcast_to(np.int64(0), self.n_frames)
+        starts, delays = np.array(found, np.int64).T
+        if (np.diff(starts) < 0).any():  # shown in another order than recorded
+            return np.broadcast_to(delays[0], self.n_frames)
+        of_frame: NDArray[np.int64] = delays[(np.searchsorted(starts, self.pts, "right") - 1).clip(0)]
+        return of_frame
 
     def elapsed(self, frame: int, field: int = 0) -> np.timedelta64:
         """Presentation time of a frame, or of a field of it, from the start of the movie, in nanoseconds."""
-        ticks = 2 * int(self.pts[frame]) + field * int(self.duration[frame])
+        ticks = 2 * int(self.pts[frame] + self.delay[frame]) + field * int(self.duration[frame])
         timescale = 2 * self.timescale
         return np.timedelta64((ticks * 1_000_000_000 + timescale // 2) // timescale, "ns")
 
     def elapsed_all(self, *, fields: bool = False) -> NDArray[np.timedelta64]:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
-        pts, timescale = self.pts, self.timescale
+        pts, timescale = self.pts + self.delay, self.timescale
         if fields:
             pts = np.stack((2 * pts, 2 * pts + self.duration), axis=1).ravel()
             timescale *= 2

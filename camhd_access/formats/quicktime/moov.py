@@ -13,7 +13,7 @@ from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.prores import max_sample_bytes, min_sample_bytes
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
-from camhd_access.formats.quicktime.index import Edit, MovieIndex
+from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.metadata import parse_metadata
 from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tables
 
@@ -119,6 +119,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
     creation_seconds, movie_timescale = parse_clock(mvhd) if mvhd else (0, 1)
     _, timescale = parse_clock(track.need("mdia", "mdhd"))
     first, stop = int(tables.pts.min()), int((tables.pts + tables.duration).max())
+    stop += max((delay for _, delay in find_delays(edits, movie_timescale, timescale)), default=0)
     if max(-first, stop) > MAX_SECONDS * timescale:
         raise stbl.error(
             f"shows frames from tick {first} to {stop}, {timescale} a second: beyond the range of dates"

@@ -1,8 +1,9 @@
 """The timecode track: the frame numbers given by the recorder's clock.
 
 Each sample is the number of one frame, counted from midnight, and is valid until the next sample; recorders
-write one for the whole movie. `MovieIndex` keeps the track unparsed; it is parsed when frames are copied:
-a part of the movie starts at a later number, which `Timecode.between` computes.
+write one for the whole movie. `MovieIndex` keeps the track unparsed; it is parsed when frames are copied, or
+when it is asked for the time: a part of the movie starts at a later number, which `Timecode.between`
+computes, and `TimecodeLabel` is a number as people write it.
 
 Source: QTFF, "Timecode Media"; SMPTE ST 12-1 for the numbers left out by drop-frame timecode.
 """
@@ -22,11 +23,59 @@ from camhd_access.formats.quicktime.tables import parse_sample_tables
 from camhd_access.formats.quicktime.tracks import TrackKind
 from camhd_access.ranges import ByteRange
 
-__all__ = ["SAMPLE_BYTES", "Timecode", "TimecodeStretch", "find_timecode", "movie_seconds"]
+__all__ = [
+    "SAMPLE_BYTES",
+    "Timecode",
+    "TimecodeLabel",
+    "TimecodeStretch",
+    "find_timecode",
+    "movie_seconds",
+]
 
 SAMPLE_BYTES = 4
 
+DAY_SECONDS = 24 * 60 * 60
+
 _DROP_FRAME, _WRAPS_AT_MIDNIGHT = 1, 2  # flags of the sample description
+
+
+@dataclass(frozen=True, slots=True)
+class TimecodeLabel:
+    """The timecode of one frame: hours, minutes, seconds and a frame of the second."""
+
+    number: int
+    """The frame's number, as a sample has it."""
+    rate: int
+    """Numbers per second of the label: 30 for 29.97 frames a second."""
+    drops: bool
+    """Whether labels are left out (drop-frame), so that they keep up with the clock."""
+
+    @property
+    def _position(self) -> int:
+        """The number if no labels were left out."""
+        if not self.drops:
+            return self.number
+        n_dropped = _dropped_per_minute(self.rate)
+        tens, rest = divmod(self.number, 600 * self.rate - 9 * n_dropped)
+        minutes = max(0, rest - n_dropped) // (60 * self.rate - n_dropped)
+        return self.number + n_dropped * (9 * tens + minutes)
+
+    @property
+    def seconds_of_day(self) -> float:
+        """The time of day that the label shows."""
+        return self._position % (self.rate * DAY_SECONDS) / self.rate
+
+    def __str__(self) -> str:
+        seconds, frame = divmod(self._position, self.rate)
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours:02}:{minutes:02}:{seconds:02}{';' if self.drops else ':'}{frame:02}"
+
+    def seconds_after(self, time: np.datetime64) -> float:
+        """Seconds by which the label is later than a time (UTC), up to half a day either way."""
+        midnight = time.astype("datetime64[D]")
+        apart = self.seconds_of_day - float((time - midnight) / np.timedelta64(1, "s"))
+        return (apart + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +111,10 @@ class Timecode:
     """Ticks from one number to the next."""
     n_numbers: int
     """Numbers per day if the count restarts at midnight, else the largest possible count."""
+    rate: int
+    """Numbers per second of a label."""
+    drops: bool
+    """Whether labels are left out (drop-frame)."""
 
     def between(self, start: Fraction, stop: Fraction) -> TimecodeStretch:
         """The timecode from `start` to `stop`, seconds of the movie."""
@@ -102,14 +155,15 @@ def find_timecode(index: MovieIndex) -> Timecode | None:
     if not (ticks_per_second and frame_ticks and rate and (tables.size == SAMPLE_BYTES).all()):
         raise InvalidMovieError("the timecode track has no frame rate, or its samples are not numbers")
     shift = _shown_from(parse_edits(track), index.movie_timescale, timescale)
+    drops = bool(flags & _DROP_FRAME) and rate % 30 == 0  # of other rates none can be left out
     return Timecode(
         kind=kind,
         start=tables.pts - round(shift * timescale),
         offset=tables.offset,
         frame_seconds=Fraction(frame_ticks, ticks_per_second),
-        n_numbers=_numbers_of_day(rate, drops=bool(flags & _DROP_FRAME))
-        if flags & _WRAPS_AT_MIDNIGHT
-        else 1 << 8 * SAMPLE_BYTES,
+        n_numbers=_numbers_of_day(rate, drops=drops) if flags & _WRAPS_AT_MIDNIGHT else 1 << 8 * SAMPLE_BYTES,
+        rate=rate,
+        drops=drops,
     )
 
 
@@ -131,5 +185,10 @@ def _shown_from(edits: tuple[Edit, ...], movie_timescale: int, timescale: int) -
 
 def _numbers_of_day(rate: int, *, drops: bool) -> int:
     """Numbers in 24 hours; drop-frame skips two in 30 at each minute except every tenth."""
-    n_dropped = 9 * 2 * (rate // 30) if drops else 0
+    n_dropped = 9 * _dropped_per_minute(rate) if drops else 0
     return 24 * 6 * (600 * rate - n_dropped)
+
+
+def _dropped_per_minute(rate: int) -> int:
+    """Labels that drop-frame leaves out at the start of each minute except every tenth."""
+    return 2 * (rate // 30)

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.errors import UnsupportedMovieError
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.formats.quicktime.metadata import build_metadata
 from camhd_access.formats.quicktime.timecode import SAMPLE_BYTES, find_timecode, movie_seconds
@@ -31,9 +31,8 @@ from camhd_access.formats.quicktime.tracks import (
 )
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
+from camhd_access.movie.timecodes import read_numbers
 from camhd_access.output.provenance import Provenance, clip_metadata, describe_stack, write_command
-from camhd_access.ranges import ByteRange
-from camhd_access.storage.source import ByteSource
 
 __all__ = ["build_header"]
 
@@ -81,7 +80,8 @@ def _moved(track: Track, n_bytes: int) -> Track:
 def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
     """Whole seconds since 1904 (0: unknown), and the ticks from there to the first frame."""
     index = reader.index
-    first_pts = int(index.pts[stack.frames[0]])
+    first = stack.frames[0]
+    first_pts = int(index.pts[first] + index.delay[first])
     if reader.start_time is None:
         return 0, first_pts
     since_epoch = int((reader.start_time - _EPOCH) // np.timedelta64(1, "ns"))
@@ -96,7 +96,10 @@ def _choose_start(reader: MovieReader, stack: FrameStack) -> tuple[int, int]:
 def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Track:
     """The video track, with chunk offsets relative to the first sample."""
     index, sizes = reader.index, stack.sample_size
-    ticks = np.diff(index.pts[stack.frames], append=_stop_ticks(index, stack))
+    last = stack.frames[-1]
+    ticks = np.diff(
+        (index.pts + index.delay)[stack.frames], append=_stop_ticks(index, stack) + index.delay[last]
+    )
     if (ticks < 0).any():
         raise UnsupportedMovieError(f"{reader.name}: its frames are not stored in presentation order")
     first_of_chunk = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
@@ -138,9 +141,7 @@ def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes
     stretch = timecode.between(
         movie_seconds(index, int(index.pts[stack.frames[0]])), movie_seconds(index, _stop_ticks(index, stack))
     )
-    if max(place.stop for place in stretch.places) > reader.file_size:
-        raise InvalidMovieError(f"{reader.name}: its timecode is beyond the end of the file")
-    numbers = stretch.renumber(_read(stack.source, stretch.places))
+    numbers = read_numbers(stack.source, stretch, file_size=reader.file_size)
     track = Track(
         kind=timecode.kind,
         sample_ticks=stretch.sample_ticks,
@@ -149,13 +150,3 @@ def _read_timecode(reader: MovieReader, stack: FrameStack) -> tuple[Track, bytes
         chunk_offsets=np.array([0]),
     )
     return track, numbers
-
-
-def _read(source: ByteSource, places: list[ByteRange]) -> list[bytes]:
-    """The bytes of each range."""
-    parts = [b""] * len(places)
-    for span, data in source.fetch(places):
-        for position in span.members:
-            start, stop = places[position]
-            parts[position] = bytes(data[start - span.start : stop - span.start])
-    return parts
