@@ -121,11 +121,14 @@ class Archive:
         UserWarning
             The root contains neither folders of years, months or days nor movies. The warning tells what is
             there, and which folder above or below it is an archive (which takes at most 70 listings more).
+            Or, movies are in the folders of other days than those in their names.
 
         Notes
         -----
-        Each base name is returned once. Makes one request for the root, and one for each year, month and day
-        of the period, with at most `at_once` in flight and `per_second` started per second.
+        Each base name is returned once, from the folder of its day if it is in several; a name with the
+        second 60 belongs to the minute that it begins with. Makes one request for the root, and one for each
+        year, month and day of the period, with at most `at_once` in flight and `per_second` started per
+        second.
         """
         listing = self._list_movies(parse_period(start, end))
         found = sorted(listing.movies.values(), key=lambda movie: movie.name.sort_key)

@@ -73,10 +73,14 @@ DTYPES = {
     "deployment": "Int64",
     "note": "string",
     "seen": "datetime64[ns]",
+    "other_urls": "string",
 }
 """All columns in order, the index first."""
 
 _RECORD_COLUMNS = [field.name for field in fields(MovieRecord)]
+
+_REQUIRED_COLUMNS = [name for name in _RECORD_COLUMNS if name != "other_urls"]
+"""Those that files have which were written before."""
 
 
 def to_frame(records: Iterable[MovieRecord]) -> pd.DataFrame:
@@ -96,12 +100,14 @@ def _describe(row: MovieRecord) -> str | None:
     """What is known to be wrong with the movie, and what its own numbers show; None where nothing is."""
     known = describe_anomalies(row.name)
     doubt = StartTime(row.start_time, row.start_source, row.start_disagreement).doubt
-    return "; ".join(filter(None, (known, doubt and f"clock: {doubt}"))) or None
+    rounded = "name: its second is 60, which is read as the next minute" if row.name.is_rounded_up else None
+    copies = f"folders: it is also at {row.other_urls}" if row.other_urls else None
+    return "; ".join(filter(None, (known, doubt and f"clock: {doubt}", rounded, copies))) or None
 
 
 def from_frame(catalog: pd.DataFrame) -> list[MovieRecord]:
     """The rows of a catalogue as records."""
-    table = catalog.reset_index()
+    table = catalog.reset_index().reindex(columns=_RECORD_COLUMNS)
     columns = [table[name].astype(object).where(table[name].notna(), None) for name in _RECORD_COLUMNS]
     return [MovieRecord(*row) for row in zip(*columns, strict=True)]
 
@@ -145,8 +151,8 @@ def _parse_lines(data: bytes) -> pd.DataFrame:
     if first is None:
         return to_frame([])
     rows = chain([first], rows)
-    if set(_RECORD_COLUMNS) <= first.keys():
-        values = [[row[name] for name in _RECORD_COLUMNS] for row in rows]
+    if set(_REQUIRED_COLUMNS) <= first.keys():
+        values = [[*(row[name] for name in _REQUIRED_COLUMNS), row.get("other_urls")] for row in rows]
         return _from_columns(dict(zip(_RECORD_COLUMNS, zip(*values, strict=True), strict=True)))
     schema = find_schema(first)
     if schema is None:
@@ -172,7 +178,7 @@ def _iter_rows(data: bytes) -> Iterator[dict[str, Any]]:
 
 def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
     """A catalogue of ours, its columns made of the types that they have."""
-    columns = {name: pd.Series(table[name], dtype=DTYPES[name]) for name in _RECORD_COLUMNS}
+    columns = {name: pd.Series(table[name], dtype=DTYPES[name]) for name in _RECORD_COLUMNS if name in table}
     return to_frame(from_frame(pd.DataFrame(columns)))
 
 
@@ -195,13 +201,14 @@ def _read_parquet(data: bytes) -> "pa.Table":
 
     about = parquet.read_metadata(BytesIO(data))
     names = about.schema.to_arrow_schema().names
-    if not set(_RECORD_COLUMNS) <= set(names):
+    if not set(_REQUIRED_COLUMNS) <= set(names):
         raise ValueError(f"not a catalogue of a known kind; its columns are {names}")
     n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     if n_bytes > MAX_CATALOG_BYTES or about.num_rows > MAX_ROWS:
         raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
-    texts = [name for name in _RECORD_COLUMNS if DTYPES[name] == "string"]
-    table = parquet.ParquetFile(BytesIO(data), read_dictionary=texts).read(columns=_RECORD_COLUMNS)
+    found = [name for name in _RECORD_COLUMNS if name in names]
+    texts = [name for name in found if DTYPES[name] == "string"]
+    table = parquet.ParquetFile(BytesIO(data), read_dictionary=texts).read(columns=found)
     for column in map(table.column, texts):
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
             n_bytes += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0

@@ -70,7 +70,7 @@ class Crawl:
         period = self._list(rows, period, progress=progress)
         if file:
             write_catalog(to_frame(rows.values()), file)
-        inside = [row for row in rows.values() if period[0] <= row.name.time_from_name < period[1]]
+        inside = [row for row in rows.values() if period[0] <= row.name.listed_time < period[1]]
         if index:
             self._read_all(rows, filter(_needs_index, inside), progress=progress, file=file)
         return to_frame(rows[row.basename] for row in inside)
@@ -107,7 +107,7 @@ class Crawl:
         )
         start, end = listing.covers(_whole_days(period))
         for row in list(rows.values()):
-            if start <= row.name.time_from_name < end and not _stays(row, listing):
+            if start <= row.name.listed_time < end and not _stays(row, listing):
                 del rows[row.basename]
         now = np.datetime64("now", "ns")
         for movie in listing.movies.values():
@@ -115,7 +115,8 @@ class Crawl:
             known = rows.get(movie.name.basename)
             if known is None or movie.file_size not in (None, known.file_size):
                 known = replace(record_of_name(movie.name, url), file_size=movie.file_size)
-            rows[known.basename] = replace(known, url=url, seen=now)
+            others = " ".join(map(self.urlpath, movie.other_paths)) or None
+            rows[known.basename] = replace(known, url=url, seen=now, other_urls=others)
         return listing.covers(period)
 
     def _read_indexes(self, rows: list[MovieRecord], *, progress: bool) -> Iterable[MovieRecord]:

@@ -1,7 +1,8 @@
 """List movies: a walk through folders by year, month and day, or through one flat folder.
 
 Below the root, folders of years, months and days are opened if they overlap the period. The root may itself
-be the folder of a year, a month or a day. A listing that fails is an error, never an empty day.
+be the folder of a year, a month or a day. A listing that fails is an error, never an empty day. A movie in
+several folders is listed once, in that of its own day; a warning tells of movies in folders of other days.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -21,8 +22,12 @@ from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.wrong_root import explain_wrong_root
 from camhd_access.formats.names import MovieName
 from camhd_access.times import Period
+from camhd_access.urls import redact_url
 
 __all__ = ["ListedMovie", "Listing", "list_movies"]
+
+MAX_NAMED = 10
+"""Misplaced movies that a warning names."""
 
 _Job: TypeAlias = tuple[str, str | None]
 """A folder, and its date: "" for the root of an archive, None where it is not known."""
@@ -38,6 +43,22 @@ class ListedMovie:
     """Its path in the filesystem."""
     file_size: int | None
     """Bytes, if the listing has the exact size."""
+    other_paths: tuple[str, ...] = ()
+    """Its paths in other folders."""
+
+    @property
+    def _rank(self) -> tuple[bool, str]:
+        """Smaller for the copy that is preferred: the one in the folder of its day."""
+        folder = self.path.rpartition("/")[0]
+        return not folder.endswith(self.name.day.replace("-", "/")), self.path
+
+    def merged(self, other: "ListedMovie | None") -> "ListedMovie":
+        """The movie, with another copy of it."""
+        if other is None:
+            return self
+        first, second = sorted((self, other), key=lambda copy: copy._rank)  # noqa: SLF001 - of this class
+        paths = {*first.other_paths, second.path, *second.other_paths} - {first.path}
+        return replace(first, other_paths=tuple(sorted(paths)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +69,8 @@ class Listing:
     """By base name: a movie in several folders is listed once."""
     skipped_days: set[str] = field(default_factory=set)
     """Days (`2016-11-13`) whose folders exist but were skipped as known."""
+    misplaced: set[str] = field(default_factory=set)
+    """Paths of movies in the folders of other days than those in their names, also outside the period."""
     date: str = ""
     """The year or month (`2016`, `2016-11`) whose folder the root is; "" for all other roots."""
 
@@ -91,7 +114,7 @@ def list_movies(
     -----
     UserWarning
         The root contains neither folders of years, months or days nor movies. The warning tells what is
-        there, and which folder above or below it is an archive.
+        there, and which folder above or below it is an archive. Or, movies are in folders of other days.
 
     Notes
     -----
@@ -125,7 +148,7 @@ def list_movies(
                         queue.append((f"{folder}/{last_part(entry)}", inner))
                 elif name := find_name(entry):
                     is_known = True
-                    _add_movie(listing, name, entry, period)
+                    _add_movie(listing, name, entry, period, folder_date=date or "")
             bar.total = bar.n + 1 + len(queue)
             bar.update()
     if not is_known:
@@ -133,13 +156,28 @@ def list_movies(
             root, at_root, list_folder, filesystem.loop, at_once=at_once, urlpath=urlpath
         )
         warnings.warn(explanation, stacklevel=4)
+    if listing.misplaced:
+        warnings.warn(_describe_misplaced(listing.misplaced, urlpath), stacklevel=4)
     return listing
 
 
-def _add_movie(listing: Listing, name: MovieName, entry: Entry, period: Period) -> None:
-    if period[0] <= name.time_from_name < period[1]:
+def _describe_misplaced(paths: Collection[str], urlpath: Callable[[str], str]) -> str:
+    shown = ", ".join(redact_url(urlpath(path)) for path in sorted(paths)[:MAX_NAMED])
+    more = f", and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
+    return (
+        f"movies in folders of other days than those in their names: {shown}{more}. A movie is listed by its "
+        "name, once; one that is only in another day's folder is found only if the period includes both days"
+    )
+
+
+def _add_movie(listing: Listing, name: MovieName, entry: Entry, period: Period, *, folder_date: str) -> None:
+    path = str(entry["name"])
+    if len(folder_date) == len(name.day) and folder_date != name.day:
+        listing.misplaced.add(path)
+    if period[0] <= name.listed_time < period[1]:
         size = None if entry.get("size") is None else int(entry["size"])
-        listing.movies.setdefault(name.basename, ListedMovie(name, str(entry["name"]), size))
+        movie = ListedMovie(name, path, size)
+        listing.movies[name.basename] = movie.merged(listing.movies.get(name.basename))
 
 
 def _date_inside(date: str | None, name: str) -> str | None:

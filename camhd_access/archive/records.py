@@ -53,6 +53,8 @@ class MovieRecord:
     """Reason for a quality other than `good`."""
     seen: np.datetime64 | None = None
     """When the movie was last seen in a listing, UTC."""
+    other_urls: str | None = None
+    """Its other paths or URLs in the archive, separated by spaces, if it is in several folders."""
 
     @property
     def name(self) -> MovieName:

@@ -138,8 +138,12 @@ def _of_frames(reader: MovieReader, stack: FrameStack) -> dict[str, Coordinate]:
         ),
         "hidden": (
             "time",
-            reader.index.hidden[stack.frames],
-            {"long_name": "whether the edit list of the movie hides the frame from players", "units": "1"},
+            reader.index.hidden[stack.frames].astype(np.int8),  # xarray loads no boolean in an event loop
+            {
+                "long_name": "whether the edit list of the movie hides the frame from players",
+                "flag_values": np.array([0, 1], np.int8),
+                "flag_meanings": "shown hidden",
+            },
         ),
     }
     if fields:

@@ -61,9 +61,21 @@ class MovieName:
         return self.time_from_name, self.basename
 
     @property
+    def is_rounded_up(self) -> bool:
+        """Whether its second is 60, as recorders write that round up; `time_from_name` is the next minute."""
+        return self.basename.partition("T")[2][4:6] == "60"
+
+    @property
+    def listed_time(self) -> np.datetime64:
+        """The time by which it is listed: within the minute, and so the day, that the name begins with."""
+        before = np.timedelta64(1 if self.is_rounded_up else 0, "s")
+        time: np.datetime64 = self.time_from_name - before
+        return time
+
+    @property
     def day(self) -> str:
         """The day in the name, as `2016-11-13`; the archive has a folder for each."""
-        return str(self.time_from_name)[:10]
+        return str(self.listed_time)[:10]
 
     @property
     def tells_end(self) -> bool:

@@ -56,6 +56,12 @@ def write_movies(folder, names=tuple(MOVIES)):
     return folder
 
 
+def write_small(folder, *names):
+    for name in names:
+        path = folder / ROOT / f"{name[:4]}/{name[4:6]}/{name[6:8]}" / f"{basename(name)}.mov"
+        write_sparse(path, file_size=6 * MB, n_frames=10)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_movies(tmp_path_factory.mktemp("archive"))
@@ -365,8 +371,54 @@ def test_a_movie_in_two_folders_is_one_movie(tmp_path):
     name = basename("20161113T000000Z.mov")
     write_sparse(tmp_path / ROOT / name, file_size=6 * MB, n_frames=10)
     archive = open_archive(str(tmp_path / ROOT))
-    assert archive.movies() == [str(tmp_path / ROOT / name)]
-    assert len(archive.catalog(index=True, progress=False)) == 1
+    own, other = str(tmp_path / ROOT / "2016/11/13" / name), str(tmp_path / ROOT / name)
+    assert archive.movies() == [own]
+    (row,) = archive.catalog(index=True, progress=False).itertuples()
+    assert (row.url, row.other_urls) == (own, other)
+    assert row.note.endswith(f"folders: it is also at {other}")
+
+
+def test_a_movie_in_the_folders_of_two_days_is_told_and_not_lost(tmp_path):
+    write_small(tmp_path, "20161113T000000Z", "20161114T000000Z")
+    root, name = tmp_path / ROOT, "CAMHDA301-20161113T000000Z.mov"
+    copy = root / "2016/11/14" / name
+    write_sparse(copy, file_size=6 * MB, n_frames=10)
+    archive = open_archive(str(root))
+    told = (
+        r"folders of other days than those in their names: .*/2016/11/14/CAMHDA301-20161113T000000Z\.mov\. "
+    )
+    file = tmp_path / "catalog.parquet"
+    with pytest.warns(UserWarning, match=told):
+        catalog = archive.catalog(progress=False, file=file)
+    first, second = catalog.itertuples()
+    assert (first.url, first.other_urls) == (str(root / "2016/11/13" / name), str(copy))
+    assert (second.other_urls is pd.NA, len(catalog)) == (True, 2)
+    pd.testing.assert_frame_equal(read_catalog(file), catalog)
+    with pytest.warns(UserWarning, match=told):
+        assert archive.movies("2016-11-14") == [second.url]
+    (root / "2016/11/13" / name).unlink()
+    with pytest.warns(UserWarning, match=told):
+        assert archive.movies() == [str(copy), second.url]
+
+
+def test_a_name_whose_second_is_60_is_in_the_folder_of_its_day(tmp_path):
+    write_small(tmp_path, "20161113T235960Z", "20161114T000000Z")
+    archive = open_archive(str(tmp_path / ROOT))
+    path = str(tmp_path / ROOT / "2016/11/13/CAMHDA301-20161113T235960Z.mov")
+    assert archive.movies("2016-11-13", "2016-11-14") == [path]
+    assert archive.movies("2016-11-14") == [path.replace("13", "14").replace("235960", "000000")]
+    assert archive.url("CAMHDA301-20161113T235960Z") == path
+    catalog = archive.catalog("2016-11-13", "2016-11-14", progress=False)
+    (row,) = catalog.itertuples()
+    assert (row.url, str(row.time_from_name)) == (path, "2016-11-14 00:00:00")
+    assert "its second is 60, which is read as the next minute" in row.note
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_catalogue_without_the_newest_column_is_read(folder, tmp_path, suffix):
+    catalog = open_archive(str(folder / ROOT)).catalog(progress=False)
+    write_catalog(catalog.drop(columns="other_urls"), tmp_path / f"old{suffix}")
+    pd.testing.assert_frame_equal(read_catalog(tmp_path / f"old{suffix}"), catalog)
 
 
 def test_a_flat_mirror_in_object_storage(tmp_path):

@@ -148,11 +148,12 @@ def _store_variable(variable: xr.Variable, *, dotted: bool) -> tuple[dict[str, A
     length = max(1, min(encoded.size, MAX_VALUES_PER_CHUNK))
     flat = encoded.values.ravel()
     parts = [flat[start : start + length] for start in range(0, encoded.size, length)]
+    as_bytes = _LITTLE_ENDIAN if encoded.dtype.itemsize > 1 else {"name": "bytes"}
     document = _document(
         encoded.shape,
         (length,) * encoded.ndim,
         "string" if is_text else encoded.dtype.name,
-        codecs=[{"name": "vlen-utf8"} if is_text else _LITTLE_ENDIAN, _GZIP],
+        codecs=[{"name": "vlen-utf8"} if is_text else as_bytes, _GZIP],
         dims=tuple(map(str, encoded.dims)),
         attributes=encoded.attrs,
         dotted=dotted,
