@@ -12,7 +12,7 @@ import numpy as np
 from sparse_archive import EPOCH, MEDIA_START, day_path
 
 from camhd_access.formats.quicktime.tracks import FILE_TYPE, Track, build_mdat_header, build_moov
-from camhd_access.synthetic.atoms import WIDE, video_track_kind
+from camhd_access.synthetic.atoms import WIDE, timecode_track_kind, video_track_kind
 from camhd_access.synthetic.encoder import encode_frame, open_encoder
 from camhd_access.synthetic.framenumber import draw_frame_number
 
@@ -97,7 +97,7 @@ def write_long_archive(folder):
 def _film(movie, encoder):
     n_pictures = -(-movie.n_frames // FRAMES_PER_PICTURE)
     samples = [encode_frame(encoder, _picture(movie, i)) for i in range(n_pictures)]
-    media = b"".join(samples)
+    media = b"".join(samples) + _first_number(movie).to_bytes(4, "big")
     whole = FILE_TYPE + WIDE + build_mdat_header(len(media)) + media
     return whole[: len(whole) // 2] if movie.condition == "cut short" else whole + _moov(movie, samples)
 
@@ -109,7 +109,15 @@ def _moov(movie, samples):
     video = video_track_kind(WIDTH, HEIGHT, interlaced=True)
     one_each = np.ones(movie.n_frames, np.int64)
     seconds = int((np.datetime64(movie.start, "s") - EPOCH) // np.timedelta64(1, "s"))
-    return build_moov([Track(video, 1001, sizes[shown], one_each, offsets[shown])], seconds)
+    one, end = np.array([1]), np.array([MEDIA_START + sizes.sum()])
+    timecode = Track(timecode_track_kind(), movie.n_frames * 1001, 4, one, end)
+    return build_moov([Track(video, 1001, sizes[shown], one_each, offsets[shown]), timecode], seconds)
+
+
+def _first_number(movie):
+    """Frames since midnight by the recorder's clock, 30 a second."""
+    start = np.datetime64(movie.start or "2016-01-01", "s")
+    return 30 * int((start - start.astype("datetime64[D]")) / np.timedelta64(1, "s"))
 
 
 def _picture(movie, index):
