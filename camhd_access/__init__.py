@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from camhd_access.movie.reader import MovieReader
     from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
     from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
+    from camhd_access.output.ifdo import to_ifdo
 
 __all__ = [
     "OOI_ARCHIVE",
@@ -91,6 +92,7 @@ __all__ = [
     "read_frameset",
     "read_multimov",
     "read_regions",
+    "to_ifdo",
     "write_catalog",
     "write_clip",
 ]
@@ -132,6 +134,7 @@ _HOMES = {
     "movie.reader": ("MovieReader",),
     "output.accessor": ("CamhdAccessor", "ReadEstimate"),
     "output.clip": ("ClipLayout", "plan_clip", "write_clip"),
+    "output.ifdo": ("to_ifdo",),
     "arrays.zarr": (
         "MovieStore",
         "write_icechunk",

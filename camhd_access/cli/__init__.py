@@ -27,6 +27,7 @@ COMMANDS = {
     "catalog": ("archives", "Make or update a catalogue of an archive."),
     "timelapse": ("timelapses", "Write a film of one frame of each movie."),
     "clip": ("clips", "Write selected frames as a clip, a film or images."),
+    "ifdo": ("image_sets", "Describe an image set as iFDO (FAIR metadata)."),
     "recover": ("recovery", "Rebuild the index of a truncated recording."),
     "cache": ("caches", "Manage the disk cache."),
     "serve": ("serve", "Serve frames over HTTP, to browsers and programs."),

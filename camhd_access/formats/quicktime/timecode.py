@@ -71,11 +71,16 @@ class TimecodeLabel:
         hours, minutes = divmod(minutes, 60)
         return f"{hours:02}:{minutes:02}:{seconds:02}{';' if self.drops else ':'}{frame:02}"
 
-    def seconds_after(self, time: np.datetime64) -> float:
-        """Seconds by which the label is later than a time (UTC), up to half a day either way."""
+    def seconds_after(self, time: np.datetime64) -> int:
+        """Whole seconds by which the label is later than a time (UTC), up to half a day either way.
+
+        Notes
+        -----
+        Recorders note whole seconds, and labels without drops fall 0.9 s behind in a quarter of an hour.
+        """
         midnight = time.astype("datetime64[D]")
         apart = self.seconds_of_day - float((time - midnight) / np.timedelta64(1, "s"))
-        return (apart + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2
+        return round((apart + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2)
 
 
 @dataclass(frozen=True, slots=True)
