@@ -217,3 +217,47 @@ def test_errors_are_those_of_open_movie(movie_path, tmp_path):
         xr.open_dataset(movie_path, engine="camhd", pix_fmt="rgb")
     with pytest.raises(TypeError, match="pixfmt"):
         xr.open_dataset(movie_path, engine="camhd", pixfmt="gray")
+
+
+@pytest.fixture(scope="module")
+def three_movies(tmp_path_factory):
+    """Paths of a movie each three hours, one of another frame count."""
+    folder = tmp_path_factory.mktemp("three")
+    paths = []
+    for hour, n_frames in (("00", 3), ("03", 2), ("06", 3)):
+        paths.append(folder / f"CAMHDA301-20161113T{hour}0000Z.mov")
+        start = np.datetime64(f"2016-11-13T{hour}:00:02")
+        write_movie(paths[-1], n_frames=n_frames, width=320, height=192, start_time=start)
+    return paths
+
+
+def combine_mfdataset(paths, **options):
+    return xr.open_mfdataset(paths[::-1], engine="camhd", combine="by_coords", **options)
+
+
+def combine_by_coords(paths, **options):
+    datasets = [xr.open_dataset(path, engine="camhd", chunks={}) for path in paths[::-1]]
+    return xr.combine_by_coords(datasets, **options)
+
+
+@pytest.mark.parametrize("combine", [combine_mfdataset, combine_by_coords])
+@pytest.mark.parametrize("attributes", ["no_conflicts", "identical", "override"])
+def test_movies_are_combined_by_xarray(three_movies, combine, attributes):
+    combined = combine(three_movies, combine_attrs=attributes, coords="different", compat="equals")
+    names = np.repeat([path.stem for path in three_movies], (3, 2, 3))
+    assert combined.movie.dims == combined.source.dims == ("time",)  # those that are equal may stay one
+    assert combined.movie.values.tolist() == names.tolist()
+    assert combined.frame.values.tolist() == [0, 1, 2, 0, 1, 0, 1, 2]
+    assert combined.attrs == xr.open_dataset(three_movies[0], engine="camhd").attrs
+    np.testing.assert_array_equal(
+        combined.video, np.concatenate([MovieReader(path).read(slice(None)) for path in three_movies])
+    )
+    assert str(combined.time.values[3]).startswith("2016-11-13T03:00:02")
+
+
+def test_the_name_of_the_movie_survives_other_ways_to_combine(three_movies):
+    joined = xr.open_mfdataset(
+        three_movies, engine="camhd", combine="nested", concat_dim="time", coords="minimal", compat="override"
+    )
+    assert joined.movie.values.tolist()[::3] == [path.stem for path in three_movies]
+    assert joined.video.mean("time").camhd.imshow().axes[0].get_title() == "CAMHDA301-20161113T000000Z"
