@@ -159,7 +159,7 @@ def test_what_is_no_image_set(reader, tmp_path):
     for files, target, message in (
         ([], None, "no files"),
         ([own, tmp_path / "b" / "a0.png"], None, "two files are called a0.png"),
-        ([tmp_path / "strange.png"], None, "does not tell where it comes from"),
+        ([tmp_path / "strange.png"], None, "has no provenance record"),
         ([tmp_path / "untimed0.png"], None, "the time of its frames is unknown"),
         ([reader.urlpath], None, "no clip that camhd_access wrote"),
         ([tmp_path / "a.nc"], None, "image sets have files in"),
