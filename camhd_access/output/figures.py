@@ -17,6 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from tqdm.auto import tqdm
 
 from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
@@ -130,6 +131,7 @@ def draw_frame(
     in_color = "channel" in frame.dims
     low, high = value_range(frame)
     has_bar = not in_color or low < 0
+    is_own = ax is None
     ax = _axes_for(extent, figsize, bar_inches=1 if has_bar else 0) if ax is None else ax
     values: npt.NDArray[Any]
     if in_color:
@@ -142,12 +144,21 @@ def draw_frame(
     if has_bar:
         if in_color:
             image = ScalarMappable(Normalize(low, high), "gray")
-        bar = ax.figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, aspect=30)
+        bar = ax.figure.colorbar(image, **_place_for_bar(ax, extent, is_own=is_own))
         bar.set_label(_describe_values(frame))
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
     ax.set_title(describe_frame(frame) if title is None else title, fontsize=11)
     _sign(ax.figure, describe_array(unread_frame, history=write_python(unread_frame, call)))
     return ax.figure
+
+
+def _place_for_bar(ax: Axes, extent: tuple[float, float, float, float], *, is_own: bool) -> dict[str, Any]:
+    """Place of the colour bar: as high as the frame in an own figure; elsewhere it takes room of the axes."""
+    if not is_own:
+        return {"ax": ax, "fraction": 0.03, "pad": 0.015, "aspect": 30}
+    left, right, bottom, top = extent
+    width = 0.02 * max(1.0, abs((bottom - top) / (right - left)))
+    return {"cax": ax.inset_axes((1 + width, 0, width, 1))}
 
 
 def _scale(frame: xr.DataArray) -> dict[str, Any]:
@@ -214,6 +225,7 @@ def draw_contact_sheet(
     previews = iter_frames(preview_of(chosen))
     n_frames = chosen.sizes["time"]
     frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
+    limits = _common_limits(frames)
     left, right, bottom, top = _extent(movie.isel(time=0))
     thumbnail = THUMBNAIL_INCHES * abs((bottom - top) / (right - left))
     columns = max(1, min(columns, len(frames)))
@@ -226,18 +238,28 @@ def draw_contact_sheet(
         figure.text(MARGIN_INCHES / width, 1 - inches_down / height, text, va="top", **style)
 
     write(0.12, movie_of(movie), fontsize=12, weight="bold")
-    write(0.36, _describe_span(chosen), fontsize=8.5, color=GREY)
+    scale = f"  ·  {limits[0]:.4g} (blue) to {limits[1]:.4g} (red)" if limits else ""
+    write(0.36, _describe_span(chosen) + scale, fontsize=8.5, color=GREY)
     for number, frame in enumerate(frames):
         row, column = divmod(number, columns)
         x = MARGIN_INCHES + column * (THUMBNAIL_INCHES + GAP_INCHES)
         y = height - HEADER_INCHES - row * (thumbnail + LABEL_INCHES) - thumbnail
         ax = figure.add_axes((x / width, y / height, THUMBNAIL_INCHES / width, thumbnail / height))
-        ax.imshow(to_image(frame), cmap="gray", vmin=0, vmax=255, aspect="auto")
+        ax.imshow(to_image(frame, *limits), cmap="gray", vmin=0, vmax=255, aspect="auto")
         ax.set_axis_off()
         ax.set_title(_label(frame, movie), fontsize=7.5, loc="left", y=0, pad=-10, color=GREY)
     call = f"contact_sheet(step={step!r}, n={n!r}, columns={columns!r})"
     figure.provenance = describe_array(chosen, history=write_python(movie, call))
     return figure
+
+
+def _common_limits(frames: list[xr.DataArray]) -> tuple[float, float] | tuple[()]:
+    """The range of all thumbnails if one has negative values in one plane; else each has its own."""
+    ranges = [value_range(frame) for frame in frames]
+    if "channel" in frames[0].dims or all(low >= 0 for low, _ in ranges):
+        return ()
+    reach = max(max(abs(low), high) for low, high in ranges)
+    return -reach, reach
 
 
 def _spread(movie: xr.DataArray, n: int | None) -> npt.NDArray[np.int64] | slice:
@@ -272,10 +294,10 @@ def _describe_span(movie: xr.DataArray) -> str:
 
 
 def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
-    """Time in UTC; for a movie also the time since its start, for a timelapse the day."""
+    """Time in UTC; for one movie also the time since its start, for several the day."""
     time = time_of(frame)
     if len(movies_of(movie)) > 1:
-        return describe_time(time, "m")
+        return describe_time(time, "m" if is_timelapse(movie) else "s")
     seconds = float((time - movie["time"].values[0]) / np.timedelta64(1, "s"))
     minutes, rest = divmod(round(seconds, 1), 60)
     since = f"+{minutes:.0f}:{rest:04.1f}"
@@ -289,7 +311,10 @@ def _label(frame: xr.DataArray, movie: xr.DataArray) -> str:
 def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
     """The figure of encoded sizes over time: see `CamhdAccessor.activity`."""
     if ax is None:
-        ax = NotebookFigure(figsize=(WIDTH_INCHES, 3.2), dpi=110, layout="constrained").add_subplot()
+        figure = NotebookFigure(
+            figsize=(WIDTH_INCHES, 3.2), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.1)
+        )
+        ax = figure.add_subplot()
     time, kilobytes = movie["time"].values, movie["encoded_size"].values / 1e3
     if time.dtype.kind == "m":
         time = time / np.timedelta64(1, "s")

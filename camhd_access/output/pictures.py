@@ -54,6 +54,24 @@ MAX_FRAMES_AT_ONCE = 64
 MISSING_GREY = 128
 """Grey level of missing pixels."""
 
+BLUE_TO_RED = np.array(
+    [
+        [5, 48, 97],
+        [33, 102, 172],
+        [67, 147, 195],
+        [146, 197, 222],
+        [209, 229, 240],
+        [247, 247, 247],
+        [253, 219, 199],
+        [244, 165, 130],
+        [214, 96, 77],
+        [178, 24, 43],
+        [103, 0, 31],
+    ],
+    np.float32,
+)
+"""Colours of signed values, at even steps: ColorBrewer's RdBu, as matplotlib's `RdBu_r`. Zero is not grey."""
+
 CODED_BLACK, CODED_WHITE = 64, 940
 """Black and white of luma as coded (ITU-R BT.709, section 4)."""
 
@@ -74,7 +92,8 @@ def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None 
 
     Notes
     -----
-    Missing pixels are grey. Without a given range, values that may be negative have zero in the middle.
+    Missing pixels are grey. One plane of signed values is blue below zero and red above it, if the range is
+    symmetric, as it is unless it is given.
     """
     if "channel" in frame.dims:
         order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)
@@ -84,8 +103,11 @@ def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None 
     values = frame.values
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
-    scaled = (values.astype(np.float32) - low) * (255 / (high - low))
-    picture: Image = np.nan_to_num(scaled).clip(0, 255).round().astype(np.uint8)
+    scaled = np.nan_to_num((values.astype(np.float32) - low) * (255 / (high - low))).clip(0, 255)
+    if low == -high and "channel" not in frame.dims:
+        steps = np.linspace(0, 255, len(BLUE_TO_RED))
+        scaled = np.stack([np.interp(scaled, steps, channel) for channel in BLUE_TO_RED.T], axis=-1)
+    picture: Image = scaled.round().astype(np.uint8)
     if values.dtype.kind == "f" and (missing := np.isnan(values)).any():
         picture[missing.any(axis=-1) if "channel" in frame.dims else missing] = MISSING_GREY
     return picture

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -252,12 +253,31 @@ def test_only_frames_are_shown(movie):
     [
         (np.array([[0, 51, 255]], "u1"), [0, 51, 255]),
         (np.array([[0.0, 0.2, 1.0]]), [0, 51, 255]),
-        (np.array([[-1.0, np.nan, 7.0]]), [109, 128, 255]),  # 0 lies in the middle, what is missing is gray
         (np.array([[0, 13107, 65535]], "u2"), [0, 51, 255]),
     ],
 )
 def test_arrays_of_others_are_shown_as_matplotlib_does(values, expected):
     assert to_image(xr.DataArray(values, dims=("y", "x"))).tolist() == [expected]
+
+
+def test_signed_values_are_blue_and_red_around_zero_and_missing_ones_gray():
+    values = np.array([[-7.0, -1.0, np.nan, 0.0, 3.0]])
+    image = to_image(xr.DataArray(values, dims=("y", "x")))[0]
+    expected = colormaps["RdBu_r"]((values[0] + 7) / 14, bytes=True)[:, :3].astype(int)
+    assert image[2].tolist() == [128, 128, 128]
+    assert abs(image.astype(int) - expected)[[0, 1, 3, 4]].max() <= 2  # matplotlib has 256 colours
+    in_gray = to_image(xr.DataArray(values, dims=("y", "x")), -1, 3)[0]
+    assert in_gray.tolist() == [0, 0, 128, 64, 255]
+
+
+def test_a_sheet_of_differences_has_one_scale(movie):
+    luma = movie.mean("channel").astype("int32")
+    differences = luma[1:4] - luma[:3].values
+    sheet = differences.camhd.contact_sheet()
+    reach = int(abs(differences).max())
+    assert sheet.texts[1].get_text().endswith(f"  ·  {-reach} (blue) to {reach} (red)")
+    for ax, frame in zip(sheet.axes, differences, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), to_image(frame, -reach, reach))
 
 
 # ---- contact sheets
