@@ -8,7 +8,7 @@ INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode
 # The tests start hundreds of Pythons, each of which would compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo check test test-lowest lint format docs bench bench-full clean
+.PHONY: help demo check test test-lowest lint package format docs bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test    run all tests, on all cores"
 	@echo "make test-lowest   run the tests of other libraries' interfaces with the lowest versions allowed"
 	@echo "make lint    check style and types"
+	@echo "make package build the sdist and the wheel, and check them and the types of the public names"
 	@echo "make docs    build the documentation, into docs/_build/index.html"
 	@echo "make format  put the code into its standard form"
 	@echo "make bench   measure the library beside its peers, in a few minutes (make bench-full: in an hour)"
@@ -99,6 +100,13 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+package: $(VENV)/.test $(VENV)/.lint
+	@echo "== Building and checking the package"
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python .github/verify_types.py
+
 docs: $(VENV)/.docs
 	@echo "== Building the documentation, warnings being errors"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
@@ -117,4 +125,4 @@ bench-full: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --full --docs
 
 clean:
-	rm -rf $(VENV) .venv-newest $(LOWEST) demo docs/_build benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest $(LOWEST) demo dist docs/_build benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
