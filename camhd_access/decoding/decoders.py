@@ -251,25 +251,31 @@ class PreviewDecoder(Decoder):
     ) -> list[Marks | None]:
         """Fill all of `out` at once."""
         try:
-            planes = decode_preview(
-                [each.data for each in coded],
-                planes="yuv" if self.pixel_format.is_color else "luma",
-                fields=self.fields,
-            )
+            means = self._means(coded)
         except FrameDecodeError:
             if not masks or len(coded) > 1:
                 raise
             out[0][...] = 0
             return [np.ones(out[0].shape[:2], np.bool_)]
-        for position, (each, pixels) in enumerate(zip(coded, out, strict=True)):
-            at = position if each.field is None else (position, each.field)
-            luma, *chroma = (plane[at] for plane in planes)
+        for each, (luma, *chroma), pixels in zip(coded, means, out, strict=True):
             shown = [plane[each.window] for plane in (luma, *(_widen(c, luma) for c in chroma))]
             matrix = choose_matrix(each.header.matrix, self.track_matrix, height=each.header.height)
             convert_planes(
                 Planes(*shown) if chroma else Planes(*shown * 3), self.pixel_format, matrix=matrix, out=pixels
             )
         return [None] * len(coded)
+
+    def _means(self, coded: Sequence[CodedWindow]) -> Sequence[Sequence[npt.NDArray[np.uint16]]]:
+        """The block means of each whole frame or field: Y, or Y, Cb and Cr."""
+        luma_only = not self.pixel_format.is_color
+        is_supported = all(prores422.is_supported(each.header) for each in coded)
+        if is_supported and (kernel := machine_code.find_kernel()) is not None:
+            return [prores422.sample_means(kernel, each, luma_only=luma_only) for each in coded]
+        planes = decode_preview(
+            [each.data for each in coded], planes="luma" if luma_only else "yuv", fields=self.fields
+        )
+        places = (i if each.field is None else (i, each.field) for i, each in enumerate(coded))
+        return [[plane[place] for plane in planes] for place in places]
 
 
 @dataclass(frozen=True, slots=True)

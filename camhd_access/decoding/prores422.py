@@ -7,6 +7,7 @@ turns its map of damaged slices into an error that names the first, or into a ma
 """
 
 import threading
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -21,10 +22,10 @@ from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, cho
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
-from camhd_access.formats.prores import FrameHeader, parse_frame_header
+from camhd_access.formats.prores import FrameHeader, parse_frame_header, weave_fields
 from camhd_access.ranges import ByteData
 
-__all__ = ["decode_window", "is_supported", "sample_planes"]
+__all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 
 MAX_SLICE_BYTES = 0xFFFF
 PAD_PIXELS = 64
@@ -158,8 +159,15 @@ def _cut_bands(coding: Coding, n_bands: int) -> list[slice]:
     return [slice(a - rows.start, b - rows.start) for a, b in pairwise(edges)]
 
 
-def sample_planes(kernel: Kernel, sample: ByteData, *, luma_only: bool = False, reduce: int = 1) -> Planes:
+def sample_planes(
+    kernel: Kernel, sample: ByteData, *, luma_only: bool = False, reduce: int = 1, out: Planes | None = None
+) -> Planes:
     """The planes of a whole frame as 10-bit codes, as from `libav.decode_planes`.
+
+    Parameters
+    ----------
+    out
+        Planes to fill and return, for instance those of the frame before.
 
     Raises
     ------
@@ -167,24 +175,56 @@ def sample_planes(kernel: Kernel, sample: ByteData, *, luma_only: bool = False, 
         The sample is damaged.
     """
     header = parse_frame_header(sample)
-    height, width = header.height // reduce, header.width // reduce
-    coded = CodedWindow(sample, header, (slice(0, height), slice(0, width)), None)
+    window = slice(0, header.height // reduce), slice(0, header.width // reduce)
+    return _decode_planes(
+        kernel, CodedWindow(sample, header, window, None), reduce, luma_only=luma_only, out=out
+    )
+
+
+def sample_means(
+    kernel: Kernel, coded: CodedWindow, *, luma_only: bool = False
+) -> list[npt.NDArray[np.uint16]]:
+    """The block means of a whole frame or field, as from `formats.prores.decode_preview`: Y, or Y, Cb and Cr.
+
+    Raises
+    ------
+    FrameDecodeError
+        The sample is damaged.
+    """
+    header, is_frame = coded.header, coded.field is None
+    n_shown = header.n_pictures if is_frame else 1
+    n_lines = 2 * n_shown * -(-header.height // (16 * header.n_pictures))
+    whole = replace(coded, window=(slice(0, n_lines), slice(0, header.width // 8)))
+    planes: list[npt.NDArray[np.uint16]] = list(_decode_planes(kernel, whole, 8, luma_only=luma_only))
+    if n_shown == 2:  # lines of both fields by turns
+        planes = [weave_fields(plane[None, ::2].astype(np.int32) + plane[1::2])[0] for plane in planes]
+    n_rows, chroma_width = header.height // (8 if is_frame else 16), -(-header.width // 2) // 8
+    luma, *chroma = (plane[:n_rows].astype(np.uint16, copy=False) for plane in planes)
+    return [luma] if luma_only else [luma, *(plane[:, :chroma_width] for plane in chroma)]
+
+
+def _decode_planes(
+    kernel: Kernel, coded: CodedWindow, reduce: int, *, luma_only: bool, out: Planes | None = None
+) -> Planes:
+    """The planes of a window that begins at the upper left corner."""
     coding = Coding.of(coded, reduce)
+    height, width = (each.stop for each in coded.window)
     memory = _find_memory()
     p = memory.parameters
     _set_sample(memory, coding)
     damage = _set_window(memory, coding, slice(0, height), n_planes=1 if luma_only else 3)
-    widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
-    planes = Planes(*(np.empty((height, each), np.uint16) for each in widths))
+    if out is None:
+        widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
+        out = Planes(*(np.empty((height, each), np.uint16) for each in widths))
     p[at.IS_LENIENT] = 0
     p[at.LAYOUT] = at.CODE if luma_only else at.PLANES
     p[at.ITEM_BYTES], p[at.BYTES_OF_PIXEL], p[at.N_ITEMS], p[at.STORES] = 2, 2, width, 1
-    for place, plane in zip((at.OUT, at.OUT_CB, at.OUT_CR), planes, strict=True):
+    for place, plane in zip((at.OUT, at.OUT_CB, at.OUT_CR), out, strict=True):
         p[place : place + 2] = plane.ctypes.data, plane.strides[0]
     fault = kernel(p.ctypes.data)
     if fault or damage.any():
         raise describe_damage(coded, coding, fault, damage)
-    return planes
+    return out
 
 
 def _find_memory() -> _Memory:

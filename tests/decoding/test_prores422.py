@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, sample_of
 
-from camhd_access import FrameDecodeError
+from camhd_access import CamhdError, FrameDecodeError
 from camhd_access.decoding import libav, prores422, repair
 from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.sums import Sums
-from camhd_access.decoding.windows import walk_window, whole_window
-from camhd_access.formats.prores import check_frame, parse_frame_header
+from camhd_access.decoding.windows import CodedWindow, walk_window, whole_window
+from camhd_access.formats.prores import check_frame, decode_preview, parse_frame_header
 from camhd_access.ranges import run_walk
 
 OURS = [
@@ -77,6 +77,8 @@ def test_planes_are_libavs(kernel, kind):
         expected = decoded(kind, seed)
         for luma_only in (False, True):
             planes = prores422.sample_planes(kernel, sample_of(kind, seed), luma_only=luma_only)
+            again = prores422.sample_planes(kernel, sample_of(kind, seed), luma_only=luma_only, out=planes)
+            assert again is planes
             assert np.array_equal(planes.y, expected[0])
             if not luma_only:
                 assert np.array_equal(planes.cb, expected[1])
@@ -199,6 +201,60 @@ def test_reduced_pictures_are_near_the_means_of_areas(kernel, kind, reduce):
         difference = ours[:n] - means[: len(ours)]
         assert abs(difference.mean()) < 1
         assert np.sqrt((difference**2).mean()) < 20
+
+
+@pytest.mark.parametrize("kind", OURS, ids=str)
+def test_block_means_are_those_of_the_dc_coefficients(kernel, kind):
+    """Both decoders of previews agree: by numpy, and compiled."""
+    assert_equal_means(kernel, [sample_of(kind, seed) for seed in range(2)])
+
+
+def test_block_means_of_apples_frames(kernel):
+    for sample in apple_samples(n_frames=3):
+        assert_equal_means(kernel, [sample])
+
+
+def means_of(kernel, sample, field=None, **options):
+    coded = CodedWindow(sample, parse_frame_header(sample), (slice(0, 1), slice(0, 1)), field)
+    return prores422.sample_means(kernel, coded, **options)
+
+
+def assert_equal_means(kernel, samples):
+    header = parse_frame_header(samples[0])
+    for field in (None, 0, 1) if header.interlaced else (None,):
+        for planes in ("luma", "yuv"):
+            expected = decode_preview(samples, planes=planes, fields=field is not None)
+            for i, sample in enumerate(samples):
+                means = means_of(kernel, sample, field, luma_only=planes == "luma")
+                for ours, theirs in zip(means, expected, strict=True):
+                    assert ours.dtype == np.uint16
+                    assert np.array_equal(ours, theirs[i] if field is None else theirs[i, field])
+
+
+@pytest.mark.parametrize("kind", [OURS[0], replace(INTERLACED, width=352)], ids=str)
+def test_damage_before_the_last_dc_coefficient_is_found_in_previews(kernel, kind):
+    """Whatever numpy's decoder finds is found; what both take for intact is equal."""
+    rng = np.random.default_rng(5)
+    intact, n_found = sample_of(kind), 0
+    for _ in range(200):
+        damaged = bytearray(intact)
+        start = int(rng.integers(len(damaged)))
+        damaged[start : start + 64] = bytes(min(64, len(damaged) - start))
+        sample = bytes(damaged)
+        try:
+            expected = decode_preview([sample], planes="yuv")
+        except CamhdError:
+            n_found += 1
+            with pytest.raises(CamhdError):
+                means_of(kernel, sample)
+            continue
+        try:
+            means = means_of(kernel, sample)
+        except FrameDecodeError:
+            continue
+        for ours, theirs in zip(means, expected, strict=True):
+            assert np.array_equal(ours, theirs[0])
+    assert n_found > 5
 
 
 @pytest.mark.parametrize("reduce", [2, 4])

@@ -1,7 +1,9 @@
 """The threads that decode: errors, interrupts, forks and limits on memory."""
 
+import os
 from contextlib import suppress
-from signal import ITIMER_REAL, SIGALRM, setitimer, signal
+from signal import SIGALRM, signal
+from threading import Event
 from time import sleep
 
 import pytest
@@ -10,26 +12,27 @@ from camhd_access.decoding.threads import spreading
 
 
 @pytest.fixture
-def interrupted_soon():
-    """Ctrl-C, a moment from now."""
+def interrupt():
+    """A function that interrupts the main thread, as Ctrl-C does."""
 
-    def interrupt(*_):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    before = signal(SIGALRM, interrupt)
-    setitimer(ITIMER_REAL, 0.1)
-    yield
-    setitimer(ITIMER_REAL, 0)
+    before = signal(SIGALRM, stop)
+    yield lambda: os.kill(os.getpid(), SIGALRM)
     signal(SIGALRM, before)
 
 
-def test_interrupted_work_has_ended_when_the_block_is_left(interrupted_soon):
-    ended = []
+def test_interrupted_work_has_ended_when_the_block_is_left(interrupt):
+    ended, is_submitted = [], Event()
 
     def work():
+        is_submitted.wait()
+        interrupt()
         sleep(0.5)
         ended.append(True)
 
     with suppress(KeyboardInterrupt), spreading(parallel=True) as submit:
         submit(work)
+        is_submitted.set()
     assert ended

@@ -229,14 +229,14 @@ def open_lane(lane: int, place: int, start: int, stop: int, n_blocks: int, n_wan
     n_blocks
         Blocks, 32 at most.
     n_wanted
-        Number of coefficients wanted of each block.
+        Number of coefficients wanted of each block; 1 for DC alone, after which no pair is read.
     """
     while (stop > start) and load_u8(stop - 1, 0) == 0:
         stop -= 1
     store_i64(lane, POSITION, start * 8)
     store_i64(lane, END, start * 8)
     store_i64(lane, PLACE, place + 2 * (n_blocks - 1))
-    store_i64(lane, STOP, place + 2 * n_blocks * n_wanted)
+    store_i64(lane, STOP, place + 2 * (n_blocks * n_wanted if n_wanted > 1 else n_blocks - 1))
     store_i64(lane, STATE, FIRST_STATE)
     if stop > start:
         last = load_u8(stop - 1, 0)

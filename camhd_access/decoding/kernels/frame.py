@@ -221,7 +221,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
         for i in range(at.ROOM):
             store_i16(coefficients, i, 0)
-    elif is_full:  # the rest of a group has written after the wanted coefficients
+    elif is_full and reduce < 8:  # the rest of a group has written after the wanted coefficients
         for i in range((stop - coefficients) // 2, min((place - coefficients) // 2 + 1, at.ROOM)):
             store_i16(coefficients, i, 0)
     n_blocks = load_i64(job, N_BLOCKS)

@@ -46,7 +46,7 @@ FIELD = _next()
 N_PLANES = _next()
 """1 for luma alone, 3 for all."""
 REDUCE = _next()
-"""1, 2 or 4: factor by which lines and columns are reduced."""
+"""1, 2, 4 or 8: factor by which lines and columns are reduced."""
 N_ROWS = _next()
 """Rows of slices in each picture."""
 MB_WIDTH = _next()

@@ -74,7 +74,7 @@ def _make_copy(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
     return copy
 
 
-copy32, copy16, copy8, copy4 = map(_make_copy, (32, 16, 8, 4))
+copy32, copy16, copy8, copy4, copy2 = map(_make_copy, (32, 16, 8, 4, 2))
 
 
 @kernel
@@ -109,9 +109,12 @@ def place_blocks(
             elif n_bytes == 8:
                 for m in range(n_macroblocks):
                     copy8(to, 8 * m, source, 16 * m)
-            else:
+            elif n_bytes == 4:
                 for m in range(n_macroblocks):
                     copy4(to, 4 * m, source, 8 * m)
+            else:
+                for m in range(n_macroblocks):
+                    copy2(to, 2 * m, source, 4 * m)
 
 
 # ---- pixel formats: sixteen pixels of a line, from `first` on

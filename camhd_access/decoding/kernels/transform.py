@@ -3,7 +3,7 @@
 Sixteen blocks go through every step side by side, one in each lane of a vector, so nothing is shuffled before
 the pixels are stored. The arithmetic is that of libavcodec's 10-bit inverse transform, bit-exact; RDD 36
 leaves the last bit undefined. Reduced frames use only the 4x4 or 2x2 low frequencies, with
-an inverse transform of that size.
+an inverse transform of that size, or the DC coefficient, which is the mean of a block.
 
 Memory, all of it int16: dequantised coefficients [position in the block][block], the same after the rows are
 done, and lines of pixels [line][block][pixel].
@@ -22,7 +22,9 @@ from camhd_access.decoding.kernels.machine import (
     kernel,
     load_i64,
     load_u8,
+    load_u16,
     operation,
+    store_i16,
     vector,
     void,
 )
@@ -204,6 +206,16 @@ take32, take16, take1 = map(_make_take, (32, 16, 1))
 
 
 @kernel
+def block_means(coefficients: int, target: int, factor: int, n_blocks: int) -> None:
+    """One pixel of each block: its DC coefficient times a factor, in 32 bits. Zeros are left behind."""
+    for block in range(n_blocks):
+        dc = (load_u16(coefficients, block) << 48) >> 48
+        value = (dc * factor + (HALF << 5) + 16) >> 5
+        store_i16(target, block, min(max(value, LOWEST), HIGHEST))
+        store_i16(coefficients, block, 0)
+
+
+@kernel
 def block_lines(
     coefficients: int, memory: int, scan: int, weights: int, scale: int, n_blocks: int, reduce: int
 ) -> int:
@@ -220,9 +232,12 @@ def block_lines(
     scale
         Factor of all weights.
     reduce
-        1, 2 or 4: blocks of 8, 4 or 2 lines and pixels.
+        1, 2, 4 or 8: blocks of 8, 4, 2 or 1 lines and pixels.
     """
     done, lines = memory + PLANE_BYTES, memory + 2 * PLANE_BYTES
+    if reduce == 8:
+        block_means(coefficients, lines, load_u8(weights, 0) * scale, n_blocks)
+        return lines
     for position in range(64 // (reduce * reduce)):
         place = load_i64(scan, position)
         factor, target, source = load_u8(weights, place) * scale, MAX_BLOCKS * place, position * n_blocks

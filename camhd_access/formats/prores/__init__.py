@@ -12,7 +12,7 @@ from camhd_access.formats.prores.header import (
     min_sample_bytes,
     parse_frame_header,
 )
-from camhd_access.formats.prores.preview import decode_preview
+from camhd_access.formats.prores.preview import decode_preview, weave_fields
 from camhd_access.formats.prores.slices import Frame, Picture, check_frame, walk_frame
 from camhd_access.ranges import Walk, run_walk
 
@@ -32,4 +32,5 @@ __all__ = [
     "run_walk",
     "walk_crop",
     "walk_frame",
+    "weave_fields",
 ]

@@ -26,7 +26,7 @@ from camhd_access.formats.prores.header import FrameHeader
 from camhd_access.formats.prores.slices import Frame, parse_slice_headers, walk_frame
 from camhd_access.ranges import ByteData, run_walk
 
-__all__ = ["decode_preview"]
+__all__ = ["decode_preview", "weave_fields"]
 
 N_PLANES = {"luma": 1, "yuv": 3}
 
@@ -193,13 +193,16 @@ def _arrange(
     """Fields or frames of block means of shape (samples, pictures, rows, columns), cut to whole blocks."""
     width = -(-header.width // 2) if plane and header.chroma == "422" else header.width
     if not fields:
-        means = _weave(means.sum(axis=1)) if header.interlaced else means[:, 0]
+        means = weave_fields(means.sum(axis=1)) if header.interlaced else means[:, 0]
     n_rows = header.height // (16 if fields else 8)
     return means[..., :n_rows, : width // 8].astype(np.uint16)
 
 
-def _weave(sums: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Two rows for each row of `sums` of both fields: 8 lines apart on the slope between its neighbours."""
+def weave_fields(sums: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Two rows for each row of `sums` of both fields: 8 lines apart on the slope between its neighbours.
+
+    Shapes (samples, rows, columns) and (samples, 2 rows, columns).
+    """
     padded = np.pad(sums, ((0, 0), (1, 1), (0, 0)), mode="edge")
     slope = padded[:, 2:] - padded[:, :-2]
     rows = np.stack((8 * sums - slope, 8 * sums + slope), axis=2)
