@@ -31,7 +31,7 @@ def register_accessor() -> None:
 
 def camhd(array: "xr.DataArray") -> "CamhdAccessor":
     """Operations on movies and frames: `movie.camhd.plan()`, `movie[7200].camhd.imshow()`, …"""
-    from camhd_access.output.accessor import CamhdAccessor  # noqa: PLC0415 - when it is used
+    from camhd_access.output.accessor import CamhdAccessor  # noqa: PLC0415 - imported on first use
 
     return CamhdAccessor(array)
 
@@ -64,5 +64,5 @@ class _XarrayFinder:
                 load(module)
                 _register(module)
 
-            spec.loader.exec_module = load_and_register  # type: ignore[method-assign]  # of this one loader
+            spec.loader.exec_module = load_and_register  # type: ignore[method-assign]  # only of this loader
         return spec

@@ -10,8 +10,8 @@
     │   └── UnsupportedCodecError     the video is not ProRes
     ├── FrameIndexError               (IndexError) the movie has no such frame
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
-    │   ├── NoFrameError              no frame begins where the index has one
-    │   └── FrameSizeError            (InvalidMovieError) its size is not that of the movie
+    │   ├── NoFrameError              there is no frame at the position in the index
+    │   └── FrameSizeError            (InvalidMovieError) its size differs from that of the movie
     └── RemoteFileError               (OSError) the bytes could not be read
         ├── RemoteFileNotFoundError   (FileNotFoundError) the server has no such file
         ├── RangeNotSupportedError    the server does not send byte ranges
@@ -59,7 +59,7 @@ class MissingMoovError(InvalidMovieError):
 
 
 class NotAMovieError(InvalidMovieError):
-    """The file is of another format, or no file at all: no frames can be recovered from it."""
+    """The file has another format, or is not a regular file: no frames can be recovered from it."""
 
 
 class UnsupportedMovieError(CamhdError, NotImplementedError):
@@ -82,11 +82,11 @@ class FrameDecodeError(CamhdError, ValueError):
 
 
 class NoFrameError(FrameDecodeError):
-    """Other bytes lie where the index has a frame: it may be the index of another layout of the file."""
+    """There is no frame at the position in the index, which may belong to another layout of the file."""
 
 
 class FrameSizeError(FrameDecodeError, InvalidMovieError):
-    """A frame is of another size than the movie says: one of the two is damaged."""
+    """The size of a frame differs from that of the movie: one of the two is damaged."""
 
 
 class RemoteFileError(CamhdError, OSError):

@@ -51,7 +51,7 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
 
 def parse_instant(moment: Moment, name: str) -> np.datetime64:
     """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
-    import pandas as pd  # noqa: PLC0415 - not on the way to a first frame
+    import pandas as pd  # noqa: PLC0415 - not needed for a first frame
 
     if not isinstance(moment, str | date | np.datetime64):
         raise TypeError(f"{name} must be a time (text or datetime), not {moment!r:.80}")
@@ -66,7 +66,7 @@ def parse_instant(moment: Moment, name: str) -> np.datetime64:
 
 
 def is_moment(value: object) -> bool:
-    """Whether it is a time: of a type that times have, or text in ISO 8601 that begins with a date."""
+    """Whether it is a time: a datetime of any type, or text in ISO 8601 that begins with a date."""
     if isinstance(value, str):
         return _ISO.fullmatch(value) is not None
     return isinstance(value, date | np.datetime64)

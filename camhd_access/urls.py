@@ -39,12 +39,12 @@ _SIGNATURES = {
 
 
 def text_of(place: str | os.PathLike[str]) -> str:
-    """A path or URL as text; also of a `UPath`, which is no `os.PathLike` where it is remote."""
+    """A path or URL as text, also of a `UPath`, which is not an `os.PathLike` if it is remote."""
     return str(place) if _is_upath(place) else os.fsdecode(place)
 
 
 def options_of(place: object, storage_options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The options for the filesystem of `place`: `storage_options`, over those that a `UPath` holds."""
+    """The options for the filesystem of `place`: those of a `UPath`, overridden by `storage_options`."""
     if not _is_upath(place):
         return storage_options
     held: Mapping[str, Any] = place.storage_options  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def is_place(value: object) -> bool:
 
 
 def _is_upath(place: object) -> bool:
-    """Whether it is a path of universal_pathlib, which is not imported for that."""
+    """Whether it is a path of universal_pathlib, without importing that."""
     return not isinstance(place, str) and hasattr(place, "protocol") and hasattr(place, "storage_options")
 
 

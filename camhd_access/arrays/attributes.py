@@ -1,6 +1,6 @@
 """Metadata of arrays (CF-1.11): dimensions, coordinates and attributes.
 
-It comes from the movie's index and name, and is the same for pixels from dask, without dask, and from
+They are made from the movie's index and name, and are the same for arrays with dask, without dask, and from
 Zarr. What applies to one movie only (its name, its source, the accuracy of its times) is a coordinate, so
 that it stays correct for each frame when arrays are concatenated; attributes hold what movies share.
 """
@@ -67,7 +67,7 @@ OF_PIXELS = (
 """Attributes of the variable itself; all others belong to the dataset."""
 
 Coordinate = tuple[Any, ...]
-"""Dimension (none for values of the whole movie), values, attributes."""
+"""Dimension (none for a scalar), values, attributes."""
 
 
 def dims_of(stack: Stack) -> tuple[str, ...]:
@@ -86,11 +86,15 @@ def coordinates_of(reader: MovieReader, stack: FrameStack) -> dict[str, Coordina
 
 
 def _interpolated(reader: MovieReader, stack: FrameStack) -> Coordinate:
-    """Which lines are made up."""
+    """The coordinate `interpolated`."""
     lines = _positions(stack.window[0])
     is_odd = not reader.top_field_first
     made_up = find_made_up(lines, line_offset=int(is_odd), reduce=stack.decoder.reduction)
-    return "y", made_up, {"long_name": "whether the line is made up of those above and below", "units": "1"}
+    return (
+        "y",
+        made_up,
+        {"long_name": "whether the line is interpolated from those above and below", "units": "1"},
+    )
 
 
 def _positions(extent: slice) -> npt.NDArray[np.int64]:
@@ -113,7 +117,7 @@ def place_of(
     for (dim, scale), positions in zip(scales.items(), (rows, columns), strict=True):
         centres = positions if scale == 1 else positions * scale + (scale - 1) / 2
         about = {"long_name": f"{names[dim]} of the whole frame, from 0", "units": "1"}
-        coordinates[dim] = (dim, centres, about, {"_FillValue": None})  # which CF forbids, and xarray writes
+        coordinates[dim] = (dim, centres, about, {"_FillValue": None})  # CF forbids it, xarray writes it
     return coordinates
 
 
@@ -179,12 +183,12 @@ def _of_movie(reader: MovieReader, n_pictures: int) -> dict[str, Coordinate]:
             np.full(n_pictures, reader.movie_name, object),
             {"long_name": "base name of the movie"},
         ),
-        "source": ((), _as_objects(source), {"long_name": "file that the frames are from"}),
+        "source": ((), _as_objects(source), {"long_name": "file of the frames"}),
         "file_size": ((), np.int64(file_size), {"long_name": "size of that file", "units": "byte"}),
         "etag": (
             (),
             _as_objects(etag),
-            {"long_name": "ETag or Last-Modified of that file; empty where nothing tells its versions apart"},
+            {"long_name": "ETag or Last-Modified of that file; empty if the server sends neither"},
         ),
         "time_source": (
             (),
@@ -236,7 +240,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
     }
     if stack.decoder.deinterlaces:
         attributes["deinterlace"] = (
-            "linear: of the field shown first; the lines of the other are made up of those above and below"
+            "linear: frames of the field shown first; lines of the other field are interpolated"
         )
     if stack.decoder.reduction > 1:
         attributes["reduce"] = stack.decoder.reduction
@@ -252,7 +256,7 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
 
 
 def _cell_methods(decoder: Decoder) -> str:
-    """What values stand for in place (CF-1.11, section 7.3); empty: each for its pixel."""
+    """What values represent in space (CF-1.11, section 7.3); empty if each value is a pixel."""
     step = decoder.reduction
     of = f"{step} by {step} pixels" + (" of a field" if decoder.fields or decoder.deinterlaces else "")
     if 1 < step < 8:
@@ -268,7 +272,7 @@ def _cell_methods(decoder: Decoder) -> str:
 
 
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
-    """Attributes of the movie that others may share."""
+    """Attributes of the movie that can be the same for other movies."""
     attributes: dict[str, Any] = {
         "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
         "software": f"camhd_access {__version__}",

@@ -64,10 +64,10 @@ FAULTS = (FileNotFoundError, FrameDecodeError, FrameIndexError, InvalidMovieErro
 
 @dataclass(frozen=True, slots=True)
 class MovieFrames:
-    """The data of one movie for an array of several."""
+    """The frames of one movie in an array of several movies."""
 
     stack: FrameStack
-    """Its frames, at least one."""
+    """The frames, at least one."""
     coordinates: dict[str, Any]
     """Coordinates of an array of these frames only."""
     attributes: dict[str, Any]
@@ -75,17 +75,17 @@ class MovieFrames:
     name: str
     """Base name of the movie."""
     start: StartTime
-    """Its start time, and the source of that time."""
+    """Start time of the movie, and its source."""
 
     @classmethod
     def of(cls, reader: MovieReader, stack: FrameStack, *, marks_damage: bool) -> "MovieFrames":
-        """Some frames of a movie."""
+        """The `MovieFrames` of selected frames of a movie."""
         attributes = pixel_attributes(stack, marks_damage=marks_damage) | movie_attributes(reader)
         return cls(stack, coordinates_of(reader, stack), attributes, reader.movie_name, find_start(reader))
 
     @property
     def times(self) -> npt.NDArray[np.datetime64]:
-        """When the frames were shown, UTC."""
+        """Presentation times of the frames, UTC."""
         times: npt.NDArray[np.datetime64] = self.coordinates["time"][1]
         return times
 
@@ -100,7 +100,7 @@ def check_paths(
     TypeError, ValueError
         A single movie was given, or none.
     RemoteFileNotFoundError
-        The archive has none of such a time.
+        The archive has no movie of a given name or time.
     """
     if is_place(movies):
         raise TypeError(f"movies must be a list of paths or URLs: [{text_of(cast('str', movies))!r}]")
@@ -299,7 +299,7 @@ def common_attributes(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _describe_days(movies: Sequence[MovieFrames]) -> str:
-    """Number of movies, and their days."""
+    """Text with the number of movies and their dates."""
     days = " to ".join(dict.fromkeys(np.datetime_as_string(movies[i].times[i], "D") for i in (0, -1)))
     n_movies = len({movie.name for movie in movies})
     return f"{n_movies} {'movie' if n_movies == 1 else 'movies'}, {days}"

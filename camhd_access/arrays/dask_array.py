@@ -54,7 +54,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
 
     stack: Stack
     tasks: "_TaskStacks"
-    """Reads of each task."""
+    """The stack read by each task."""
     shown: tuple[npt.NDArray[np.int64], ...] | None
     """Positions along each axis of the stack, without a dimension if the axis was dropped; None after the
     array was written to."""
@@ -70,7 +70,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         *,
         marks_damage: bool = False,
     ) -> "StackArray":
-        """The array of the part `shown` of `stack`, by default all; `chunks` as in dask.
+        """The array of the part `shown` of `stack`, by default of all of it; `chunks` as in dask.
 
         With `marks_damage`, damaged pixels are NaN, and `DamageArray` gives their share.
         """

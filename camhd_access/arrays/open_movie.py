@@ -67,26 +67,26 @@ def open_movie(
     Parameters
     ----------
     urlpath
-        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
-        movie, or a time (UTC) while it was recorded, as `MovieReader` takes them.
+        Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or, as for
+        `MovieReader`, the base name of a movie in the archive, or a time (UTC) during its recording.
     frames
-        Only these frames, by index: a slice or a sequence of numbers, which are rounded, so that
-        `np.linspace(0, 25_000, 100)` works. They are selected before the array is chunked.
+        Only these frames, by index: a slice, a sequence of numbers (which are rounded, so that
+        `np.linspace(0, 25_000, 100)` works), or a boolean mask. They are selected before chunking.
     pix_fmt
         `rgb24`, `bgr24`, `rgb48le`, …; single-plane formats are `gray`, `gray16le`, … and `gray10le`, which
         is luma as coded: black is 64, white 940.
     fields
         True: return the two fields of each frame of an interlaced movie instead of the frames: half the
         lines, twice the rate, in the order in which they are shown; "first": only the field shown first.
-        Each is decoded alone. One small request finds out whether the movie is interlaced.
+        Each field is decoded independently. One small request finds out whether the movie is interlaced.
     deinterlace
         "linear": whole frames made from the field shown first, without combing; every other
         line is interpolated, as the coordinate `interpolated` says (see `MovieReader.read`).
     reduce
         2, 4 or 8: reduce lines and columns by this factor (see `MovieReader.read`).
     errors
-        "raise", or "mask" to let a long reduction go on: values are then float32, and NaN where a slice is
-        damaged, so that means, weights and plots skip it. The coordinate `damaged` is the damaged share of
+        "raise", or "mask" to continue in spite of damage: values are then float32, and NaN in damaged
+        slices, which means, weights and plots skip. The coordinate `damaged` is the damaged share of
         each frame. It is as lazy as the pixels. With dask it comes from the same tasks, so compute
         both together; without, it is decoded separately. It refers to whole frames even if the array is
         cropped: drop it (`drop_vars`) if that is not worth decoding them. Errors while reading bytes
@@ -111,11 +111,11 @@ def open_movie(
         With the coordinates `time` (when the frame is shown, UTC, datetime64[ns]; timedelta64[ns] since the
         movie's start if that is unknown), `y` and `x` (pixels of the whole frame, also after cropping or
         reducing), `channel`, `frame` (index in the movie, from 0), `encoded_size` (bytes of the
-        sample), `movie` (its base name, beside each frame), `source`, `file_size` and `etag` (of the file),
+        sample), `movie` (base name of each frame's movie), `source`, `file_size` and `etag` (of the file),
         `hidden` (whether the movie's edit list hides the frame from players), and the accuracy of the times:
         `time_source`, `time_disagreement_seconds`, `time_uncertainty_seconds` and
-        `timecode_disagreement_seconds` (the movie's timecode minus its start; it is read from local files,
-        and from others if clock and name differ by more than a minute). With `fields` also `field` (0 is
+        `timecode_disagreement_seconds` (the movie's timecode minus its start; read from local files, and
+        from remote ones if clock and name differ by more than a minute). With `fields` also `field` (0 is
         shown first, 1 half a frame later) and `line_offset` (0: the even lines, 1: the odd lines). For a clip
         written by this package, `frame`, `movie` and `source` are those of the original movie.
 
@@ -136,10 +136,10 @@ def open_movie(
 
     Notes
     -----
-    Costs one request if `moov` is at the end of the file, and one of 4 bytes for the timecode if clock and
-    name of the movie differ by more than a minute. Indexing by numbers, slices and lists, with `sel`
-    and `isel`, decides what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices of
-    one frame.
+    Makes one request if `moov` is at the end of the file, and one of 4 bytes for the timecode if clock and
+    name of the movie differ by more than a minute. Indexing with numbers, slices and lists, also by `sel`
+    and `isel`, determines what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices
+    of one frame.
     """
     reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames
@@ -185,7 +185,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         "storage_options",
     )
 
-    def open_dataset(  # type: ignore[override]  # a backend lists its options
+    def open_dataset(  # type: ignore[override]  # xarray requires backends to list their options
         self,
         filename_or_obj: str | os.PathLike[str],
         *,
@@ -236,7 +236,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         return dataset.drop_vars(dropped, errors="ignore")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray passes anything
-        """Whether it is a path or URL of a file named like a CamHD movie."""
+        """Whether it is the path or URL of a file named like a CamHD movie."""
         if not is_place(filename_or_obj):
             return False
         path = text_of(filename_or_obj)
@@ -245,7 +245,7 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
 
 
 def _without_folder(path: str | os.PathLike[str]) -> Address:
-    """A base name or a time, before which xarray has put the current folder; else the path as it is."""
+    """A base name or a time without the current folder, which xarray prepends; other paths unchanged."""
     if isinstance(path, str) and not Path(path).exists():
         name = PurePath(path).name
         if Path(path).parent == Path.cwd() and is_address_of_archive(name):
@@ -264,7 +264,7 @@ class _VideoVariable(xr.Variable):
     xarray alone would create tasks that decode whole dask chunks for a list of frames.
     """
 
-    def chunk(self, chunks: Any = {}, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401, B006 - whatever xarray's takes
+    def chunk(self, chunks: Any = {}, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401, B006 - as in xarray
         """The same variable with dask."""
         lazy = _find_lazy(self._data)
         if lazy is None:

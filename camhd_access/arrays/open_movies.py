@@ -1,9 +1,9 @@
 """Several movies as one lazy array: `open_movies`, and one frame of each, `open_timelapse`.
 
-A recording often consists of several files: parts (`…_01.mov`), or the quarters of an hour of a run of
-24 hours. Their frames follow each other in chronological order. Gaps between them are not filled:
-the time coordinate jumps. A timelapse keeps of each index what one frame needs; pixels are read
-when they are computed, a few movies per dask task.
+A recording often consists of several files: parts (`…_01.mov`), or the quarters of an hour of a run of 24
+hours. Their frames are in chronological order. Gaps between them are not filled: the time coordinate jumps. A
+timelapse keeps only the entry of one frame of each index; pixels are read when they are computed, a few
+movies per dask task.
 """
 
 from collections import Counter
@@ -56,7 +56,8 @@ def open_movies(
     Parameters
     ----------
     movies
-        What `MovieReader` opens, in any order: the `urls` of a run (`find_runs`), a day of the archive.
+        Anything that `MovieReader` opens, in any order: the `urls` of a run (`find_runs`), a day of the
+        archive.
     frames
         Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one per second.
     pix_fmt, fields, deinterlace, reduce, recover, clock, cache, storage_options
@@ -92,9 +93,9 @@ def open_movies(
     Warns
     -----
     UserWarning
-        Clock and name of a movie differ by more than a minute (see `open_movie`). Movies overlap; the
-        coordinate `movie` then identifies the frames of each. Recorders note whole seconds, so parts of one
-        recording may seem to overlap by less than one.
+        Clock and name of a movie differ by more than a minute (see `open_movie`). Or movies overlap; the
+        coordinate `movie` then identifies the frames of each. Recorders store start times in whole seconds,
+        so the parts of one recording can appear to overlap by less than a second.
 
     Notes
     -----
@@ -162,16 +163,17 @@ def open_timelapse(
     Parameters
     ----------
     movies
-        Anything that `MovieReader` opens, in any order: what `Archive.movies` lists, a column of a catalogue.
+        Anything that `MovieReader` opens, in any order: the result of `Archive.movies`, a column of a
+        catalogue.
     frame
-        Which frame: one number for all movies, or one per movie; from 0, negative from the end.
+        Frame index: one number for all movies, or one per movie; from 0, negative from the end.
     at
         Instead of `frame`: time after the start of each movie, in seconds or as a timedelta. The nearest
         frame is used.
     pix_fmt, deinterlace, reduce, recover, clock, cache, storage_options
         As for `open_movie`.
     fields
-        "first": of each frame the field shown first alone, which shows no comb where the camera moves.
+        "first": only the field of each frame that is shown first, without combing when the camera moves.
     errors
         How to treat damaged frames, as for `open_movie`.
     unreadable
@@ -206,7 +208,7 @@ def open_timelapse(
     """
     paths, storage_options = check_paths(movies, storage_options)
     if fields is True:
-        raise ValueError('a timelapse has one picture of each movie: fields is False or "first"')
+        raise ValueError('a timelapse has one image of each movie: fields must be False or "first"')
     choices = _choices(frame, at, len(paths))
     marks_damage = check_errors(errors) == "mask"
 

@@ -37,7 +37,7 @@ from camhd_access.storage.source import ByteSource
 __all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 
 Recover: TypeAlias = bool | str | os.PathLike[str]
-"""Whether to rebuild a missing index; or path of a sidecar that was written when it was rebuilt."""
+"""Whether to rebuild a missing index; or the path or URL of a sidecar with the rebuilt index."""
 
 HINT = "use recover=True (command line: --recover) to rebuild the index"
 
@@ -61,9 +61,9 @@ class OpenMovie:
     source: ByteSource
     """The file, pinned to its version."""
     index: MovieIndex
-    """The positions of its frames."""
+    """Positions and times of the frames."""
     file_size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     recovery: Recovery | None = None
     """How the index was rebuilt; None if it is the movie's own."""
 
@@ -98,7 +98,7 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
     except InvalidMovieError as error:
         if not recover:
             told = str(error) if isinstance(error, NotAMovieError) else f"{error}; {HINT}"
-            address.forget()  # it may be a login page: the movie may be there at the next attempt
+            address.forget()  # may have been a login page: the next attempt may succeed
             raise type(error)(told) from error
         problem = error
     else:
@@ -135,7 +135,7 @@ def find_header(movie: OpenMovie) -> FrameHeader:
     for i in np.flatnonzero(index.size)[:N_HEADS_TRIED]:
         start, size = int(index.offset[i]), int(index.size[i])
         wanted = ByteRange(start, start + min(size, FRAME_HEAD_BYTES))
-        for read in (source.read, source.read_again):  # what is kept on disk may be damaged
+        for read in (source.read, source.read_again):  # the cached bytes may be damaged
             if (head := read(wanted)) is None:
                 break
             try:
@@ -152,7 +152,7 @@ def _read_index_anew(address: ByteSource) -> OpenMovie:
     """The movie with its own index; read again if cached bytes are not an index, or the file was replaced."""
     for n_tries in range(1, N_READS + 1):
         n_bytes_kept = _n_bytes_from_cache(address)
-        source = address if address.is_far else address.pinned()  # others check each answer
+        source = address if address.is_far else address.pinned()  # other filesystems check each response
         try:
             movie = _read_index(source)
         except InvalidMovieError:
@@ -160,7 +160,7 @@ def _read_index_anew(address: ByteSource) -> OpenMovie:
             is_replaced = source.version and source != address.pinned()
             if n_tries == N_READS or not (is_kept or is_replaced):
                 raise
-        except RemoteFileChangedError:  # since this session last checked, or while it was read
+        except RemoteFileChangedError:  # replaced since the last check of this session, or while it was read
             if n_tries == N_READS:
                 raise
         else:
@@ -188,7 +188,7 @@ def _read_index(address: ByteSource) -> OpenMovie:
         else:
             data, start, size = source.read(request), request.start, source.size
         if not source.is_far:
-            source.check()  # nothing was replaced meanwhile: size and bytes are of one version
+            source.check()  # not replaced meanwhile: size and bytes are of one version
         return Answer(data, start, size)
 
     moov, offset, file_size = read_moov(answer)

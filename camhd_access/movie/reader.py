@@ -2,7 +2,7 @@
 
 Opening reads the index: one request if `moov` is at the end of the file. All reads are planned from the
 index: bytes, requests and decoding. A reader is cheap, thread-safe and picklable; the pickle
-has the address and version of the movie, and reopens it on first use.
+contains the address and version of the movie, and reopens it on first use.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ __all__ = ["MovieReader", "ReadPlan", "check_reader"]
 
 
 N_ITERATED_TOGETHER = 16
-"""Frames in memory while one iterates: 100 MB of 1080p."""
+"""Frames in memory during iteration: 100 MB of 1080p."""
 
 
 class MovieReader:
@@ -62,7 +62,7 @@ class MovieReader:
     ----------
     urlpath
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
-        movie, or a time (UTC) while it was recorded, which are looked up in the archive (`open_archive`).
+        movie, or a time (UTC) during its recording, which are looked up in the archive (`open_archive`).
     recover
         True: if the index is missing or damaged, rebuild it from the frames' headers, which takes minutes for
         a movie of 13 GB, once (see `rescue`). A path or URL: use the index that `camhd recover` wrote there.
@@ -129,7 +129,7 @@ class MovieReader:
 
     def _repr_html_(self) -> str:
         rows = {"file": self.name}
-        if self._movie is not None:  # no request to show it
+        if self._movie is not None:  # makes no request
             rows |= {"frames": repr(self), "start": describe_start(self.start)}
         return write_table(self.movie_name if self._movie else self.name, rows)
 
@@ -137,7 +137,7 @@ class MovieReader:
         return self.n_frames
 
     def __getitem__(self, frames: Any) -> Pixels:  # noqa: ANN401 - a `FrameSelection`
-        """Pixels in `rgb24`: of one frame (y, x, channel), of several (frame, y, x, channel)."""
+        """Pixels in `rgb24`: shape (y, x, channel) for one frame, (frame, y, x, channel) for several."""
         pixels = self.read(frames)
         return pixels[0] if isinstance(frames, int | np.integer) else pixels
 
@@ -149,7 +149,7 @@ class MovieReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close: connections are shared, and so is the index."""
+        """Does nothing: connections and the index are shared with other readers."""
 
     @property
     def name(self) -> str:
@@ -177,7 +177,7 @@ class MovieReader:
         if self._movie is None:
             movie = open_index(replace(self.source, version=None))
             if movie.source != self.source:
-                self.source.check()  # another replica's answer may be of the same version
+                self.source.check()  # another replica may serve the same version
                 movie = replace(movie, source=self.source)
             self._movie = movie
         return self._movie
@@ -199,12 +199,12 @@ class MovieReader:
 
     @cached_property
     def origin(self) -> Origin | None:
-        """The movie that this one was cut out of, where it is a clip that tells so; else None."""
+        """The movie from which this clip was cut; None if this is not a clip of this package."""
         return parse_origin(self.index.metadata, self.n_frames)
 
     @property
     def movie_name(self) -> str:
-        """Base name of the movie that the frames are of: of a clip, of its original."""
+        """Base name of the movie; for a clip, of the original movie."""
         if self.origin is not None:
             return self.origin.movie
         name = find_movie_name(self.urlpath)
@@ -212,7 +212,7 @@ class MovieReader:
 
     @property
     def start(self) -> StartTime:
-        """When the movie began, and how that is known: of a clip as its original knows it."""
+        """Start time and its source; for a clip, the source is that of the original movie."""
         if self.origin is not None:
             return self.origin.start(self.index.creation_time)
         return choose_start_time(
@@ -224,7 +224,7 @@ class MovieReader:
 
     @property
     def start_time(self) -> np.datetime64 | None:
-        """When the movie began, UTC, in nanoseconds; None if neither its name nor its header says."""
+        """Start time, UTC, in nanoseconds; None if neither the name nor the header of the movie gives it."""
         return self.start.time
 
     @cached_property
@@ -264,11 +264,11 @@ class MovieReader:
         return self._header
 
     def original_frames(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Indices in the original of some frames of a clip; of any other movie `frames` as they are."""
+        """Indices of a clip's frames in the original movie; for other movies, `frames` unchanged."""
         return frames if self.origin is None else self.origin.frames[frames]
 
     def times(self, *, fields: bool = False) -> npt.NDArray[np.datetime64]:
-        """When each frame is shown, UTC, in nanoseconds: the start of the movie plus its presentation time.
+        """Time of each frame, UTC, in nanoseconds: the start of the movie plus the presentation time.
 
         Parameters
         ----------
@@ -310,11 +310,11 @@ class MovieReader:
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
     def seconds_at(self, moment: float | Moment) -> float:
-        """Seconds from the start of the movie to a time; numbers as they are. Errors as of `frame_at`."""
+        """Seconds from the start of the movie to a time; numbers are returned unchanged."""
         if isinstance(moment, int | float | np.number):
             return float(moment)
         if self.start_time is None:
-            raise ValueError(f"{self.name} does not tell when it began: choose the frame by seconds")
+            raise ValueError(f"the start time of {self.name} is unknown: choose the frame by seconds")
         return float((parse_instant(moment, "moment") - self.start_time) / np.timedelta64(1, "s"))
 
     def stack(
@@ -326,12 +326,12 @@ class MovieReader:
         deinterlace: Deinterlace = None,
         reduce: int = 1,
     ) -> FrameStack:
-        """A stack of frames to be read later; arrays are made of it.
+        """A stack of frames to be read later, of which arrays are made.
 
         Parameters
         ----------
         frames
-            Which ones, in which order.
+            Frame indices, in any order.
         pix_fmt, fields, deinterlace, reduce
             As for `read`.
 
@@ -365,7 +365,7 @@ class MovieReader:
         Parameters
         ----------
         frames
-            Which ones, in which order: a number, a slice, or a sequence of numbers.
+            Frame indices, in any order: a number, a slice, a sequence of numbers, or a boolean mask.
         y, x
             Lines and columns of the output, without step; None for all.
         pix_fmt
@@ -373,22 +373,23 @@ class MovieReader:
             black to 0 and white to full scale, and `gray10le`, which is luma as coded: black is 64, white
             940.
         fields
-            The two fields of each frame instead of it, each of half the lines, the one shown first first; or
-            "first", the one shown first alone. A shown. A last line that only one of them has is left out.
+            True: the two fields of each frame instead of the frame, each with half the lines, in the order in
+            which they are shown; "first": only the field shown first. If only one field has a last line, it
+            is left out.
         deinterlace
-            "linear": whole frames of the field shown first; the lines of the other are made up, each the mean
-            of the lines above and below, rounded half up.
+            "linear": whole frames made of the field shown first; each line of the other field is the mean of
+            the lines above and below, rounded half up.
         reduce
-            8 for previews: the means of 8x8 pixels, to within one code value of 10 bits, except where pixels
-            are clipped in decoding. Chroma has half that resolution horizontally. For a frame of two fields,
-            the mean of two preview lines has that accuracy, their difference is an estimate. 2, 4 for a half
-            or a quarter: the low frequencies of each block, a sharper low pass than an area mean, from which
-            it differs by 4 to 10 code values of 10 bits (rms), up to 205 at hard edges; on average it is
-            equal. Only for ProRes 4:2:2, and with the compiled decoder, which the call waits for. Incomplete
-            blocks at the edges are left out.
+            8: previews, the means of 8x8 pixels to within one 10-bit code value, except where pixels are
+            clipped in decoding. Chroma has half that resolution horizontally. For interlaced frames, the mean
+            of two preview lines has that accuracy; their difference is an estimate. 2 or 4: a half or a
+            quarter, from the low frequencies of each block. This is a sharper low pass than an area mean: it
+            differs by 4 to 10 10-bit code values (rms), up to 205 at hard edges, and is equal on average. It
+            needs ProRes 4:2:2 and the compiled decoder, for which the call waits. Incomplete blocks at the
+            edges are left out.
         errors
-            "raise", or "mask" to go on after a damaged frame: returns a `numpy.ma.MaskedArray` in which
-            the pixels of damaged slices are masked, with zeros behind the mask. Errors while reading bytes
+            "raise", or "mask" to continue after a damaged frame: returns a `numpy.ma.MaskedArray` in which
+            the pixels of damaged slices are masked (zeros behind the mask). Errors while reading bytes
             always raise.
         out
             Array to fill and return.
@@ -423,7 +424,7 @@ class MovieReader:
         return np.ma.MaskedArray(pixels, mask)
 
     def read_encoded(self, frames: FrameSelection) -> list[bytes]:
-        """The samples of some frames as in the file."""
+        """The samples of these frames, as stored in the file."""
         stack = self.stack(frames)
         samples = dict(stack.iter_samples())
         return [bytes(samples[position]) for position in range(len(stack.frames))]

@@ -138,7 +138,7 @@ def walk_pieces(
     layout
         The prediction for it.
     lines, field
-        Those of the crop, and the field that they count in.
+        Lines of the crop, and the field in which they are counted.
 
     Notes
     -----

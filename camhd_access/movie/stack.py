@@ -62,11 +62,11 @@ MAX_HEADERS_KEPT = 4096
 """Frames whose header is remembered; one takes 0.5 kB."""
 
 _headers: LRUCache[tuple[ByteSource, int], FrameHeader] = LRUCache(MAX_HEADERS_KEPT)
-"""What the headers of the frames decoded last state, by the offset of their samples."""
+"""Headers of the frames decoded last, by the offset of their samples."""
 
 MAX_SAMPLES_READ_AGAIN = 1024
 _read_again: LRUCache[tuple[ByteSource, int], bool] = LRUCache(MAX_SAMPLES_READ_AGAIN)
-"""Samples, by source and offset, that were damaged and have been read again: once is enough."""
+"""Damaged samples, by source and offset, that have been read again; none is read again twice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,9 +160,9 @@ class FrameStack:
         return replace(self, decoder=decoder, window=(y, x))
 
     def __getitem__(self, index: Index) -> Pixels:
-        """The pixels at `index`, decoded in the caller's thread, as suits one task among many.
+        """The pixels at `index`, decoded in the caller's thread, because tasks run in parallel already.
 
-        Indexing is outer: an array of numbers on one axis does not pair with one on another.
+        Indexing is outer: index arrays of different axes are not paired.
         """
         return self.read_part(index, parallel=False)
 
@@ -256,7 +256,7 @@ class FrameStack:
                     raise self._name(error, position) from error
             else:
                 return sums
-        return self.add_up(squares=squares)  # what the sums hold by now has no meaning
+        return self.add_up(squares=squares)  # the partial sums are invalid
 
     @property
     def _n_slice_threads(self) -> int:
@@ -279,7 +279,7 @@ class FrameStack:
         return picture
 
     def find_header(self) -> FrameHeader | None:
-        """The header of the first frame, where this process decoded it lately; None where it did not."""
+        """The header of the first frame; None if this process has not decoded it recently."""
         return _headers.find((self.source, int(self.sample_offset[0]))) if len(self.frames) else None
 
     def plan(self) -> tuple[int, int]:
@@ -402,7 +402,7 @@ class FrameStack:
                 damaged[position] = where
 
     def _read_again(self, position: int) -> Coded | None:
-        """A sample that was damaged on disk, from where the movie lies; None where that is known already."""
+        """A damaged sample, read again without the disk cache; None if that was done before."""
         wanted = self.byte_ranges[position]
         if _read_again.find((self.source, wanted.start)):
             return None

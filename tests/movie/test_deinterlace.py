@@ -178,7 +178,7 @@ def test_progressive_movies_have_no_fields(tmp_path):
 
 
 def test_a_timelapse_has_one_field_of_each(movie_path):
-    with pytest.raises(ValueError, match="one picture of each movie"):
+    with pytest.raises(ValueError, match="one image of each movie"):
         open_timelapse([movie_path], frame=0, fields=True, progress=False)
 
 

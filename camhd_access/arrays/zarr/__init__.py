@@ -1,9 +1,9 @@
 """Movies as Zarr: the samples of a movie are the chunks of an array, ProRes is its codec.
 
 Nothing is decoded for storage. The same array (version 3 of the format, see `hierarchy`) is available in
-three ways: generated from a movie's index on the fly (`MovieStore`), as a file of references into movies that
-stay where they are (`write_references`), and as copies of some samples in any store (`write_samples`). With
-the codec, plain Zarr reads all three. Input: a movie's index and samples. Output: keys and values of Zarr.
+three ways: generated from a movie's index on the fly (`MovieStore`), as a file of references to movies that
+stay where they are (`write_references`), and as copies of selected samples in any store (`write_samples`).
+With the codec, Zarr reads all three. Input: a movie's index and samples. Output: keys and values of Zarr.
 
 ::
 

@@ -31,7 +31,7 @@ __all__ = ["ProResCodec"]
 
 @dataclass(frozen=True)
 class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """Pixels of one ProRes sample. Only decodes: samples are stored as they are, not encoded from pixels."""
+    """Decodes one ProRes sample to pixels. Cannot encode: samples are copied, not made from pixels."""
 
     name: ClassVar[str] = "prores"
     is_fixed_size = False
@@ -53,16 +53,16 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @classmethod
     def of(cls, stack: FrameStack) -> Self:
-        """The codec whose chunks are the pictures of `stack`.
+        """The codec of a stack, one chunk per sample.
 
         Raises
         ------
         ValueError
-            One field of each frame alone, or frames with lines that are made up.
+            The stack has only one field of each frame, or is deinterlaced.
         """
         d = stack.decoder
         if d.deinterlaces or (d.fields and len(stack.field) and not stack.field[1::2].all()):
-            raise ValueError("a Zarr chunk holds a frame, or both of its fields: fields is True or False")
+            raise ValueError("a Zarr chunk contains a frame or both of its fields: use fields=True or False")
         return cls(d.frame_size, d.pixel_format.name, d.track_matrix, d.fields, d.reduction)
 
     @classmethod
@@ -92,7 +92,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return (decoder.n_per_frame, *decoder.pixel_format.shape(*decoder.size))
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:  # noqa: ANN401, ARG002 - Zarr's
-        """Raise if the array's chunks or values are not what the samples decode to."""
+        """Raise if the chunks or data type of the array do not match the decoded samples."""
         native, expected = dtype.to_native_dtype(), self.decoder.pixel_format.dtype
         if (native.kind, native.itemsize) != (expected.kind, expected.itemsize):
             raise ValueError(f"samples decode to {expected}, not to {native}")

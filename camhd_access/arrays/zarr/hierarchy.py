@@ -1,9 +1,8 @@
 """The Zarr hierarchy of a movie except its samples: metadata documents, and the values of coordinates.
 
-Input: readers of movies, and stacks of the wanted frames. Output: keys and values,
-as bytes, of a group with the array `video` and its coordinates, as xarray reads them (Zarr core
-specification, version 3). There is no I/O here, and nothing runs in Zarr's event loop, so a
-store may call it from anywhere.
+Input: readers of movies, and stacks of the wanted frames. Output: keys and values, as bytes, of a group with
+the array `video` and its coordinates, as xarray reads them (Zarr core specification, version 3). There is no
+I/O here, and nothing runs in Zarr's event loop, so a store may call it from anywhere.
 """
 
 import gzip

@@ -51,7 +51,7 @@ def write_references(
         Path or URL of the output, which is replaced: a file `….json`, or a folder `….parquet`, on any
         filesystem that fsspec can write to.
     frames
-        Which frames of each movie.
+        Frames of each movie.
     pix_fmt, fields, reduce
         As for `open_movie`.
     storage_options
@@ -68,10 +68,11 @@ def write_references(
 
     Notes
     -----
-    Makes no requests beyond those of the readers. The references hold the movies' addresses as given
-    to the readers, including any query string; local paths are made absolute. They do not hold the
-    movies' versions.
-    JSON takes 60 bytes a frame and the length of the address, Parquet 22.
+    Makes no requests other than those of the readers. The references contain the movies' addresses as given
+    to the readers, including any query string; local paths are made absolute. They do not contain the
+    versions of the movies.
+
+    JSON takes 60 bytes per frame plus the length of the address, Parquet 22 bytes.
     """
     path = text_of(target).rstrip("/")
     storage_options = options_of(target, storage_options)
@@ -130,7 +131,7 @@ def _pack_json(values: Mapping[str, bytes], samples: pd.DataFrame, *, ndim: int)
     for i, (path, offset, size) in enumerate(samples.itertuples(index=False)):
         references[chunk_key(VIDEO, i, ndim)] = (
             [path, offset, size] if size else ""
-        )  # of size 0 would be the whole file
+        )  # a reference of size 0 would be the whole file
     return json.dumps({"version": 1, "refs": references}).encode()
 
 

@@ -54,7 +54,7 @@ def write_samples(
     reader
         The movie.
     frames
-        Which ones, in which order.
+        Frame indices, in the order of the copies.
     target
         A path, a URL that fsspec writes to, or a Zarr store.
     pix_fmt, fields, reduce
@@ -119,7 +119,7 @@ async def _open_empty(store: Store, target: Target, *, overwrite: bool) -> Store
         if store.supports_deletes:
             await store.delete(ROOT)
             await store.delete_dir("")
-        else:  # a ZIP file is started again
+        else:  # a ZIP file is recreated
             await store.clear()
     return place
 

@@ -43,7 +43,7 @@ MAX_FILE_BYTES = 64 << 20
 """Limit for a sidecar, and for each of its unpacked parts: twice the size for the longest movie."""
 
 MAX_ABOUT_BYTES = 4 << 20
-"""Of its line of JSON, in which a hole takes 30 bytes."""
+"""Limit for its line of JSON, in which a hole takes 30 bytes."""
 
 DAMAGE = (
     *(ValueError, KeyError, TypeError, IndexError, EOFError, OverflowError, RuntimeError),
