@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Budget, Case, Run, Sample, Way, in_child, timed
@@ -27,11 +28,15 @@ __all__ = ["cases"]
 TAIL_BYTES = 512 * 1024
 """Of the first request of ours."""
 
+BATCH = 30
+"""Frames of a read in a stream."""
+
 
 def cases(material: Material, origin: Origin, *, full: bool) -> Iterator[Case]:
     if origin.rtt_ms:
         yield _cold(material, origin)
         yield _fresh(material, origin)
+        yield _stream(material, origin)
     yield _random(material, origin)
     yield _sequence(material, origin, full=full)
 
@@ -82,7 +87,7 @@ def first_frame(kind: type[Peer], warm_path: str, url: str, frame: int) -> float
 def _fetching_cold(url: str, material: Material, frame: int) -> Callable[[], Any]:
     @contextmanager
     def opened() -> Iterator[Run]:
-        (spec,) = _specs(material, [frame])
+        (spec,) = _specs(material.long, [frame])
 
         def fetch() -> None:
             connection = BareConnection(url)
@@ -104,7 +109,7 @@ def _fresh(material: Material, origin: Origin) -> Case:
 
     @contextmanager
     def bare() -> Iterator[Run]:
-        specs = _specs(material, FRAMES)
+        specs = _specs(material.long, FRAMES)
 
         def fetch() -> None:
             with BareConnections(url, 16) as connections:
@@ -198,9 +203,56 @@ def _limiting(material: Material, url: str) -> Callable[[], Any]:
 def _fetching(url: str, material: Material, frames: Sequence[int]) -> Callable[[], Any]:
     @contextmanager
     def opened() -> Iterator[Run]:
-        specs = _specs(material, frames)
+        specs = _specs(material.long, frames)
         with BareConnections(url, 16) as connections:
             yield _at_once(timed(lambda: connections.read(specs), n=len(frames)))
+
+    return opened
+
+
+def _stream(material: Material, origin: Origin) -> Case:
+    url, https = _urls(material.short.name, origin)
+    n = material.n_short // BATCH * BATCH
+    return Case(
+        name=f"stream-{origin.mbit:g}",
+        title=f"{n} frames in reads of {BATCH}, {origin.label}, gray10le",
+        unit="ms/frame",
+        limit="bare sockets: all frames at once, by 16 connections; the wire takes 5.2 ms a frame",
+        ways=[
+            Way("camhd_access", _reading_on(url, n)),
+            Way("bare sockets, 16 connections", _fetching_all(url, material, n)),
+            *peer_ways(
+                url, https, "gray10le", lambda peer: peer.sequence(n), range(n), kinds=(PyAV,), max_rounds=3
+            ),
+        ],
+        budget=Budget("≥ 0.85 x bare sockets, and ≥ 1.7 x PyAV", min_speed=0.85),
+        note="What is read after each other is requested in advance. Each run opens the movie again.",
+    )
+
+
+def _reading_on(url: str, n: int) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        from camhd_access import MovieReader
+
+        out = MovieReader(url, cache=False).read(slice(0, BATCH), pix_fmt="gray10le")
+
+        def read() -> None:
+            reader = MovieReader(url, cache=False)
+            for start in range(0, n, BATCH):
+                reader.read(slice(start, start + BATCH), pix_fmt="gray10le", out=out)
+
+        yield timed(read, n=n)
+
+    return opened
+
+
+def _fetching_all(url: str, material: Material, n: int) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        specs = _specs(material.short, range(n))
+        with BareConnections(url, 16) as connections:
+            yield timed(lambda: connections.read(specs), n=n)
 
     return opened
 
@@ -234,9 +286,9 @@ def _urls(name: str, origin: Origin) -> tuple[str, str | None]:
     return f"{origin.http}/{name}", origin.https and f"{origin.https}/{name}"
 
 
-def _specs(material: Material, frames: Sequence[int]) -> list[str]:
+def _specs(movie: Path, frames: Sequence[int]) -> list[str]:
     """Ranges of frames as HTTP writes them."""
     from camhd_access import MovieReader
 
-    index = MovieReader(material.long).index
+    index = MovieReader(movie).index
     return [f"{index.offset[i]}-{index.offset[i] + index.size[i] - 1}" for i in frames]
