@@ -48,6 +48,9 @@ MISSING_COLOR = "#808080"
 
 WIDTH_INCHES = 9.0
 
+LABELS_INCHES, BAR_INCHES = (0.75, 0.85), 1.0
+"""Width and height of the labels around a frame; width of a colour bar with its labels."""
+
 THUMBNAIL_INCHES, LABEL_INCHES, GAP_INCHES = 2.1, 0.34, 0.08
 HEADER_INCHES, MARGIN_INCHES, MIN_SHEET_INCHES = 0.62, 0.12, 4.8
 
@@ -131,8 +134,7 @@ def draw_frame(
     in_color = "channel" in frame.dims
     low, high = value_range(frame)
     has_bar = not in_color or low < 0
-    is_own = ax is None
-    ax = _axes_for(extent, figsize, bar_inches=1 if has_bar else 0) if ax is None else ax
+    ax = _axes_for(extent, figsize, has_bar=has_bar) if ax is None else ax
     values: npt.NDArray[Any]
     if in_color:
         low, high = options.pop("vmin", None) or low, options.pop("vmax", None) or high
@@ -144,21 +146,12 @@ def draw_frame(
     if has_bar:
         if in_color:
             image = ScalarMappable(Normalize(low, high), "gray")
-        bar = ax.figure.colorbar(image, **_place_for_bar(ax, extent, is_own=is_own))
+        bar = ax.figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, aspect=30)
         bar.set_label(_describe_values(frame))
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)")
     ax.set_title(describe_frame(frame) if title is None else title, fontsize=11)
     _sign(ax.figure, describe_array(unread_frame, history=write_python(unread_frame, call)))
     return ax.figure
-
-
-def _place_for_bar(ax: Axes, extent: tuple[float, float, float, float], *, is_own: bool) -> dict[str, Any]:
-    """Place of the colour bar: as high as the frame in an own figure; elsewhere it takes room of the axes."""
-    if not is_own:
-        return {"ax": ax, "fraction": 0.03, "pad": 0.015, "aspect": 30}
-    left, right, bottom, top = extent
-    width = 0.02 * max(1.0, abs((bottom - top) / (right - left)))
-    return {"cax": ax.inset_axes((1 + width, 0, width, 1))}
 
 
 def _scale(frame: xr.DataArray) -> dict[str, Any]:
@@ -173,11 +166,13 @@ def _scale(frame: xr.DataArray) -> dict[str, Any]:
 
 
 def _axes_for(
-    extent: tuple[float, float, float, float], figsize: tuple[float, float] | None, bar_inches: float
+    extent: tuple[float, float, float, float], figsize: tuple[float, float] | None, *, has_bar: bool
 ) -> Axes:
+    """Axes in a new figure, which fits the frame: a colour bar is then as high as the frame."""
     left, right, bottom, top = extent
-    height = min((WIDTH_INCHES - bar_inches) * abs((bottom - top) / (right - left)), WIDTH_INCHES)
-    size = (WIDTH_INCHES, height + 0.65) if figsize is None else figsize
+    width = WIDTH_INCHES - LABELS_INCHES[0] - (BAR_INCHES if has_bar else 0)
+    height = min(width * abs((bottom - top) / (right - left)), WIDTH_INCHES)
+    size = (WIDTH_INCHES, height + LABELS_INCHES[1]) if figsize is None else figsize
     return NotebookFigure(figsize=size, dpi=110, layout="constrained").add_subplot()
 
 
