@@ -8,7 +8,10 @@ A snippet with `file=NAME` beside its language is written to that file. One with
 that is too large for the test environment: it runs where that is installed, and the page shows its output.
 """
 
+import doctest
 import importlib
+import inspect
+import json
 import re
 import shutil
 import sys
@@ -165,6 +168,53 @@ def test_the_reference_has_every_method(name):
         if not member.startswith("_") and callable(value) and not value.__doc__
     ]
     assert not undocumented
+
+
+PUBLIC = {name: getattr(camhd_access, name) for name in dir(camhd_access)}
+WITH_EXAMPLES = sorted({name for name, value in PUBLIC.items() if inspect.isfunction(value)} | {"MovieStore"})
+if NEW_PYTHONS_ONLY:
+    WITH_EXAMPLES.remove("write_icechunk")
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+@pytest.mark.filterwarnings("ignore:.*its clock is:UserWarning")
+def test_every_function_has_an_example_that_runs(name, stands_for_ooi):
+    (example,) = doctest.DocTestFinder(recurse=False).find(PUBLIC[name], name, globs={})
+    assert example.examples
+    archive = camhd_access.open_archive()
+    catalog = archive.catalog("2017-09-03", "2017-09-05", index=True, progress=False)
+    write_lists(catalog["url"][:2])
+    urls = list(catalog["url"])
+    repository = new_repository(urls[0]) if name == "write_icechunk" else None
+    names = {each: getattr(camhd_access, each) for each in PUBLIC}
+    example.globs = names | {"url": urls[0], "urls": urls, "catalog": catalog, "repository": repository}
+    runner = doctest.DocTestRunner()
+    output = []
+    runner.run(example, out=output.append)
+    assert not runner.failures, "".join(output)
+
+
+def write_lists(urls):
+    """A file of go-multimov, and one of go-frameset."""
+    listed = {str(i): {"ShortName": url, "NumFrames": 30} for i, url in enumerate(urls)}
+    places = [{"Hash": str(i), "FrameOffset": 30 * i} for i in range(2)]
+    Path("run.json").write_text(json.dumps({"Version": "0.1", "Movies": listed, "Sequence": places}))
+    chunk = {"Name": "seam", "Frames": [30, 31]}
+    Path("chosen.json").write_text(json.dumps({"Source": "run.json", "Chunks": [chunk]}))
+
+
+def new_repository(url):
+    """One of Icechunk, in memory, that may read the movies beside one."""
+    import icechunk
+
+    folder = url.rpartition("/")[0] + "/"
+    config = icechunk.RepositoryConfig.default()
+    store = icechunk.http_store({"allow_http": "true"})
+    config.set_virtual_chunk_container(icechunk.VirtualChunkContainer(folder, store))
+    access = icechunk.containers_credentials({folder: icechunk.credentials.HttpAccess})
+    return icechunk.Repository.create(
+        icechunk.in_memory_storage(), config, authorize_virtual_chunk_access=access
+    )
 
 
 def test_the_table_of_guides_names_each_of_their_sections():

@@ -137,7 +137,14 @@ ANOMALIES: tuple[Anomaly, ...] = (
 
 
 def known_anomalies() -> pd.DataFrame:
-    """A table of known anomalies: one row for each movie or period, with the source."""
+    """A table of known anomalies: one row for each movie or period, with the source.
+
+    Examples
+    --------
+    >>> anomalies = known_anomalies()
+    >>> anomalies[["basename", "kind", "note"]].dropna().shape[1]
+    3
+    """
     return pd.DataFrame([asdict(anomaly) for anomaly in ANOMALIES])
 
 

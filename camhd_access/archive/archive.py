@@ -58,6 +58,12 @@ def open_archive(
     It must be possible to list the root. An Azure container cannot be listed by `https://`, but by
     `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or read the catalogue there with
     `read_catalog`.
+
+    Examples
+    --------
+    >>> archive = open_archive()
+    >>> len(archive.movies("2017-09-03", "2017-09-04"))  # of one day
+    2
     """
     storage_options = options_of(root, storage_options)
     if root is None:

@@ -130,6 +130,12 @@ def read_catalog(
     ------
     ValueError
         The file is not a catalogue of a known kind.
+
+    Examples
+    --------
+    >>> write_catalog(catalog, "catalog.jsonl.gz")
+    >>> read_catalog("catalog.jsonl.gz").index.equals(catalog.index)
+    True
     """
     name = redact_url(text_of(urlpath))
     data = read_small_file(
@@ -233,6 +239,12 @@ def write_catalog(
     Notes
     -----
     Readers see either the old or the new file, complete, even if several programs write it.
+
+    Examples
+    --------
+    >>> write_catalog(catalog[catalog["quality"] == "good"], "good.jsonl")
+    >>> set(read_catalog("good.jsonl")["quality"])
+    {'good'}
     """
     table = catalog.reset_index()
     name = check_catalog_name(urlpath)

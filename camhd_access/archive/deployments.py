@@ -48,6 +48,11 @@ def find_deployment(time: Moment) -> int | None:
 
     Notes ----- The scene tags of the regions tables (`d2_p1_z0`) use the same numbers, but change with the
     scripted routine of a deployment, some days or months after its start.
+
+    Examples
+    --------
+    >>> find_deployment("2017-09-03")
+    4
     """
     moment = parse_moment(time, "time")
     return next((deployment.number for deployment in DEPLOYMENTS if moment in deployment), None)

@@ -95,6 +95,11 @@ def read_multimov(
     ------
     ValueError
         The file has another format, or its content is inconsistent.
+
+    Examples
+    --------
+    >>> read_multimov("run.json").lengths
+    (30, 30)
     """
     path = text_of(urlpath)
     storage_options = options_of(urlpath, storage_options)
@@ -127,6 +132,12 @@ def read_frameset(
     Notes
     -----
     A selection without an end extends to the first frame of the next one; the last one to the last frame.
+
+    Examples
+    --------
+    >>> chosen = read_frameset("chosen.json")
+    >>> chosen.locate("seam")[1]
+    [29, 0]
     """
     path = text_of(urlpath)
     storage_options = options_of(urlpath, storage_options)

@@ -29,6 +29,12 @@ def find_runs(catalog: pd.DataFrame, *, max_gap_seconds: float = MAX_GAP_SECONDS
     DataFrame
         `start_time` and `end_time` of the run, UTC; `n_movies`; `n_frames`, the total (missing if one is
         unknown); `basenames` and `urls`, tuples in chronological order.
+
+    Examples
+    --------
+    >>> runs = find_runs(catalog)
+    >>> int(runs["n_movies"].sum()) == len(catalog)
+    True
     """
     movies = catalog.reset_index().sort_values(["start_time", "basename"], ignore_index=True)
     end_time = movies["start_time"] + pd.to_timedelta(movies["duration"], unit="s")

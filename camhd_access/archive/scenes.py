@@ -59,6 +59,12 @@ def read_regions(
     ------
     ValueError
         The file is not such a table; its frame numbers do not start at 1; or a region ends before it starts.
+
+    Examples
+    --------
+    >>> regions = read_regions("regions.csv")
+    >>> list(regions)
+    ['basename', 'start', 'stop', 'scene_tag', 'deployment', 'position', 'zoom']
     """
     data = read_small_file(
         urlpath, max_bytes=MAX_TABLE_BYTES, compressed=True, storage_options=storage_options
@@ -141,9 +147,11 @@ def find_scene_frames(
 
     Examples
     --------
-    >>> regions = read_regions("regions.csv")  # doctest: +SKIP
-    >>> frames = find_scene_frames("d3_p1_z0", regions, catalog, end="2017-08")  # doctest: +SKIP
-    >>> open_timelapse(frames["url"], frame=frames["frame"])  # doctest: +SKIP
+    >>> regions = read_regions("regions.csv")
+    >>> frames = find_scene_frames("d4_p1_z0", regions, catalog, end="2017-10")
+    >>> lapse = open_timelapse(frames["url"], frame=frames["frame"], progress=False)
+    >>> lapse.sizes["time"] == len(frames)
+    True
     """
     shown = regions[(regions["scene_tag"] == scene_tag).fillna(value=False)]
     if shown.empty:

@@ -140,6 +140,14 @@ def open_movie(
     name of the movie differ by more than a minute. Indexing with numbers, slices and lists, also by `sel`
     and `isel`, determines what is fetched and decoded: `movie[7200, :64, :64]` decodes four rows of slices
     of one frame.
+
+    Examples
+    --------
+    >>> movie = open_movie(url)
+    >>> movie[7200, :64, :64].values.shape  # reads a corner of one frame
+    (64, 64, 3)
+    >>> open_movie(url, frames=[0, 900, 1800], pix_fmt="gray").mean("time").dims
+    ('y', 'x')
     """
     reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
     chosen = slice(None) if frames is None else frames

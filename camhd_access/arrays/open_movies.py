@@ -101,6 +101,12 @@ def open_movies(
     -----
     Costs one request per movie if `moov` is at the end of the file, 16 at once. Indexing decides what is
     fetched, as in `open_movie`.
+
+    Examples
+    --------
+    >>> both = open_movies(urls[:2], progress=False)
+    >>> both.sizes["time"]
+    53910
     """
     paths, storage_options = check_paths(movies, storage_options)
     marks_damage = check_errors(errors) == "mask"
@@ -205,6 +211,12 @@ def open_timelapse(
     -----
     Costs one request per movie if `moov` is at the end of the file, 16 at once, and then one per frame.
     Indexing decides what is fetched, as in `open_movie`.
+
+    Examples
+    --------
+    >>> lapse = open_timelapse(urls, at=240, progress=False)  # four minutes after the start of each movie
+    >>> lapse.sizes["time"] == len(urls)
+    True
     """
     paths, storage_options = check_paths(movies, storage_options)
     if fields is True:

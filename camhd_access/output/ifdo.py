@@ -106,6 +106,13 @@ def to_ifdo(
     -----
     Reads each file whole, for its checksum. Identifiers are made of the records in the files, and the same
     files make the same set.
+
+    Examples
+    --------
+    >>> write_clip(MovieReader(url), [100], "vent_{frame}.png", progress=False)
+    >>> ifdo = to_ifdo(["vent_100.png"], "vent.ifdo.json")
+    >>> list(ifdo["image-set-items"])
+    ['vent_100.png']
     """
     if is_place(files):
         raise TypeError(f"files is a list of paths: [{text_of(files)!r}]")  # type: ignore[arg-type]

@@ -86,6 +86,10 @@ def write_icechunk(
     Makes no requests other than those of the readers. References contain the movie's modification time or, in
     buckets, its ETag: Icechunk raises an error if the movie has been replaced since. Read the result with
     `xarray.open_zarr(session.store, consolidated=False)` and the codec of this package.
+
+    Examples
+    --------
+    >>> snapshot = write_icechunk(MovieReader(url, cache=False), repository, message="a first movie")
     """
     import icechunk  # noqa: PLC0415 - an extra
 

@@ -73,6 +73,14 @@ def write_references(
     versions of the movies.
 
     JSON takes 60 bytes per frame plus the length of the address, Parquet 22 bytes.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> write_references(MovieReader(url), "movie.json", frames=slice(0, 9000, 900))
+    >>> options = {"fo": "movie.json", "remote_options": {"asynchronous": True}}
+    >>> xr.open_zarr("reference://", storage_options=options).sizes["time"]
+    10
     """
     path = text_of(target).rstrip("/")
     storage_options = options_of(target, storage_options)

@@ -82,6 +82,13 @@ def write_samples(
     Fetches each sample once, as in `MovieReader.read_encoded`, and decodes nothing; keeps a few at a
     time in memory. Needs a tenth of the size of pixels. `xarray.open_zarr(target)` reads it, with the codec
     of this package.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> write_samples(MovieReader(url), slice(100, 110), "kept.zarr", progress=False)
+    >>> xr.open_zarr("kept.zarr").sizes["time"]
+    10
     """
     stack = check_reader(reader).stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)
     documents = describe_movies([reader], [stack])

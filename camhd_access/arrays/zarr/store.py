@@ -57,6 +57,12 @@ class MovieStore(Store):
     Opening costs the same as for `MovieReader`; a chunk costs one request for the whole sample. For formats
     that differ only in byte order (`rgb48le`, `rgb48be`) Zarr returns native numbers. Pickles as
     address and version of the movie.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> xr.open_zarr(MovieStore(url), chunks=None).video.dims
+    ('time', 'y', 'x', 'channel')
     """
 
     supports_writes = False

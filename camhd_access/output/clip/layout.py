@@ -130,6 +130,12 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     -----
     Costs one request of 4 bytes if the movie has timecode, and one for the first frame's header if its
     index was rebuilt; otherwise none. The same frames of the same movie give the same bytes.
+
+    Examples
+    --------
+    >>> clip = plan_clip(MovieReader(url), slice(100, 200))
+    >>> len(clip.sample_size)
+    100
     """
     stack = stack_frames(reader, frames)
     if (np.diff(stack.frames) <= 0).any():

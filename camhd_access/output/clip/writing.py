@@ -80,6 +80,13 @@ def write_clip(
     A `.mov` costs the bytes of its frames, one request for each run of neighbours, and 4 bytes of
     timecode, and no more memory for 25,000 frames than for 100. No incomplete target is left under its
     name; of images, the complete ones stay. Sound is left out.
+
+    Examples
+    --------
+    >>> write_clip(MovieReader(url), slice(100, 200), "clip.mov", progress=False)
+    >>> len(MovieReader("clip.mov"))
+    100
+    >>> write_clip(MovieReader(url), [100, 7200], "vent_{frame:06d}.png", progress=False)
     """
     check_reader(reader)
     suffix = check_clip(target, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
