@@ -42,9 +42,9 @@ def open_archive(
     Parameters
     ----------
     root
-        URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy; also the
-        folder of one year, month or day, for the movies of that. None for the one that the environment
-        variable `CAMHD_ARCHIVE` names, or else OOI's server.
+        URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy; or the
+        folder of a single year, month or day. None for the archive given by the environment variable
+        `CAMHD_ARCHIVE`, or else OOI's server.
     storage_options
         For the constructor of the filesystem.
 
@@ -55,8 +55,8 @@ def open_archive(
 
     Notes
     -----
-    It must be possible to list the root. An Azure container cannot be listed by `https://`, but by
-    `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs); or read the catalogue there with
+    The filesystem must be able to list the root. An Azure container cannot be listed over `https://`: use
+    `abfs://camhd@ooiopendata.dfs.core.windows.net` (needs adlfs), or read the catalogue there with
     `read_catalog`.
 
     Examples
@@ -69,14 +69,14 @@ def open_archive(
     if root is None:
         root = os.environ.get("CAMHD_ARCHIVE") or OOI_ARCHIVE
     if not is_place(root):
-        raise TypeError(f"root is the path or URL of a folder, not {root!r:.80}")
+        raise TypeError(f"root must be the path or URL of a folder, not {root!r:.80}")
     root = text_of(root)
     name = find_movie_name(root)
     if name and root.partition("?")[0].rstrip("/").endswith(".mov"):
         folder = redact_url(root).rstrip("/").rpartition("/")[0]
         folder = folder.removesuffix(name.day.replace("-", "/"))
         raise ValueError(
-            f"{redact_url(root)} is 1 movie, not a folder of movies: open it with open_movie, or open the "
+            f"{redact_url(root)} is a movie, not a folder of movies: open it with open_movie, or open the "
             f"archive {folder or '.'}"
         )
     source = open_source(root, cache=False, storage_options=storage_options)
@@ -125,8 +125,8 @@ class Archive:
         Warns
         -----
         UserWarning
-            The root contains neither folders of years, months or days nor movies. The warning tells what is
-            there, and which folder above or below it is an archive (which takes at most 70 listings more).
+            The root contains neither folders of years, months or days nor movies. The warning describes its
+            contents, and suggests a folder above or below it (which takes at most 70 more listings).
             Or, movies are in the folders of other days than those in their names.
 
         Notes
@@ -151,8 +151,8 @@ class Archive:
         Raises
         ------
         LookupError
-            By the names, no movie was recorded at that time; the message contains the nearest. Or the root is
-            the folder of a year, a month or a day that does not hold the movie.
+            According to the names, no movie was recorded at that time; the message contains the nearest one.
+            Or the root is the folder of a year, a month or a day without this movie.
         ValueError
             `name_or_time` is neither the name of a movie nor a time.
 
@@ -243,7 +243,7 @@ class Archive:
         return in_its_day if here.n_years else f"{self.root}/{name.basename}.mov"
 
     def _find_path(self, name: MovieName) -> str:
-        """The path of a movie in a part of an archive, whose folders do not tell their dates."""
+        """The path of a movie in a part of an archive, which is found by listing its folders."""
         day = np.datetime64(name.day, "s")
         movies = self._list_movies((day, day + np.timedelta64(1, "D"))).movies
         if name.basename not in movies:

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["check_catalog_name", "from_frame", "read_catalog", "to_frame", "write_catalog"]
 
 MAX_CATALOG_BYTES = 64 << 20
-"""Of a catalogue, unpacked: ten times that of the whole archive."""
+"""Limit for the unpacked size of a catalogue: ten times that of the whole archive."""
 
 MAX_LINE_BYTES = 1 << 20
-"""Of a row as JSON: what is nested takes many times as much memory as text."""
+"""Limit for a row of JSON: nested values take many times as much memory as their text."""
 
 MAX_ROWS = 1 << 20
-"""Of a catalogue as Parquet, where they may take next to nothing."""
+"""Limit for the rows of a Parquet catalogue, which can take almost no bytes in the file."""
 
 _DAMAGE = (
     ValueError,
@@ -97,7 +97,7 @@ def to_frame(records: Iterable[MovieRecord]) -> pd.DataFrame:
 
 
 def _describe(row: MovieRecord) -> str | None:
-    """What is known to be wrong with the movie, and what its own numbers show; None where nothing is."""
+    """Known anomalies of the movie, and those that its own properties show; None if there are none."""
     known = describe_anomalies(row.name)
     doubt = StartTime(row.start_time, row.start_source, row.start_disagreement).doubt
     rounded = "name: its second is 60, which is read as the next minute" if row.name.is_rounded_up else None
@@ -142,11 +142,11 @@ def read_catalog(
         urlpath, max_bytes=MAX_CATALOG_BYTES, compressed=True, storage_options=storage_options
     )
     try:
-        with np.errstate(invalid="raise"):  # of numbers that do not fit into their column
+        with np.errstate(invalid="raise"):  # numbers that do not fit into their column
             if _is_parquet(text_of(urlpath)):
                 return _from_columns(_parse_parquet(data))
             return _parse_lines(data)
-    except _DAMAGE as error:  # whatever the libraries make of damaged bytes, and of values of other kinds
+    except _DAMAGE as error:  # libraries raise many kinds of errors for damaged bytes
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{name} is not a catalogue, or a damaged one: {what:.500}") from error
 
@@ -167,7 +167,7 @@ def _parse_lines(data: bytes) -> pd.DataFrame:
 
 
 def _iter_rows(data: bytes) -> Iterator[dict[str, Any]]:
-    """The objects of JSON lines, one after the other, so that what is none ends it before memory is spent."""
+    """The objects of JSON lines, one by one, so that invalid input is rejected before it takes memory."""
     for line in re.finditer(rb"[^\r\n]+", data):
         if line.end() - line.start() > MAX_LINE_BYTES:
             raise ValueError(f"not JSON lines (a line of more than {MAX_LINE_BYTES:,} bytes)")
@@ -178,12 +178,12 @@ def _iter_rows(data: bytes) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON lines ({error})") from error
         if not isinstance(row, dict):
-            raise ValueError("there are lines that are no JSON objects")  # noqa: TRY004 - a file's content
+            raise ValueError("some lines are not JSON objects")  # noqa: TRY004 - a file's content
         yield row
 
 
 def _from_columns(table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
-    """A catalogue of ours, its columns made of the types that they have."""
+    """A catalogue in our format, with its columns converted to their types."""
     columns = {name: pd.Series(table[name], dtype=DTYPES[name]) for name in _RECORD_COLUMNS if name in table}
     return to_frame(from_frame(pd.DataFrame(columns)))
 
@@ -194,13 +194,13 @@ def _parse_parquet(data: bytes) -> pd.DataFrame:
 
     try:
         table: pd.DataFrame = _read_parquet(data).to_pandas()
-    except pa.ArrowException as error:  # of which some are nothing else
+    except pa.ArrowException as error:  # some of them are only that
         raise ValueError(str(error)) from error
     return table
 
 
 def _read_parquet(data: bytes) -> "pa.Table":
-    """The columns of a catalogue, their texts each once as they are stored: repeated they may be anything."""
+    """The columns of a catalogue; text stays dictionary-encoded, because repeated it could be of any size."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
     import pyarrow.compute as pc  # noqa: PLC0415 - an extra
     from pyarrow import parquet  # noqa: PLC0415 - an extra
@@ -211,7 +211,7 @@ def _read_parquet(data: bytes) -> "pa.Table":
         raise ValueError(f"not a catalogue of a known kind; its columns are {names}")
     n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     if n_bytes > MAX_CATALOG_BYTES or about.num_rows > MAX_ROWS:
-        raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes, {about.num_rows:,} rows")
+        raise ValueError(f"it claims to unpack to {n_bytes:,} bytes, {about.num_rows:,} rows")
     found = [name for name in _RECORD_COLUMNS if name in names]
     texts = [name for name in found if DTYPES[name] == "string"]
     table = parquet.ParquetFile(BytesIO(data), read_dictionary=texts).read(columns=found)
@@ -279,7 +279,7 @@ def check_catalog_name(urlpath: str | os.PathLike[str]) -> str:
     if _is_parquet(name):
         check_parquet()
     elif not name.endswith((".jsonl", ".jsonl.gz")):
-        raise ValueError(f"'{name}': the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz")
+        raise ValueError(f"'{name}': the name of a catalogue must end in .parquet, .jsonl or .jsonl.gz")
     return name
 
 

@@ -38,7 +38,7 @@ from camhd_access.urls import options_of, text_of
 __all__ = ["Crawl"]
 
 SETTLING = np.timedelta64(7, "D")
-"""How long after its day a movie may still appear on the server."""
+"""Time after its day within which a movie may still appear on the server."""
 
 MOVIES_PER_WRITE = 500
 """Number of indexes between two writes of the file; at most a minute of work is lost."""

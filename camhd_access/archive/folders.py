@@ -1,6 +1,6 @@
-"""What a folder is by its listing: a whole archive, a part of one, a folder of movies, or neither.
+"""Classify a folder by its listing: a whole archive, a part of one, a folder of movies, or none of these.
 
-Pure: a path and the entries that fsspec lists there → counts and dates.
+Input: a path and its entries, as listed by fsspec. Output: counts and dates. Pure.
 """
 
 import re
@@ -13,7 +13,7 @@ from camhd_access.formats.names import MovieName, find_movie_name
 __all__ = ["Entry", "Folder", "find_name", "is_dated", "last_part"]
 
 Entry: TypeAlias = Mapping[str, Any]
-"""An entry of a listing, as fsspec gives it: `name`, `type`, and `size` where it is known."""
+"""An entry of a listing of fsspec: `name`, `type`, and `size` if it is known."""
 
 _YEAR = re.compile(r"\d{4}")
 _YEAR_MONTH_OR_DAY = re.compile(r"\d{4}|\d{2}")
@@ -22,12 +22,12 @@ _DATE_AT_END = re.compile(r"(?:^|/)((?:19|20)\d{2})(?:/(0[1-9]|1[0-2]))?$")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a listing shows."""
+    """The contents of a folder, counted."""
 
     n_folders: int
-    """Number of folders in it, years included."""
+    """Number of folders, including years."""
     n_files: int
-    """Number of files in it, movies included."""
+    """Number of files, including movies."""
     n_years: int
     """Number of folders named like a year."""
     n_months_or_days: int
@@ -47,12 +47,12 @@ class Folder:
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is the root of an archive: one of years, or a flat one."""
+        """Whether it is the root of an archive: with folders of years, or flat."""
         return bool(self.n_years or self.n_movies)
 
     @property
     def is_part(self) -> bool:
-        """Whether it holds months or days, but no years: it is a part of an archive."""
+        """Whether it contains months or days, but no years: a part of an archive."""
         return bool(self.n_months_or_days) and not self.n_years
 
     def date_of(self, path: str) -> str:

@@ -24,10 +24,10 @@ from camhd_access.storage.small_files import read_small_file
 from camhd_access.urls import options_of, redact_url, text_of
 
 MAX_FILE_BYTES = 16 << 20
-"""Of a list of movies: five times that of the whole archive."""
+"""Limit for the size of a list of movies: five times that of the whole archive."""
 
 MAX_CHOSEN = 1 << 24
-"""Frames that the chunks of a file choose together."""
+"""Limit for the number of frames in all chunks of a file."""
 
 __all__ = ["FrameSet", "MovieSequence", "read_frameset", "read_multimov"]
 
@@ -143,7 +143,7 @@ def read_frameset(
     storage_options = options_of(urlpath, storage_options)
     content = _read_json(path, storage_options)
     if not content.get("Source"):
-        raise ValueError(f"{redact_url(path)} is no frameset: it has no Source")
+        raise ValueError(f"{redact_url(path)} is not a frameset: it has no Source")
     with _naming(path):
         source = _resolve(os.path.expandvars(content["Source"]), _folder(path))
         if source.endswith(".json"):
@@ -168,7 +168,7 @@ def _naming(path: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{redact_url(path)} is not as such files are: {what}") from error
+        raise ValueError(f"{redact_url(path)} does not have the expected format: {what}") from error
 
 
 def _parse_multimov(content: Mapping[str, Any], path: str) -> MovieSequence:
@@ -220,7 +220,7 @@ def _read_chunks(
     return found
 
 
-def _check_length(n_frames: Any, path: str) -> int:  # noqa: ANN401 - whatever the file says
+def _check_length(n_frames: Any, path: str) -> int:  # noqa: ANN401 - a value from the file
     length = index(n_frames)
     if not 0 <= length <= MAX_FRAMES:
         raise ValueError(f"{redact_url(path)}: a movie of {length} frames; movies have up to {MAX_FRAMES:,}")

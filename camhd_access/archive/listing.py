@@ -30,7 +30,7 @@ MAX_NAMED = 10
 """Misplaced movies that a warning names."""
 
 _Job: TypeAlias = tuple[str, str | None]
-"""A folder, and its date: "" for the root of an archive, None where it is not known."""
+"""A folder, and its date: "" for the root of an archive, None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def list_movies(
     Warns
     -----
     UserWarning
-        The root contains neither folders of years, months or days nor movies. The warning tells what is
-        there, and which folder above or below it is an archive. Or, movies are in folders of other days.
+        The root contains neither folders of years, months or days nor movies. The warning describes its
+        contents, and suggests a folder above or below it. Or, movies are in folders of other days.
 
     Notes
     -----
@@ -181,7 +181,7 @@ def _add_movie(listing: Listing, name: MovieName, entry: Entry, period: Period, 
 
 
 def _date_inside(date: str | None, name: str) -> str | None:
-    """The date of a folder `name` in the folder of `date`; None where that is not known."""
+    """The date of a folder `name` in the folder of `date`; None if that is unknown."""
     return None if date is None else f"{date}-{name}" if date else name
 
 
@@ -197,7 +197,7 @@ def _touches(date_text: str, period: Period) -> bool:
 def _bounds(date_text: str) -> Period:
     """The first second of a year, a month or a day, and the first after it."""
     if len(date_text) < len("2016"):
-        raise ValueError(f"{date_text} is no year")
+        raise ValueError(f"{date_text} is not a year")
     date = np.datetime64(date_text)
     end = (date.astype(np.int64) + 1).astype(date.dtype)
     return date.astype("datetime64[s]"), end.astype("datetime64[s]")

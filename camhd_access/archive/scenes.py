@@ -25,7 +25,7 @@ from camhd_access.urls import redact_url, text_of
 __all__ = ["find_scene_frames", "read_regions"]
 
 MAX_TABLE_BYTES = 256 << 20
-"""Of a table, unpacked: a hundred times that of the whole archive."""
+"""Limit for the unpacked size of a table: a hundred times that of the whole archive."""
 
 _COLUMNS = ["mov_basename", "date_time", "start_frame", "end_frame", "scene_tag"]
 _OLD_COLUMNS = ["mov_basename", "start_frame", "end_frame", "scene_tag"]
@@ -83,14 +83,14 @@ def read_regions(
 
 
 def _convert(rows: pd.DataFrame, urlpath: str) -> pd.DataFrame:
-    """The table with frames that count from 0, checked."""
+    """The table with frame numbers from 0, checked."""
     numbers = rows["start_frame"].str.fullmatch(r"\d{1,18}") & rows["end_frame"].str.fullmatch(r"\d{1,18}")
-    _refuse(urlpath, rows, ~numbers.fillna(value=False), "has frames that are no numbers")
+    _refuse(urlpath, rows, ~numbers.fillna(value=False), "has frames that are not numbers")
     first, last = (rows[name].astype("int64") for name in ("start_frame", "end_frame"))
     _refuse(urlpath, rows, first < 1, "counts frames from 0; those of regions.csv count from 1")
     _refuse(urlpath, rows, last < first, "ends before it begins")
     strange = [find_movie_name(name) is None for name in rows["mov_basename"]]
-    _refuse(urlpath, rows, pd.Series(strange, dtype="bool"), "is of no CamHD movie")
+    _refuse(urlpath, rows, pd.Series(strange, dtype="bool"), "is not of a CamHD movie")
     tags = rows["scene_tag"].str.strip()
     known = tags.str.fullmatch(_TAG)
     parts = tags.where(known).str.extract(_TAG).astype("Int64")
@@ -118,32 +118,32 @@ def find_scene_frames(
     start: Moment | None = None,
     end: Moment | None = None,
 ) -> pd.DataFrame:
-    """One frame of each movie that shows a scene, in order of time: what `open_timelapse` takes.
+    """One frame of each movie that shows a scene, in chronological order, for `open_timelapse`.
 
     Parameters
     ----------
     scene_tag
         Such as "d3_p1_z0".
     regions
-        As `read_regions` returns them.
+        The result of `read_regions`.
     catalog
-        Which movies there are, and where: of `Archive.catalog`, or one that was read from a file.
+        A catalogue of the movies, from `Archive.catalog` or `read_catalog`.
     start, end
-        UTC, half-open; of the movies' starts.
+        Period in which the movies start, UTC, half-open.
 
     Returns
     -------
     DataFrame
-        `url` of each movie and `frame`, counted from 0: the middle of the middle one of the regions in which
-        the movie shows the scene. Besides `basename`, `time` of the frame (UTC), and `start` and `stop` of
-        the region. Movies that are known to be blank, empty or unreadable are left out.
+        `url` of each movie and `frame`, from 0: the middle of the region in which the movie shows the scene
+        (of several regions, the middle one). Also `basename`, `time` of the frame (UTC), and `start` and
+        `stop` of the region. Movies that are known to be blank, empty or unreadable are left out.
 
     Raises
     ------
     LookupError
-        No region has this tag; the message tells some that there are.
+        No region has this tag; the message lists existing ones.
     ValueError
-        A region lies beyond the end of its movie: table and catalogue do not belong together.
+        A region is beyond the end of its movie: table and catalogue do not belong together.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def find_scene_frames(
     shown = regions[(regions["scene_tag"] == scene_tag).fillna(value=False)]
     if shown.empty:
         tags = sorted(regions["scene_tag"].dropna().unique())
-        raise LookupError(f"no region shows {scene_tag!r}; there are {_some(tags)}")
+        raise LookupError(f"no region shows {scene_tag!r}; known scenes are {_some(tags)}")
     movies = catalog.reset_index()
     first, stop = parse_period(start, end)
     begun = movies["start_time"].to_numpy().astype("datetime64[s]")
@@ -167,7 +167,7 @@ def find_scene_frames(
     )
     beyond = (found["stop"] > found["n_frames"]).fillna(value=False)
     if beyond.any():
-        raise ValueError(f"a region lies beyond the end of its movie: {found[beyond].iloc[0].to_dict()}")
+        raise ValueError(f"a region is beyond the end of its movie: {found[beyond].iloc[0].to_dict()}")
     per_movie = found.groupby("basename")
     middle = found[per_movie.cumcount() == (per_movie["start"].transform("size") - 1) // 2]
     frame = (middle["start"] + middle["stop"] - 1) // 2

@@ -1,4 +1,4 @@
-"""Damage: its position, its description, and the pixels that it affects.
+"""Damaged slices: their positions, descriptions, and affected pixels.
 
 Slices are coded independently, so damage that is detected in one leaves all others exact. A *damage map* has
 an entry for each slice of the frames or fields shown. It becomes an error that names the first damaged
@@ -40,7 +40,7 @@ class Coding:
     data: ByteData
     """The sample, or the smaller frame."""
     header: FrameHeader
-    """That of `data`."""
+    """Frame header of `data`."""
     window: Window
     """Lines and columns of the picture in `data`."""
     field: int

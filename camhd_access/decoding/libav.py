@@ -31,7 +31,7 @@ from camhd_access.ranges import ByteData, run_walk
 __all__ = ["decode_frame", "decode_planes", "decode_window"]
 
 VERSION = ".".join(map(str, av.library_versions["libavcodec"]))
-"""libavcodec's."""
+"""Version of libavcodec."""
 
 _thread = threading.local()
 

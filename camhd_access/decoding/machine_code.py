@@ -1,11 +1,11 @@
 """The compiled decoder: when it is compiled, where its machine code is stored, and how it is loaded.
 
-Nobody waits for a compiler. While there is no machine code, libav decodes; `find_kernel` returns
-immediately. Callers announce how many frames they are about to decode. Once these are worth it, machine code
+No read waits for the compiler. While there is no machine code, libav decodes; `find_kernel` returns
+immediately. Callers announce how many frames they are about to decode. Once there are enough, machine code
 from an earlier process is loaded from the cache folder in a thread, which takes some tenths of a second; once
-they are worth many seconds, it is compiled in another process of low priority: numba is not imported
-into this one, and no lock is held meanwhile. If no folder is writable, it is compiled for
-this process alone.
+compiling, which takes many seconds, is worthwhile, it is done in another process of low priority: numba is
+not imported into this one, and no lock is held meanwhile. If no folder is writable, it is compiled for this
+process only.
 
 The name of the file is a digest of everything that the code depends on: the source of the kernels, the
 versions of numba and llvmlite, the processor. So another version, or another processor that shares the
@@ -53,7 +53,7 @@ ENTRY_POINT = "camhd_access_decode"
 
 N_FRAMES_WORTH_LOADING = 12
 N_FRAMES_WORTH_COMPILING = 240
-"""Frames announced in this process; about what libav decodes in the time that loading takes."""
+"""Number of announced frames from which loading, or compiling, machine code is worth its time."""
 
 COMPILE_SECONDS = 600
 """Time limit for the compiler."""

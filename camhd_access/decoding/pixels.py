@@ -46,7 +46,7 @@ LUMA_WEIGHTS = {
 """Weights of red and blue in luma, by matrix number (ISO/IEC 23091-2, table 4)."""
 
 MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMPTE 240M", 9: "ITU-R BT.2020"}
-"""What these matrices are called."""
+"""Names of these matrices."""
 
 
 class Planes(NamedTuple):
@@ -88,7 +88,7 @@ class PixelFormat:
 
     @property
     def bit_depth(self) -> int:
-        """Bits of a value that tell something."""
+        """Significant bits of a value."""
         return 10 if self.layout == "code" else 8 * self.dtype.itemsize
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:

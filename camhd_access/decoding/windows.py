@@ -1,4 +1,4 @@
-"""What to decode for a window of a frame: a sample, or a smaller frame made of some of its slices.
+"""The data to decode for a window of a frame: a sample, or a smaller frame made of some of its slices.
 
 If the whole sample is in memory, `whole_window` wraps it, and the decoder uses only the slices that the
 window touches. If it must be fetched, `walk_window` (see `formats.prores.slices`) makes a smaller
@@ -38,11 +38,11 @@ class CodedWindow:
     window: Window
     """Rows and columns of the sample's picture (the frame or the field)."""
     field: Field
-    """Which picture that is."""
+    """Field of the picture; None for the frame."""
     crop: CroppedFrame | None = None
     """How the smaller frame was made; None for the sample itself."""
     shown_lines: slice | None = None
-    """Lines of the frame that are to be made of this window of a field; None where nothing is made up."""
+    """Lines of the frame to be interpolated from this window of a field; None without deinterlacing."""
 
     @property
     def shows_all(self) -> bool:

@@ -36,7 +36,7 @@ NAME_PRECISION_SECONDS = 60.0
 is off by 60.03 s (some names give only the minute, and all give the scheduled start or end)."""
 
 CLOCK_PRECISION_SECONDS = 1.0
-"""Recorders note whole seconds."""
+"""Recorders store whole seconds."""
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 24 * _HOUR_SECONDS
@@ -62,12 +62,12 @@ class MovieName:
 
     @property
     def is_rounded_up(self) -> bool:
-        """Whether its second is 60, as recorders write that round up; `time_from_name` is the next minute."""
+        """Whether its second is 60, from a recorder that rounds up; `time_from_name` is the next minute."""
         return self.basename.partition("T")[2][4:6] == "60"
 
     @property
     def listed_time(self) -> np.datetime64:
-        """The time by which it is listed: within the minute, and so the day, that the name begins with."""
+        """The time under which it is listed: in the minute, and so the day, given by the name."""
         before = np.timedelta64(1 if self.is_rounded_up else 0, "s")
         time: np.datetime64 = self.time_from_name - before
         return time
@@ -79,7 +79,7 @@ class MovieName:
 
     @property
     def tells_end(self) -> bool:
-        """Whether `time_from_name` is the end of the recording."""
+        """Whether `time_from_name` is the end of the recording, not its start."""
         return bool(self.time_from_name >= FIRST_END_NAME)
 
     def start_time(self, duration_seconds: float) -> np.datetime64:
@@ -157,7 +157,7 @@ class StartTime:
 
     @property
     def timecode_agrees_with(self) -> str | None:
-        """What the timecode confirms to within a minute, in words; None if that cannot be said."""
+        """Which of clock and name agree with the timecode to within a minute, as text; None if unknown."""
         apart, after = self.disagreement_seconds, self.timecode_disagreement_seconds
         if apart is None or after is None:
             return None
@@ -171,7 +171,7 @@ class StartTime:
 
 
 def describe_start(start: StartTime) -> str:
-    """When a movie began, how that is known, and the doubt about it."""
+    """Text with the start time of a movie, its source, and its uncertainty."""
     if start.time is None:
         return "unknown"
     source = "by its clock" if start.source == "mvhd" else "by its name"

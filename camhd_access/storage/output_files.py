@@ -83,7 +83,7 @@ def open_target(
     if isinstance(filesystem, LocalFileSystem):
         with _open_beside(Path(path)) as file:
             yield file
-    elif isinstance(filesystem, MemoryFileSystem):  # where a file is visible as soon as it is opened
+    elif isinstance(filesystem, MemoryFileSystem):  # shows files while they are written
         with BytesIO() as draft:
             yield draft
             filesystem.pipe_file(path, draft.getvalue())

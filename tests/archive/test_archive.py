@@ -188,7 +188,7 @@ def test_a_whole_archive_may_lie_in_a_folder_named_like_a_year(folder, tmp_path)
 @pytest.mark.parametrize("end", ["", "/", "?C=M;O=D"])
 def test_a_movie_is_no_archive(server, end):
     with pytest.raises(
-        ValueError, match=rf"is 1 movie, not a folder .* open the archive {server.url}{ROOT}/$"
+        ValueError, match=rf"is a movie, not a folder .* open the archive {server.url}{ROOT}/$"
     ):
         open_archive(f"{server.url}{ROOT}/{NAMES[1]}.mov{end}")
     with pytest.raises(ValueError, match=r"with open_movie, or open the archive \.$"):
@@ -259,5 +259,5 @@ def test_an_end_before_the_start_is_refused(folder):
 
 @pytest.mark.parametrize("root", [5, b"/data"])
 def test_a_root_is_a_path_or_url(root):
-    with pytest.raises(TypeError, match="root is the path or URL of a folder, not"):
+    with pytest.raises(TypeError, match="root must be the path or URL of a folder, not"):
         open_archive(root)

@@ -446,7 +446,7 @@ def test_real_servers(folder, webserver, web_root):
 def test_a_catalogue_that_cannot_be_kept_is_refused_before_the_crawl(folder, tmp_path, monkeypatch):
     with serve_folder(folder) as server:
         archive = open_archive(server.url + ROOT)
-        with pytest.raises(ValueError, match=r"c\.csv': .* ends in \.parquet, \.jsonl or \.jsonl\.gz"):
+        with pytest.raises(ValueError, match=r"c\.csv': .* must end in \.parquet, \.jsonl or \.jsonl\.gz"):
             archive.catalog(file=tmp_path / "c.csv")
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ImportError, match=r"pip install 'camhd_access\[parquet\]'"):

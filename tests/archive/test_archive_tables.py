@@ -124,7 +124,7 @@ def test_the_real_catalogue_of_2018(real):
     ("text", "message"),
     [
         ('{"a": 1}\n', "not a catalogue of a known kind"),
-        ("[1]\n", "no JSON objects"),
+        ("[1]\n", "not JSON objects"),
         ("nonsense\n", "not JSON lines"),
         (json.dumps(SCHEMAS["pangeo"] | {"blob_url": "x.mov"}), "not the address of a CamHD movie"),
         (json.dumps(SCHEMAS["pangeo"]) + '\n{"blob_url": "x"}', "not a row"),
@@ -283,9 +283,9 @@ def test_the_old_form_is_read_alike(regions, tmp_path):
     [
         (f"{MOVIES[0]},t,0,100,d3_p1_z0", "counts frames from 0"),
         (f"{MOVIES[0]},t,100,99,d3_p1_z0", "ends before it begins"),
-        ("movie,t,1,99,d3_p1_z0", "no CamHD movie"),
+        ("movie,t,1,99,d3_p1_z0", "not of a CamHD movie"),
         ("a,b", "not a table of regions"),
-        (f"{MOVIES[0]},t,one,99,d3_p1_z0", "no numbers"),
+        (f"{MOVIES[0]},t,one,99,d3_p1_z0", "frames that are not numbers"),
     ],
 )
 def test_false_regions_are_refused(tmp_path, line, message):

@@ -119,9 +119,12 @@ def test_frames_of_a_list_are_read(write, movies):
     [
         ({"Sequence": [{"FrameOffset": 0, "Hash": "77"}]}, "a movie '77', which is not listed"),
         ({"Sequence": [{"FrameOffset": 5, "Hash": "0"}]}, "said to follow 5 frames; there are 0 before it"),
-        ({"Sequence": [{"FrameOffset": 0}]}, r"list\.json is not as such files are: it lacks 'Hash'"),
+        (
+            {"Sequence": [{"FrameOffset": 0}]},
+            r"list\.json does not have the expected format: it lacks 'Hash'",
+        ),
         ({"Movies": {"0": {"ShortName": "a.mov"}}}, "it lacks 'NumFrames'"),
-        ({"BaseDir": 5}, "not as such files are"),
+        ({"BaseDir": 5}, "not have the expected format"),
     ],
 )
 def test_lists_that_contradict_themselves(write, change, message):
@@ -176,16 +179,16 @@ def test_open_chunks_end_where_the_next_begins(write):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Source": ""}, "is no frameset: it has no Source"),
+        ({"Source": ""}, "is not a frameset: it has no Source"),
         ({"Chunks": [{"Name": "x", "Start": 1, "Frames": [2]}]}, "'x' must have either Frames or Start"),
         ({"Chunks": [{"Name": "x"}]}, "'x' must have either Frames or Start"),
         ({"Chunks": [{"Name": "x", "Start": 1}, {"Name": "x", "Start": 2}]}, "the same name"),
-        ({"Chunks": [{"Start": 1}]}, r"list\.json is not as such files are: it lacks 'Name'"),
-        ({"Chunks": [{"Name": "x", "Start": "1"}]}, "not as such files are: 'str'"),
-        ({"Chunks": [{"Name": "x", "Frames": [1.5]}]}, "not as such files are: 'float'"),
-        ({"Chunks": [{"Name": "x", "Frames": [10**30]}]}, "not as such files are"),
-        ({"Chunks": {"x": [1]}}, "not as such files are"),
-        ({"NumFrames": "70"}, "not as such files are: 'str'"),
+        ({"Chunks": [{"Start": 1}]}, r"list\.json does not have the expected format: it lacks 'Name'"),
+        ({"Chunks": [{"Name": "x", "Start": "1"}]}, "not have the expected format: 'str'"),
+        ({"Chunks": [{"Name": "x", "Frames": [1.5]}]}, "not have the expected format: 'float'"),
+        ({"Chunks": [{"Name": "x", "Frames": [10**30]}]}, "not have the expected format"),
+        ({"Chunks": {"x": [1]}}, "not have the expected format"),
+        ({"NumFrames": "70"}, "not have the expected format: 'str'"),
     ],
 )
 def test_framesets_that_contradict_themselves(write, change, message):

@@ -149,7 +149,7 @@ def test_catalog_keeps_what_it_found(folder, tmp_path, name):
 def test_a_catalogue_of_another_kind_is_refused_before_the_crawl(tmp_path, name):
     result = run("catalog", "-o", tmp_path / name, "http://127.0.0.1:9/")
     assert result.exit_code == 2
-    assert "the name of a catalogue ends in .parquet, .jsonl or .jsonl.gz" in result.stderr
+    assert "the name of a catalogue must end in .parquet, .jsonl or .jsonl.gz" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["camhd.parquet", "camhd.jsonl"])

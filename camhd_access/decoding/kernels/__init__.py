@@ -1,6 +1,6 @@
 """The ProRes 4:2:2 decoder, compiled with numba: bit-exact with libavcodec, in a fraction of the time.
 
-The data passes through these modules, in the terms of SMPTE RDD 36:
+Data passes through these modules (terms of SMPTE RDD 36):
 
 `codes`       the codebooks of the coefficients as look-up tables (section 7.1)
 `entropy`     the coded coefficients of a slice, DC and AC, four slices side by side (section 7.1)

@@ -39,7 +39,7 @@ position in the damage map; which of the two strips."""
 
 @inlined
 def u16(data: int, byte: int) -> int:
-    """Two bytes, the first the higher."""
+    """A big-endian 16-bit number."""
     return load_u8(data, byte) << 8 | load_u8(data, byte + 1)
 
 

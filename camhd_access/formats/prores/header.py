@@ -23,14 +23,14 @@ FLAT_MATRIX = bytes([4]) * MATRIX_BYTES
 
 
 MAX_SAMPLE_BYTES = 64 << 20
-"""Of any movie: eight times what 8K takes at the highest rate."""
+"""Limit for all movies: eight times the size of an 8K frame at the highest rate."""
 
 MAX_MACROBLOCK_BYTES = 4096 + 16
 """768 coefficients of at most 33 bits (a code of 31, the run before it, the sign), 256 values of alpha, and
 the headers of a slice that holds no other macroblock."""
 
 MAX_EXTRA_BYTES = 1 << 20
-"""Of the frame header (its length is a 16-bit number), and of anything that writers append."""
+"""Limit for the frame header (its length is a 16-bit number) and anything that writers append."""
 
 MAX_SLICE_MACROBLOCKS = 8
 MIN_SLICE_BYTES = 8
@@ -44,7 +44,7 @@ def max_sample_bytes(width: int, height: int) -> int:
 
 
 def min_sample_bytes(width: int, height: int) -> int:
-    """Lower limit for the bytes of a complete frame of this size, whatever it shows."""
+    """Lower limit for the bytes of a complete frame of this size, with any content."""
     n_slices = width // (16 * MAX_SLICE_MACROBLOCKS) * (height // 16)
     return MIN_FRAME_BYTES + MIN_SLICE_BYTES * n_slices
 

@@ -63,7 +63,7 @@ class Atom:
     payload_offset: int
     """Offset of its payload."""
     _children: dict[int, list["Atom"]] = field(default_factory=dict, compare=False, repr=False)
-    """The atoms from a position on: parsed once, however many of them are looked for."""
+    """The child atoms by start position, parsed only once."""
 
     def error(self, problem: str) -> InvalidMovieError:
         """An error that names this atom and its offset, for raising."""

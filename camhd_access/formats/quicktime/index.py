@@ -1,8 +1,8 @@
 """`MovieIndex`: one movie's frames as arrays, one item per frame.
 
 Made once per movie by `parse_moov`, held by readers, sent to workers. Times are media times: the edit list
-drops no frames, it says which ones a player would not show (`hidden`). Only its pauses, which show nothing
-(empty edits), move frames: `delay` is part of the elapsed times.
+does not drop frames, but tells which ones a player would not show (`hidden`). Only its pauses (empty edits)
+shift frames in time: `delay` is included in elapsed times.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,13 +70,13 @@ class MovieIndex:
     timescale: int
     """Ticks per second of `pts` and `duration`."""
     codec: str
-    """Four characters that name the ProRes profile, e.g. "apcn"."""
+    """Four-character code of the ProRes profile, such as "apcn"."""
     width: int
-    """Pixels a row, of the sample description."""
+    """Pixels per row, from the sample description."""
     height: int
     """Rows, both fields together."""
     interlaced: bool | None = None
-    """True: a frame holds two fields. None: not known before the first frame is read."""
+    """True if a frame has two fields; None if unknown before the first frame is read."""
     creation_time: np.datetime64 | None = None
     """When the recorder began the movie (`mvhd`), in whole seconds UTC; None if not set."""
     color_matrix: int | None = None
@@ -86,11 +86,11 @@ class MovieIndex:
     movie_timescale: int = 1
     """Ticks per second of the edits' durations."""
     kind: TrackKind | None = None
-    """What a copy of some frames keeps of the video track; None if the movie has no index."""
+    """Properties of the video track that a copy of frames preserves; None if the movie has no index."""
     timecode_track: bytes = b""
     """Payload of the timecode `trak`, unparsed (see `quicktime.timecode`); empty: none."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What the movie says of itself as text, by name (see `quicktime.metadata`)."""
+    """Text metadata by name (see `quicktime.metadata`)."""
 
     def __post_init__(self) -> None:
         for name in ("offset", "size", "pts", "duration", "is_sync"):

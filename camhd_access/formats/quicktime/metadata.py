@@ -1,7 +1,7 @@
-"""What a movie says of itself as text: names and values in the metadata atom of `moov`.
+"""Text metadata of a movie: names and values in the metadata atom of `moov`.
 
-Names are as Apple has them (`com.apple.quicktime.title`), or a program's own. They tell nothing that frames
-are found by, so that what cannot be read of them is left out, and is no error.
+Names are Apple's (`com.apple.quicktime.title`) or those of a program. Reading frames does not depend on them,
+so unreadable metadata is ignored, not an error.
 
 Source: QTFF, "Metadata", "Metadata Item Keys Atom", "Metadata Item List Atom", "Data Atom Structure".
 """
@@ -16,11 +16,11 @@ from camhd_access.formats.quicktime.tracks import build_atom
 __all__ = ["build_metadata", "parse_metadata"]
 
 _TEXT = 1
-"""Type of a value in UTF-8."""
+"""Type code of a UTF-8 value."""
 
 
 def build_metadata(values: Mapping[str, str]) -> bytes:
-    """The metadata atom of these names and values; empty where there are none."""
+    """The metadata atom with these names and values; empty if there are none."""
     if not values:
         return b""
     handler = build_atom(b"hdlr", bytes(8), b"mdta", bytes(13))
@@ -40,7 +40,7 @@ def build_metadata(values: Mapping[str, str]) -> bytes:
 
 
 def parse_metadata(moov: Atom) -> dict[str, str]:
-    """Names and values of the metadata, as far as they are text; none where none can be read."""
+    """Names and values of the text metadata; empty if none can be read."""
     try:
         meta = moov.find("meta")
         return _parse(meta) if meta else {}

@@ -20,14 +20,14 @@ from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tab
 __all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_clock", "parse_edits", "parse_moov"]
 
 MAX_INFLATED_BYTES = 4 << 20
-"""Of a `cmov`, made for short films on slow lines. Seven hours of CamHD video would fit."""
+"""Limit for a `cmov`, which was made for short films on slow links; fits seven hours of CamHD video."""
 MAX_EDITS = 1 << 12
-"""Of an edit list; recorders write one or two."""
+"""Limit for the entries of an edit list; recorders write one or two."""
 
 LARGE_PIXELS = 4096 * 2304
-"""Of a frame; one that claims to be larger must have the bytes for it."""
+"""Pixels of a frame from which its bytes are checked against its claimed size."""
 MAX_SECONDS = 1 << 31
-"""Between the start of a movie and any of its frames: keeps times within the range of datetime64[ns]."""
+"""Limit for times from the start of a movie: keeps them within the range of datetime64[ns]."""
 
 _EPOCH = np.datetime64("1904-01-01T00:00:00", "s")
 _MAX_CREATION_SECONDS = 1 << 33  # the year 2176; later times are uninitialised fields

@@ -22,7 +22,7 @@ MAX_FRAMES = 3_500_000
 """32 hours of video. The longest movie of the archive has 3.2 million frames; memory stays below 200 MB."""
 
 MAX_TICKS = (1 << 31) - 1
-"""Of one frame. In QTFF the field is signed and positive."""
+"""Limit for the duration of a frame. In QTFF the field is signed and positive."""
 
 Ints = NDArray[np.int64]
 

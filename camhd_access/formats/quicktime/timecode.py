@@ -76,7 +76,7 @@ class TimecodeLabel:
 
         Notes
         -----
-        Recorders note whole seconds, and labels without drops fall 0.9 s behind in a quarter of an hour.
+        Recorders store whole seconds, and labels without drops fall 0.9 s behind in a quarter of an hour.
         """
         midnight = time.astype("datetime64[D]")
         apart = self.seconds_of_day - float((time - midnight) / np.timedelta64(1, "s"))
@@ -107,7 +107,7 @@ class Timecode:
     """A timecode track; its samples are not read."""
 
     kind: TrackKind
-    """What a copy keeps of the track."""
+    """Properties of the track that a copy preserves."""
     start: NDArray[np.int64]
     """Start of each sample's validity, from the start of the movie, in ticks of the track."""
     offset: NDArray[np.int64]
@@ -160,7 +160,7 @@ def find_timecode(index: MovieIndex) -> Timecode | None:
     if not (ticks_per_second and frame_ticks and rate and (tables.size == SAMPLE_BYTES).all()):
         raise InvalidMovieError("the timecode track has no frame rate, or its samples are not numbers")
     shift = _shown_from(parse_edits(track), index.movie_timescale, timescale)
-    drops = bool(flags & _DROP_FRAME) and rate % 30 == 0  # of other rates none can be left out
+    drops = bool(flags & _DROP_FRAME) and rate % 30 == 0  # drop-frame exists only for these rates
     return Timecode(
         kind=kind,
         start=tables.pts - round(shift * timescale),

@@ -207,7 +207,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return _describe(url, await self._client.facts_of(url))
 
     def info(self, path: str, **_: object) -> dict[str, Any]:
-        """The blocking version of `_info`; known facts cost no turn of the event loop."""
+        """The blocking version of `_info`; known facts do not use the event loop."""
         url = self._strip_protocol(path)
         facts = self._client.known_facts(url)
         return self._info_blocking(path) if facts is None else _describe(url, facts)

@@ -36,13 +36,13 @@ MAX_SECONDS = 2
 """Limit of CPU time for one listing: the 60,000 names of 8 MB take a fifth of it."""
 
 MAX_HREF_CHARACTERS = 8192
-"""Of a link that is an entry: longer addresses are accepted by no server."""
+"""Limit for the link of an entry; servers do not accept longer addresses."""
 
 MAX_TEXT_CHARACTERS = 1000
-"""Looked at behind a link: date and size."""
+"""Number of characters after a link that are searched for date and size."""
 
 MAX_TITLE_CHARACTERS = 100
-"""Of a page's title in a message."""
+"""Maximum length of a page's title in a message."""
 
 
 @dataclass(frozen=True, slots=True)

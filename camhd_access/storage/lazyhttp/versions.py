@@ -1,9 +1,9 @@
 """Which version of a file a response belongs to, and whether two responses agree.
 
 Input: size, ETag and Last-Modified of responses. Output: a *validator*, a short string that
-differs between versions, as far as the server's headers do. Servers behind one name may give one file
-different ETags (Apache made them from inodes) or times: such replicas are compared by size alone, and by
-Last-Modified if they agree on that. No I/O.
+differs between versions, as far as the server's headers do. The replicas behind a host name may report
+different ETags (Apache made them from inodes) or times for one file: they are compared by size only, and by
+Last-Modified if they agree on it. No I/O.
 """
 
 from dataclasses import dataclass, replace

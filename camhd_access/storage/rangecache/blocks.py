@@ -171,7 +171,7 @@ def read_pieces(folder: Path, wanted: ByteRange, damaged: list[Path]) -> list[Pi
 
 
 def find_used(folder: Path, wanted: ByteRange) -> list[Path]:
-    """The blocks that hold some of `wanted`, and were read since they were written."""
+    """The blocks that contain parts of `wanted`, and have been read since they were written."""
     found = []
     for block in _find_blocks(folder, wanted):
         with suppress(FileNotFoundError):  # evicted since it was listed

@@ -88,7 +88,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             str(target_protocol), target_options or {}, asynchronous=asynchronous, loop=loop
         )
         self._trusts_target = getattr(self.fs, "checks_validator", False)
-        identify = Identity(self.fs)  # before others are around it
+        identify = Identity(self.fs)  # before it is wrapped
         if not self.fs.async_impl:
             self.fs = AsyncFileSystemWrapper(self.fs, asynchronous=asynchronous)
         self.folder: CacheFolder = CacheFolder(
@@ -154,7 +154,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self.fs.invalidate_cache(path)
 
     def discard(self, path: str) -> None:
-        """Drop facts and bytes of a file that proved wrong; not if offline."""
+        """Drop the description and bytes of a file that are wrong; does nothing if offline."""
         version = self._knowledge.known_version(self._behind(path))
         if not self.offline:
             self.invalidate_cache(path)
@@ -162,7 +162,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
                 self.folder.forget(version)
 
     def key(self, path: str) -> str:
-        """What a file is kept under; holds no secrets."""
+        """The cache key of a file, without secrets."""
         return self._knowledge.key(self._behind(path))
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: object) -> list[Any]:
@@ -190,7 +190,7 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     _info_blocking = blocking(_info)
 
     def info(self, path: str, **_: object) -> dict[str, Any]:
-        """The blocking version of `_info`; what is known costs no turn of the event loop."""
+        """The blocking version of `_info`; known descriptions do not use the event loop."""
         return self._knowledge.known(self._behind(path)) or self._info_blocking(path)
 
     async def _cat_file(
@@ -269,9 +269,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _cat_again(
         self, path: str, start: int, end: int, *, validator: str | None = None
     ) -> bytes | None:
-        """Bytes that were read from disk and make no sense, once more from the filesystem behind.
+        """Read again, from the filesystem behind, bytes that were read from disk and proved to be damaged.
 
-        None if they came from there before, if they cannot be read, and offline.
+        None if they were not read from disk, if they cannot be read, or if offline.
         """
         path = self._behind(path)
         info = await self._knowledge.describe_version(path, validator)

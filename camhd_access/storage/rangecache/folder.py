@@ -70,7 +70,7 @@ class Remembered(NamedTuple):
     """The stored description of a remote file."""
 
     info: dict[str, Any]
-    """As `RangeCacheFileSystem.info` gives it."""
+    """The description, as returned by `RangeCacheFileSystem.info`."""
     checked: float
     """When the remote side last confirmed it, in seconds since 1970."""
 
@@ -124,7 +124,7 @@ class CacheFolder:
         self.path: Path = default_cache_dir() if path is None else Path(path).expanduser().absolute()
         self.max_bytes: int = default_max_bytes() if max_bytes is None else max_bytes
         self.patience: Patience = Patience()
-        """For ranges that others are fetching."""
+        """Waiting time for ranges that other processes are fetching."""
         self._is_made = False
         self._permissions = default_permissions()
         self._is_fallback = self.path == fallback_dir()
@@ -159,7 +159,7 @@ class CacheFolder:
                     self._write_file(self._version_folder(version) / block.path, part)
 
     def drop(self, version: FileVersion, wanted: ByteRange) -> bool:
-        """Let go what is kept of `wanted` and was read since it was written; whether there was any."""
+        """Delete the blocks of `wanted` that were read since they were written; whether there were any."""
         dropped = False
         with self._tolerance():
             for path in find_used(self._version_folder(version), wanted):
@@ -253,7 +253,7 @@ class CacheFolder:
 
     @property
     def _root(self) -> Path:
-        """What all of it lies in; `PermissionError` where that is among temporary files, and not ours."""
+        """The folder of all cached data; `PermissionError` if it is a temporary folder of another user."""
         if self._is_fallback:
             check_ours(self.path)
         return self._quota.root
@@ -279,7 +279,7 @@ class CacheFolder:
         if n_bytes > self.max_bytes:
             return
         self._make_folders()
-        surplus = _size_on_disk(path)  # of the file that is replaced, usually none
+        surplus = _size_on_disk(path)  # size of the file that is replaced, usually none
         self._quota.reserve(n_bytes)
         try:
             while not self._place(path, data):

@@ -38,7 +38,7 @@ _SLOT_BITS = 40
 _SLOT_BYTES = 1 << _SLOT_BITS
 
 WHOLE_FILE = ByteRange(_SLOT_BYTES - 1, _SLOT_BYTES)
-"""Stands for the description of a file instead of its bytes."""
+"""Represents the description of a file instead of its bytes."""
 
 
 class FetchLocks:
@@ -137,7 +137,7 @@ def is_being_written(fd: int) -> bool:
     """Whether the writer of an unfinished file lives; without locks, whether it was modified recently."""
     try:
         if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS allows readers no other
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS allows no other lock for readers
             return False
     except BlockingIOError:
         return True

@@ -53,7 +53,7 @@ def default_cache_dir() -> Path:
 
 
 def fallback_dir() -> Path:
-    """Where bytes are kept of a user who has no home: among everybody's temporary files."""
+    """The cache folder of a user without a home directory, in the folder for temporary files."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"camhd_access-{user}"
 
@@ -82,7 +82,7 @@ def open_kept(path: Path, mode: int) -> int:
     """Open, or create, a file that all users of the folder write to; returns the descriptor."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, mode)
     if mode & 0o077:  # which the umask removed when it was created
-        with suppress(OSError):  # another user's
+        with suppress(OSError):  # belongs to another user
             path.chmod(mode)
     return fd
 

@@ -37,7 +37,7 @@ class FileVersions:
     target
         Returns the filesystem behind (after a fork, another one).
     identify
-        Gives what a file is kept under, of its address.
+        Returns the cache key of an address.
     folder, loader
         Where descriptions and bytes are stored, and where requests are counted.
     offline, revalidate, overlay, overlay_flatten
@@ -199,9 +199,7 @@ class FileVersions:
 
         def keep() -> None:
             if mark:
-                kept = {
-                    name: value for name, value in info.items() if name != "name"
-                }  # which may hold secrets
+                kept = {name: value for name, value in info.items() if name != "name"}  # may contain secrets
                 self._folder.save_info(self.key(path), kept)
             if tail:
                 piece = Piece(info["size"] - len(tail), memoryview(tail))
