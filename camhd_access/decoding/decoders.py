@@ -24,6 +24,7 @@ from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import decode_preview
+from camhd_access.memory import empty
 from camhd_access.ranges import ByteData, Walk
 
 __all__ = ["Decoder", "DeinterlacingDecoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
@@ -134,7 +135,7 @@ class Decoder(ABC):
         FrameDecodeError, UnsupportedCodecError
             The window is damaged; the sums are then undefined.
         """
-        picture = np.empty(sums.values.shape, self.pixel_format.dtype)
+        picture = empty(sums.values.shape, self.pixel_format.dtype)
         self.decode([coded], out=[picture])
         sums.add(picture)
 

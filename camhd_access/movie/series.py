@@ -16,6 +16,7 @@ import numpy.typing as npt
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
+from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
 
@@ -108,7 +109,7 @@ class FrameSeries:
         RemoteFileError
             The bytes could not be read.
         """
-        pixels = np.empty(self.shape, self.dtype)
+        pixels = empty(self.shape, self.dtype)
 
         def read(stack: FrameStack, here: slice, *, parallel: bool) -> None:
             stack.read(parallel=parallel, out=pixels[here])
@@ -124,7 +125,7 @@ class FrameSeries:
         RemoteFileError
             The bytes could not be read.
         """
-        pixels = np.empty(self.shape, self.dtype)
+        pixels = empty(self.shape, self.dtype)
         damaged: Damage = {}
 
         def read(stack: FrameStack, here: slice, *, parallel: bool) -> None:

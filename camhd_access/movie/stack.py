@@ -34,6 +34,7 @@ from camhd_access.errors import (
     UnsupportedCodecError,
 )
 from camhd_access.formats.prores import FrameHeader, walk_frame
+from camhd_access.memory import empty
 from camhd_access.movie.index_cache import HINT
 from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
@@ -213,7 +214,7 @@ class FrameStack:
 
     def _read(self, *, parallel: bool, out: Pixels | None, damaged: Damage | None) -> Pixels:
         if out is None:
-            out = np.empty(self.shape, self.dtype)
+            out = empty(self.shape, self.dtype)
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy array, not {type(out).__name__}")
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
@@ -272,7 +273,7 @@ class FrameStack:
         FrameDecodeError
             It is damaged.
         """
-        out = np.empty(self.shape, self.dtype)
+        out = empty(self.shape, self.dtype)
         coded = (0, partial(self._find_window, 0, memoryview(sample)))
         self._decode([coded], self._n_slice_threads if parallel else 1, out, None)
         picture: Pixels = out[0]

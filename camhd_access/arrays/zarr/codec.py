@@ -23,6 +23,7 @@ from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import Field
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex, split_positions
 from camhd_access.movie.stack import FrameStack, Pixels
 
@@ -149,7 +150,7 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     def _decode_window(self, sample: bytes, pictures: range, rows: slice, columns: slice) -> Pixels:
         decoder = self.decoder
         shape = decoder.pixel_format.shape(rows.stop - rows.start, columns.stop - columns.start)
-        out = np.empty((len(pictures), *shape), decoder.pixel_format.dtype)
+        out = empty((len(pictures), *shape), decoder.pixel_format.dtype)
         fields = [self._field(picture) for picture in pictures]
         window = rows, columns
         decoder.decode([decoder.take(sample, window, field) for field in fields], out=list(out))

@@ -1,0 +1,82 @@
+"""Large arrays whose memory is used again.
+
+The system clears each page of a new array when it is first written, which takes a third of the time of
+decoding a frame into it. The memory of an array from `empty` is kept when the array and all of its views are
+gone, and used for the next one of about its size, within `MAX_BYTES_KEPT`.
+"""
+
+import math
+import threading
+import weakref
+from collections import deque
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["empty"]
+
+MIN_BYTES = 1024 * 1024
+"""Smaller arrays come from numpy, which keeps its own memory for them."""
+
+MAX_BYTES_KEPT = 128 * 1024 * 1024
+"""Memory that is not in use: as much as a dask chunk of frames."""
+
+MAX_WASTE = 1.25
+"""Memory is used for arrays that are smaller by this factor at most."""
+
+Block = npt.NDArray[np.uint8]
+
+
+class _Pool:
+    """Memory that is not in use, the block returned last at the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._returned: deque[Block] = deque()  # appended to by finalizers, which run anywhere: no lock
+        self._blocks: list[Block] = []
+
+    def take(self, n_bytes: int) -> Block:
+        """Memory of `n_bytes` or a little more."""
+        if self._lock.acquire(blocking=False):  # nobody waits, not even in a forked process
+            try:
+                self._sort_in()
+                for i in reversed(range(len(self._blocks))):
+                    if n_bytes <= len(self._blocks[i]) <= MAX_WASTE * n_bytes:
+                        return self._blocks.pop(i)
+            finally:
+                self._lock.release()
+        return np.empty(n_bytes, np.uint8)
+
+    def give_back(self, block: Block) -> None:
+        """Keep memory that is no longer in use."""
+        self._returned.append(block)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+            finally:
+                self._lock.release()
+
+    def _sort_in(self) -> None:
+        while self._returned:
+            self._blocks.append(self._returned.popleft())
+        n_bytes = sum(map(len, self._blocks))
+        while n_bytes > MAX_BYTES_KEPT:
+            n_bytes -= len(self._blocks.pop(0))
+
+
+_pool = _Pool()
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array like `numpy.empty`, which may have the memory of an earlier one."""
+    kind = np.dtype(dtype)
+    n_items = math.prod(shape)
+    n_bytes = n_items * kind.itemsize
+    if n_bytes < MIN_BYTES:
+        return np.empty(shape, kind)
+    block = _pool.take(n_bytes)
+    # All views refer to this array, because its own base is no array; so it is the last one to go.
+    first = np.frombuffer(block.data, kind, n_items)
+    weakref.finalize(first, _pool.give_back, block).atexit = False
+    return first.reshape(shape)
