@@ -22,6 +22,9 @@ __all__ = ["describe_operation", "iter_pairs", "quantile_over_time", "with_opera
 BAND_BYTES = 64 * 1024 * 1024
 """Size of a band of all frames, in one task; at least one row of slices."""
 
+COPIED_BYTES = 4 * 1024 * 1024
+"""Of the values of pixels whose quantiles are computed together."""
+
 SLICE_LINES = 16
 """Lines of a row of slices, in a frame or in each field of it (SMPTE RDD 36, section 5.3)."""
 
@@ -75,14 +78,27 @@ def _band_edges(data: StackArray) -> tuple[int, ...] | int:
 
 
 def _quantile(values: npt.NDArray[Any], *, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Quantiles along the first axis, computed for some pixels at a time: numpy copies what it partitions."""
+    n_frames, *shape = values.shape
+    pixels = values.reshape(n_frames, -1)
+    found = np.empty((*levels.shape, pixels.shape[1]))
+    n_together = max(1, COPIED_BYTES // max(1, n_frames * values.itemsize))
+    for start in range(0, pixels.shape[1], n_together):
+        some = slice(start, start + n_together)
+        found[..., some] = _quantile_of_pixels(np.ascontiguousarray(pixels[:, some].T), levels)
+    return found.reshape(*levels.shape, *shape)
+
+
+def _quantile_of_pixels(values: npt.NDArray[Any], levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Quantiles of each row, which may be overwritten; missing values (NaN) are left out."""
     if values.dtype.kind != "f":
-        found: npt.NDArray[np.float64] = np.quantile(values, levels, axis=0)
-        return found
+        whole: npt.NDArray[np.float64] = np.quantile(values, levels, axis=1, overwrite_input=True)
+        return whole
     values = values.astype(np.float64)
-    has_gaps = np.isnan(values).any(axis=0)
-    found = np.empty((*levels.shape, *values.shape[1:]))
-    found[..., ~has_gaps] = np.quantile(values[:, ~has_gaps], levels, axis=0)
-    found[..., has_gaps] = _quantile_of_present(values[:, has_gaps], levels)
+    has_gaps = np.isnan(values).any(axis=1)
+    found = np.empty((*levels.shape, len(values)))
+    found[..., ~has_gaps] = np.quantile(values[~has_gaps], levels, axis=1, overwrite_input=True)
+    found[..., has_gaps] = _quantile_of_present(values[has_gaps].T, levels)
     return found
 
 
