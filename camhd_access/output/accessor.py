@@ -314,6 +314,24 @@ class CamhdAccessor:
 
         return make_viewer(movies, width)
 
+    def to_dataset(self) -> xr.Dataset:
+        """A Dataset to be saved, whose attributes describe the frames that it holds.
+
+        Returns
+        -------
+        xarray.Dataset
+            With this array as its variable. `time_coverage_start`, `…_end`, `…_duration` and `…_resolution`,
+            the bounds of the place, `title` and `id` (attributes of ACDD-1.3) are made of the coordinates.
+
+        Notes
+        -----
+        Reads nothing. Arrays have no such attributes themselves: xarray would keep them when frames are
+        selected or concatenated, and they would be wrong.
+        """
+        from camhd_access.output.datasets import to_dataset  # noqa: PLC0415 - when it is needed
+
+        return to_dataset(self._array)
+
     def _movie(self) -> xr.DataArray:
         """The array, if it has frames along time."""
         check_frames(self._array)
