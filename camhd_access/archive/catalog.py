@@ -80,7 +80,7 @@ DTYPES = {
 _RECORD_COLUMNS = [field.name for field in fields(MovieRecord)]
 
 _REQUIRED_COLUMNS = [name for name in _RECORD_COLUMNS if name != "other_urls"]
-"""Those that files have which were written before."""
+"""Columns of a valid catalogue; `other_urls` is missing in older files."""
 
 
 def to_frame(records: Iterable[MovieRecord]) -> pd.DataFrame:

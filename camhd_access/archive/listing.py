@@ -2,7 +2,7 @@
 
 Below the root, folders of years, months and days are opened if they overlap the period. The root may itself
 be the folder of a year, a month or a day. A listing that fails is an error, never an empty day. A movie in
-several folders is listed once, in that of its own day; a warning tells of movies in folders of other days.
+several folders is listed once, in the folder of the day in its name; a warning names movies in other folders.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from camhd_access.urls import redact_url
 __all__ = ["ListedMovie", "Listing", "list_movies"]
 
 MAX_NAMED = 10
-"""Misplaced movies that a warning names."""
+"""Maximum number of misplaced movies that a warning names."""
 
 _Job: TypeAlias = tuple[str, str | None]
 """A folder, and its date: "" for the root of an archive, None if unknown."""
@@ -44,16 +44,16 @@ class ListedMovie:
     file_size: int | None
     """Bytes, if the listing has the exact size."""
     other_paths: tuple[str, ...] = ()
-    """Its paths in other folders."""
+    """Paths of its copies in other folders."""
 
     @property
     def _rank(self) -> tuple[bool, str]:
-        """Smaller for the copy that is preferred: the one in the folder of its day."""
+        """Sort key: the copy in the folder of the movie's day comes first."""
         folder = self.path.rpartition("/")[0]
         return not folder.endswith(self.name.day.replace("-", "/")), self.path
 
     def merged(self, other: "ListedMovie | None") -> "ListedMovie":
-        """The movie, with another copy of it."""
+        """The movie with the paths of both copies."""
         if other is None:
             return self
         first, second = sorted((self, other), key=lambda copy: copy._rank)  # noqa: SLF001 - of this class

@@ -1,4 +1,4 @@
-"""Start times of movies: when their timecode is asked, and warnings about uncertain ones."""
+"""Start times of movies: whether to read their timecode, and warnings about uncertain times."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ MAX_NAMED = 20
 
 
 def find_start(reader: MovieReader) -> StartTime:
-    """When the movie began, with its timecode as a third witness where it costs nothing, or is needed.
+    """The start time of the movie, compared with its timecode if that is cheap or needed.
 
     Notes
     -----
-    It costs nothing in a local file; elsewhere a request of 4 bytes, which is made only if clock and name
-    differ by more than a minute.
+    In local files it is cheap. In other files it takes a request of 4 bytes, which is only made if clock and
+    name differ by more than a minute.
     """
     start = reader.start
     return start if reader.source.is_far and start.doubt is None else read_start(reader)

@@ -14,7 +14,7 @@ INSTITUTION = "NSF Ocean Observatories Initiative"
 
 
 def _parse_person(text: str) -> dict[str, str]:
-    """Name and, between angle brackets behind it, URI."""
+    """The name and, in angle brackets after it, the URI."""
     match = re.fullmatch(r"\s*([^<>]+?)\s*(?:<\s*([^<>\s]+)\s*>)?\s*", text)
     if match is None:
         raise click.BadParameter(f"{text!r}: write a name, or 'NAME <URI>'")
@@ -42,7 +42,7 @@ def _parse_person(text: str) -> dict[str, str]:
     show_default=True,
     metavar="'NAME <URI>'",
     callback=lambda _ctx, _param, value: [_parse_person(each) for each in value],
-    help="Creator, likewise; can be repeated.",
+    help="Creator, in the same form; can be repeated.",
 )
 @click.option(
     "-o",
@@ -64,10 +64,11 @@ def ifdo(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Describe FILES as an image set: iFDO, the metadata format of FAIR marine images.
+    """Describe FILES as an image set in iFDO, the metadata format of FAIR marine images.
 
-    FILES are frames, films, clips and contact sheets that this package wrote (.png, .jpg, .tif, .webp, .gif,
-    .mp4, .mov); movie, frames and times come from the record in each. Tools such as BIIGLE read the result.
+    FILES are frames, films, clips and contact sheets written by this package (.png, .jpg, .tif, .webp, .gif,
+    .mp4, .mov). Movie, frames and times come from the provenance record in each file. Tools such as BIIGLE
+    read the result.
 
     \b
     Examples:

@@ -67,7 +67,7 @@ _headers: LRUCache[tuple[ByteSource, int], FrameHeader] = LRUCache(MAX_HEADERS_K
 
 MAX_SAMPLES_READ_AGAIN = 1024
 _read_again: LRUCache[tuple[ByteSource, int], bool] = LRUCache(MAX_SAMPLES_READ_AGAIN)
-"""Damaged samples, by source and offset, that have been read again; none is read again twice."""
+"""Damaged samples that have been read again, by source and offset, so that it is done only once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,8 @@
-"""The timecode of a movie, read: the numbers of a stretch, and the label of the first frame.
+"""Read the timecode of a movie: the numbers of a stretch, and the label of the first frame.
 
-The label is a third witness of the start time, beside the movie's clock and its name. Its samples are 4 bytes
-each, before the first frame in CamHD's movies: far from the index, so that they take a request of their own.
+The label is a third source of the start time, besides the movie's clock and its name. Samples are 4 bytes
+each. In CamHD's movies they are before the first frame, far from the index, so reading one takes a separate
+request.
 """
 
 from dataclasses import replace
@@ -26,12 +27,12 @@ __all__ = ["read_first_label", "read_numbers", "read_start"]
 
 
 def read_start(reader: "MovieReader") -> StartTime:
-    """When the movie began, with its timecode as a third witness; reads 4 bytes.
+    """The start time of the movie, compared with its timecode; reads 4 bytes.
 
     Notes
     -----
-    A damaged timecode is no witness. One that counts from another moment than midnight is: it agrees with
-    nothing.
+    A damaged timecode is ignored. One that does not count from midnight is not: it agrees with neither clock
+    nor name.
     """
     start = reader.start
     if start.time is None:
@@ -70,7 +71,7 @@ def read_numbers(source: ByteSource, stretch: TimecodeStretch, *, file_size: int
     Raises
     ------
     InvalidMovieError
-        They are beyond the end of the file.
+        The samples are beyond the end of the file.
     """
     places = stretch.places
     if max(place.stop for place in places) > file_size:

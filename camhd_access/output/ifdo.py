@@ -1,8 +1,8 @@
-"""Image sets as iFDO (image FAIR Digital Object): one file of metadata beside images, films and sheets.
+"""Image sets as iFDO (image FAIR Digital Object): a metadata file for images, films and contact sheets.
 
-Everything comes from the record that each file written by this package holds (see `provenance`): movie,
-frames and times, and what was done to them. What belongs to the set stands in its header, with the place of
-the camera. Identifiers are made of contents, not drawn: the same files make the same set.
+Everything is taken from the provenance record in each file written by this package (see `provenance`): movie,
+frames, times and processing steps. Properties of the set, such as the position of the camera, are in its
+header. Identifiers are derived from the contents, not random: the same files make the same set.
 
 Source: iFDO 2.2.1, https://marine-imaging.com/fair/ifdos/iFDO-overview/, and its JSON schema.
 """
@@ -38,7 +38,7 @@ OF_SET = (".png", ".jpg", ".jpeg", ".tif", ".tiff", *VIDEOS)
 """Suffixes of the files that a set can have."""
 
 POSITION_UNCERTAINTY_METERS = 10.0
-"""OOI gives the position of the camera with four to six decimals of a degree; four are about 10 m."""
+"""OOI gives the position of the camera with four to six decimals of a degree; the fourth is about 10 m."""
 
 POLICY = "https://oceanobservatories.org/how-to-use-acknowledge-and-cite-data"
 
@@ -50,8 +50,8 @@ ABSTRACT = (
     "for whole days each month, it films a scripted routine of about a quarter of an hour: the vent, its "
     "fauna and the water above, in several positions and zooms. The movies are coded as ProRes 422 "
     "(1920x1080, interlaced, 29.97 frames per second). The images of this set are decoded frames of these "
-    "movies, or made of them. Their times are UTC, and each item names the movie and the frames that it "
-    "is of, and what was done to them."
+    "movies, or computed from them. Times are UTC, and each item names its movie, its frames and the "
+    "processing steps."
 )
 
 Person: TypeAlias = str | Mapping[str, str]
@@ -74,11 +74,11 @@ def to_ifdo(
     Parameters
     ----------
     files
-        Their paths or URLs: `.png`, `.jpg`, `.tif`, `.webp`, `.gif`, `.mp4`, `.mov`.
+        Paths or URLs of the files: `.png`, `.jpg`, `.tif`, `.webp`, `.gif`, `.mp4`, `.mov`.
     target
         File to write, `.json`; None to only return it.
     name
-        Name of the set; None for one made of project, movie and camera.
+        Name of the set; by default made of project, movie and camera.
     base_url
         Folder where the files will be published, for their handles; None for `urn:uuid:…`.
     handle
@@ -91,21 +91,21 @@ def to_ifdo(
     Returns
     -------
     dict
-        With `image-set-header` and, by file name, `image-set-items`. Annotations can be added to it, as
+        With the keys `image-set-header` and `image-set-items` (by file name). Annotations can be added, as
         `image-annotations` of an item, before it is written as JSON.
 
     Raises
     ------
     ValueError
-        No files, two of the same name, one that this package did not write or whose time is unknown, or a
-        target with another suffix.
+        No files, two files of the same name, a file that this package did not write or whose time is unknown,
+        or a target with another suffix.
     OSError
         A file cannot be read.
 
     Notes
     -----
-    Reads each file whole, for its checksum. Identifiers are made of the records in the files, and the same
-    files make the same set.
+    Reads each file completely, for its checksum. Identifiers are derived from the records in the files: the
+    same files make the same set.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def to_ifdo(
     ['vent_100.png']
     """
     if is_place(files):
-        raise TypeError(f"files is a list of paths: [{text_of(files)!r}]")  # type: ignore[arg-type]
+        raise TypeError(f"files must be a list of paths: [{text_of(files)!r}]")  # type: ignore[arg-type]
     if target is not None:
         check_ifdo_name(target)
     items: dict[str, dict[str, Any]] = {}
@@ -123,7 +123,7 @@ def to_ifdo(
     for path in map(text_of, files):
         key = PurePath(redact_url(path)).name
         if key in items:
-            raise ValueError(f"two files are called {key}: rename one, because items are known by name")
+            raise ValueError(f"two files are called {key}: rename one, because items are identified by name")
         record = _read_record(path)
         records.append(record)
         items[key] = _describe_item(key, path, record, base_url)
@@ -144,14 +144,14 @@ def to_ifdo(
 def check_ifdo_name(target: Target) -> None:
     """Raise a `ValueError` unless an iFDO can be written there."""
     if is_place(target) and suffix_of(text_of(target)) != ".json":  # type: ignore[arg-type]
-        raise ValueError(f"{redact_url(text_of(target))}: the name of an iFDO ends in .json")  # type: ignore[arg-type]
+        raise ValueError(f"{redact_url(text_of(target))}: the name of an iFDO file must end in .json")  # type: ignore[arg-type]
 
 
 def _read_record(path: str) -> Provenance:
-    """The record in a file, which must say when it was filmed."""
+    """The record in a file, which must have a time."""
     suffix = suffix_of(path)
     if suffix not in OF_SET:
-        raise ValueError(f"{redact_url(path)}: image sets have files in {', '.join(OF_SET)}")
+        raise ValueError(f"{redact_url(path)}: image sets can have files in {', '.join(OF_SET)}")
     record = _read_record_of_clip(path) if suffix in CLIPS else read_provenance(path)
     if record.time is None:
         raise ValueError(f"{redact_url(path)}: the time of its frames is unknown, which iFDO needs")
@@ -161,7 +161,9 @@ def _read_record(path: str) -> Provenance:
 def _read_record_of_clip(path: str) -> Provenance:
     record = Provenance.parse(MovieReader(path).index.metadata.get(RECORD_KEY, ""))
     if record is None:
-        raise ValueError(f"{redact_url(path)} is no clip that camhd_access wrote; cut one with write_clip")
+        raise ValueError(
+            f"{redact_url(path)} is not a clip written by camhd_access; write one with write_clip"
+        )
     return record
 
 
@@ -186,7 +188,7 @@ def _describe_item(name: str, path: str, record: Provenance, base_url: str | Non
 
 
 def _quality(suffix: str, record: Provenance) -> str:
-    """`raw` for frames as they were filmed, `product` for figures and what was computed of several frames."""
+    """`raw` for unchanged frames, `product` for figures and results of several frames, else `processed`."""
     is_figure = ".camhd." in (record.history or "") and suffix not in VIDEOS
     if is_figure or record.operation or (record.time_end and suffix not in VIDEOS):
         return "product"
@@ -209,7 +211,7 @@ def _describe_set(
     name: str | None,
     handle: str | None,
 ) -> dict[str, Any]:
-    """The header: where the camera is, and what all items share."""
+    """The header: position of the camera, and properties of all items."""
     uuid = make_uuid(*sorted(item["image-hash-sha256"] for item in items.values()))
     event = _event(records)
     return {
@@ -238,7 +240,7 @@ def _describe_set(
 
 
 def _event(records: Sequence[Provenance]) -> dict[str, str]:
-    """The recording, or how many there are, and where it is."""
+    """The recording and its URL, or the number of recordings."""
     movies = sorted({movie for record in records for movie in record.movies or [record.movie]})
     if len(movies) > 1:
         return {"name": f"{len(movies)} movies, {movies[0]} to {movies[-1]}"}
@@ -249,7 +251,7 @@ def _event(records: Sequence[Provenance]) -> dict[str, str]:
 
 
 def _describe_clock(record: Provenance) -> str:
-    """How the time is known, and how well."""
+    """Source and uncertainty of the time."""
     source = {"mvhd": "the movie's own clock", "name": "the name of the movie"}.get(record.time_source or "")
     uncertainty = record.time_uncertainty_seconds
     known = "to an unknown precision" if uncertainty is None else f"to {uncertainty:g} s"
@@ -257,7 +259,7 @@ def _describe_clock(record: Provenance) -> str:
 
 
 def _format_time(record: Provenance) -> str:
-    """When the first frame was shown, in the default format of iFDO."""
+    """Time of the first frame, in the default format of iFDO."""
     return (record.time or "").rstrip("Z").replace("T", " ")
 
 

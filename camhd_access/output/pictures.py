@@ -92,8 +92,8 @@ def to_image(frame: xr.DataArray, vmin: float | None = None, vmax: float | None 
 
     Notes
     -----
-    Missing pixels are grey. One plane of signed values is blue below zero and red above it, if the range is
-    symmetric, as it is unless it is given.
+    Missing pixels are grey. A single plane of signed values is blue below zero and red above it, if the range
+    is symmetric, which is the default.
     """
     if "channel" in frame.dims:
         order = ["R", "G", "B"] if "channel" in frame.coords else slice(None)

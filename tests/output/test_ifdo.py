@@ -161,12 +161,12 @@ def test_what_is_no_image_set(reader, tmp_path):
         ([own, tmp_path / "b" / "a0.png"], None, "two files are called a0.png"),
         ([tmp_path / "strange.png"], None, "has no provenance record"),
         ([tmp_path / "untimed0.png"], None, "the time of its frames is unknown"),
-        ([reader.urlpath], None, "no clip that camhd_access wrote"),
-        ([tmp_path / "a.nc"], None, "image sets have files in"),
-        ([own], tmp_path / "set.yaml", r"ends in \.json"),
+        ([reader.urlpath], None, "not a clip written by camhd_access"),
+        ([tmp_path / "a.nc"], None, "image sets can have files in"),
+        ([own], tmp_path / "set.yaml", r"must end in \.json"),
     ):
         with pytest.raises(ValueError, match=message):
             to_ifdo(files, target)
-    with pytest.raises(TypeError, match="files is a list of paths"):
+    with pytest.raises(TypeError, match="files must be a list of paths"):
         to_ifdo(own)
     assert run("ifdo", "--pi", "<x>", own).exit_code == 2
