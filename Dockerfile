@@ -1,10 +1,10 @@
-# The server of camhd_access: what is built here is all that it needs, and it runs as nobody in particular.
+# The server of camhd_access, run by an unprivileged user.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
 RUN python -m venv /opt/camhd
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# s3fs pins botocore to a narrow range: installed first, it spares pip a search of many minutes.
+# s3fs pins botocore to a narrow range: installing it first saves pip many minutes of searching.
 RUN /opt/camhd/bin/pip install "s3fs>=2026.2"
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -16,7 +16,7 @@ RUN useradd --system --uid 10001 --no-create-home camhd \
     && install --directory --owner=camhd /var/cache/camhd /srv/image_store \
     && install --directory /srv/overlay
 COPY --from=build /opt/camhd /opt/camhd
-# Inside a container all interfaces are the container's own: who reaches them is for its host to say.
+# All interfaces are those of the container; the host decides who can reach them.
 ENV PATH=/opt/camhd/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp \

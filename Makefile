@@ -1,31 +1,31 @@
-# Every target works as the only command on a machine with Python 3.11 or newer (with venv) and make.
+# Each target can be run on its own, on a machine with make and Python 3.11 or newer (with venv).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# uv, where it is installed, does in seconds what takes pip a minute.
+# If uv is installed it is used: it needs seconds where pip needs a minute.
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-# The tests start hundreds of Pythons, each of which would compile all that it imports.
+# The tests start hundreds of Python processes, each of which would compile all modules that it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo check test test-lowest lint package format docs bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    do the main job on a small archive, made on the spot and served on loopback"
-	@echo "make check   check what changed: style, types and the pure tests, in under a minute"
+	@echo "make demo    run the demonstration on a small synthetic archive, served on loopback"
+	@echo "make check   check style of changed files, types and the pure tests, in under a minute"
 	@echo "make test    run all tests, on all cores"
-	@echo "make test-lowest   run the tests of other libraries' interfaces with the lowest versions allowed"
+	@echo "make test-lowest   test with the lowest supported versions of the dependencies"
 	@echo "make lint    check style and types"
 	@echo "make package build the sdist and the wheel, and check them and the types of the public names"
 	@echo "make docs    build the documentation, into docs/_build/index.html"
-	@echo "make format  put the code into its standard form"
-	@echo "make bench   measure the library beside its peers, in a few minutes (make bench-full: in an hour)"
-	@echo "make clean   remove what these commands made"
+	@echo "make format  format the code"
+	@echo "make bench   compare the speed with other tools, in a few minutes (make bench-full: in an hour)"
+	@echo "make clean   remove all files made by these commands"
 
-# One stamp for each set of requirements, so that each target installs what it needs and no more.
+# One stamp file per set of requirements, so that each target installs only what it needs.
 $(VENV)/bin/python:
-	@echo "== Making a virtual environment in $(VENV) with $$($(PYTHON) --version)"
+	@echo "== Creating a virtual environment in $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
@@ -39,10 +39,10 @@ $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[$*]'
 	@touch $@
 
-# s3fs pins botocore to a narrow range: installed first, it spares pip a search of many minutes.
+# s3fs pins botocore to a narrow range: installing it first saves pip many minutes of searching.
 $(VENV)/.test $(VENV)/.docs: | $(VENV)/.s3
 
-# Each process of pytest-xdist has servers, ports, folders and caches of its own; a module's tests stay together
+# Each process of pytest-xdist has its own servers, ports, folders and caches; the tests of a module stay together
 # until a process runs out of work.
 ON_ALL_CORES := --numprocesses auto --dist worksteal
 
@@ -51,7 +51,7 @@ BASE = $$(git merge-base HEAD main 2>/dev/null || echo HEAD)
 CHANGED = $$( (git diff --name-only --diff-filter=d $(BASE); git ls-files --others --exclude-standard) | grep -E '\.(py|ipynb)$$')
 
 demo: $(VENV)/.core
-	@echo "== The main job: list, open lazily, slice, average, draw (takes about 20 seconds)"
+	@echo "== Demonstration: list, open lazily, slice, average, draw (takes about 20 seconds)"
 	@mkdir -p demo
 	$(BIN)/camhd demo --output demo/camhd-demo.png
 
@@ -73,8 +73,8 @@ test: $(VENV)/.test
 	@echo "== Running the tests on all cores (takes a few minutes; real servers are used where they are installed)"
 	$(BIN)/python -m pytest $(ON_ALL_CORES)
 
-# The lowest versions of what pyproject.toml names itself, on a Python for which all of them have wheels; what tests
-# them (pytest and its kind) is new.
+# The lowest versions of the direct dependencies in pyproject.toml, on a Python for which all of them have wheels;
+# test tools (pytest and its plugins) are current.
 LOWEST := .venv-lowest
 TESTS_OF_INTERFACES := tests/arrays tests/decoding tests/storage/test_source.py tests/storage/test_s3.py \
 	tests/storage/test_lazyhttp.py tests/movie/test_reader.py tests/archive tests/test_packaging.py

@@ -83,7 +83,7 @@ def bytes_case(material: Material, origin: Origin) -> Case:
         name="crop-bytes",
         title=f"Crop of 384x160: bytes fetched, {origin.label}",
         unit="kB/frame",
-        limit="slices lie row by row: all of the rows that the crop touches, and the tables, 2 kB",
+        limit="slices are stored row by row: all rows that the crop touches, and the tables, 2 kB",
         ways=[
             Way("camhd_access", fetching(url, SPREAD)),
             Way("the slice rows touched", touching(str(material.long), SPREAD)),

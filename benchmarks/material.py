@@ -1,7 +1,7 @@
 """Movies to measure with, made once and kept in `benchmarks/.cache`, which git ignores.
 
 `long.mov` has the size of a real one: 25,000 frames, 13 GB, of which only `FRAMES` and their neighbours are
-there, and the others are holes. `short-….mov` is whole. Both lie in the memory of the system when they are
+there, and the others are holes. `short-….mov` is whole. Both are in the page cache when they are
 measured, so that no figure is one of the disk.
 """
 
@@ -23,7 +23,7 @@ FEW = FRAMES[::12]
 
 
 def _coded() -> list[int]:
-    """Frames of `long.mov` that are there: libav reads the first and neighbours, OpenCV 16 before."""
+    """Existing frames of `long.mov`: libav reads the first and neighbours, OpenCV 16 before."""
     near = {*range(20), *(frame + i for frame in FRAMES for i in (-1, 0, 1))}
     return sorted(near | {frame - i for frame in FEW for i in range(2, 18)})
 

@@ -46,7 +46,7 @@ class Peer:
         return self.pick(range(n))
 
     def pick(self, frames: Sequence[int]) -> Iterable[Any]:
-        """Those of `frames`."""
+        """The pictures of `frames`."""
         raise NotImplementedError
 
 
@@ -70,7 +70,7 @@ class Ours(Peer):
 
 
 class FFmpeg(Peer):
-    """The program. Luma is `-f null`: it decodes, and leaves the pixels where they are."""
+    """The program. Luma is `-f null`: it decodes without writing the pixels."""
 
     name = "ffmpeg"
     formats: ClassVar[dict[str, str]] = {"rgb24": "rgb24", "gray10le": ""}
@@ -277,7 +277,7 @@ def address_for(kind: type[Peer], url: str, https: str | None) -> str:
 
 
 def _check_pictures(pictures: Iterable[Any], frames: Sequence[int]) -> None:
-    """Raise where one of the first two shows another frame than it should."""
+    """Raise if one of the first two frames is not the requested one."""
     for frame, picture in itertools.islice(zip(frames, pictures, strict=False), 2):
         if isinstance(picture, np.ndarray) and picture.shape[:2] == (1080, 1920):
             found = read_frame_number(picture)

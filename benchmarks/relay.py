@@ -40,7 +40,7 @@ class Direction:
         self._packets: deque[tuple[float, bytes]] = deque()
 
     def take(self) -> None:
-        """Put what lies at the source into the queue."""
+        """Move packets from the source into the queue."""
         while True:
             try:
                 packet = os.read(self.source, 1 << 17)

@@ -26,7 +26,7 @@ from benchmarks.sockets import BareConnection, BareConnections
 __all__ = ["cases"]
 
 TAIL_BYTES = 512 * 1024
-"""Of the first request of ours."""
+"""Bytes of our first request."""
 
 BATCH = 30
 """Frames of a read in a stream."""
@@ -156,7 +156,8 @@ def _random(material: Material, origin: Origin) -> Case:
             *peers,
         ],
         budget=budget,
-        note=f"Peers read {len(FEW)} of the frames, one after the other: they know no other way. "
+        note=f"Peers read {len(FEW)} of the frames, one after the other, because they cannot read several "
+        "at once. "
         "Ours and bare sockets have read the same frames just before, so that their connections are quick.",
     )
 

@@ -1,4 +1,4 @@
-"""The web server: what it adds to decoding and encoding a frame, and what it holds under load.
+"""The web server: its overhead over decoding and encoding a frame, and its throughput under load.
 
 `camhd serve` runs as people start it, in a process of its own, over nginx on loopback. Load is made by wrk
 (Debian's package `wrk`), from one thread and 16 connections; where wrk is missing, the results say so.
@@ -51,7 +51,7 @@ function done(summary, latency, requests)
         summary.duration / summary.requests, latency:percentile(50), latency:percentile(99)))
 end
 """
-"""Asks for one frame after the other, if the path wants to know which; tells failures and microseconds."""
+"""Requests one frame after the other, if the path contains a number; reports failures and microseconds."""
 
 
 def cases(material: Material, origin: Origin) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Servers of the movies, near and far: nginx on loopback, behind a long link, and what stands in for either.
+"""Servers of the movies, near and far: nginx on loopback or behind a long link, and replacements for either.
 
 A link is emulated in a network namespace of its own: by netem where the kernel has it, else by `relay`. Both
 leave TCP to the kernel, slow start included. Who may not make namespaces, or has no nginx, gets `proxy`.

@@ -1,4 +1,4 @@
-"""Bytes by bare sockets: what a link gives to one who knows what to ask, and checks nothing."""
+"""Bytes over bare sockets, without any checks: the upper limit of what a link can deliver."""
 
 import socket
 from collections.abc import Sequence

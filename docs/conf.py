@@ -13,15 +13,15 @@ version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "paper"]
-suppress_warnings = ["myst.xref_missing"]  # README's links to files beside it
+suppress_warnings = ["myst.xref_missing"]  # links in README to files next to it
 
 nb_execution_mode = (
-    "force"  # the notebooks are kept without outputs: what the site shows is what the code does
+    "force"  # notebooks are stored without outputs: the site shows the results of the current code
 )
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 170
-nb_ipywidgets_js = {}  # a widget needs a running kernel; nothing is fetched from elsewhere
+nb_ipywidgets_js = {}  # widgets need a running kernel; no scripts are loaded from other sites
 nb_merge_streams = True
 
 html_theme = "furo"

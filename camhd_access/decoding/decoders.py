@@ -39,7 +39,7 @@ class Decoder(ABC):
     shows_parts: ClassVar[bool] = False
     """Whether a window needs fewer bytes than the whole frame."""
     deinterlaces: ClassVar[bool] = False
-    """Whether lines of the frame are made up, those of the field that is shown second."""
+    """Whether the lines of the field that is shown second are interpolated."""
 
     frame_size: tuple[int, int]
     """Height and width of the frames."""
@@ -58,11 +58,11 @@ class Decoder(ABC):
         return 2 if self.fields else 1
 
     def coded_field(self, field: int) -> Field:
-        """Which field of the sample a picture is made of; None for both."""
+        """The field of the sample from which an image is made; None for both."""
         return (0, 1)[field] if self.fields else None
 
     def coded_lines(self, rows: slice) -> slice:
-        """The lines of the frame, or the field, as it is coded, of which some rows of a picture are made."""
+        """The lines of the coded frame or field that are needed for some rows of an image."""
         return slice(rows.start * self.reduction, rows.stop * self.reduction)
 
     @property
@@ -281,20 +281,20 @@ class PreviewDecoder(Decoder):
 
 @dataclass(frozen=True, slots=True)
 class DeinterlacingDecoder(Decoder):
-    """Frames of the field that is shown first: its lines, and between them lines that are made up."""
+    """Deinterlaced frames: the lines of the field shown first, and interpolated lines between them."""
 
     shows_parts = True
     deinterlaces = True
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture. A last line that only one of two fields has is not shown."""
+        """Height and width of an image. A last line that only one of two fields has is left out."""
         height, width = self.frame_size
         return height // 2 * 2 // self.reduction, width // self.reduction
 
     @property
     def field_decoder(self) -> Decoder:
-        """What decodes the field."""
+        """The decoder of the field."""
         return choose_decoder(
             self.frame_size,
             pix_fmt=self.pixel_format.name,
@@ -304,7 +304,7 @@ class DeinterlacingDecoder(Decoder):
         )
 
     def coded_field(self, field: int) -> Field:  # noqa: ARG002 - always the same
-        """The field that is shown first."""
+        """The field that is shown first: always 0."""
         return 0
 
     def coded_lines(self, rows: slice) -> slice:
@@ -315,12 +315,12 @@ class DeinterlacingDecoder(Decoder):
         return field_rows(rows, self.field_decoder.size[0], reduce=self.reduction)
 
     def take(self, sample: ByteData, window: Window, field: Field) -> CodedWindow:
-        """What must be decoded of the field."""
+        """The part of the field to decode."""
         coded = self.field_decoder.take(sample, (self._field_rows(window[0]), window[1]), field)
         return replace(coded, shown_lines=window[0])
 
     def walk(self, sample_size: int, window: Window, field: Field) -> Walk[CodedWindow]:
-        """Walk to what must be decoded of the field."""
+        """Walk to the part of the field to decode."""
         inner = self._field_rows(window[0]), window[1]
         coded = yield from self.field_decoder.walk(sample_size, inner, field)
         return replace(coded, shown_lines=window[0])
@@ -333,7 +333,7 @@ class DeinterlacingDecoder(Decoder):
         n_threads: int = 1,
         masks: bool = False,
     ) -> list[Marks | None]:
-        """Fill each of `out`; what was made up of damaged lines is damaged too."""
+        """Fill each of `out`; lines that are interpolated from damaged ones are damaged too."""
         decoder = self.field_decoder
         marks: list[Marks | None] = []
         for each, pixels in zip(coded, out, strict=True):
@@ -356,7 +356,7 @@ class DeinterlacingDecoder(Decoder):
         field: npt.NDArray[np.unsignedinteger],
         out: npt.NDArray[np.unsignedinteger],
     ) -> None:
-        assert coded.shown_lines is not None  # noqa: S101 - tells mypy
+        assert coded.shown_lines is not None  # noqa: S101 - for mypy
         interpolate_lines(
             field,
             coded.window[0].start,
@@ -386,7 +386,7 @@ def choose_decoder(
 ) -> Decoder:
     """The decoder for frames or fields in this pixel format, at full size or reduced.
 
-    With `deinterlace`, frames are made of their first fields.
+    With `deinterlace`, frames are made of the fields shown first.
 
     Raises
     ------
