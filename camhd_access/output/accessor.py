@@ -315,18 +315,18 @@ class CamhdAccessor:
         return make_viewer(movies, width)
 
     def to_dataset(self) -> xr.Dataset:
-        """A Dataset to be saved, whose attributes describe the frames that it holds.
+        """A Dataset to be saved, with global attributes that describe its frames.
 
         Returns
         -------
         xarray.Dataset
             With this array as its variable. `time_coverage_start`, `…_end`, `…_duration` and `…_resolution`,
-            the bounds of the place, `title` and `id` (attributes of ACDD-1.3) are made of the coordinates.
+            geospatial bounds, `title` and `id` (attributes of ACDD-1.3) are computed from the coordinates.
 
         Notes
         -----
-        Reads nothing. Arrays have no such attributes themselves: xarray would keep them when frames are
-        selected or concatenated, and they would be wrong.
+        Reads nothing. Arrays do not have these attributes, because xarray would keep them when frames are
+        selected or concatenated.
         """
         from camhd_access.output.datasets import to_dataset  # noqa: PLC0415 - when it is needed
 

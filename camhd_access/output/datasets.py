@@ -1,7 +1,7 @@
-"""Arrays as Datasets to be saved: what is said of the whole file is true of the frames that it holds.
+"""Arrays as Datasets to be saved, with global attributes that describe the frames in the file.
 
-xarray keeps attributes when frames are selected or concatenated, so that a period that was set when the movie
-was opened would soon be wrong. It is therefore written at the end, from the coordinates.
+xarray keeps attributes when frames are selected or concatenated, so a time range that was set when the movie
+was opened would become wrong. It is therefore computed from the coordinates, before saving.
 
 Source: Attribute Convention for Data Discovery 1-3; ISO 8601 for times and durations.
 """
@@ -31,7 +31,7 @@ def to_dataset(array: xr.DataArray) -> xr.Dataset:
     dataset = variable.to_dataset(name=str(array.name or "video"), promote_attrs=False)
     record = describe_array(array)
     attributes: dict[str, Any] = {
-        "Conventions": "CF-1.11",  # for ACDD-1.3 a standard name is missing: CF has none for brightness
+        "Conventions": "CF-1.11",  # not ACDD-1.3, which wants a standard name: CF has none for brightness
         "title": movie_of(array) if "time" in array.dims else describe_frame(array),
         "id": record.uuid,
         "naming_authority": "camhd_access",
@@ -44,7 +44,7 @@ def to_dataset(array: xr.DataArray) -> xr.Dataset:
 
 
 def _find_period(array: xr.DataArray) -> dict[str, str]:
-    """First and last time, duration, and the usual step; nothing of times that are unknown."""
+    """First and last time, duration, and median step; empty if the times are unknown."""
     if "time" not in array.coords or array["time"].dtype.kind != "M" or not array["time"].size:
         return {}
     times = np.sort(np.atleast_1d(array["time"].values))
@@ -59,7 +59,7 @@ def _find_period(array: xr.DataArray) -> dict[str, str]:
 
 
 def _find_place(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The bounds of one point."""
+    """The bounding box of the camera's position, a point."""
     names = (("lat", "geospatial_lat"), ("lon", "geospatial_lon"), ("vertical", "geospatial_vertical_max"))
     return {
         f"geospatial_{axis}_{bound}": attributes[name]

@@ -5,7 +5,7 @@ neither the time of writing nor the user, so the same command always writes the 
 one line of text for people and as JSON for programs, in the text fields of each format: see `png_options`,
 `exif_of`, `film_metadata` and `figure_metadata`. `provenance_files` reads it.
 
-The UUID of an image, made of its record, is the Exif tag ImageUniqueID, where iFDO looks for it.
+The UUID of an image, computed from its record, is in the Exif tag ImageUniqueID, as iFDO requires.
 
 Source: PNG, Third Edition (W3C, 2025), sections 11.3.2.6 (`cICP`) and 11.3.3; Exif 3.0, section 4.6; ISO/IEC
 23091-2 for the codes of colour primaries and transfer characteristics.
@@ -137,7 +137,7 @@ class Provenance:
 
     @property
     def uuid(self) -> str:
-        """An identifier of what was written, made of all of it."""
+        """An identifier of the file, computed from the record."""
         return make_uuid(self.json)
 
     @classmethod
@@ -154,7 +154,7 @@ class Provenance:
 
 
 def make_uuid(*parts: str) -> str:
-    """A UUID in the form of version 4, which iFDO demands, but made of what it identifies."""
+    """A UUID in the format of version 4, as iFDO requires, computed from what it identifies."""
     return str(UUID(bytes=sha256("\n".join(parts).encode()).digest()[:16], version=4))
 
 
