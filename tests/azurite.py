@@ -15,7 +15,7 @@ from webservers import answers_at, free_port
 _numbers = count()
 _HERE = Path(__file__).parent.parent / ".azurite"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-"""Of the emulator's one account, known to all."""
+"""The public key of the emulator's only account."""
 
 
 class AzureServer:
@@ -37,7 +37,7 @@ class AzureServer:
 
 @contextmanager
 def running_azurite(folder):
-    """The server, until the `with` block ends; skips the test where it is not installed."""
+    """The server until the end of the `with` block; skips the test if it is not installed."""
     pytest.importorskip("adlfs")
     import adlfs
 

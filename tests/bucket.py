@@ -14,7 +14,7 @@ _numbers = count()
 
 
 class S3Server(logging.Handler):
-    """A running server; keeps what it was asked for."""
+    """A running server that records requests."""
 
     def __init__(self, host, port):
         super().__init__()
@@ -26,7 +26,7 @@ class S3Server(logging.Handler):
         self.requests.append(record.getMessage())
 
     def assert_asked(self, **expected):
-        """Fail unless it was asked so often, by method, since `requests` was last cleared."""
+        """Fail unless these numbers of requests, by method, were made since `requests` was cleared."""
         methods = Counter(re.search(r"(GET|HEAD|PUT|POST|DELETE) /", line)[1] for line in self.requests)
         assert methods == Counter(expected), self.requests
 

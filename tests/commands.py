@@ -30,7 +30,7 @@ def start(*arguments, **options):
 
 
 def run_on_terminal(*arguments):
-    """What the command, run as a program, writes to standard output, and to a terminal as standard error."""
+    """Standard output of the command, run as a program, and its standard error on a terminal."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     with start(*arguments, stderr=theirs) as program:

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """In CI nothing is skipped: a server or data that are missing fail the test that needs them."""
+    """In CI nothing is skipped: a missing server or missing data fail the test."""
     report = yield
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -67,7 +67,7 @@ def webserver(request, web_root, tmp_path_factory):
 
 @pytest.fixture
 def origin():
-    """A web server that misbehaves as it is told: see `origin.Origin`."""
+    """A web server with selectable misbehaviour: see `origin.Origin`."""
     with running_origin() as running:
         yield running
 
@@ -88,7 +88,7 @@ def azure(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_tests(tmp_path_factory):
-    """A cache folder that is not the user's, and no way out but the straight one."""
+    """A separate cache folder, and no proxies or logins in the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             patch.delenv(name, raising=False)
@@ -100,7 +100,7 @@ def _cache_of_the_tests(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    """Filesystems and a cache that know nothing of earlier tests, whose servers' ports may be used again."""
+    """Filesystems and a cache without state of earlier tests, whose ports may be reused."""
     LazyHTTPFileSystem.clear_instance_cache()
     RangeCacheFileSystem.clear_instance_cache()
     with pytest.MonkeyPatch.context() as patch:
@@ -118,7 +118,7 @@ def movie_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def movie_by_libav(movie_path):
-    """The same movie as libav has it."""
+    """The same movie, read by libav."""
     return read_by_libav(movie_path)
 
 
@@ -139,5 +139,5 @@ def served_movie(movie_path):
 
 @pytest.fixture
 def movie_url(served_movie, movie_path):
-    """Where it serves the movie."""
+    """URL of the movie on that server."""
     return served_movie.url + movie_path.name

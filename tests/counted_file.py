@@ -4,7 +4,7 @@ from camhd_access.formats.quicktime import Answer, Tail
 
 
 class CountedFile:
-    """A file that counts what is asked of it. Pieces are bytes, or a number of zeros that take no memory."""
+    """A file that counts reads. Pieces are bytes, or a number of zeros that take no memory."""
 
     def __init__(self, *pieces):
         self.pieces, self.size, self.requests, self.n_bytes = [], 0, [], 0

@@ -21,7 +21,7 @@ MOVIE = f"{DAY}/CAMHDA301-20161113T000000Z.mov"
 
 @dataclass
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -32,7 +32,7 @@ class Answer:
 
 
 class Client:
-    """The server as its clients see it; each request has a connection of its own."""
+    """A client of the server; each request uses a new connection."""
 
     def __init__(self, port, mirror_url, tell_figures=None):
         self.port = port

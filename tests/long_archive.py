@@ -24,7 +24,7 @@ FRAMES_PER_PICTURE = 900
 class LongMovie:
     basename: str
     start: str
-    """What `mvhd` tells, UTC."""
+    """Creation time in `mvhd`, UTC."""
     n_frames: int = 26_955
     n_flakes: int = 0
     condition: str = "good"

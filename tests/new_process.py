@@ -1,4 +1,4 @@
-"""As if a test went on in another process."""
+"""Simulate continuing a test in a new process."""
 
 from camhd_access.caching import LRUCache
 from camhd_access.movie import index_cache

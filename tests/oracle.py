@@ -18,7 +18,7 @@ from camhd_access.decoding.pixels import PIXEL_FORMATS, Planes
 
 @dataclass(frozen=True)
 class LibavMovie:
-    """A movie as libav has it."""
+    """A movie as read by libav."""
 
     packets: list
     """The samples' bytes."""
@@ -36,7 +36,7 @@ class LibavMovie:
 
 
 def read_by_libav(path):
-    """Everything that libav finds in the movie at `path`."""
+    """The movie at `path`, read by libav."""
     found = LibavMovie([], [], [], None, [])
     with av.open(path) as movie:
         (stream,) = movie.streams.video
@@ -98,5 +98,5 @@ def write_by_libav(path, kind: Kind, n_frames=3):
 
 
 def unpickle(data):
-    """What was pickled by the test itself."""
+    """The unpickled object of the test itself."""
     return pickle.loads(data)  # noqa: S301 - our own

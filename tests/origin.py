@@ -52,7 +52,7 @@ class Padded:
 
 @dataclass
 class RemoteFile:
-    """What lies under a path."""
+    """The file at a path."""
 
     data: object
     etag: str | None = '"v1"'
@@ -80,7 +80,7 @@ class Request:
 
 @dataclass
 class Origin:
-    """The server as tests see it."""
+    """The interface of the server for tests."""
 
     url: str
     files: dict = field(default_factory=dict)
@@ -95,12 +95,12 @@ class Origin:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, path, data, **facts):
-        """Put a file (bytes, or a number of bytes of the `Pattern`) under `path`; its URL comes back."""
+        """Serve a file (bytes, or a number of bytes of the `Pattern`) at `path`; returns its URL."""
         self.files[path] = RemoteFile(Pattern(data) if isinstance(data, int) else data, **facts)
         return self.url + path
 
     def play(self, path, *behaviours, always=False):
-        """Behave so for the next requests of `path`, one each; with `always`, the last one for ever."""
+        """Behaviours for the next requests of `path`, one each; with `always`, the last one is repeated."""
         self.script[path] = [list(behaviours), behaviours[-1] if always else honest]
 
     def behaviour(self, path):
@@ -115,7 +115,7 @@ class Origin:
 
     @property
     def ranges(self):
-        """What was asked: the ranges of GET requests, None for none; `HEAD` for those."""
+        """The requests: ranges of GET requests (None without a range), and `HEAD`."""
         return [r.method if r.method != "GET" else r.range for r in self.requests]
 
     def wait_until(self, condition, seconds=120):
@@ -167,7 +167,7 @@ class Exchange:
         return int(first), min(size, int(last) + 1) if last else size
 
     def partial(self, *, offset=0, total=None, headers=(), send=True):
-        """A 206 to the range asked, or one that lies about it."""
+        """A 206 for the requested range, or one with a wrong range."""
         start, stop = self.wanted()
         told = f"bytes {start + offset}-{stop - 1 + offset}/{total or len(self.file.data)}"
         self.head(206, {**self.file.headers(), "Content-Range": told, **dict(headers)}, length=stop - start)
@@ -195,7 +195,7 @@ class Done(Exception):  # noqa: N818 - no error
 
 
 def honest(x):
-    """What a good server does."""
+    """The behaviour of a correct server."""
     if x.file is None:
         return x.answer(404, {}, b"no such file")
     size = len(x.file.data)
@@ -239,7 +239,7 @@ def breaks_off(after_bytes, *, reset=False):
 
 
 def stalls(x):
-    """Never a byte."""
+    """Send nothing."""
     x.stall()
 
 
@@ -284,7 +284,7 @@ def chunked(x):
 
 
 def capped(n_bytes):
-    """Honest, but no answer holds more than `n_bytes`: it says truly that it ends early."""
+    """Correct, but no response has more than `n_bytes`; its headers give the actual range."""
 
     def behave(x):
         if x.request.method == "HEAD" or not x.wanted():
@@ -314,7 +314,7 @@ def never_ends(*, close):
 
 
 def replicas(*facts):
-    """By turns what replicas of the file say of it: each a dict of `etag` and `last_modified`."""
+    """Alternate between replicas of the file: each a dict of `etag` and `last_modified`."""
     turn = iter(range(10**9))
 
     def behave(x):
@@ -325,7 +325,7 @@ def replicas(*facts):
 
 
 def refuses(*, method=None, suffix=False, status=405):
-    """Honest but for this method, or for ranges from the end."""
+    """Correct except for this method, or for ranges from the end."""
 
     def behave(x):
         from_end = suffix and (x.request.range or "").startswith("bytes=-")
@@ -340,7 +340,7 @@ def redirects(location, status=302):
 
 
 def then_closes(behave):
-    """As `behave`, and the connection is closed a moment later without a word."""
+    """As `behave`, then close the connection silently a moment later."""
 
     def both(x):
         behave(x)

@@ -110,7 +110,7 @@ class World:
         return RangeCacheFileSystem(fs=target, skip_instance_cache=True, **options)
 
     def requests(self):
-        """What was asked since the last call: `("info", name)` and `("bytes", name, start, stop)`."""
+        """Requests since the last call: `("info", name)` and `("bytes", name, start, stop)`."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return [tuple(int(w) if w.isdigit() else w for w in line.split()) for line in lines]

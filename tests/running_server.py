@@ -28,7 +28,7 @@ def serving(*arguments, **environment):
 
 
 def read_address(process):
-    """The address from what the process says, within 60 s."""
+    """The address printed by the process within 60 s."""
     said, end = "", time.monotonic() + 60
     while time.monotonic() < end and select.select([process.stderr], [], [], 60)[0]:
         line = process.stderr.readline()

@@ -1,4 +1,4 @@
-"""The architecture: floors of imports, libraries per room, and the size of modules."""
+"""The architecture: layers of imports, libraries per package, and the size of modules."""
 
 import ast
 from pathlib import Path
@@ -20,10 +20,10 @@ LAYERS = [
     {"server", "_accessor"},
     {"cli"},
 ]
-"""Nine floors, from the ground up: a room imports only from lower floors, not from its own."""
+"""Nine layers, from the bottom up: a package imports only from lower layers, not from its own."""
 
 ENTRY_POINTS = {"__init__", "__main__"}
-"""Modules above all floors: the package itself, and `python -m camhd_access`."""
+"""Modules above all layers: the package itself, and `python -m camhd_access`."""
 
 ALLOWED = {
     "av": {"decoding/libav", "output/film_writers", "synthetic/encoder", "synthetic/recorder"},
@@ -40,7 +40,7 @@ ALLOWED = {
     "icechunk": {"arrays/zarr"},
     "virtualizarr": {"arrays/zarr"},
 }
-"""The only rooms, or modules, that may import these libraries."""
+"""The only packages or modules that may import these libraries."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -73,7 +73,7 @@ def test_the_wheel_has_the_package_alone(built):
 
 
 def test_the_wheel_alone_does_the_main_job(built, movie_path, tmp_path):
-    """From another folder, so that nothing of the checkout is found; what it depends on is here already."""
+    """Run in another folder, so that the checkout is not found; dependencies are installed already."""
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")  # noqa: S202 - our own

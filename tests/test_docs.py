@@ -233,7 +233,7 @@ def slug(heading):
     "page", [PROJECT / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("howto/*.md"))]
 )
 def test_links_lead_somewhere(page):
-    """Sphinx is told to be quiet about README's links, and so of all."""
+    """Sphinx's check of links is switched off because of README."""
     for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
         target = page.parent / path if path else page
         assert target.exists(), path

@@ -27,7 +27,7 @@ CONDA_NAMES = {
     "prometheus-client": "prometheus_client",
     "universal-pathlib": "universal_pathlib",
 }
-"""Where conda-forge names a package otherwise, or splits it."""
+"""Packages that conda-forge names differently or splits."""
 
 
 def conda_requirement(requirement):

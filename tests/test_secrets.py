@@ -1,4 +1,4 @@
-"""A user, a password and a signature in a URL: none of them is kept, shown, logged or told, by any layer."""
+"""User, password and signature of a URL are never stored, shown or logged, in any layer."""
 
 import logging
 import re
@@ -36,7 +36,7 @@ SECRET = re.compile("PASSWD|SIGNATURE0|TOKEN0|SOMEONE")
 
 @pytest.fixture
 def texts(caplog):
-    """What any layer shows; looked through at the end, together with the log and the cache folder."""
+    """Everything shown by any layer; searched at the end, with the log and the cache folder."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("aiohttp").setLevel(logging.DEBUG)
     shown = {}

@@ -224,7 +224,7 @@ def test_a_movie_of_another_size_is_read_again(tmp_path):
 
 
 class FaultyFileSystem(LocalFileSystem):
-    """A disk that cannot read some files."""
+    """A disk on which some files cannot be read."""
 
     cachable = False
 
@@ -270,7 +270,7 @@ def test_a_movie_that_shrinks_while_it_is_read_is_asked_again(folder):
 
 def test_listings_are_not_taken_from_memory(tmp_path):
     class RememberingFileSystem(AsyncFileSystem):
-        """As those of object storage: what was listed once is not asked again, unless they are told to."""
+        """Like filesystems of object storage: listings are cached unless they are told otherwise."""
 
         cachable = False
         disk = LocalFileSystem()
@@ -465,7 +465,7 @@ def test_progress_is_shown_where_it_is_wanted(folder, capfd):
 
 
 def test_manners(tmp_path):
-    """Never more requests at once, nor more a second, than the archive was told."""
+    """A crawl keeps the limits of concurrent requests and of requests per second."""
     assert (MAX_AT_ONCE, MAX_PER_SECOND) == (8, 50)
     write_sparse(tmp_path / "movie.mov", file_size=600_000, n_frames=10)
     movie = (tmp_path / "movie.mov").read_bytes()
@@ -487,7 +487,7 @@ def test_manners(tmp_path):
 
 
 def test_servers_without_ranges_from_the_end(tmp_path):
-    """As Azure's: each movie costs a HEAD and a GET, and who refused once is not asked again."""
+    """Like Azure: each movie takes a HEAD and a GET; refused suffix ranges are not requested again."""
     write_sparse(tmp_path / "movie.mov", file_size=600_000, n_frames=10)
     names = [f"{basename(f'201608{day:02}T000000Z')}.mov" for day in range(1, 11)]
     listing = "".join(f'<a href="{name}">{name}</a>' for name in names)

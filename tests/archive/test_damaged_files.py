@@ -52,7 +52,7 @@ def catalog(tmp_path_factory):
     params=["c.jsonl", "c.jsonl.gz", "c.parquet", "multimov.json", "frameset.json", "regions.csv"]
 )
 def kind(request, catalog, tmp_path):
-    """A path with a small file of a kind, and the function that reads it."""
+    """The path of a small file of each kind, and the function that reads it."""
     path = tmp_path / request.param
     if path.name.startswith("c."):
         write_catalog(catalog, path)
@@ -63,7 +63,7 @@ def kind(request, catalog, tmp_path):
 
 
 def read_or_refuse(kind):
-    """What is read, or None where it is refused as promised."""
+    """The content, or None if the file is rejected with the documented error."""
     path, read = kind
     refusals = (ValueError, CamhdError)  # a frame of a frameset may not exist
     if path.name == "frameset.json":

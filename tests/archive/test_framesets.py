@@ -32,7 +32,7 @@ def movies(tmp_path_factory):
 
 
 def multimov(*order, **more):
-    """As go-multimov writes it, durations in nanoseconds included, which nobody can use."""
+    """A file as written by go-multimov, including its unused durations in nanoseconds."""
     listed = {
         str(i): {"ShortName": name, "Relapath": name, "NumFrames": 20, "Duration": 667_333_333}
         for i, name in enumerate(NAMES)

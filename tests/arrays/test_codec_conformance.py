@@ -97,7 +97,7 @@ def test_the_vectors_are_right_by_another_way(vector):
 
 
 def test_the_schema_is_that_of_the_codec():
-    """What `zarr-extensions` wants of a codec: a JSON schema of its metadata."""
+    """`zarr-extensions` requires a JSON schema of a codec's metadata."""
     schema = json.loads((FOLDER / "schema.json").read_text())
     configuration = schema["properties"]["configuration"]
     assert schema["properties"]["name"]["const"] == ProResCodec.name

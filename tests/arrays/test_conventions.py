@@ -1,4 +1,4 @@
-"""Saved arrays keep the CF conventions that they claim, by the checker of IOOS."""
+"""Saved arrays follow the CF conventions that they claim, according to the checker of IOOS."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from camhd_access import open_movie, open_timelapse
 checker = pytest.importorskip("compliance_checker.runner")
 
 HIGH = 3
-"""Weight of what CF demands; what it recommends weighs less."""
+"""Weight of CF requirements; recommendations weigh less."""
 
 CASES = [
     {},

@@ -100,7 +100,7 @@ def test_a_replaced_file_is_noticed_by_the_workers(cluster, tmp_path, where):
 
 
 def test_a_cancelled_task_frees_its_connections(cluster, origin, movie_path):
-    """A worker cannot stop a task that runs; what it waits for ends by itself, and its connection with it."""
+    """A worker cannot stop a running task; its request ends by itself, and so does its connection."""
     url = origin.put(f"/{movie_path.name}", movie_path.read_bytes())
     quick = {"stall_timeout_seconds": 0.3, "deadline_seconds": 1.0, "tries": 2}
     movie = open_movie(url, chunks=1, cache=False, storage_options=quick)

@@ -203,7 +203,7 @@ def test_movies_of_the_camera_need_no_engine(movie_path):
 
 @pytest.mark.parametrize("protocol", ["https://", "s3://", "memory://"])
 def test_urls_need_an_engine_where_netcdf4_is(protocol):
-    """Says `network.md`; xarray's own order, so that nothing here can change it."""
+    """As described in `network.md`; the order is that of xarray."""
     assert guess_engine(f"{protocol}host/CAMHDA301-20161113T000000Z.mov") == "netcdf4"
 
 

@@ -285,7 +285,7 @@ def test_linspace_over_a_long_movie_reads_so_many_frames(sparse_path, chunks):
 
 
 def spoil_all_but_the_corner(path, frame, n_rows, n_columns):
-    """Overwrite the slices of a frame that lie outside the first rows and columns of slices."""
+    """Overwrite all slices of a frame outside the first rows and columns."""
     index = MovieReader(path).index
     with path.open("r+b") as file:
         file.seek(index.offset[frame])
@@ -299,7 +299,7 @@ def spoil_all_but_the_corner(path, frame, n_rows, n_columns):
 
 @pytest.mark.parametrize("chunks", [None, "auto", {"time": 1, "y": 64, "x": 128}], ids=str)
 def test_a_corner_decodes_the_slices_that_it_touches(movie_path, movie_by_libav, tmp_path, chunks):
-    """All other slices are damaged: whoever decodes one of them fails."""
+    """All other slices are damaged, so decoding any of them fails."""
     path = tmp_path / "a.mov"
     path.write_bytes(movie_path.read_bytes())
     spoil_all_but_the_corner(path, 17, n_rows=2, n_columns=1)

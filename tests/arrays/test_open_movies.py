@@ -259,7 +259,7 @@ def test_runs_of_a_catalogue_open(folder, run):
 
 
 def test_day_of_movies_is_an_array_at_once(folder, run):
-    """96 movies, told from each other by a copy of the first's index: no work a frame in Python."""
+    """96 movies with copies of the first movie's index; no Python code runs per frame."""
     from camhd_access.arrays.dask_array import StackArray
     from camhd_access.movie.series import FrameSeries
 

@@ -22,7 +22,7 @@ def damaged_path(movie_path, tmp_path_factory):
 
 
 def exact_variance(pixels, ddof=0):
-    """Of whole numbers in Python's own, of any length, rounded once."""
+    """Statistics of Python integers of any size, rounded once."""
     whole = pixels.astype(object)
     n = len(whole)
     deviations = n * (whole**2).sum(axis=0) - whole.sum(axis=0) ** 2

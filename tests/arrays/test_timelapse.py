@@ -51,13 +51,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def paths(folder):
-    """In no order."""
+    """In no particular order."""
     return [folder / name_of(run) for run in (4, 0, 10, 7, 2, 9, 1, 8, 3, 6, 5)]
 
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory, paths):
-    """An empty movie, one that was cut off, and one that is not there."""
+    """An empty movie, a truncated one, and a missing one."""
     folder = tmp_path_factory.mktemp("faulty")
     empty, cut = folder / "CAMHDA301-20161201T000000.mov", folder / "CAMHDA301-20161202T000000.mov"
     empty.touch()

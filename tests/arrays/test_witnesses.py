@@ -1,4 +1,4 @@
-"""What else tells of times: the timecode as a third witness, and edit lists that hide or delay frames."""
+"""Other sources of times: the timecode, and edit lists that hide or delay frames."""
 
 import atoms
 import numpy as np

@@ -106,7 +106,7 @@ def test_movies_that_differ_are_refused(movie_paths, movie_path, tmp_path):
 
 @pytest.fixture(params=[HTTPFileSystem, LazyHTTPFileSystem])
 def http(request):
-    """What a user opens movies on the web with: the filesystem of fsspec, or ours, which checks answers."""
+    """The HTTP filesystem of fsspec, and that of this package, which checks responses."""
     filesystem = request.param(asynchronous=True, skip_instance_cache=True)
     yield filesystem
     sync(filesystem.aclose() if request.param is LazyHTTPFileSystem else filesystem._session.close())

@@ -26,7 +26,7 @@ from camhd_access.synthetic import write_movie
 
 @pytest.fixture(params=["path", "url", "memory", "zip"])
 def target(request, tmp_path):
-    """Where they are written, and what opens it again."""
+    """Targets of the samples, and functions that open them."""
     if request.param == "zip":
         with ZipStore(tmp_path / "kept.zip", mode="w") as store:
             yield store, lambda: ZipStore(tmp_path / "kept.zip")
@@ -63,7 +63,7 @@ def test_samples_are_kept_byte_for_byte(movie_path, tmp_path):
 
 
 def test_frames_may_be_seen_another_way_later(movie_path, tmp_path):
-    """The samples are all there is: who edits the description sees previews of the same frames."""
+    """Only samples are stored: editing the metadata gives previews of the same frames."""
     write_samples(MovieReader(movie_path), slice(4), tmp_path / "a.zarr", pix_fmt="gray")
     write_samples(MovieReader(movie_path), slice(4), tmp_path / "b.zarr")
     for i in range(4):
@@ -161,7 +161,7 @@ def test_into_a_bucket(movie_path, tmp_path, s3):
 
 
 class Breaking:
-    """Before a store: after `room` changes the disk is full, the network gone or the process about to end."""
+    """A store that fails after `room` changes: the disk is full, the network down or the process killed."""
 
     room = 1_000
 
@@ -198,7 +198,7 @@ def two_movies(tmp_path_factory):
 
 
 def breaking(kind, tmp_path, s3):
-    """A new store of a kind that breaks off when its room is used up."""
+    """A new store that fails when its room is used up."""
     store_class = type("BreakingStore", (Breaking, kind), {})
     if kind is FsspecStore:
         filesystem = AsyncFileSystemWrapper(s3fs.S3FileSystem(**s3.options), asynchronous=True)

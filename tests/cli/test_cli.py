@@ -42,7 +42,7 @@ def movie(movie_folder):
 
 @pytest.fixture
 def empty_folder(tmp_path, monkeypatch):
-    """Where commands write that are not told where."""
+    """The folder for output of commands without `--output`."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -66,7 +66,7 @@ def test_commands_tell_what_they_do_with_examples():
 
 
 def check_arguments(line):
-    """Have a line of a shell parsed by the command that it calls."""
+    """Parse a shell command line with the command that it calls."""
     _, *arguments = shlex.split(re.split(r" [|>]", line)[0], comments=True)
     group = main
     while isinstance(group, click.Group):

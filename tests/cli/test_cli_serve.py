@@ -102,7 +102,7 @@ CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4",
 
 
 def documented_questions():
-    """What the guide asks by curl: the path below the root of the archive, and what the answer is called."""
+    """The curl requests of the guide: path below the root of the archive, and name of the output file."""
     text = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
     (script,) = re.findall(r"^```sh\n(root=.*?)^```$", text, re.DOTALL | re.MULTILINE)
     words = [shlex.split(line, comments=True) for line in script.splitlines() if line]

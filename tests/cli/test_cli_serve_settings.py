@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "server.md"
 
 
 def flags_of(values):
-    """What says these values on the command line."""
+    """These values as command line arguments."""
     for name, value in values.items():
         flag, others = OPTIONS[name].opts[0], OPTIONS[name].secondary_opts
         if isinstance(value, bool):

@@ -7,7 +7,7 @@ from camhd_access.decoding import machine_code
 
 @pytest.fixture(scope="session")
 def kernel():
-    """The compiled decoder; compiled here where no earlier run has left it."""
+    """The compiled decoder, compiled now if no earlier run has stored it."""
     code = machine_code.read_cached()
     if code is None:
         code = machine_code.compile_elsewhere()

@@ -39,7 +39,7 @@ def test_damaged_frames_between_unreadable_pages(kernel, seed):
 
 
 def test_no_entry_of_the_tables_leads_outside():
-    """What bounds the kernels that do not look: states, runs and lengths of all entries."""
+    """Bounds on which unchecked kernel code relies: states, runs and lengths of all entries."""
     length, state = PAIRS & 63, PAIRS >> LOOKUP_BITS & 63
     assert length.max() <= LOOKUP_BITS
     assert state.max() < N_STATES

@@ -18,7 +18,7 @@ MATRIX_BYTE = 24  # SMPTE RDD 36, 5.1.1: 8 bytes before the header, 16 before ma
 
 
 def read(sample, size, window=None, pix_fmt="gray10le", **options):
-    """What `decode_frame` makes of a sample."""
+    """The result of `decode_frame` for a sample."""
     window = window or (slice(0, size[0]), slice(0, size[1]))
     pixel_format = PIXEL_FORMATS[pix_fmt]
     out = np.full(pixel_format.shape(*(w.stop - w.start for w in window)), 77, pixel_format.dtype)
@@ -125,7 +125,7 @@ def test_a_truncated_frame_is_never_shown(pix_fmt):
 
 @pytest.mark.parametrize("filling", [b"\0", b"\xff", None], ids=["zeros", "ones", "noise"])
 def test_bulk_damage_is_noticed_and_leaves_no_trace(filling):
-    """What a network or a disk does. The next frame of the same thread is right again."""
+    """Damage as by a network or a disk; the next frame decoded by the same thread is correct."""
     kind = HD_KINDS[1]
     sample, size = sample_of(kind), (kind.height, kind.width)
     rng = np.random.default_rng(3)

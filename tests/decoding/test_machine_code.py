@@ -18,7 +18,7 @@ KIND = KINDS[0]
 
 
 def read():
-    """A frame, by whichever decoder is ready."""
+    """A frame, decoded by the available decoder."""
     decoder = choose_decoder((KIND.height, KIND.width), pix_fmt="gray10le")
     window = slice(0, KIND.height), slice(0, KIND.width)
     out = np.zeros((KIND.height, KIND.width), np.uint16)

@@ -126,7 +126,7 @@ def test_every_format_of_windows_and_fields(kernel, kind, pix_fmt):
 @pytest.mark.parametrize("pix_fmt", ["gray10le", "rgb24"])
 @pytest.mark.parametrize("kind", OURS[:-2], ids=str)
 def test_windows_of_smaller_frames_made_of_slices(kernel, kind, pix_fmt):
-    """What a reader makes that has fetched some byte ranges."""
+    """The result of a reader that has fetched only some byte ranges."""
     sample, size = sample_of(kind), (kind.height, kind.width)
     rng = np.random.default_rng(5)
     pixel_format = PIXEL_FORMATS[pix_fmt]
@@ -233,7 +233,7 @@ def assert_equal_means(kernel, samples):
 
 @pytest.mark.parametrize("kind", [OURS[0], replace(INTERLACED, width=352)], ids=str)
 def test_damage_before_the_last_dc_coefficient_is_found_in_previews(kernel, kind):
-    """Whatever numpy's decoder finds is found; what both take for intact is equal."""
+    """All damage found by numpy's decoder is found; results that both consider intact are equal."""
     rng = np.random.default_rng(5)
     intact, n_found = sample_of(kind), 0
     for _ in range(200):

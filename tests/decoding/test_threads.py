@@ -13,7 +13,7 @@ from camhd_access.decoding.threads import spreading
 
 @pytest.fixture
 def interrupt():
-    """A function that interrupts the main thread, as Ctrl-C does."""
+    """A function that interrupts the main thread like Ctrl-C."""
 
     def stop(*_):
         raise KeyboardInterrupt

@@ -208,7 +208,7 @@ def value_or_error(function, *args):
 
 
 def follow(walk, sample):
-    """Answer a walk that asks for nothing outside the sample, and never for nothing."""
+    """Answer a walk, which must not request empty ranges or bytes outside the sample."""
     try:
         ranges = next(walk)
         while True:

@@ -112,7 +112,7 @@ def test_what_a_crop_does_not_understand_it_copies():
 
 
 class Recorder:
-    """Answers a walk from a sample, and keeps what it was asked."""
+    """Answers the requests of a walk from a sample, and records them."""
 
     def __init__(self, sample):
         self.sample = sample

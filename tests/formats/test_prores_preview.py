@@ -139,7 +139,7 @@ def test_a_plane_without_data_is_neutral():
 
 
 def test_a_chroma_matrix_left_out_is_that_of_luma():
-    """As libav understands it, with a luma matrix that is anything but flat."""
+    """As interpreted by libav, with a luma matrix that is not flat."""
     sample = sample_of(Kind(96, 64, options=(("profile", "0"),)))
     luma_matrix = bytes([9]) + sample[29:92]
     body = (84).to_bytes(2) + sample[10:27] + bytes([2]) + luma_matrix + sample[156:]

@@ -46,7 +46,7 @@ def resized(moov):
 
 
 def try_parse(moov):
-    """Parse, and if that succeeds, hold the result to what an index promises."""
+    """Parse, and check the properties of the resulting index."""
     try:
         index = parse(moov)
     except CamhdError as err:
@@ -62,7 +62,7 @@ def try_parse(moov):
 
 
 class Peak:
-    """Memory taken at most within the block, in bytes."""
+    """Peak memory within the block, in bytes."""
 
     def __enter__(self):
         tracemalloc.start()

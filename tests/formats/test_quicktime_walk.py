@@ -45,7 +45,7 @@ class Case:
     moov: bytes
     n_requests: int
     n_bytes_beyond: int = 512 * KIB
-    """How many bytes are fetched at most besides `moov` itself, or instead of it."""
+    """Maximum number of bytes fetched in addition to `moov`, or instead of it."""
 
 
 CASES = {

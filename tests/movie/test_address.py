@@ -1,4 +1,4 @@
-"""Base names and times stand for URLs wherever one is taken: they are looked up in one default archive."""
+"""Base names and times are accepted instead of URLs, and looked up in the default archive."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""One field of each frame, and whole frames made of it, held to what numpy makes of libav's fields."""
+"""Single fields and deinterlaced frames, compared with numpy's results from libav's fields."""
 
 import shutil
 
@@ -89,7 +89,7 @@ def test_crops_from_afar_are_those_of_the_whole(movie_path, reader):
 
 
 def test_a_still_picture_reduced_is_nearly_its_preview(tmp_path):
-    """Where nothing moves, what is made up of the first field lies between the rows of whole frames."""
+    """In a static scene, interpolated lines are between the neighbouring lines of the whole frames."""
     write_movie(tmp_path / "a.mov", n_frames=2, width=256, height=128)
     reader = MovieReader(tmp_path / "a.mov")
     made = reader.read([1], deinterlace="linear", pix_fmt="gray10le", reduce=8)[0].astype(int)

@@ -1,4 +1,4 @@
-"""Opening a movie from servers as they are, and what a wrong answer leaves behind: nothing."""
+"""Opening a movie from real servers; wrong responses leave nothing in the cache."""
 
 import pickle
 
@@ -118,7 +118,7 @@ def test_a_sample_larger_than_a_frame_can_be_is_refused_before_a_byte_of_it_is_f
 
 
 def spoil(reader, wanted):
-    """Keep wrong bytes of a stretch of the file, as if a proxy had once answered them."""
+    """Store wrong bytes of a part of the file in the cache, as if a proxy had sent them."""
     cache = reader.source.filesystem
     version = cache._knowledge.version(reader.source.path, cache.info(reader.source.path))
     reader.read_encoded(slice(None))

@@ -167,7 +167,7 @@ def test_zeros_instead_of_most_of_the_file_are_not_read(media):
 
 
 def answer_counted(pieces):
-    """What a walk of all finds in data and zeros, and the bytes it has read."""
+    """Frames that a complete walk finds in data and zeros, and the bytes read."""
     from counted_file import CountedFile as File
 
     file = File(*pieces)
@@ -227,7 +227,7 @@ fake = st.one_of(
     st.tuples(st.just("head"), st.integers(0, 3), st.integers(0, 50)),
     st.tuples(st.just("lie"), st.integers(0, 3), st.integers(0, 50), st.integers(0, (1 << 32) - 1)),
 )
-"""What may lie between frames: noise, silence, the beginning of a frame, the same with another length.
+"""Possible data between frames: noise, silence, the beginning of a frame, the same with another length.
 
 The last never directly behind a frame: a length could be made up then that leads to another true frame."""
 
@@ -460,7 +460,7 @@ def test_command_of_a_whole_movie(movie_path):
 
 
 def move_index_to_the_front(data):
-    """As a tool that does not correct the offsets."""
+    """Move `moov` without correcting the offsets."""
     at = data.rindex(b"moov") - 4
     n_ftyp = struct.unpack(">I", data[:4])[0]
     return data[:n_ftyp] + data[at:] + data[n_ftyp:at]

@@ -42,7 +42,7 @@ def test_parts_know_what_is_missing(added, wanted):
 
 
 class Answers:
-    """Answers a walk from a sample, and keeps what it was asked."""
+    """Answers the requests of a walk from a sample, and records them."""
 
     def __init__(self, sample):
         self.sample = sample

@@ -26,7 +26,7 @@ def sidecar(recovery, tmp_path):
 
 
 def read_or_refuse(sidecar, recovery):
-    """Whether it was read; what is read is what was written."""
+    """Whether it was read; if so, it equals what was written."""
     try:
         found = read_sidecar(sidecar, file_size=recovery.file_size)
     except InvalidMovieError:

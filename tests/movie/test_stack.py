@@ -24,7 +24,7 @@ def stack(movie_path):
 
 
 def outer(array, index):
-    """`array[index]`, each axis by itself."""
+    """`array[index]`, each axis indexed independently."""
     indices = expand_index(index, array.ndim)
     for axis in reversed(range(array.ndim)):
         array = array[(slice(None),) * axis + (indices[axis],)]

@@ -38,7 +38,7 @@ def hashes(samples):
 
 
 def probe(path):
-    """What ffprobe finds, having decoded all of it."""
+    """The output of ffprobe, which decodes the whole file."""
     if shutil.which("ffprobe") is None:
         pytest.skip("ffprobe is not installed")
     command = [
@@ -58,7 +58,7 @@ def probe(path):
 
 
 def check_clip(path, source, indices):
-    """Samples, times and pixels of the clip at `path` are those of `source`, as libav has both."""
+    """Check that samples, times and pixels of the clip at `path` equal those of `source`, read by libav."""
     clip = read_by_libav(path)
     assert hashes(clip.packets) == hashes([source.packets[i] for i in indices])
     assert clip.time_base == source.time_base
@@ -370,7 +370,7 @@ def test_a_clip_of_more_than_4_gib(sparse_path):
 
 
 class _Nowhere(io.RawIOBase):
-    """A file that keeps count only."""
+    """A file that only counts bytes."""
 
     n_bytes = 0
 

@@ -160,7 +160,7 @@ def test_notebooks_show_what_there_is_without_a_request(served_movie, movie_url,
 
 
 def test_a_median_of_many_large_frames_takes_few_bytes(tmp_path):
-    """By what its tasks hold: all frames of a band, which is no larger than it must be."""
+    """Memory of a task: all frames of a band, which is as small as possible."""
     write_movie(tmp_path / "a.mov", n_frames=2, width=1920, height=1080)
     movie = open_movie(tmp_path / "a.mov", frames=np.arange(1000) % 2)
     bands = over_time._in_bands(movie)

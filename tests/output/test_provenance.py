@@ -1,4 +1,4 @@
-"""Files tell where they come from, to readers that know nothing of this package, and can be made again."""
+"""The provenance of files can be read without this package, and the files can be reproduced from it."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def records_in(texts):
 
 
 def record_of_image(path):
-    """What Pillow finds in an image."""
+    """The record in an image, read with Pillow."""
     with Image.open(path) as image:
         image.load()
         texts = [value for value in image.info.values() if isinstance(value, str | bytes)]
@@ -44,7 +44,7 @@ def record_of_image(path):
 
 
 def record_of_film(path):
-    """What ffprobe finds in a film."""
+    """The record in a film, read with ffprobe."""
     if shutil.which("ffprobe") is None:
         pytest.skip("ffprobe is not installed")
     command = ["ffprobe", "-v", "error", "-show_format", "-of", "json", str(path)]
@@ -53,7 +53,7 @@ def record_of_film(path):
 
 
 def again(path, folder, monkeypatch):
-    """What the command in a file makes, in a folder of its own."""
+    """The output of the command in a record, run in a separate folder."""
     shown = run("info", path)
     assert shown.exit_code == 0, shown.stderr
     (command,) = [line for line in shown.stdout.splitlines() if line.startswith("made by:")]

@@ -283,7 +283,7 @@ def test_long_paths_reach_nothing(client, origin):
 
 
 def talk(port, request):
-    """What comes back at first to some bytes."""
+    """The first response to raw bytes."""
     with socket.create_connection(("127.0.0.1", port), timeout=100) as connection:
         connection.sendall(request)
         return connection.recv(65536)

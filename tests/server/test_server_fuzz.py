@@ -52,7 +52,7 @@ def client(origin, tmp_path_factory):
 
 
 def check_told(status, headers, content):
-    """Errors are problem details that agree with the status; nothing tells of the machine."""
+    """Errors are problem details that match the status; no response reveals anything about the machine."""
     if status >= 400:
         assert headers["content-type"].startswith("application/problem+json")
         assert json.loads(content)["status"] == status
@@ -66,7 +66,7 @@ def description(client):
 
 
 def ask_as_described(operation, mode, **known):
-    """Ask an operation for what its description allows, or for what it does not (which must be refused)."""
+    """Make a request that the description of an operation allows, or one that it forbids."""
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operation.as_strategy(mode, path_parameters=known))

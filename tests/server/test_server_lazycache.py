@@ -24,7 +24,7 @@ def archive_path(tmp_path_factory):
 
 @pytest.fixture
 def base(archive_path, tmp_path):
-    """What the client takes for its server: a URL without a slash at the end."""
+    """The client's server URL, without a trailing slash."""
     with (
         serve_folder(archive_path) as mirror,
         running_server(f"{mirror.url}files/", cache_dir=tmp_path) as client,

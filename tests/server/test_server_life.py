@@ -20,7 +20,7 @@ from camhd_access.synthetic import serve_folder
 
 
 def until_closed(connection):
-    """All that comes before the other side hangs up."""
+    """All bytes received until the other side closes the connection."""
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -57,7 +57,7 @@ def test_large_headers_are_refused(served_movie, tmp_path, header):
 
 @contextmanager
 def lazy_clients(client, paths):
-    """Clients that ask, and read nothing but the first bytes of the answer."""
+    """Clients that send a request and read only the first bytes of the response."""
     with ExitStack() as stack:
         for path in paths:
             connection = socket.socket()

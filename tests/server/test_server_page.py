@@ -80,7 +80,7 @@ def browser():
 
 
 class Visitor:
-    """Somebody at a browser, and what the browser complained of."""
+    """A browser user, and the errors reported by the browser."""
 
     def __init__(self, page, client):
         self.page = page
@@ -126,7 +126,7 @@ class Visitor:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
     def save(self, name):
-        """What a download gives: its name, and its bytes."""
+        """Name and bytes of a download."""
         with self.page.expect_download() as download:
             self.page.get_by_role("link", name=name, exact=True).click()
         return download.value.suggested_filename, download.value.path().read_bytes()

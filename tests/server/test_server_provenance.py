@@ -1,4 +1,4 @@
-"""What the server sends tells where it comes from, and the command in it makes it again."""
+"""Responses of the server contain their provenance, with a command that reproduces them."""
 
 import io
 import json

@@ -16,7 +16,7 @@ NOTHING = MultiDict()
 
 
 def unless_refused(parse):
-    """What `parse` returns; None where it refuses, as a client's mistake."""
+    """The result of `parse`; None if it rejects the request as a client error."""
     try:
         return parse()
     except Problem as problem:

@@ -23,7 +23,7 @@ def connect(client):
 
 
 def read_to_end(connection):
-    """All that comes before the other side hangs up, however it does."""
+    """All bytes received until the other side closes or resets the connection."""
     got = b""
     try:
         while piece := connection.recv(65536):
@@ -82,7 +82,7 @@ def test_many_slow_clients_keep_nobody_out(served_movie, movie_path, tmp_path, s
 
 
 def test_bodies_are_not_inflated(served_movie, tmp_path):
-    """Zeros pack a thousand to one: whoever inflates them is held up for seconds by half a megabyte."""
+    """Zeros compress a thousand to one: inflating half a megabyte would take seconds."""
     head = "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
     with running_server(served_movie.url, cache_dir=tmp_path) as client, connect(client) as connection:
         connection.sendall(head.encode() + b"not gzip." + b"GET /healthz HTTP/1.0\r\n\r\n")
@@ -148,7 +148,7 @@ def test_films_hold_up_no_frames(served_movie, movie_path, tmp_path):
 
 
 def test_memory_is_bounded(served_movie, movie_path, tmp_path):
-    """A hundred pictures of 6 MB each take no more than what is kept of them, and what is under way."""
+    """A hundred images of 6 MB each take only the memory of cached and in-flight ones."""
     own = ("--port", 0, "--mirror", served_movie.url, "--cache-dir", tmp_path, "--metrics-port", 0)
     with serving(*own) as (process, address):
         figures = read_address(process) + "/metrics"
@@ -163,7 +163,7 @@ def test_memory_is_bounded(served_movie, movie_path, tmp_path):
 
 
 def peak_bytes(pid):
-    """What a process has had in memory at most."""
+    """Peak memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 

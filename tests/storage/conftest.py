@@ -6,7 +6,7 @@ from rangecache_target import NAME, SIZE, World, make_bytes
 
 @pytest.fixture
 def world(tmp_path):
-    """Nothing yet."""
+    """The initial state: nothing is cached."""
     return World(tmp_path)
 
 

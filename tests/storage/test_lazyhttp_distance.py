@@ -35,7 +35,7 @@ def url(origin):
 
 @pytest.fixture
 def rested(monkeypatch):
-    """Every connection counts as one that has rested."""
+    """Treat every connection as idle for long."""
     monkeypatch.setattr("camhd_access.storage.lazyhttp.connections.REST_SECONDS", 0)
 
 
@@ -71,7 +71,7 @@ def test_a_connection_that_has_just_brought_something_brings_the_next_alone(orig
 
 
 def test_the_connection_used_last_is_used_first(origin, url):
-    """The one that brought the index, rather than one of those that were opened ahead."""
+    """The connection that received the index is used, not one that was opened in advance."""
     fs = far()
     fs.cat_file(url, start=-1000)
     wait_for_idle(fs, origin, 4)

@@ -62,7 +62,7 @@ read()
 
 
 def run(code, *arguments, seconds=60):
-    """What a Python prints that runs `code`; it ends in time, and complains of nothing."""
+    """Output of a Python process that runs `code`, which must end in time and without error output."""
     found = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *arguments],
         capture_output=True,

@@ -654,7 +654,7 @@ def swaps(x):
 
 
 def of_ranges(behave):
-    """What can only be done to a range; other requests are answered honestly."""
+    """A behaviour for range requests only; other requests get a correct response."""
     return lambda x: (behave if x.wanted() and x.request.method == "GET" else honest)(x)
 
 

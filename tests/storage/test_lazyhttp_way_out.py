@@ -194,7 +194,7 @@ def test_refusals_name_the_option(origin, url, status, option):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate of localhost that signed itself."""
+    """A self-signed certificate of localhost."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     command = [
         "openssl",

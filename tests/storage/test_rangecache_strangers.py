@@ -1,4 +1,4 @@
-"""Other users of the machine: who may read the cache, who may add to it, and whose folder it is."""
+"""Other users of the machine: permissions to read and write the cache, and ownership of its folder."""
 
 import errno
 import fcntl

@@ -44,7 +44,7 @@ def read_at_random(world, seed):
 
 
 def damage_something(world, rng):
-    """One of the things that can happen to a folder that is in use."""
+    """An event that can happen to a folder in use."""
     files = [p for p in world.cache_dir.rglob("*") if p.is_file() and p.name != "locks"]
     try:
         path = rng.choice(files)

@@ -1,4 +1,4 @@
-"""Reading ahead: which reads go on from each other, what is fetched for them, and what in vain."""
+"""Read-ahead: which reads are sequential, what is fetched for them, and what is wasted."""
 
 import itertools
 from concurrent.futures import Future
@@ -18,7 +18,7 @@ SIZE = 100 * MIB
 
 
 class Network:
-    """Fetches zeros, at once or never; knows what it was asked for."""
+    """Fetches zeros, immediately or never, and records requests."""
 
     def __init__(self, *, answers=True):
         self.asked, self.futures, self.answers = [], [], answers
@@ -37,7 +37,7 @@ class Network:
 
 
 def read(ahead, network, start, stop, *, key="movie", size=SIZE):
-    """Whether the read goes on from an earlier one; if so, what is fetched for it is asked for."""
+    """Whether the read continues an earlier one; if so, its bytes are requested."""
     wanted = ByteRange(start, stop)
     follows = ahead.follows(key, wanted)
     for piece in ahead.read_on(key, wanted, size, network) if follows else ():

@@ -28,7 +28,7 @@ def served(webserver, movie_path):
 
 @pytest.fixture(params=[SYNTHETIC, *APPLE])
 def movie(request, served, webserver):
-    """URL of each movie, and what libav says of it."""
+    """URL of each movie, and the movie as read by libav."""
     if request.param in APPLE:
         shared_data("quicktime", request.param)
     path = webserver.root / "movies" / request.param

@@ -251,7 +251,7 @@ def test_the_chain_of_the_hint_opens(origin, movie_path):
 
 @pytest.fixture(params=["pipe", "device", "folder", "socket"])
 def special(request, tmp_path):
-    """A path that leads to no file, and what it leads to."""
+    """A path that is not a file, and the kind of its target."""
     path = tmp_path / "odd.mov"
     if request.param == "pipe":
         os.mkfifo(path)
