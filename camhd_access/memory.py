@@ -1,8 +1,8 @@
-"""Large arrays whose memory is used again.
+"""Large arrays whose memory is reused.
 
-The system clears each page of a new array when it is first written, which takes a third of the time of
-decoding a frame into it. The memory of an array from `empty` is kept when the array and all of its views are
-gone, and used for the next one of about its size, within `MAX_BYTES_KEPT`.
+The operating system clears each page of a new array when it is first written, which takes a third of the time
+of decoding a frame into it. The memory of an array from `empty` is kept after the array and all of its views
+have been deleted, up to `MAX_BYTES_KEPT`, and reused for the next array of about the same size.
 """
 
 import math
@@ -17,19 +17,19 @@ import numpy.typing as npt
 __all__ = ["empty"]
 
 MIN_BYTES = 1024 * 1024
-"""Smaller arrays come from numpy, which keeps its own memory for them."""
+"""Smaller arrays are allocated by numpy, which caches their memory itself."""
 
 MAX_BYTES_KEPT = 128 * 1024 * 1024
-"""Memory that is not in use: as much as a dask chunk of frames."""
+"""Maximum amount of unused memory: a dask chunk of frames."""
 
 MAX_WASTE = 1.25
-"""Memory is used for arrays that are smaller by this factor at most."""
+"""Memory is reused for arrays that are smaller by at most this factor."""
 
 Block = npt.NDArray[np.uint8]
 
 
 class _Pool:
-    """Memory that is not in use, the block returned last at the end."""
+    """Unused blocks of memory, most recently returned last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class _Pool:
 
     def take(self, n_bytes: int) -> Block:
         """Memory of `n_bytes` or a little more."""
-        if self._lock.acquire(blocking=False):  # nobody waits, not even in a forked process
+        if self._lock.acquire(blocking=False):  # never waits, not even in a forked process
             try:
                 self._sort_in()
                 for i in reversed(range(len(self._blocks))):
@@ -69,14 +69,14 @@ _pool = _Pool()
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array like `numpy.empty`, which may have the memory of an earlier one."""
+    """An array like that of `numpy.empty`, which may reuse the memory of an earlier one."""
     kind = np.dtype(dtype)
     n_items = math.prod(shape)
     n_bytes = n_items * kind.itemsize
     if n_bytes < MIN_BYTES:
         return np.empty(shape, kind)
     block = _pool.take(n_bytes)
-    # All views refer to this array, because its own base is no array; so it is the last one to go.
+    # All views refer to this array, because its own base is not an array; so it is deleted last.
     first = np.frombuffer(block.data, kind, n_items)
     weakref.finalize(first, _pool.give_back, block).atexit = False
     return first.reshape(shape)

@@ -100,7 +100,7 @@ def _read_facts(reader: "MovieReader") -> dict[str, Any]:
 
 
 def _read_timecode(reader: "MovieReader", start: "StartTime") -> dict[str, Any]:
-    """Timecode of the first frame, by how much it is later than the start, and what it confirms."""
+    """Timecode of the first frame, its difference from the start time, and what agrees with it."""
     from camhd_access.errors import InvalidMovieError
 
     try:

@@ -196,7 +196,7 @@ def sample_means(
     n_lines = 2 * n_shown * -(-header.height // (16 * header.n_pictures))
     whole = replace(coded, window=(slice(0, n_lines), slice(0, header.width // 8)))
     planes: list[npt.NDArray[np.uint16]] = list(_decode_planes(kernel, whole, 8, luma_only=luma_only))
-    if n_shown == 2:  # lines of both fields by turns
+    if n_shown == 2:  # alternating lines of both fields
         planes = [weave_fields(plane[None, ::2].astype(np.int32) + plane[1::2])[0] for plane in planes]
     n_rows, chroma_width = header.height // (8 if is_frame else 16), -(-header.width // 2) // 8
     luma, *chroma = (plane[:n_rows].astype(np.uint16, copy=False) for plane in planes)

@@ -1,9 +1,9 @@
 """Movie names of the archive, and the start time of a movie.
 
-A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 it is when the
-recording began; since 2016-11-22, when names lost the `Z`, it is when it ENDED. The movie's own
-creation time (`mvhd`) is more reliable, except for a few movies whose recorder had lost its clock.
-Everything here is pure: names and times in, times out.
+A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 this is
+the start of the recording; since 2016-11-22, when names lost the `Z`, it is its END. The movie's own creation
+time (`mvhd`) is more reliable, except for a few movies whose recorder had a wrong clock. Everything here is
+pure: names and times in, times out.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Files of other formats that people try to open, recognised by their first bytes ("magic numbers").
 
-"Not a QuickTime movie" alone does not help somebody who opens a MKV, or a login page in place of a movie.
+"Not a QuickTime movie" alone does not help a user who opens a MKV file, or a login page in place of a movie.
 """
 
 import re

@@ -1,9 +1,9 @@
 """The timecode track: the frame numbers given by the recorder's clock.
 
 Each sample is the number of one frame, counted from midnight, and is valid until the next sample; recorders
-write one for the whole movie. `MovieIndex` keeps the track unparsed; it is parsed when frames are copied, or
-when it is asked for the time: a part of the movie starts at a later number, which `Timecode.between`
-computes, and `TimecodeLabel` is a number as people write it.
+write one for the whole movie. `MovieIndex` keeps the track unparsed; it is parsed when frames are copied or
+the timecode is read: a part of the movie starts at a later number, which `Timecode.between` computes, and
+`TimecodeLabel` is a number in its usual notation.
 
 Source: QTFF, "Timecode Media"; SMPTE ST 12-1 for the numbers left out by drop-frame timecode.
 """
