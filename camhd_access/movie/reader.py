@@ -304,8 +304,8 @@ class MovieReader:
             It is not a valid time, or the start time is unknown.
         """
         seconds = self.seconds_at(moment)
-        # Not `duration`: in clips the first frame may be shown after the start.
-        if not 0 <= seconds <= (end := self.index.end_seconds):
+        end = self.index.end_seconds  # not `duration`: in clips the first frame may be shown after the start
+        if not 0 <= seconds <= end:
             raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
