@@ -180,9 +180,9 @@ def _half_step(array: xr.DataArray, dim: str) -> float:
 def _matrix_of(array: xr.DataArray) -> str | None:
     """Colour matrix of the first frame, if this process has decoded it recently."""
     data = unread(array)
-    if data is None or "channel" not in array.coords:
+    if data is None or data.shown is None or "channel" not in array.coords:
         return None
-    stack = data.stack
+    stack = data.stack.select(np.atleast_1d(data.shown[0])[:1])
     stack = stack if isinstance(stack, FrameStack) else next(iter(stack.stacks), stack.empty)
     header = stack.find_header()
     if header is None:

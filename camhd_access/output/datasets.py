@@ -29,7 +29,8 @@ def to_dataset(array: xr.DataArray) -> xr.Dataset:
     shared = {name: value for name, value in array.attrs.items() if name not in OF_VARIABLE}
     variable.attrs = own | {"coverage_content_type": "image"}
     dataset = variable.to_dataset(name=str(array.name or "video"), promote_attrs=False)
-    record = describe_array(array)
+    # Not the matrix found in a frame that happens to be decoded: equal arrays have equal identifiers.
+    record = describe_array(array, color_matrix=array.attrs.get("color_matrix"))
     attributes: dict[str, Any] = {
         "Conventions": "CF-1.11",  # not ACDD-1.3, which wants a standard name: CF has none for brightness
         "title": movie_of(array) if "time" in array.dims else describe_frame(array),

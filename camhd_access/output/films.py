@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path, PurePath
 
 import xarray as xr
@@ -88,16 +89,17 @@ def animate(
         iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
     )
     images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
+    first = list(islice(images, 1))  # decoded before the record is made, which has its colour matrix
     n_frames = movie.sizes["time"]
     shown = repr(PurePath(redact_url(name)).name) if name else ""
     call = f"animate({shown}{_write_options(fps, width, caption, limits)})"
     record = describe_array(movie, history=write_python(movie, call), width=size[0])
     if path is None:
         memory = BytesIO()
-        write(memory, images, rate, size, record)
+        write(memory, chain(first, images), rate, size, record)
         return Animation(None, memory.getvalue(), n_frames, rate, size)
     with open_target(path, seekable=True) as file:
-        write(file, images, rate, size, record)
+        write(file, chain(first, images), rate, size, record)
     return Animation(name if "://" in name else Path(name), b"", n_frames, rate, size)
 
 
