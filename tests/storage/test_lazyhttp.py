@@ -141,7 +141,7 @@ def test_missing_and_empty_files(url):
 def test_more_requests_than_a_server_allows_on_a_connection(url):
     fs = lazy(max_request_bytes=2000)
     assert fs.cat_file(url, 0, 1_000_000) == DATA[:1_000_000]
-    assert fs.stats.requests == 500
+    assert fs.stats.requests - fs.stats.retries == 500  # a request may meet a connection that is being closed
     assert fs.stats.bytes == 1_000_000
 
 
