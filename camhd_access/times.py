@@ -7,9 +7,11 @@ from typing import TypeAlias
 import numpy as np
 
 __all__ = [
+    "DAY_SECONDS",
     "Duration",
     "Moment",
     "Period",
+    "difference_of_day",
     "is_moment",
     "parse_instant",
     "parse_moment",
@@ -28,7 +30,14 @@ Duration: TypeAlias = float | timedelta | np.timedelta64
 Period: TypeAlias = tuple[np.datetime64, np.datetime64]
 """Half-open stretch of time, in whole seconds, UTC."""
 
+DAY_SECONDS = 24 * 60 * 60
+
 ALL_TIMES = (np.datetime64("0001-01-01", "s"), np.datetime64("9999-01-01", "s"))
+
+
+def difference_of_day(seconds: float) -> float:
+    """The difference of two times of day, up to half a day either way."""
+    return (seconds + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2
 
 
 def parse_moment(moment: Moment, name: str) -> np.datetime64:

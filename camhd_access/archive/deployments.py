@@ -46,8 +46,10 @@ archive (2015-07-09T12:14) is earlier than deployment 2 and belongs to none."""
 def find_deployment(time: Moment) -> int | None:
     """Number of the deployment at a time (UTC); None if no camera was in place.
 
-    Notes ----- The scene tags of the regions tables (`d2_p1_z0`) use the same numbers, but change with the
-    scripted routine of a deployment, some days or months after its start.
+    Notes
+    -----
+    The scene tags of the regions tables (`d2_p1_z0`) use the same numbers, but change with the scripted
+    routine of a deployment, some days or months after its start.
 
     Examples
     --------

@@ -21,12 +21,13 @@ from camhd_access.archive.folders import Entry, Folder, find_name, is_dated, las
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.wrong_root import explain_wrong_root
 from camhd_access.formats.names import MovieName
+from camhd_access.messages import name_some
 from camhd_access.times import Period
 from camhd_access.urls import redact_url
 
 __all__ = ["ListedMovie", "Listing", "list_movies"]
 
-MAX_NAMED = 10
+MAX_MISPLACED_NAMED = 10
 """Maximum number of misplaced movies that a warning names."""
 
 _Job: TypeAlias = tuple[str, str | None]
@@ -162,10 +163,9 @@ def list_movies(
 
 
 def _describe_misplaced(paths: Collection[str], urlpath: Callable[[str], str]) -> str:
-    shown = ", ".join(redact_url(urlpath(path)) for path in sorted(paths)[:MAX_NAMED])
-    more = f", and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
+    shown = name_some([redact_url(urlpath(path)) for path in sorted(paths)], at_most=MAX_MISPLACED_NAMED)
     return (
-        f"movies in folders of other days than those in their names: {shown}{more}. A movie is listed by its "
+        f"movies in folders of other days than those in their names: {shown}. A movie is listed by its "
         "name, once; one that is only in another day's folder is found only if the period includes both days"
     )
 

@@ -4,13 +4,11 @@ import warnings
 from collections.abc import Mapping
 
 from camhd_access.formats.names import StartTime
+from camhd_access.messages import name_some
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.timecodes import read_start
 
-__all__ = ["MAX_NAMED", "find_start", "name_some", "warn_of_clocks"]
-
-MAX_NAMED = 20
-"""Maximum number of movies that a message names."""
+__all__ = ["find_start", "warn_of_clocks"]
 
 
 def find_start(reader: MovieReader) -> StartTime:
@@ -39,9 +37,3 @@ def warn_of_clocks(starts: Mapping[str, StartTime], *, stacklevel: int = 3) -> N
         "see the coordinate time_uncertainty_seconds)",
         stacklevel=stacklevel,
     )
-
-
-def name_some(names: list[str], separator: str = ", ") -> str:
-    """The names as text, shortened if there are many."""
-    more = f", and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return separator.join(names[:MAX_NAMED]) + more

@@ -24,7 +24,7 @@ from camhd_access.arrays.attributes import (
     movie_attributes,
     pixel_attributes,
 )
-from camhd_access.arrays.clocks import MAX_NAMED, find_start, name_some, warn_of_clocks
+from camhd_access.arrays.clocks import find_start, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.open_movie import complete_chunks
 from camhd_access.errors import (
@@ -34,6 +34,7 @@ from camhd_access.errors import (
     UnsupportedMovieError,
 )
 from camhd_access.formats.names import StartTime
+from camhd_access.messages import MAX_NAMED, name_some
 from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from camhd_access.arrays.clocks import name_some
 from camhd_access.arrays.concat import (
     MovieFrames,
     Unreadable,
@@ -23,6 +22,7 @@ from camhd_access.arrays.concat import (
     read_movies,
 )
 from camhd_access.formats.names import Clock
+from camhd_access.messages import name_some
 from camhd_access.movie.address import Address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors

@@ -65,8 +65,10 @@ def _places(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The row of the field at or above each line, and the distance of the line below it.
 
-    Notes ----- The distance is in units of 1/(4 * `reduce`) of a row. Positions are those of the centres, in
-    lines of the whole frame: line i covers `reduce` lines from `reduce` * i on; row j covers `reduce` lines,
-    every second one from 2 * `reduce` * j + `line_offset` on.
+    Notes
+    -----
+    The distance is in units of 1/(4 * `reduce`) of a row. Positions are those of the centres, in lines of the
+    whole frame: line i covers `reduce` lines from `reduce` * i on; row j covers `reduce` lines, every second
+    one from 2 * `reduce` * j + `line_offset` on.
     """
     return np.divmod(2 * reduce * lines - (reduce - 1) - 2 * line_offset, 4 * reduce)

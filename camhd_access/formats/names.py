@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from camhd_access.times import difference_of_day
+
 __all__ = [
     "Clock",
     "MovieName",
@@ -39,7 +41,6 @@ CLOCK_PRECISION_SECONDS = 1.0
 """Recorders store whole seconds."""
 
 _HOUR_SECONDS = 3600
-_DAY_SECONDS = 24 * _HOUR_SECONDS
 
 _NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d{1,2}))?(?=$|\.)")
 
@@ -165,7 +166,7 @@ class StartTime:
         agreeing = [
             witness
             for witness, seconds in (("its clock", of_clock), ("its name", of_name))
-            if abs((seconds + _DAY_SECONDS / 2) % _DAY_SECONDS - _DAY_SECONDS / 2) <= NAME_PRECISION_SECONDS
+            if abs(difference_of_day(seconds)) <= NAME_PRECISION_SECONDS
         ]
         return " and ".join(agreeing) or "neither"
 

@@ -150,23 +150,25 @@ def find_header(movie: OpenMovie) -> FrameHeader:
 
 def _read_index_anew(address: ByteSource) -> OpenMovie:
     """The movie with its own index; read again if cached bytes are not an index, or the file was replaced."""
-    for n_tries in range(1, N_READS + 1):
+    for _ in range(N_READS - 1):
         n_bytes_kept = _n_bytes_from_cache(address)
-        source = address if address.is_far else address.pinned()  # other filesystems check each response
+        source = _pin_if_near(address)
         try:
-            movie = _read_index(source)
+            return _read_index(source)
         except InvalidMovieError:
             is_kept = _n_bytes_from_cache(address) != n_bytes_kept
             is_replaced = source.version and source != address.pinned()
-            if n_tries == N_READS or not (is_kept or is_replaced):
+            if not (is_kept or is_replaced):
                 raise
-        except RemoteFileChangedError:  # replaced since the last check of this session, or while it was read
-            if n_tries == N_READS:
-                raise
-        else:
-            return movie
+        except RemoteFileChangedError:
+            pass  # replaced since the last check of this session, or while it was read
         address.forget()
-    raise AssertionError("unreachable")
+    return _read_index(_pin_if_near(address))
+
+
+def _pin_if_near(address: ByteSource) -> ByteSource:
+    """A local file, pinned before it is read; other filesystems check each response."""
+    return address if address.is_far else address.pinned()
 
 
 def _n_bytes_from_cache(address: ByteSource) -> int:
@@ -180,16 +182,14 @@ def _read_index(address: ByteSource) -> OpenMovie:
 
     def answer(request: Request) -> Answer:
         nonlocal source
-        if isinstance(request, Tail):
-            data = source.read_tail(request.n_bytes)
-            source = source if source.version else source.pinned()
-            size = source.size
-            start = size - len(data)
-        else:
-            data, start, size = source.read(request), request.start, source.size
+        if not isinstance(request, Tail):
+            return Answer(source.read(request), request.start, source.size)
+        data = source.read_tail(request.n_bytes)
+        source = source if source.version else source.pinned()
+        size = source.size
         if not source.is_far:
             source.check()  # not replaced meanwhile: size and bytes are of one version
-        return Answer(data, start, size)
+        return Answer(data, size - len(data), size)
 
     moov, offset, file_size = read_moov(answer)
     return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import PurePath
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -170,7 +170,7 @@ def _read_record_of_clip(path: str) -> Provenance:
 def _describe_item(name: str, path: str, record: Provenance, base_url: str | None) -> dict[str, Any]:
     """The fields of one file."""
     with fsspec.open(path, "rb") as file:
-        digest = _hash(file)
+        digest = file_digest(file, "sha256").hexdigest()
     settings = {key: value for key, value in asdict(record).items() if value is not None and key != "license"}
     is_gray = (record.pix_fmt or "").startswith("gray")
     return {
@@ -194,14 +194,6 @@ def _quality(suffix: str, record: Provenance) -> str:
         return "product"
     is_changed = record.deinterlace or record.width or (record.reduce or 1) > 1 or suffix not in LOSSLESS
     return "processed" if is_changed else "raw"
-
-
-def _hash(file: Any) -> str:  # noqa: ANN401 - fsspec's files
-    """SHA-256 of a file, read in parts."""
-    digest = sha256()
-    while part := file.read(1 << 20):
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def _describe_set(

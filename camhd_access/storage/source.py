@@ -133,10 +133,10 @@ class ByteSource:
 
     def read(self, wanted: ByteRange) -> bytes:
         """The bytes of one range."""
-        self._check_version()
         data: bytes = self.filesystem.cat_file(
             self.path, start=wanted.start, end=wanted.stop, **self._options
         )
+        self._check_version()
         return data
 
     def read_again(self, wanted: ByteRange) -> bytes | None:
@@ -173,12 +173,13 @@ class ByteSource:
         if len(spans) == 1:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
-        self._check_version()
         loop = self.filesystem.loop if self.is_far else None
         with self._submitting(loop) as submit:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
                 settle(future, loop)
-                yield span, future.result()
+                data = future.result()
+                self._check_version()
+                yield span, data
 
     def _goes_on(self, spans: Sequence[Span]) -> bool:
         """Whether these spans have no large gaps and continue an earlier read."""
@@ -296,7 +297,7 @@ class ByteSource:
         return info.get("validator") or "|".join(str(info.get(fact)) for fact in _VERSION_FACTS)
 
     def _check_version(self) -> None:
-        """Check the version of a local file before each read; remote filesystems check responses."""
+        """Check the version of a local file after each read; remote filesystems check responses."""
         if self.version and not self.filesystem.async_impl:
             self.check()
 

@@ -280,3 +280,23 @@ def test_lists_and_sidecars_that_are_no_files_are_refused_by_name(special, movie
             read(path)
     with pytest.raises(InvalidMovieError, match=f"it is a {kind}, not a"):
         MovieReader(movie_path, recover=path)
+
+
+@pytest.mark.parametrize(
+    "ranges", [[ByteRange(0, 9)], [ByteRange(0, 9), ByteRange(MAX_SPAN_BYTES, MAX_SPAN_BYTES + 9)]]
+)
+def test_a_local_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, ranges):
+    path, other = tmp_path / "m.mov", tmp_path / "other"
+    path.write_bytes(b"a" * 2 * MAX_SPAN_BYTES)
+    other.write_bytes(b"b" * 2 * MAX_SPAN_BYTES)
+    source = open_source(str(path)).pinned()
+    read = source.filesystem.cat_file
+
+    def replace_and_read(*args, **options):
+        if other.exists():
+            other.replace(path)
+        return read(*args, **options)
+
+    monkeypatch.setattr(source.filesystem, "cat_file", replace_and_read)
+    with pytest.raises(RemoteFileChangedError):
+        list(source.fetch(ranges))

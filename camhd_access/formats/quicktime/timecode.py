@@ -22,6 +22,7 @@ from camhd_access.formats.quicktime.moov import parse_clock, parse_edits
 from camhd_access.formats.quicktime.tables import parse_sample_tables
 from camhd_access.formats.quicktime.tracks import TrackKind
 from camhd_access.ranges import ByteRange
+from camhd_access.times import DAY_SECONDS, difference_of_day
 
 __all__ = [
     "SAMPLE_BYTES",
@@ -34,7 +35,6 @@ __all__ = [
 
 SAMPLE_BYTES = 4
 
-DAY_SECONDS = 24 * 60 * 60
 
 _DROP_FRAME, _WRAPS_AT_MIDNIGHT = 1, 2  # flags of the sample description
 
@@ -79,8 +79,8 @@ class TimecodeLabel:
         Recorders store whole seconds, and labels without drops fall 0.9 s behind in a quarter of an hour.
         """
         midnight = time.astype("datetime64[D]")
-        apart = self.seconds_of_day - float((time - midnight) / np.timedelta64(1, "s"))
-        return round((apart + DAY_SECONDS / 2) % DAY_SECONDS - DAY_SECONDS / 2)
+        of_day = float((time - midnight) / np.timedelta64(1, "s"))
+        return round(difference_of_day(self.seconds_of_day - of_day))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from camhd_access.storage.lazyhttp.files import LazyHTTPFile
 from camhd_access.storage.lazyhttp.listings import parse_listing
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import blocking, gather, in_thread, running, shared_loop
-from camhd_access.storage.lazyhttp.versions import FileFacts, Version
+from camhd_access.storage.lazyhttp.versions import Version
 from camhd_access.urls import identify_url, redact_url, split_login
 
 __all__ = ["LazyHTTPFileSystem"]
@@ -159,7 +159,11 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         return self._client.exchanges.stats
 
     def request_worth_bytes(self, path: str) -> float:
-        """Round-trip time x highest rate so far / `max_concurrency`: smaller gaps are read; 0 if unknown."""
+        """Bytes received in the time that one more request costs, as measured so far; 0 before that.
+
+        The round-trip time times the highest rate so far, divided by `max_concurrency`. Planners read through
+        gaps that are smaller.
+        """
         return self._client.exchanges.request_worth_bytes(self._strip_protocol(path))
 
     async def aclose(self) -> None:
@@ -199,18 +203,20 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     async def _info(self, path: str) -> dict[str, Any]:
         """Facts of a file or folder: `name`, `size`, `type`, `etag`, `last_modified`, `validator`.
 
+        Notes
+        -----
         No request if an earlier response had them. Otherwise one `HEAD`, and a `GET` of one byte if the
         server refuses that or gives no length. `validator` is a short string that identifies this version:
         ETag and size, else Last-Modified and size, else size.
         """
         url = self._strip_protocol(path)
-        return _describe(url, await self._client.facts_of(url))
+        return (await self._client.facts_of(url)).describe(url)
 
     def info(self, path: str, **_: object) -> dict[str, Any]:
         """The blocking version of `_info`; known facts do not use the event loop."""
         url = self._strip_protocol(path)
         facts = self._client.known_facts(url)
-        return self._info_blocking(path) if facts is None else _describe(url, facts)
+        return self._info_blocking(path) if facts is None else facts.describe(url)
 
     async def _ls(
         self,
@@ -424,18 +430,6 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     cat_ranges = blocking(_cat_ranges)
     _info_blocking = blocking(_info)
     ls = blocking(_ls)
-
-
-def _describe(url: str, facts: FileFacts) -> dict[str, Any]:
-    """Facts as fsspec names them."""
-    return {
-        "name": url,
-        "size": None if facts.is_directory else facts.size,
-        "type": "directory" if facts.is_directory else "file",
-        "etag": facts.etag,
-        "last_modified": facts.last_modified,
-        "validator": facts.validator,
-    }
 
 
 @contextlib.contextmanager

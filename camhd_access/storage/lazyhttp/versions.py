@@ -39,6 +39,17 @@ class FileFacts:
         tag = (self.etag or "").removeprefix("W/").strip('"')
         return f"{tag or self.last_modified or ''}:{self.size}"
 
+    def describe(self, url: str) -> dict[str, str | int | None]:
+        """The facts by fsspec's names."""
+        return {
+            "name": url,
+            "size": None if self.is_directory else self.size,
+            "type": "directory" if self.is_directory else "file",
+            "etag": self.etag,
+            "last_modified": self.last_modified,
+            "validator": self.validator,
+        }
+
 
 def is_by_size(validator: str) -> bool:
     """Whether only the size, and perhaps the date, identifies this version."""
