@@ -16,17 +16,12 @@ from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 from aiohttp import web
-from PIL import Image
 
 from camhd_access._version import __version__
 from camhd_access.caching import LRUCache
 from camhd_access.errors import CamhdError, RemoteFileChangedError
-from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import plan_clip
-from camhd_access.output.film_writers import resize
 from camhd_access.server.answers import (
     SHORTLY,
     answer_file,
@@ -43,6 +38,7 @@ from camhd_access.server.films import (
     make_film,
     make_sheet,
 )
+from camhd_access.server.images import check_number, make_image, select_frame
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
@@ -52,7 +48,6 @@ from camhd_access.server.movies import Movie, Movies
 from camhd_access.server.parameters import (
     FILM_TYPES,
     SIZE_HEADERS,
-    FrameParameters,
     check_pixels,
     find_ignored,
     parse_clip,
@@ -62,17 +57,12 @@ from camhd_access.server.parameters import (
     parse_sheet,
 )
 from camhd_access.server.problems import Problem, problem_of
-from camhd_access.server.provenance import describe_picture
+from camhd_access.server.requests import ROUTE, STAGES
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["IGNORED_HEADER", "ROUTE", "STAGES", "Service"]
 
 logger = logging.getLogger("camhd_access.server")
-
-ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
-"""Route of the current request, for the metrics."""
-STAGES: web.RequestKey[dict[str, float]] = web.RequestKey("camhd_stages", dict)
-"""Seconds spent in each stage of the work."""
 
 MAKERS = " ".join((__version__, version("av"), version("pillow")))
 """Part of ETags: another version may encode differently."""
@@ -218,9 +208,9 @@ class Service:
         request[ROUTE] = "frame"
         wanted = parse_frame(name, request.query, request.headers, self.settings)
         movie = await self._open(request, place)
-        index = _check_number(movie, wanted.number)
+        index = check_number(movie, wanted.number)
         await self._check_fields(wanted.splits_frames, movie)
-        stack = _select(movie, wanted)
+        stack = select_frame(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
         async def make() -> MadeFile:
@@ -229,7 +219,7 @@ class Service:
             fetch_seconds = time.perf_counter() - begin
             is_alone = not self._workers.gate.n_running
             return await self._workers.run(
-                _make_picture,
+                make_image,
                 movie.reader,
                 stack,
                 sample,
@@ -255,7 +245,7 @@ class Service:
         request[ROUTE] = "sample"
         number = parse_number(name)
         movie = await self._open(request, place)
-        index = _check_number(movie, number)
+        index = check_number(movie, number)
 
         async def make() -> MadeFile:
             return MadeFile(await movie.read_sample(index), SAMPLE_TYPE)
@@ -276,7 +266,7 @@ class Service:
         request[ROUTE] = "sheet"
         wanted = parse_sheet(extension, request.query, self.settings)
         movie = await self._open(request, place)
-        _check_number(movie, 1)
+        check_number(movie, 1)
         await self._check_fields(wanted.splits_frames, movie)
         n = wanted.count(movie.reader.duration, self.settings.max_frames)
         check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
@@ -401,49 +391,3 @@ def _open_store(settings: ServerSettings) -> ImageStore | None:
     return ImageStore(
         settings.image_store, max_bytes=settings.image_store_size, public_url=settings.image_store_url
     )
-
-
-def _check_number(movie: Movie, number: int) -> int:
-    """The index of the frame with that number; a `Problem` (400) if the movie has no such frame."""
-    if number > movie.reader.n_frames:
-        raise Problem(400, f"Requested frame {number} in movie of length {movie.reader.n_frames}")
-    return number - 1
-
-
-def _select(movie: Movie, wanted: FrameParameters) -> FrameStack:
-    """The requested image, not read yet; a `Problem` (400) if it is outside the movie's frame."""
-    stack = movie.reader.stack(
-        [wanted.number - 1],
-        pix_fmt=wanted.pix_fmt,
-        fields=wanted.field is not None,
-        deinterlace=wanted.deinterlace,
-        reduce=wanted.reduce,
-    )
-    if wanted.field is not None:
-        stack = stack.select(wanted.field)
-    _, lines, columns, *_ = stack.shape
-    x, y, width, height = wanted.crop or (0, 0, columns, lines)
-    if not (width and height and x + width <= columns and y + height <= lines):
-        raise Problem(400, f"crop must lie within the {columns}x{lines} pixels of the image.")
-    return stack.crop(slice(y, y + height), slice(x, x + width))
-
-
-def _make_picture(
-    reader: MovieReader,
-    stack: FrameStack,
-    sample: bytes,
-    wanted: FrameParameters,
-    size: tuple[int, int],
-    *,
-    fetch_seconds: float,
-    is_alone: bool,
-) -> MadeFile:
-    """The image of one frame, whose bytes are `sample`; if it is made alone, it may use all cores."""
-    begin = time.perf_counter()
-    pixels = stack.decode(sample, parallel=is_alone)
-    decoded = time.perf_counter()
-    if size != pixels.shape[1::-1]:
-        pixels = np.asarray(resize(Image.fromarray(pixels), size))
-    body = wanted.format.encode(pixels, wanted.quality, describe_picture(reader, stack, wanted, size))
-    stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
-    return MadeFile(body, wanted.format.content_type, size, stages)

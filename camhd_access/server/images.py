@@ -1,0 +1,63 @@
+"""The image of one frame: which pixels are read for a request, and the file that is made of them."""
+
+import time
+
+import numpy as np
+from PIL import Image
+
+from camhd_access.movie.reader import MovieReader
+from camhd_access.movie.stack import FrameStack
+from camhd_access.output.film_writers import resize
+from camhd_access.server.made_files import MadeFile
+from camhd_access.server.movies import Movie
+from camhd_access.server.parameters import FrameParameters
+from camhd_access.server.problems import Problem
+from camhd_access.server.provenance import describe_picture
+
+__all__ = ["check_number", "make_image", "select_frame"]
+
+
+def check_number(movie: Movie, number: int) -> int:
+    """The index of the frame with that number; a `Problem` (400) if the movie has no such frame."""
+    if number > movie.reader.n_frames:
+        raise Problem(400, f"Requested frame {number} in movie of length {movie.reader.n_frames}")
+    return number - 1
+
+
+def select_frame(movie: Movie, wanted: FrameParameters) -> FrameStack:
+    """The requested image, not read yet; a `Problem` (400) if it is outside the movie's frame."""
+    stack = movie.reader.stack(
+        [wanted.number - 1],
+        pix_fmt=wanted.pix_fmt,
+        fields=wanted.field is not None,
+        deinterlace=wanted.deinterlace,
+        reduce=wanted.reduce,
+    )
+    if wanted.field is not None:
+        stack = stack.select(wanted.field)
+    _, lines, columns, *_ = stack.shape
+    x, y, width, height = wanted.crop or (0, 0, columns, lines)
+    if not (width and height and x + width <= columns and y + height <= lines):
+        raise Problem(400, f"crop must lie within the {columns}x{lines} pixels of the image.")
+    return stack.crop(slice(y, y + height), slice(x, x + width))
+
+
+def make_image(
+    reader: MovieReader,
+    stack: FrameStack,
+    sample: bytes,
+    wanted: FrameParameters,
+    size: tuple[int, int],
+    *,
+    fetch_seconds: float,
+    is_alone: bool,
+) -> MadeFile:
+    """The image of one frame, whose bytes are `sample`; if it is made alone, it may use all cores."""
+    begin = time.perf_counter()
+    pixels = stack.decode(sample, parallel=is_alone)
+    decoded = time.perf_counter()
+    if size != pixels.shape[1::-1]:
+        pixels = np.asarray(resize(Image.fromarray(pixels), size))
+    body = wanted.format.encode(pixels, wanted.quality, describe_picture(reader, stack, wanted, size))
+    stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
+    return MadeFile(body, wanted.format.content_type, size, stages)
