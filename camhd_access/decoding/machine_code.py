@@ -36,6 +36,8 @@ from camhd_access.decoding.kernels.parameters import Kernel
 
 __all__ = [
     "ENTRY_POINT",
+    "N_FRAMES_WORTH_COMPILING",
+    "N_FRAMES_WORTH_LOADING",
     "announce",
     "cache_folder",
     "can_compile",

@@ -273,6 +273,7 @@ class FrameStack:
         FrameDecodeError
             It is damaged.
         """
+        announce(1)
         out = empty(self.shape, self.dtype)
         coded = (0, partial(self._find_window, 0, memoryview(sample)))
         self._decode([coded], self._n_slice_threads if parallel else 1, out, None)

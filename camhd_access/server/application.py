@@ -88,6 +88,7 @@ _PREFLIGHT = {  # Fetch standard, section 3.3
 _TEXTS = {
     "application/json",
     "application/problem+json",
+    "application/vnd.apple.mpegurl",
     "text/html",
     "text/javascript",
     "text/css",

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_DIGITS",
     "MAX_SIDE",
     "PATH_PARAMETERS",
+    "SEGMENT_NUMBER",
     "Choice",
     "Decimal",
     "Numbers",
@@ -217,6 +218,17 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Decimal("fps", "Frames per second.", 1.0, 60.0),
             _DEINTERLACE,
         ),
+        "hls": (
+            _STEP,
+            Whole(
+                "width",
+                "Width; the height keeps the aspect ratio.",
+                MIN_THUMBNAIL,
+                thumbnail,
+                min(960, thumbnail),
+            ),
+            _DEINTERLACE,
+        ),
     }
 
 
@@ -224,9 +236,11 @@ def _tell(default: object) -> dict[str, Any]:
     return {} if default is None else {"default": default}
 
 
+SEGMENT_NUMBER = Whole("segment", "Number of the segment, from 1.", 1, MAX_NUMBER)
 PATH_PARAMETERS = (
     Whole("number", "Number of the frame, from 1.", 1, MAX_NUMBER),
     Numbers("numbers", "Numbers of the first and the last frame, from 1.", "-", ("A", "B"), MAX_DIGITS),
+    SEGMENT_NUMBER,
 )
 """The placeholders in a route's path."""
 

@@ -1,4 +1,4 @@
-"""Parsed requests, checked before any work: a frame, a sheet, an animation, a clip.
+"""Parsed requests, checked before any work: a frame, a sheet, an animation, a clip, a stream.
 
 The end of a path, a query or a header becomes a frozen value here, or a `Problem` (400) that names
 the parameter. A value's `key` identifies it: a file cached under a key is what was requested, size
@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import ceil
 from typing import Any
+from urllib.parse import urlencode
 
 from multidict import MultiMapping
 
 from camhd_access.movie.selection import Deinterlace
-from camhd_access.server.declarations import MAX_DIGITS, MAX_SIDE, declare_parameters, quote_text
+from camhd_access.server.declarations import (
+    MAX_DIGITS,
+    MAX_SIDE,
+    SEGMENT_NUMBER,
+    declare_parameters,
+    quote_text,
+)
 from camhd_access.server.encoding import FORMATS, SMALL_PNG, Format
 from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
@@ -25,12 +32,14 @@ __all__ = [
     "ClipParameters",
     "FilmParameters",
     "FrameParameters",
+    "HlsParameters",
     "SheetParameters",
     "check_pixels",
     "find_ignored",
     "parse_clip",
     "parse_film",
     "parse_frame",
+    "parse_hls",
     "parse_number",
     "parse_sheet",
 ]
@@ -163,6 +172,24 @@ class ClipParameters(_Keyed):
         return _choose_frames(self.start, self.stop, self.step, n_frames, max_frames)
 
 
+@dataclass(frozen=True, slots=True)
+class HlsParameters(_Keyed):
+    """A request for a movie to be played."""
+
+    step: int
+    """Difference between frame numbers."""
+    width: int
+    """Width; the height keeps the aspect ratio."""
+    deinterlace: Deinterlace
+    """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
+
+    @property
+    def query(self) -> str:
+        """The parameters as a query, for the URLs in the playlist."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return "?" + urlencode({name: value for name, value in given.items() if value is not None})
+
+
 def _choose_frames(start: int, stop: int, step: int, n_frames: int, max_frames: int) -> range:
     if not 1 <= start <= stop <= n_frames:
         raise Problem(400, f"There are no frames {start} to {stop} in a movie of {n_frames}.")
@@ -229,6 +256,17 @@ def parse_clip(name: str, query: MultiMapping[str], settings: ServerSettings) ->
         raise Problem(400, f"Clips must be A-B.mov, from frame A to frame B, not {quote_text(name)}.")
     asked = _read("clip", query, settings.max_pixels)
     return ClipParameters(start=parse_number(first), stop=parse_number(last), **asked)
+
+
+def parse_hls(name: str, query: MultiMapping[str], settings: ServerSettings) -> tuple[int, HlsParameters]:
+    """Parse a request for `…/hls/<name>`: the number of a segment, 0 for `init.mp4`, -1 for `index.m3u8`."""
+    number = {"index.m3u8": -1, "init.mp4": 0}.get(name)
+    if number is None:
+        segment, _, extension = name.partition(".")
+        if extension != "m4s":
+            raise Problem(404, "A movie to be played has hls/index.m3u8, hls/init.mp4 and hls/N.m4s.")
+        number = SEGMENT_NUMBER.parse(segment)
+    return number, HlsParameters(**_read("hls", query, settings.max_pixels))
 
 
 def parse_number(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from camhd_access._version import __version__
 from camhd_access.server.declarations import PATH_PARAMETERS, Choice, Parameter, declare_parameters
 from camhd_access.server.encoding import FORMATS
+from camhd_access.server.hls import HLS_TYPES
 from camhd_access.server.mirrors import Mirror
 from camhd_access.server.parameters import FILM_TYPES
 from camhd_access.server.settings import ServerSettings
@@ -78,6 +79,16 @@ MIRROR_ROUTES = (
         "Some frames as a film; .mp4, .gif or .webp, MP4 without an extension.",
         tuple(FILM_TYPES.values()),
     ),
+    Route(
+        "hls",
+        "{path}.mov/hls/index.m3u8",
+        "The movie as a playlist of HTTP Live Streaming, for players: H.264, about a second per segment.",
+        (HLS_TYPES["m3u8"],),
+    ),
+    Route(
+        "hls", "{path}.mov/hls/init.mp4", "The start of each segment: fragmented MP4.", (HLS_TYPES["mp4"],)
+    ),
+    Route("hls", "{path}.mov/hls/{segment}.m4s", "A segment, encoded on demand.", (HLS_TYPES["m4s"],)),
 )
 """Routes below a mirror."""
 

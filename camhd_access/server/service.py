@@ -38,6 +38,7 @@ from camhd_access.server.films import (
     make_film,
     make_sheet,
 )
+from camhd_access.server.hls import HLS_TYPES, SegmentMaker, open_film
 from camhd_access.server.images import check_number, make_image, select_frame
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate, Workers
@@ -53,6 +54,7 @@ from camhd_access.server.parameters import (
     parse_clip,
     parse_film,
     parse_frame,
+    parse_hls,
     parse_number,
     parse_sheet,
 )
@@ -67,6 +69,7 @@ logger = logging.getLogger("camhd_access.server")
 MAKERS = " ".join((__version__, version("av"), version("pillow")))
 """Part of ETags: another version may encode differently."""
 
+PARTS = "frame/N, sample/N, clip/A-B.mov, activity, sheet, animation, hls/index.m3u8"
 NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
 SAMPLE_TYPE = "application/octet-stream"
 IGNORED_HEADER = "X-camhd-ignored-parameters"
@@ -90,6 +93,8 @@ class Service:
         self.movies = Movies(self.mirrors, settings.max_queue)
         self.made_files = MadeFiles(_open_store(settings), settings.memory // 8, settings.cache_dir / CLAIMS)
         self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
+        n_segments = settings.max_concurrency + 1  # one is fetched while the others are encoded
+        self._segments = SegmentMaker(self._workers, n_segments, settings.max_queue)
         n_films = max(1, settings.max_concurrency // 2)
         self._film_workers = Workers(n_films, min(settings.max_queue, FILMS_IN_QUEUE * n_films), "film")
 
@@ -105,7 +110,7 @@ class Service:
     @property
     def gates(self) -> dict[str, Gate]:
         """The gates, by name."""
-        own = {"pictures": self._workers.gate, "films": self._film_workers.gate}
+        own = {"pictures": self._workers.gate, "films": self._film_workers.gate, "hls": self._segments.gate}
         return own | {mirror.mount_path: mirror.gate for mirror in self.mirrors}
 
     @property
@@ -169,8 +174,10 @@ class Service:
                 return await self.sheet(request, place, name.partition(".")[2])
             case [name] if name.partition(".")[0] == "animation":
                 return await self.animation(request, place, name.partition(".")[2])
+            case ["hls", name]:
+                return await self.hls(request, place, name)
             case _:
-                raise Problem(404, "A movie has frame/N, sample/N, clip/A-B.mov, activity, sheet, animation.")
+                raise Problem(404, f"A movie has {PARTS}.")
 
     async def folder(self, request: web.Request, place: Place) -> web.Response:
         """The files and folders in a folder."""
@@ -325,6 +332,30 @@ class Service:
             etag=etag,
         )
 
+    async def hls(self, request: web.Request, place: Place, name: str) -> web.Response:
+        """A movie to be played: the playlist, or a part of the film, encoded on demand."""
+        request[ROUTE] = "hls"
+        number, wanted = parse_hls(name, request.query, self.settings)
+        movie = await self._open(request, place)
+        await self._check_fields(wanted.splits_frames, movie)
+        film = open_film(movie, wanted, self.settings)
+        if number < 0:
+            headers = {"Cache-Control": SHORTLY}
+            return web.Response(text=film.write_playlist(), content_type=HLS_TYPES["m3u8"], headers=headers)
+        if number:
+            film.frames(number)
+        _, _, extension = name.partition(".")
+        return await self._send(
+            request,
+            movie,
+            f"hls/{number:05d}",
+            film.key,
+            extension=extension,
+            content_type=HLS_TYPES[extension],
+            make=lambda: self._segments.make(film, number),
+            is_public=False,
+        )
+
     async def _check_fields(self, name: str | None, movie: Movie) -> None:
         """Reject the parameter `name`, if given, for a progressive movie, whose frames have no fields."""
         if name and not await self.movies.find_interlaced(movie):
@@ -345,6 +376,7 @@ class Service:
         content_type: str,
         make: Make,
         is_stored: bool = True,
+        is_public: bool = True,
     ) -> web.Response:
         """The file from `make`; nothing is made if the client has it, or asks for headers only.
 
@@ -354,6 +386,8 @@ class Service:
             Its name among the files of this movie.
         options
             Distinguishes it from others with that name.
+        is_public
+            Whether to redirect to it in a public store: scripts of pages may not be allowed to read it there.
         """
         place = movie.place
         digest = _digest(movie, name, options)
@@ -362,7 +396,7 @@ class Service:
         headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
         if (unchanged := answer_unchanged(request, etag, content_type, headers)) is not None:
             return unchanged
-        if is_stored and (url := await self.made_files.find_public_url(key)):
+        if is_stored and is_public and (url := await self.made_files.find_public_url(key)):
             return web.Response(status=307, content_type=content_type, headers=headers | {"Location": url})
         made = await self.made_files.find(key, make, content_type=content_type, is_stored=is_stored)
         request[STAGES].update(made.seconds)

@@ -26,6 +26,11 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from camhd_access.decoding.machine_code import (
+    N_FRAMES_WORTH_COMPILING,
+    N_FRAMES_WORTH_LOADING,
+    announce,
+)
 from camhd_access.server.application import ACCESS_LOG, METRICS, add_common_headers, make_app
 from camhd_access.server.problems import Problem, problem_response
 from camhd_access.server.settings import ServerSettings
@@ -173,6 +178,8 @@ async def _serve(settings: ServerSettings, listening: socket.socket, worker: int
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     _shorten_log(loop)
+    # Small images and films need the compiled decoder: it is compiled now, if it never was on this machine.
+    announce(N_FRAMES_WORTH_LOADING if worker else N_FRAMES_WORTH_COMPILING)
     app = make_app(settings)
     app.cleanup_ctx.append(_serving_figures(settings, worker))
     runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, **LIMITS)

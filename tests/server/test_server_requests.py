@@ -7,7 +7,7 @@ from multidict import CIMultiDict, MultiDict
 
 from camhd_access.server import ServerSettings
 from camhd_access.server.mirrors import find_place, open_mirrors, split_path
-from camhd_access.server.parameters import parse_clip, parse_film, parse_frame, parse_sheet
+from camhd_access.server.parameters import parse_clip, parse_film, parse_frame, parse_hls, parse_sheet
 from camhd_access.server.problems import Problem
 from camhd_access.server.routes import describe_api
 
@@ -154,6 +154,7 @@ def test_the_document_has_the_bounds_of_the_parser(mirrors, max_pixels):
         ),
         "sheet": lambda query: parse_sheet("", query, settings),
         "animation": lambda query: parse_film("", query, settings),
+        "hls/index.m3u8": lambda query: parse_hls("index.m3u8", query, settings)[1],
         "clip/{numbers}.mov": lambda query: parse_clip("1-1.mov", query, settings),
     }
     paths = describe_api(mirrors, settings)["paths"]
