@@ -3,7 +3,7 @@
 A local file is written under a unique temporary name and renamed (`replace_file`), so that two writers of
 one file never mix, and readers see either the old or the new file, complete. Elsewhere the filesystem is
 expected to make files appear atomically, as object stores do. Formats that need seeking are written to
-disk first and copied.
+disk first and copied. A folder whose files belong together is replaced as a whole too (`replace_folder`).
 """
 
 import errno
@@ -25,7 +25,16 @@ from fsspec.spec import AbstractBufferedFile
 
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
-__all__ = ["PART", "Target", "check_parquet", "make_folder", "open_target", "replace_file", "suffix_of"]
+__all__ = [
+    "PART",
+    "Target",
+    "check_parquet",
+    "make_folder",
+    "open_target",
+    "replace_file",
+    "replace_folder",
+    "suffix_of",
+]
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows opens files in text mode otherwise
 
@@ -123,7 +132,7 @@ def replace_file(
     """
     if drafts is None:
         make_folder(path.parent, folder_mode)
-    draft = (drafts or path.parent) / f".{uuid4().hex}{PART}"  # unique: others may write the same file now
+    draft = _beside(drafts / path.name if drafts else path)
     try:
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else mode)
         with os.fdopen(fd, "wb+") as file:
@@ -138,6 +147,89 @@ def replace_file(
             _sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def replace_folder(
+    target: str | os.PathLike[str],
+    files: Mapping[str, bytes],
+    *,
+    marker: str,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a folder of files that belong together; an existing one is replaced, or nothing is changed.
+
+    On a local disk the new folder is renamed to its place when it is complete. Elsewhere the old marker is
+    deleted first and the new one written last: an interrupted folder has no marker.
+
+    Parameters
+    ----------
+    target
+        A path, or a URL of any writable fsspec filesystem.
+    files
+        Contents by name within the folder.
+    marker
+        The name among `files` without which nobody reads the folder.
+    storage_options
+        Arguments for the filesystem's constructor.
+
+    Raises
+    ------
+    FileExistsError
+        `target` exists, and is not empty or such a folder.
+    ValueError
+        The URL's filesystem is read-only.
+    """
+    options = options_of(target, storage_options) or {}
+    filesystem, path = fsspec.core.url_to_fs(text_of(target), **options)
+    has_marker = filesystem.exists(f"{path}/{marker}")
+    if not has_marker and filesystem.exists(path) and (filesystem.isfile(path) or filesystem.ls(path)):
+        raise FileExistsError(
+            errno.EEXIST, f"has no {marker}; only an empty folder or an earlier output is replaced", path
+        )
+    in_order = sorted(files, key=marker.__eq__)
+    if not isinstance(filesystem, LocalFileSystem):
+        if has_marker:
+            filesystem.rm(f"{path}/{marker}")
+            filesystem.rm(path, recursive=True)
+        for name in in_order:
+            with open_target(f"{text_of(target)}/{name}", make_folders=True, storage_options=options) as file:
+                file.write(files[name])
+        return
+    place = Path(path).resolve()
+    draft = _beside(place)
+    try:
+        for name in in_order:
+            with replace_file(draft / name) as file:
+                file.write(files[name])
+        while not _move_folder(draft, place):
+            pass  # another writer was first
+        _sync_folder(place.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _move_folder(source: Path, target: Path) -> bool:
+    """Rename a folder, an existing one is deleted; False if another writer made one in between."""
+    old = _beside(target)
+    try:
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return False
+            with suppress(OSError):
+                old.rename(target)
+            raise
+        return True
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A unique temporary name in the folder of `path`: others may write the same file now."""
+    return path.parent / f".{uuid4().hex}{PART}"
 
 
 def make_folder(path: Path, mode: int | None) -> None:

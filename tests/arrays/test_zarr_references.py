@@ -176,6 +176,19 @@ def test_json_is_as_other_readers_want_it(movie_paths, tmp_path, monkeypatch):
     assert encoding == {"name": "default", "configuration": {"separator": "/"}}
 
 
+def test_a_shorter_parquet_replaces_a_longer_one(movie_path, movie_paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(references, "RECORD_SIZE", 5)
+    target = tmp_path / "a.parquet"
+    write_references(MovieReader(movie_path), target)
+    write_references(MovieReader(movie_paths[0]), target)
+    assert len(list(target.glob("video/*.parq"))) == 1
+    xr.testing.assert_identical(open_parquet(target).video.load(), open_movie(movie_paths[0]).load())
+    (tmp_path / "table.parquet").mkdir()
+    (tmp_path / "table.parquet/part.0.parquet").touch()
+    with pytest.raises(FileExistsError, match=r"has no \.zmetadata"):
+        write_references(MovieReader(movie_path), tmp_path / "table.parquet")
+
+
 def test_columns_of_parquet_have_types(movie_paths, tmp_path):
     write_references(MovieReader(movie_paths[0]), tmp_path / "a.parquet")
     files = sorted((tmp_path / "a.parquet").glob("*/*.parq"))

@@ -2,12 +2,14 @@
 
 import io
 import os
+import threading
+from pathlib import Path
 
 import fsspec
 import pytest
 import s3fs
 
-from camhd_access.storage.output_files import open_target, suffix_of
+from camhd_access.storage.output_files import open_target, replace_folder, suffix_of
 
 PART_BYTES = 51 << 20  # what s3fs sends at once, and more
 
@@ -99,3 +101,88 @@ def test_names_and_their_ends(tmp_path):
     assert suffix_of(tmp_path / "a.MOV") == ".mov"
     assert suffix_of("s3://bucket/b.tif") == ".tif"
     assert not suffix_of("c")
+
+
+def folder_of(n):
+    return {"marker": b"%d" % n, **{f"part/{i}": b"%d" % n for i in range(n)}}
+
+
+def read_folder(path):
+    return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    for n in (5, 2):
+        replace_folder(tmp_path / "some/folder", folder_of(n), marker="marker")
+        assert read_folder(tmp_path / "some/folder") == folder_of(n)
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("n_renames", [None, 0, 1])
+def test_an_interrupted_folder_changes_nothing(tmp_path, monkeypatch, n_renames):
+    replace_folder(tmp_path / "folder", folder_of(2), marker="marker")
+    files = folder_of(4)
+    if n_renames is None:
+        files["part/1"] = None  # cannot be written
+    done, rename = [], Path.rename
+
+    def stop(self, target):
+        done.append(target)
+        if len(done) - 1 == n_renames:
+            raise OSError("disk lost")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises((TypeError, OSError), match=r"bytes-like object|disk lost"):
+        replace_folder(tmp_path / "folder", files, marker="marker")
+    assert read_folder(tmp_path) == {f"folder/{name}": data for name, data in folder_of(2).items()}
+
+
+def test_of_two_folders_written_at_once_one_stays_whole(tmp_path):
+    begin, wrong = threading.Barrier(3), []
+
+    def write(n):
+        begin.wait()
+        for _ in range(20):
+            try:
+                replace_folder(tmp_path / "folder", folder_of(n), marker="marker")
+            except Exception as error:  # noqa: BLE001 - whatever a writer would meet
+                wrong.append(error)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in (1, 4, 9)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not wrong
+    assert read_folder(tmp_path / "folder") in [folder_of(n) for n in (1, 4, 9)]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_an_interrupted_folder_elsewhere_has_no_marker(kind, request):
+    if kind == "s3":
+        filesystem, place = request.getfixturevalue("bucket")
+        url = f"s3://{place}/folder"
+    else:
+        filesystem, url = fsspec.filesystem("memory"), "memory://interrupted/folder"
+    for n in (5, 2):
+        replace_folder(url, folder_of(n), marker="marker")
+        names = [path.partition("/folder/")[2] for path in filesystem.find(url)]
+        assert {name: filesystem.cat_file(f"{url}/{name}") for name in names} == folder_of(n)
+    with pytest.raises(TypeError):
+        replace_folder(url, folder_of(3) | {"part/1": None}, marker="marker")
+    assert not filesystem.exists(f"{url}/marker")
+    filesystem.rm(url, recursive=True)
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    replace_folder(tmp_path / "folder", folder_of(1), marker="marker")  # an empty one is
+    (tmp_path / "folder/marker").unlink()
+    with pytest.raises(FileExistsError, match="has no marker; only an empty folder or an earlier output"):
+        replace_folder(tmp_path / "folder", folder_of(2), marker="marker")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        replace_folder(tmp_path / "file", folder_of(2), marker="marker")
+    assert read_folder(tmp_path) == {"file": b"", "folder/part/0": b"1"}

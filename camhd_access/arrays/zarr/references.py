@@ -20,12 +20,14 @@ from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_
 from camhd_access.movie.reader import MovieReader, check_reader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
-from camhd_access.storage.output_files import check_parquet, open_target
+from camhd_access.storage.output_files import check_parquet, open_target, replace_folder
 from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["check_movies", "find_address", "find_samples", "write_references"]
 
 PARQUET_SUFFIXES = (".parquet", ".parq")
+
+METADATA = ".zmetadata"
 
 RECORD_SIZE = 10_000
 """References per Parquet file."""
@@ -61,6 +63,8 @@ def write_references(
     ------
     ValueError
         The movies cannot be combined, or `target` has another suffix.
+    FileExistsError
+        `target` is Parquet, and a folder of something else.
     ImportError
         `target` is Parquet, and pyarrow is missing.
     FrameIndexError
@@ -96,13 +100,11 @@ def write_references(
     ]
     values = describe_movies(movies, stacks, dotted=is_folder)
     samples = find_samples(movies, stacks)
-    if is_folder:  # its `.zmetadata` is written last
-        files = {f"{path}/{name}": data for name, data in _pack_parquet(values, samples).items()}
-    else:
-        files = {path: _pack_json(values, samples, ndim=stacks[0].ndim)}
-    for name, data in files.items():
-        with open_target(name, make_folders=is_folder, storage_options=storage_options) as file:
-            file.write(data)
+    if is_folder:
+        replace_folder(path, _pack_parquet(values, samples), marker=METADATA, storage_options=storage_options)
+        return
+    with open_target(path, storage_options=storage_options) as file:
+        file.write(_pack_json(values, samples, ndim=stacks[0].ndim))
 
 
 def check_movies(readers: MovieReader | Sequence[MovieReader]) -> list[MovieReader]:
@@ -148,7 +150,7 @@ def _pack_value(value: bytes) -> str:
 
 
 def _pack_parquet(values: Mapping[str, bytes], samples: pd.DataFrame) -> dict[str, bytes]:
-    """All references as files of a folder: `.zmetadata`, and one table for 10,000 chunks of an array."""
+    """All references as files of a folder: metadata, and one table for 10,000 chunks of an array."""
     documents = {key: json.loads(value) for key, value in values.items() if key.endswith(ROOT)}
     arrays = {key.removesuffix(f"/{ROOT}"): document for key, document in documents.items() if key != ROOT}
     # fsspec gets the number of chunks from the older metadata.
@@ -170,7 +172,7 @@ def _pack_parquet(values: Mapping[str, bytes], samples: pd.DataFrame) -> dict[st
         for i, start in enumerate(range(0, len(table), RECORD_SIZE))
     }
     metadata = {"metadata": documents | counts, "record_size": RECORD_SIZE}
-    return files | {".zmetadata": json.dumps(metadata).encode()}
+    return files | {METADATA: json.dumps(metadata).encode()}
 
 
 def _is_chunk(key: str, name: str) -> bool:

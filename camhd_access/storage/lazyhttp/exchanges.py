@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -139,8 +140,9 @@ class Exchanges:
                     response = await connections.session.request(
                         method, target, allow_redirects=False, **options
                     )
-                    asked = headers.get("Range", "")
-                    logger.debug("%s %s %s: %d", method, redact_url(address), asked, response.status)
+                    if logger.isEnabledFor(logging.DEBUG):
+                        asked = headers.get("Range", "")
+                        logger.debug("%s %s %s: %d", method, redact_url(address), asked, response.status)
                     yield response
                 if response.status == 206:
                     connections.weigh(target, response.content_length or 0, time.monotonic() - begin)
@@ -238,6 +240,7 @@ async def end_body(response: aiohttp.ClientResponse, n_bytes: int) -> None:
         raise Fault("the body is longer than its Content-Length")
 
 
+@lru_cache(maxsize=256)  # called several times a request
 def parse_url(url: str) -> URL:
     """`url` parsed, its path and query as given; `ValueError` unless it is http or https."""
     address, _ = split_login(url)
