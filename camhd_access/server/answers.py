@@ -68,12 +68,16 @@ def answer_kept(request: web.Request, etag: str, headers: Mapping[str, str]) -> 
 
 
 def answer_json(
-    value: Mapping[str, Any], *, cache_control: str, headers: Mapping[str, str] | None = None
+    value: Mapping[str, Any],
+    *,
+    cache_control: str,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
 ) -> web.Response:
     """The response with `value` as JSON, indented for readability."""
     return web.Response(
         text=json.dumps(value, indent=2),
-        content_type="application/json",
+        content_type=content_type,
         headers={"Cache-Control": cache_control, **(headers or {})},
     )
 

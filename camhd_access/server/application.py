@@ -33,6 +33,7 @@ from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
+from camhd_access.server.requests import prefix_of
 from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
@@ -68,6 +69,7 @@ _EXPOSED = (
     "Accept-Ranges",
     "Content-Range",
     "ETag",
+    "Link",
     "Retry-After",
     "Server-Timing",
     IGNORED_HEADER,
@@ -87,6 +89,7 @@ _PREFLIGHT = {  # Fetch standard, section 3.3
 }
 _TEXTS = {
     "application/json",
+    "application/ld+json",
     "application/problem+json",
     "application/vnd.apple.mpegurl",
     "text/html",
@@ -94,7 +97,6 @@ _TEXTS = {
     "text/css",
     "image/svg+xml",
 }
-_PREFIX = re.compile(r"(/[\w.~%+-]+)+", re.ASCII)
 _PROBES = {"health", "ready"}
 _REPEATED_SLASHES = re.compile("/{2,}")
 
@@ -189,7 +191,12 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             clean = _REPEATED_SLASHES.sub("/", request.raw_path.partition("?")[0])
             clean = clean.removeprefix(request.app[SERVICE].settings.root_path)
             query = f"?{request.query_string}" if request.query_string else ""
-            return web.Response(status=301, headers={"Location": prefix_of(request) + clean + query})
+            return web.Response(
+                status=301,
+                headers={
+                    "Location": prefix_of(request, request.app[SERVICE].settings.root_path) + clean + query
+                },
+            )
         headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
         return problem_response(Problem(error.status, error.reason, headers=headers))
     except Exception:  # details go to the log, not to the client
@@ -220,14 +227,6 @@ def _check_target(target: str) -> None:
     if len(target) > MAX_TARGET_CHARACTERS:
         raise Problem(414, f"The path and its query are longer than {MAX_TARGET_CHARACTERS} characters.")
     split_path(target.partition("?")[0])
-
-
-def prefix_of(request: web.BaseRequest) -> str:
-    """The path prefix that clients see, without a trailing slash; empty for `/`."""
-    told = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
-    if _PREFIX.fullmatch(told) and ".." not in told:
-        return told
-    return request.app[SERVICE].settings.root_path if isinstance(request, web.Request) else ""
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
@@ -334,7 +333,7 @@ async def visit(request: web.Request) -> web.StreamResponse:
 async def root(request: web.Request) -> web.StreamResponse:
     """List the mirrors and their paths."""
     request[ROUTE] = "root"
-    prefix = prefix_of(request)
+    prefix = prefix_of(request, request.app[SERVICE].settings.root_path)
     mounts = {
         each.url: {"APIPath": {"V1": prefix + each.mount_path}} for each in request.app[SERVICE].mirrors
     }
@@ -371,6 +370,6 @@ async def openapi(request: web.Request) -> web.Response:
     request[ROUTE] = "openapi"
     service = request.app[SERVICE]
     described = describe_api(service.mirrors, service.settings) | {
-        "servers": [{"url": prefix_of(request) or "/"}]
+        "servers": [{"url": prefix_of(request, request.app[SERVICE].settings.root_path) or "/"}]
     }
     return answer_json(described, cache_control=SHORTLY, headers={"Vary": "X-Forwarded-Prefix"})

@@ -22,6 +22,7 @@ __all__ = [
     "Decimal",
     "Numbers",
     "Parameter",
+    "Pattern",
     "Whole",
     "declare_parameters",
     "quote_text",
@@ -161,6 +162,25 @@ class Numbers(Parameter):
         return tuple(map(int, text.split(self.separator)))
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern(Parameter):
+    """Text of a certain form."""
+
+    pattern: str
+    """A regular expression for the whole text."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its values as a JSON Schema."""
+        return {"type": "string", "pattern": f"^({self.pattern})$"}
+
+    def parse(self, text: str) -> str:
+        """The text."""
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise Problem(400, f"{self.name}: {quote_text(text)} is invalid. {self.text}")
+        return text
+
+
 _STEP = Whole("step", "Difference between frame numbers.", 1, MAX_NUMBER, 1)
 _DEINTERLACE = Choice(
     "deinterlace",
@@ -197,6 +217,10 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             _QUALITY,
         ),
         "clip": (_STEP,),
+        "iiif_manifest": (Decimal("every", "Seconds between frames.", 0.01, 86400.0, 30.0),),
+        "iiif_folder_manifest": (
+            Decimal("every", "Seconds between frames of each movie.", 0.01, 86400.0, 300.0),
+        ),
         "sheet": (
             Decimal("every", "Seconds between thumbnails.", 0.01, 86400.0, 30.0),
             Whole("columns", "Thumbnails per row.", 1, 40, 6),

@@ -136,6 +136,11 @@ class Place(NamedTuple):
         """The path on the mirror as shown to clients: `/` is the mirror's folder."""
         return "/" + "/".join(self.names)
 
+    @property
+    def path_here(self) -> str:
+        """The path on this server, percent-encoded, without a trailing slash below the mirror's folder."""
+        return self.mirror.mount_path + "/".join(map(quote, self.names))
+
 
 def find_place(raw_path: str, mirrors: Sequence[Mirror]) -> Place:
     """The place that the path of a request identifies.

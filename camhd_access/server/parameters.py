@@ -40,6 +40,7 @@ __all__ = [
     "parse_film",
     "parse_frame",
     "parse_hls",
+    "parse_interval",
     "parse_number",
     "parse_sheet",
 ]
@@ -267,6 +268,12 @@ def parse_hls(name: str, query: MultiMapping[str], settings: ServerSettings) -> 
             raise Problem(404, "A movie to be played has hls/index.m3u8, hls/init.mp4 and hls/N.m4s.")
         number = SEGMENT_NUMBER.parse(segment)
     return number, HlsParameters(**_read("hls", query, settings.max_pixels))
+
+
+def parse_interval(route: str, query: MultiMapping[str], settings: ServerSettings) -> float:
+    """Seconds between the frames that a manifest lists."""
+    every: float = _read(route, query, settings.max_pixels)["every"]
+    return every
 
 
 def parse_number(text: str) -> int:

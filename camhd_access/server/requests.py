@@ -1,10 +1,38 @@
-"""What is noted about a request while it is answered."""
+"""What is known about a request: its route, the stages of its work, and the address by which the client came.
+
+Behind a proxy the address is not that of the server's socket. The proxy passes on `Host`, and sends the path
+below which it serves in `X-Forwarded-Prefix` and the scheme in `X-Forwarded-Proto`.
+"""
+
+import re
 
 from aiohttp import web
 
-__all__ = ["ROUTE", "STAGES"]
+__all__ = ["ADDRESS_HEADERS", "ROUTE", "STAGES", "address_of", "prefix_of"]
 
 ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
 """Route of the current request, for the metrics."""
 STAGES: web.RequestKey[dict[str, float]] = web.RequestKey("camhd_stages", dict)
 """Seconds spent in each stage of the work."""
+
+ADDRESS_HEADERS = "X-Forwarded-Prefix, X-Forwarded-Proto"
+"""`Vary` of responses that contain complete URLs; caches distinguish hosts anyway."""
+
+_PREFIX = re.compile(r"(/[\w.~%@+-]+)+", re.ASCII)
+_HOST = re.compile(r"[\w.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
+
+
+def prefix_of(request: web.BaseRequest, root_path: str) -> str:
+    """The path prefix that clients see, without a trailing slash; `root_path` if no proxy sends one."""
+    told = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+    return told if _PREFIX.fullmatch(told) and ".." not in told else root_path
+
+
+def address_of(request: web.BaseRequest, root_path: str) -> str:
+    """The URL of the server that clients see, without a trailing slash."""
+    told = request.headers.get("X-Forwarded-Proto", "")
+    scheme = told if told in {"http", "https"} else request.scheme
+    host = request.headers.get("Host", "")
+    if not _HOST.fullmatch(host):
+        host = "localhost"
+    return f"{scheme}://{host}{prefix_of(request, root_path)}"

@@ -13,6 +13,7 @@ from camhd_access._version import __version__
 from camhd_access.server.declarations import PATH_PARAMETERS, Choice, Parameter, declare_parameters
 from camhd_access.server.encoding import FORMATS
 from camhd_access.server.hls import HLS_TYPES
+from camhd_access.server.iiif import IIIF_PARAMETERS, IMAGE_FORMATS
 from camhd_access.server.mirrors import Mirror
 from camhd_access.server.parameters import FILM_TYPES
 from camhd_access.server.settings import ServerSettings
@@ -33,6 +34,8 @@ class Route:
     content_types: tuple[str, ...]
     """Media types of the response."""
 
+
+JSON_LD = ("application/ld+json", "application/json")
 
 MIRROR_ROUTES = (
     Route("folder", "{path}/", "The files and folders in a folder.", ("application/json",)),
@@ -89,6 +92,21 @@ MIRROR_ROUTES = (
         "hls", "{path}.mov/hls/init.mp4", "The start of each segment: fragmented MP4.", (HLS_TYPES["mp4"],)
     ),
     Route("hls", "{path}.mov/hls/{segment}.m4s", "A segment, encoded on demand.", (HLS_TYPES["m4s"],)),
+    Route(
+        "iiif_image",
+        "{path}.mov/iiif/{number}/{region}/{size}/{rotation}/{quality}.{format}",
+        "A frame, or a part of it, as an image: IIIF Image API 3.0, level 2.",
+        tuple(dict.fromkeys(each.content_type for each in IMAGE_FORMATS.values())),
+    ),
+    Route("iiif_info", "{path}.mov/iiif/{number}/info.json", "The description of this image.", JSON_LD),
+    Route("iiif", "{path}.mov/iiif/{number}", "A redirect (303) to this description.", JSON_LD),
+    Route(
+        "iiif_manifest",
+        "{path}.mov/iiif/manifest.json",
+        "Frames of the movie at regular intervals: IIIF Presentation 3.0.",
+        JSON_LD,
+    ),
+    Route("iiif_folder_manifest", "{path}/iiif/manifest.json", "Frames of all movies in a folder.", JSON_LD),
 )
 """Routes below a mirror."""
 
@@ -138,11 +156,15 @@ def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[st
         for status, text in _PROBLEMS.items()
     }
     files = {status: {"description": text} for status, text in _FILES.items()}
-    elsewhere = {"302": {"description": "It is not a movie; redirect to the mirror."}}
+    others: dict[str, dict[str, Any]] = {
+        route.name: {} for route in MIRROR_ROUTES if route.content_types[-1] == "application/json"
+    }
+    others["file"] = {"302": {"description": "It is not a movie; redirect to the mirror."}}
+    others["iiif"] = {"303": {"description": "Redirect to the description."}}
     for mirror in mirrors:
         for route in MIRROR_ROUTES:
-            others = {"file": elsewhere, "folder": {}, "movie": {}, "activity": {}}.get(route.name, files)
-            paths[mirror.mount_path + route.path] = _describe(route, settings, others | problems)
+            told = others.get(route.name, files) | problems
+            paths[mirror.mount_path + route.path] = _describe(route, settings, told)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -156,7 +178,7 @@ def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[st
 
 def _describe(route: Route, settings: ServerSettings, others: dict[str, Any]) -> dict[str, Any]:
     formats = tuple(name for name, each in FORMATS.items() if settings.raw or not each.is_raw)
-    in_path = (*PATH_PARAMETERS, Choice("extension", "Format of the image.", formats))
+    in_path = (*PATH_PARAMETERS, *IIIF_PARAMETERS, Choice("extension", "Format of the image.", formats))
     in_query = declare_parameters(settings.max_pixels).get(route.name, ())
     return {
         "get": {

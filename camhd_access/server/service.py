@@ -22,6 +22,7 @@ from camhd_access._version import __version__
 from camhd_access.caching import LRUCache
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.output.clip import plan_clip
+from camhd_access.server import iiif_routes
 from camhd_access.server.answers import (
     SHORTLY,
     answer_file,
@@ -69,7 +70,7 @@ logger = logging.getLogger("camhd_access.server")
 MAKERS = " ".join((__version__, version("av"), version("pillow")))
 """Part of ETags: another version may encode differently."""
 
-PARTS = "frame/N, sample/N, clip/A-B.mov, activity, sheet, animation, hls/index.m3u8"
+PARTS = "frame/N, sample/N, clip/A-B.mov, activity, sheet, animation, hls/index.m3u8, iiif/N"
 NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
 SAMPLE_TYPE = "application/octet-stream"
 IGNORED_HEADER = "X-camhd-ignored-parameters"
@@ -92,9 +93,9 @@ class Service:
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
         self.made_files = MadeFiles(_open_store(settings), settings.memory // 8, settings.cache_dir / CLAIMS)
-        self._workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
+        self.workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
         n_segments = settings.max_concurrency + 1  # one is fetched while the others are encoded
-        self._segments = SegmentMaker(self._workers, n_segments, settings.max_queue)
+        self._segments = SegmentMaker(self.workers, n_segments, settings.max_queue)
         n_films = max(1, settings.max_concurrency // 2)
         self._film_workers = Workers(n_films, min(settings.max_queue, FILMS_IN_QUEUE * n_films), "film")
 
@@ -110,20 +111,20 @@ class Service:
     @property
     def gates(self) -> dict[str, Gate]:
         """The gates, by name."""
-        own = {"pictures": self._workers.gate, "films": self._film_workers.gate, "hls": self._segments.gate}
+        own = {"pictures": self.workers.gate, "films": self._film_workers.gate, "hls": self._segments.gate}
         return own | {mirror.mount_path: mirror.gate for mirror in self.mirrors}
 
     @property
     def is_ready(self) -> bool:
         """Whether another image would be admitted."""
-        return not self._workers.gate.is_full
+        return not self.workers.gate.is_full
 
     async def aclose(self) -> None:
         """Stop all work, and wait for it."""
         await self.listings.flights.aclose()
         await self.made_files.flights.aclose()
         await self.movies.aclose()
-        await asyncio.gather(self._workers.aclose(), self._film_workers.aclose())
+        await asyncio.gather(self.workers.aclose(), self._film_workers.aclose())
         if self.made_files.store:
             await self.made_files.store.aclose()
 
@@ -159,6 +160,9 @@ class Service:
             raise problem_of(error, movie.path) from error
 
     async def _visit_folder(self, request: web.Request, place: Place) -> web.Response:
+        if place.names[-2:] == iiif_routes.FOLDER_MANIFEST:
+            folder = Place(place.mirror, place.names[:-2], is_folder=True)
+            return await iiif_routes.answer_folder_manifest(self, request, folder)
         return await (self.folder(request, place) if place.is_folder else self.file(request, place))
 
     async def _visit_movie(self, request: web.Request, place: Place, rest: tuple[str, ...]) -> web.Response:
@@ -168,12 +172,13 @@ class Service:
             case [verb, name, *_] if verb.lower() in ("frame", "sample", "clip"):
                 answer = {"frame": self.frame, "sample": self.sample, "clip": self.clip}[verb.lower()]
                 return await answer(request, place, name)
+            case ["iiif", *parts]:
+                return await iiif_routes.answer_iiif(self, request, place, parts)
             case ["activity"]:
                 return await self.activity(request, place)
-            case [name] if name.partition(".")[0] == "sheet":
-                return await self.sheet(request, place, name.partition(".")[2])
-            case [name] if name.partition(".")[0] == "animation":
-                return await self.animation(request, place, name.partition(".")[2])
+            case [name] if (kind := name.partition(".")[0]) in ("sheet", "animation"):
+                make = self.sheet if kind == "sheet" else self.animation
+                return await make(request, place, name.partition(".")[2])
             case ["hls", name]:
                 return await self.hls(request, place, name)
             case _:
@@ -201,20 +206,20 @@ class Service:
     async def movie(self, request: web.Request, place: Place) -> web.Response:
         """Properties of a movie."""
         request[ROUTE] = "movie"
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         return answer_json(movie.describe(await self.movies.find_interlaced(movie)), cache_control=SHORTLY)
 
     async def activity(self, request: web.Request, place: Place) -> web.Response:
         """Encoded frame sizes over a movie."""
         request[ROUTE] = "activity"
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         return answer_json(movie.describe_activity(), cache_control=SHORTLY)
 
     async def frame(self, request: web.Request, place: Place, name: str) -> web.Response:
         """One frame as an image."""
         request[ROUTE] = "frame"
         wanted = parse_frame(name, request.query, request.headers, self.settings)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         index = check_number(movie, wanted.number)
         await self._check_fields(wanted.splits_frames, movie)
         stack = select_frame(movie, wanted)
@@ -224,8 +229,8 @@ class Service:
             begin = time.perf_counter()
             sample = await movie.read_sample(index)
             fetch_seconds = time.perf_counter() - begin
-            is_alone = not self._workers.gate.n_running
-            return await self._workers.run(
+            is_alone = not self.workers.gate.n_running
+            return await self.workers.run(
                 make_image,
                 movie.reader,
                 stack,
@@ -236,7 +241,7 @@ class Service:
                 is_alone=is_alone,
             )
 
-        return await self._send(
+        return await self.send(
             request,
             movie,
             f"frame/{wanted.number:06d}",
@@ -251,13 +256,13 @@ class Service:
         """One encoded frame."""
         request[ROUTE] = "sample"
         number = parse_number(name)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         index = check_number(movie, number)
 
         async def make() -> MadeFile:
             return MadeFile(await movie.read_sample(index), SAMPLE_TYPE)
 
-        return await self._send(
+        return await self.send(
             request,
             movie,
             f"sample/{number:06d}",
@@ -272,7 +277,7 @@ class Service:
         """Thumbnails of a movie as one image."""
         request[ROUTE] = "sheet"
         wanted = parse_sheet(extension, request.query, self.settings)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         check_number(movie, 1)
         await self._check_fields(wanted.splits_frames, movie)
         n = wanted.count(movie.reader.duration, self.settings.max_frames)
@@ -281,7 +286,7 @@ class Service:
         async def make() -> MadeFile:
             return await self._film_workers.run_in_steps(make_sheet, movie.reader, wanted, n)
 
-        return await self._send(
+        return await self.send(
             request,
             movie,
             "sheet/sheet",
@@ -295,7 +300,7 @@ class Service:
         """Some frames of a movie as a film."""
         request[ROUTE] = "animation"
         wanted = parse_film(extension, request.query, self.settings)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         await self._check_fields(wanted.splits_frames, movie)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
         check_pixels(*choose_film_size(movie.reader, wanted), self.settings.max_pixels)
@@ -303,7 +308,7 @@ class Service:
         async def make() -> MadeFile:
             return await self._film_workers.run_in_steps(make_film, movie.reader, wanted, frames)
 
-        return await self._send(
+        return await self.send(
             request,
             movie,
             "animation/animation",
@@ -317,7 +322,7 @@ class Service:
         """Some frames as a separate movie, fetched while it is sent."""
         request[ROUTE] = "clip"
         wanted = parse_clip(name, request.query, self.settings)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
         etag = f'"{_digest(movie, "clip", wanted.key)}"'
         if (kept := answer_kept(request, etag, {})) is not None:
@@ -336,7 +341,7 @@ class Service:
         """A movie to be played: the playlist, or a part of the film, encoded on demand."""
         request[ROUTE] = "hls"
         number, wanted = parse_hls(name, request.query, self.settings)
-        movie = await self._open(request, place)
+        movie = await self.open(request, place)
         await self._check_fields(wanted.splits_frames, movie)
         film = open_film(movie, wanted, self.settings)
         if number < 0:
@@ -345,7 +350,7 @@ class Service:
         if number:
             film.frames(number)
         _, _, extension = name.partition(".")
-        return await self._send(
+        return await self.send(
             request,
             movie,
             f"hls/{number:05d}",
@@ -361,11 +366,12 @@ class Service:
         if name and not await self.movies.find_interlaced(movie):
             raise Problem(400, f"{name}: this movie is progressive; its frames have no fields.")
 
-    async def _open(self, request: web.Request, place: Place) -> Movie:
+    async def open(self, request: web.Request, place: Place) -> Movie:
+        """The movie at a place; the time that this takes is noted as a stage of the request."""
         with _timing(request, "metadata"):
             return await self.movies.open(place)
 
-    async def _send(
+    async def send(
         self,
         request: web.Request,
         movie: Movie,
