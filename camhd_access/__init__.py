@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         RemoteFileChangedError,
         RemoteFileError,
         RemoteFileNotFoundError,
+        SurveyError,
         TruncatedResponseError,
         UnsupportedCodecError,
         UnsupportedMovieError,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
     from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
     from camhd_access.output.ifdo import to_ifdo
+    from camhd_access.surveys import SurveyContext, SurveyPlan, SurveyReport
+    from camhd_access.surveys.survey import Survey, survey
 
 __all__ = [
     "OOI_ARCHIVE",
@@ -75,6 +78,11 @@ __all__ = [
     "RemoteFileChangedError",
     "RemoteFileError",
     "RemoteFileNotFoundError",
+    "Survey",
+    "SurveyContext",
+    "SurveyError",
+    "SurveyPlan",
+    "SurveyReport",
     "TruncatedResponseError",
     "UnsupportedCodecError",
     "UnsupportedMovieError",
@@ -92,6 +100,7 @@ __all__ = [
     "read_frameset",
     "read_multimov",
     "read_regions",
+    "survey",
     "to_ifdo",
     "write_catalog",
     "write_clip",
@@ -125,6 +134,7 @@ _HOMES = {
         "RemoteFileChangedError",
         "RemoteFileError",
         "RemoteFileNotFoundError",
+        "SurveyError",
         "TruncatedResponseError",
         "UnsupportedCodecError",
         "UnsupportedMovieError",
@@ -135,6 +145,8 @@ _HOMES = {
     "output.accessor": ("CamhdAccessor", "ReadEstimate"),
     "output.clip": ("ClipLayout", "plan_clip", "write_clip"),
     "output.ifdo": ("to_ifdo",),
+    "surveys": ("SurveyContext", "SurveyPlan", "SurveyReport"),
+    "surveys.survey": ("Survey", "survey"),
     "arrays.zarr": (
         "MovieStore",
         "write_icechunk",

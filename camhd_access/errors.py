@@ -12,6 +12,7 @@
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
     │   ├── NoFrameError              there is no frame at the position in the index
     │   └── FrameSizeError            (InvalidMovieError) its size differs from that of the movie
+    ├── SurveyError                   (RuntimeError) a survey ended: all movies failed, one after the other
     └── RemoteFileError               (OSError) the bytes could not be read
         ├── RemoteFileNotFoundError   (FileNotFoundError) the server has no such file
         ├── RangeNotSupportedError    the server does not send byte ranges
@@ -37,6 +38,7 @@ __all__ = [
     "RemoteFileChangedError",
     "RemoteFileError",
     "RemoteFileNotFoundError",
+    "SurveyError",
     "TruncatedResponseError",
     "UnsupportedCodecError",
     "UnsupportedMovieError",
@@ -87,6 +89,10 @@ class NoFrameError(FrameDecodeError):
 
 class FrameSizeError(FrameDecodeError, InvalidMovieError):
     """The size of a frame differs from that of the movie: one of the two is damaged."""
+
+
+class SurveyError(CamhdError, RuntimeError):
+    """Many movies in a row failed for reasons that are not their own: of the server or the function."""
 
 
 class RemoteFileError(CamhdError, OSError):

@@ -26,6 +26,7 @@ COMMANDS = {
     "ls": ("archives", "List the movies of an archive."),
     "catalog": ("archives", "Make or update a catalogue of an archive."),
     "timelapse": ("timelapses", "Write a film of one frame of each movie."),
+    "survey": ("surveys", "Call a Python function with frames of many movies."),
     "clip": ("clips", "Write selected frames as a clip, a film or images."),
     "ifdo": ("image_sets", "Describe an image set as iFDO (FAIR metadata)."),
     "recover": ("recovery", "Rebuild the index of a truncated recording."),

@@ -1,0 +1,392 @@
+"""`survey`: a function over frames of many movies, resumed where it ended.
+
+A call lists the folder of results, leaves out the movies that are done, runs the others, and returns the
+rows of all of them. What is in the folder was computed by one function; another function is refused.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any, TypedDict, Unpack
+
+import pandas as pd
+import xarray as xr
+from tqdm.auto import tqdm
+
+from camhd_access._version import __version__
+from camhd_access.errors import SurveyError
+from camhd_access.formats.names import Clock, check_clock
+from camhd_access.movie.index_cache import Recover
+from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors, check_scan
+from camhd_access.surveys.choices import Job, Movies, choose_jobs
+from camhd_access.surveys.dataset import ResultFolder
+from camhd_access.surveys.estimate import SurveyPlan, estimate_cost
+from camhd_access.surveys.execution import check_client, run_tasks
+from camhd_access.surveys.resuming import SurveyReport, find_tasks
+from camhd_access.surveys.study import Outcome, Study, SurveyFunction
+from camhd_access.surveys.tables import read_results
+from camhd_access.times import Duration
+
+__all__ = ["Survey", "SurveyOptions", "survey"]
+
+MAX_FAILURES_IN_A_ROW = 25
+"""After this number of consecutive errors of the server or the function, the survey ends."""
+
+
+class SurveyOptions(TypedDict, total=False):
+    """Options of a survey; `survey` describes them."""
+
+    frames: FrameSelection | None
+    at: Duration | Sequence[Duration] | None
+    every: int | None
+    scene: str | None
+    regions: pd.DataFrame | None
+    pix_fmt: str
+    y: slice | None
+    x: slice | None
+    fields: Fields
+    deinterlace: Deinterlace
+    reduce: int
+    errors: Errors
+    group: int | None
+    version: str | float
+    recover: Recover
+    clock: Clock
+    cache: bool
+    storage_options: Mapping[str, Any] | None
+    out_options: Mapping[str, Any] | None
+
+
+class Survey:
+    """The callable `survey`, with `plan`, `run` and `read`."""
+
+    def __call__(
+        self,
+        function: SurveyFunction,
+        movies: Movies,
+        *,
+        frames: FrameSelection | None = None,
+        at: Duration | Sequence[Duration] | None = None,
+        every: int | None = None,
+        scene: str | None = None,
+        regions: pd.DataFrame | None = None,
+        pix_fmt: str = "rgb24",
+        y: slice | None = None,
+        x: slice | None = None,
+        fields: Fields = False,
+        deinterlace: Deinterlace = None,
+        reduce: int = 1,
+        errors: Errors = "raise",
+        group: int | None = None,
+        version: str | float = "",
+        out: str | os.PathLike[str],
+        client: Any = None,  # noqa: ANN401 - of distributed, which has no types
+        recover: Recover = False,
+        clock: Clock = "auto",
+        cache: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
+        out_options: Mapping[str, Any] | None = None,
+        progress: bool = True,
+    ) -> pd.DataFrame | xr.Dataset:
+        """Call a function with frames of each movie, and return its results as a table.
+
+        Parameters
+        ----------
+        function
+            `function(pictures, context)` gets the frames of one movie, or of one group of them, as a numpy
+            array of shape (picture, y, x[, channel]), and a `SurveyContext` with their times, indices and
+            movie. It returns a number, a text, or a numpy array of numbers; a mapping of these by column; or
+            rows: a list, a mapping of lists, or a DataFrame, with one row for each picture, or with a column
+            `frame` and any number of rows. A list has one item for each picture; an array is a single value.
+        movies
+            Anything that `MovieReader` opens; or a table with the column `url`: a catalogue, or the result of
+            `find_scene_frames`, whose column `frame` chooses the frames.
+        frames, at, every, scene
+            Exactly one of: frame indices, as for `open_movie`; one or several times from the start of each
+            movie; every N-th frame; the tag of a scene, with its `regions` (from `read_regions`) and a
+            catalogue as `movies`: the middle frame of the region in each movie.
+        regions
+            For `scene`.
+        pix_fmt, y, x, fields, deinterlace, reduce
+            As for `MovieReader.read`.
+        errors
+            "raise": a damaged frame costs the row of its group. "mask": pictures are masked arrays, and the
+            column `damaged` is the masked share.
+        group
+            Frames per call of the function; None: all of a movie, at most 1 GiB.
+        version
+            Version of the function. If it differs from that of the results in `out`, movies are done again:
+            change it when you change the function.
+        out
+            Path or URL of a folder, on any filesystem of fsspec that all workers reach. Each movie is one
+            Parquet file, complete or absent.
+        client
+            A client of `distributed`, or an executor of `concurrent.futures`. None: the active client if
+            there is one, else dask's configured scheduler, by default threads.
+        recover, clock, cache, storage_options
+            As for `MovieReader`.
+        out_options
+            For the constructor of the filesystem of `out`.
+        progress
+            Show a progress bar with the movies done and failed, MB per second and the time left, and the
+            report.
+
+        Returns
+        -------
+        pandas.DataFrame or xarray.Dataset
+            The rows of these movies in their order; a Dataset if the function returned arrays, which are then
+            read from `out` when they are computed. Columns: `movie` (base name), `frame`, `field`, `time`
+            (UTC) and `elapsed_seconds` of the first picture that the row is about, `n_pictures`; how certain
+            the time is (`time_source`, `time_disagreement_seconds`, `time_uncertainty_seconds`); `damaged`
+            (the damaged share); `source`, `file_size` and `etag` of the file; `error`, missing if there is
+            none; and those of the function (`value` if it returned no names). `attrs["survey"]` is the
+            report.
+
+        Raises
+        ------
+        ValueError, TypeError, LookupError
+            Invalid arguments, or `out` has the results of another function. Nothing was read.
+        ImportError
+            pyarrow is not installed: it is in the extra `parquet`.
+        SurveyError
+            25 movies in a row failed because of the server or the function. Results until then are in `out`.
+        OSError
+            The results cannot be written.
+
+        Notes
+        -----
+        A movie is skipped if `out` has its result for the same version of the file, the same name and version
+        of the function, and the same parameters. The version is compared by the size in the table of movies
+        if it has the column `file_size`, without a request; else by one `HEAD` per movie that is done. Movies
+        with an error are tried again. For each thread, a worker holds the pictures of one group, 48 MB of
+        samples, and the rows of one movie.
+
+        Examples
+        --------
+        >>> def brightness(pictures, context):
+        ...     return {"brightness": [picture.mean() for picture in pictures]}
+        >>> table = survey(brightness, catalog, at=[60, 120], reduce=8, out="results", progress=False)
+        >>> list(table["frame"][:2])
+        [1798, 3596]
+        """
+        options: SurveyOptions = {
+            "frames": frames,
+            "at": at,
+            "every": every,
+            "scene": scene,
+            "regions": regions,
+            "pix_fmt": pix_fmt,
+            "y": y,
+            "x": x,
+            "fields": fields,
+            "deinterlace": deinterlace,
+            "reduce": reduce,
+            "errors": errors,
+            "group": group,
+            "version": version,
+            "recover": recover,
+            "clock": clock,
+            "cache": cache,
+            "storage_options": storage_options,
+            "out_options": out_options,
+        }
+        study, jobs = _prepare(function, movies, out, options)
+        report = _run(study, jobs, client, progress=progress)
+        return _read(study.folder, jobs, report)
+
+    def run(
+        self,
+        function: SurveyFunction,
+        movies: Movies,
+        *,
+        out: str | os.PathLike[str],
+        client: Any = None,  # noqa: ANN401 - of distributed
+        progress: bool = True,
+        **options: Unpack[SurveyOptions],
+    ) -> SurveyReport:
+        """Do the same as a call, but return only the report, for results that do not fit into memory."""
+        study, jobs = _prepare(function, movies, out, options)
+        return _run(study, jobs, client, progress=progress)
+
+    def plan(
+        self,
+        function: SurveyFunction,
+        movies: Movies,
+        *,
+        out: str | os.PathLike[str],
+        megabits_per_second: float = 100,
+        cores: int | None = None,
+        dollars_per_gigabyte: float = 0.09,
+        dollars_per_million_requests: float = 0.40,
+        **options: Unpack[SurveyOptions],
+    ) -> SurveyPlan:
+        """The estimated cost of a call with the same arguments. Calls no function and writes nothing.
+
+        Parameters
+        ----------
+        function, movies, out, **options
+            As for a call; movies that are done are not counted.
+        megabits_per_second, cores
+            Speed of the link, and number of cores (None: of this machine).
+        dollars_per_gigabyte, dollars_per_million_requests
+            Prices.
+
+        Notes
+        -----
+        Opens up to eight movies, spread over the list: one request each. The time that the function takes is
+        not known before it runs.
+        """
+        study, jobs = _prepare(function, movies, out, options)
+        tasks, report = find_tasks(study, jobs)
+        return estimate_cost(
+            study,
+            [job for job, _ in tasks],
+            n_skipped=len(report.skipped),
+            megabits_per_second=megabits_per_second,
+            cores=cores,
+            dollars_per_gigabyte=dollars_per_gigabyte,
+            dollars_per_million_requests=dollars_per_million_requests,
+        )
+
+    def read(
+        self, out: str | os.PathLike[str], *, out_options: Mapping[str, Any] | None = None
+    ) -> pd.DataFrame | xr.Dataset:
+        """All results in a folder, of any movies, sorted by the names of the movies; as from a call."""
+        folder = ResultFolder.open(out, out_options)
+        files = {file.movie: file for file in folder.list()}
+        return read_results(folder, [files[movie] for movie in sorted(files)])
+
+
+survey: Survey = Survey()
+"""The survey of many movies; see `Survey.__call__` for its arguments."""
+
+
+def _prepare(
+    function: SurveyFunction, movies: Movies, out: str | os.PathLike[str], options: SurveyOptions
+) -> tuple[Study, list[Job]]:
+    """The checked arguments."""
+    if not callable(function):
+        raise TypeError(f"function must be callable, as function(pictures, context), not {function!r:.80}")
+    group = options.get("group")
+    if group is not None and (isinstance(group, bool) or not isinstance(group, int) or group < 1):
+        raise ValueError(f"group must be a positive whole number of frames per call, not {group!r:.80}")
+    fields, deinterlace = options.get("fields", False), options.get("deinterlace")
+    check_scan(fields, deinterlace)
+    opening = {"cache": options.get("cache", True), "storage_options": options.get("storage_options")}
+    study = Study(
+        function=function,
+        name=_name_function(function),
+        version=str(options.get("version", "")),
+        folder=ResultFolder.open(out, options.get("out_options")),
+        pix_fmt=options.get("pix_fmt", "rgb24"),
+        y=_bounds(options.get("y"), "y"),
+        x=_bounds(options.get("x"), "x"),
+        fields=fields,
+        deinterlace=deinterlace,
+        reduce=options.get("reduce", 1),
+        errors=check_errors(options.get("errors", "raise")),
+        group=group,
+        recover=options.get("recover", False),
+        clock=check_clock(options.get("clock", "auto")),
+        opening=opening,
+    )
+    jobs = choose_jobs(
+        movies,
+        frames=options.get("frames"),
+        at=options.get("at"),
+        every=options.get("every"),
+        scene=options.get("scene"),
+        regions=options.get("regions"),
+        storage_options=options.get("storage_options"),
+    )
+    return study, jobs
+
+
+def _name_function(function: Callable[..., Any]) -> str:
+    """The name of a function; of a partial one with its arguments, which change the results."""
+    if isinstance(function, partial):
+        given = [
+            *map(repr, function.args),
+            *(f"{name}={value!r}" for name, value in function.keywords.items()),
+        ]
+        return f"{_name_function(function.func)}({', '.join(given)})"
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _bounds(extent: slice | None, name: str) -> tuple[int | None, int | None] | None:
+    if extent is None:
+        return None
+    if not isinstance(extent, slice) or extent.step not in (None, 1):
+        raise TypeError(f"{name} must be a slice without step, such as slice(0, 64), not {extent!r}")
+    start, stop = (None if bound is None else int(bound) for bound in (extent.start, extent.stop))
+    return start, stop
+
+
+def _run(study: Study, jobs: Sequence[Job], client: Any, *, progress: bool) -> SurveyReport:  # noqa: ANN401
+    """Do all movies that are not done, and report."""
+    check_client(client)
+    begin = time.monotonic()
+    tasks, report = find_tasks(study, jobs)
+    _claim_folder(study)
+    reasons = dict(report.done)
+    report.done.clear()
+    n_bytes = 0
+    bar = tqdm(desc="survey", total=len(tasks), unit=" movies", disable=not progress)
+    outcomes = run_tasks(study, tasks, client)
+    with bar, closing(outcomes):
+        for outcome in _stop_if_useless(outcomes, study):
+            n_bytes += outcome.n_bytes
+            if outcome.error is None:
+                report.done[outcome.movie] = reasons[outcome.movie]
+            else:
+                report.failed[outcome.movie] = outcome.error
+            rate = n_bytes / 1e6 / max(time.monotonic() - begin, 1e-3)
+            bar.set_postfix_str(f"{len(report.failed)} failed, {rate:,.1f} MB/s", refresh=False)
+            bar.update()
+    report = SurveyReport(report.done, report.failed, report.skipped, n_bytes, time.monotonic() - begin)
+    if progress:
+        tqdm.write(f"survey: {report}")
+    return report
+
+
+def _claim_folder(study: Study) -> None:
+    """Describe the survey in its folder, unless that has the results of another function."""
+    function = study.name.partition("(")[0]
+    known = study.folder.read_record()
+    if known is not None and known.get("function") != function:
+        raise ValueError(
+            f"{study.folder.name} has the results of the function {known.get('function')!r}, not of "
+            f"{function!r}: choose another folder, or delete this one"
+        )
+    record = {
+        "function": function,
+        "name": study.name,
+        "version": study.version,
+        "parameters": study.parameters,
+        "software": f"camhd_access {__version__}",
+    }
+    if known != record:
+        study.folder.write_record(record)
+
+
+def _stop_if_useless(outcomes: Iterator[Outcome], study: Study) -> Iterator[Outcome]:
+    """The outcomes, until too many movies in a row fail for reasons that are not their own."""
+    n_failures = 0
+    for outcome in outcomes:
+        yield outcome
+        n_failures = n_failures + 1 if outcome.is_general else 0
+        if n_failures >= MAX_FAILURES_IN_A_ROW:
+            raise SurveyError(
+                f"{n_failures} movies in a row failed, the last of them, {outcome.movie}, by "
+                f"{outcome.error}; the results until then are in {study.folder.name}"
+            )
+
+
+def _read(folder: ResultFolder, jobs: Sequence[Job], report: SurveyReport) -> pd.DataFrame | xr.Dataset:
+    """The rows of the movies of this survey, in their order."""
+    files = {file.movie: file for file in folder.list()}
+    results = read_results(folder, [files[job.movie] for job in jobs if job.movie in files])
+    results.attrs["survey"] = str(report)
+    return results
