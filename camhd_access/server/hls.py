@@ -11,7 +11,10 @@ All steps have the same segments and times, so a player may change between them 
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -45,6 +48,8 @@ SEGMENT_SECONDS = 1.0
 """Duration of a segment at the nominal rate: a player waits for one after a seek."""
 MAX_FRAMES = 60
 """Frames of a segment: 30 MB of samples of 1080p."""
+N_AHEAD = 3
+"""Frames decoded before they are encoded, if another core is free."""
 OTHER_TIMESCALE = 90_000
 
 
@@ -130,19 +135,30 @@ class Film:
         begin = time.perf_counter()
         frames = self.frames(number)
         times = self.times[[*frames, self.stops(number)]]
-        images = self._iter_images(stop, frames, samples, parallel=parallel)
-        body = self.format.write_segment(images, times[:-1], np.diff(times), number)
+        stack = self.stack(frames)
+
+        def decode(position: int) -> npt.NDArray[np.uint8]:
+            check_wanted(stop)
+            pixels = stack.select(position).decode(samples[frames[position]], parallel=False)
+            return np.asarray(resize(Image.fromarray(pixels), self.format.size))
+
+        with ThreadPoolExecutor(1) if parallel else nullcontext() as pool:
+            positions = range(len(frames))
+            images = _map_ahead(pool, decode, positions) if pool else map(decode, positions)
+            body = self.format.write_segment(images, times[:-1], np.diff(times), number)
         seconds = {"encode": time.perf_counter() - begin}
         return MadeFile(body, HLS_TYPES["m4s"], self.format.size, seconds)
 
-    def _iter_images(
-        self, stop: threading.Event, frames: range, samples: Mapping[int, bytes], *, parallel: bool
-    ) -> Iterator[npt.NDArray[np.uint8]]:
-        stack = self.stack(frames)
-        for i, frame in enumerate(frames):
-            check_wanted(stop)
-            pixels = stack.select(i).decode(samples[frame], parallel=parallel)
-            yield np.asarray(resize(Image.fromarray(pixels), self.format.size))
+
+def _map_ahead(
+    pool: Executor, work: Callable[[int], npt.NDArray[np.uint8]], positions: range
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The results of `work`, which a thread does while the caller uses those before."""
+    coming = deque(pool.submit(work, position) for position in positions[:N_AHEAD])
+    for position in positions:
+        if position + N_AHEAD < len(positions):
+            coming.append(pool.submit(work, position + N_AHEAD))
+        yield coming.popleft().result()
 
 
 def open_film(movie: Movie, wanted: HlsParameters, settings: ServerSettings) -> Film:

@@ -143,10 +143,13 @@ class ByteBudget:
     @contextmanager
     def hold(self, n_bytes: int) -> Iterator[None]:
         """Reserve bytes for the block; raises a `Problem` (503) if that exceeds a limit."""
+        if not n_bytes:
+            yield
+            return
         client = CLIENT.get()
         held = self._by_client.get(client, 0)
         is_above_share = held and held + n_bytes > self._max_bytes // ONE_CLIENTS_SHARE
-        if n_bytes and (is_above_share or (self.n_bytes and self.n_bytes + n_bytes > self._max_bytes)):
+        if is_above_share or (self.n_bytes and self.n_bytes + n_bytes > self._max_bytes):
             raise _too_much()
         self._by_client[client] = held + n_bytes
         try:

@@ -114,7 +114,7 @@ def _read_page() -> dict[str, PageFile]:
 
 
 def _make_policy(image_store_url: str | None) -> str:
-    """Allow the page its own files, and images also from the redirect target of the image store."""
+    """Allow the page its own files and the films made of them, and images also from the image store."""
     store = urlsplit(image_store_url or "")
     pictures = f"'self' {store.scheme}://{store.netloc}" if store.netloc else "'self'"
     return "; ".join(
@@ -124,6 +124,7 @@ def _make_policy(image_store_url: str | None) -> str:
             "style-src 'self'",
             f"img-src {pictures}",
             f"connect-src {pictures}",
+            "media-src 'self' blob:",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

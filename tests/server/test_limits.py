@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -139,3 +140,14 @@ def test_long_work_stops_when_its_caller_is_cancelled():
     stop.set()
     with pytest.raises(StoppedError):
         check_wanted(stop)
+
+
+def test_what_takes_no_memory_is_not_counted():
+    budget = ByteBudget(100)
+    CLIENT.set("a")
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(budget.hold(0))
+        second.enter_context(budget.hold(0))
+        first.close()
+        with budget.hold(100), budget.hold(0):
+            assert budget.n_bytes == 100

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -433,27 +434,52 @@ def test_activity_strip(visitor, client):
     visitor.rests_at(1 + int(0.76 * N_FRAMES))
 
 
+FILM = """() => {
+  const video = document.querySelector("video"), canvas = document.createElement("canvas");
+  window.shown = [];
+  const see = (_, { mediaTime }) => {
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    canvas.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0);
+    const number = document.querySelector("input[type=number]").value;
+    const data = canvas.toDataURL("image/png").split(",")[1];
+    if (document.querySelector(".stage.playing")) window.shown.push([mediaTime, Number(number), data]);
+    video.requestVideoFrameCallback(see);
+  };
+  video.requestVideoFrameCallback(see);
+}"""
+"""Records what the film shows: the time, the number that the page tells, and the picture."""
+
+
 def test_play(visitor):
     visitor.frame(1)
     page = visitor.page
-    page.evaluate(
-        """() => {
-          window.shown = [];
-          const see = () => window.shown.push(document.querySelector(".stage img").dataset.number);
-          new MutationObserver(see).observe(document.querySelector(".stage"), { childList: true });
-        }"""
-    )
+    page.evaluate(FILM)
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.wait_for_selector(".stage.playing")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
-    visitor.rests_at(37)
-    assert page.evaluate("() => window.shown") == ["7", "13", "19", "25", "31", "37", "37"]
+    visitor.rests_at(N_FRAMES)
+    expect(page.locator(".stage.playing")).to_have_count(0)
+    shown = page.evaluate("() => window.shown")
+    numbers = [number for _, number, _ in shown]
+    assert len(numbers) > 3
+    assert numbers == sorted(set(numbers))
+    for seconds, number, data in shown:
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+        assert image.shape == (192, 320, 3)
+        assert number - 1 == round(seconds * 30000 / 1001)
+        assert 0 <= read_frame_number(image) - (number - 1) <= 2  # the film may be further by then
+    segments = [url.partition("/hls/")[2] for url in visitor.asked if "/hls/" in url]
+    assert segments == [
+        "index.m3u8",
+        *(f"{name}?step=1&width=960" for name in ("init.mp4", "1.m4s", "2.m4s")),
+    ]
+    assert not [url for url in visitor.asked if url.endswith(".jpg")]
 
 
 def test_pause(visitor):
     visitor.frame(1)
     page = visitor.page
-    page.get_by_label("Play", exact=True).select_option("1")
     page.evaluate(
         """() => {
           window.taken = 0;
@@ -462,14 +488,134 @@ def test_pause(visitor):
         }"""
     )
     page.locator(".stage").press(" ")
-    page.wait_for_selector('.stage img:not([data-number="1"])')
+    page.wait_for_selector(".stage.playing")
     page.get_by_role("button", name="Pause").click()
     number = int(page.get_by_label("Frame", exact=True).input_value())
     visitor.rests_at(number)
-    assert 1 < number < N_FRAMES
-    asked = [int(re.search(r"frame/(\d+)\.jpg$", url)[1]) for url in visitor.asked if url.endswith(".jpg")]
-    assert max(asked) <= number + 3  # those that were fetched ahead
-    assert page.evaluate("() => window.taken") == 0  # the picture stays until there is another
+    expect(page.locator(".stage.playing")).to_have_count(0)
+    page.keyboard.press(" ")  # on the button, which is pressed
+    page.wait_for_function(
+        "(number) => document.querySelector('input[type=number]').value > number", arg=number
+    )
+    page.keyboard.press("k")
+    assert page.evaluate("() => document.querySelector('video').paused")
+
+
+def test_a_click_on_the_slider_plays_on_from_there(visitor):
+    visitor.frame(1)
+    page = visitor.page
+    page.get_by_label("Speed").select_option("0.25")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_selector(".stage.playing")
+    box = page.locator(".activity").bounding_box()
+    page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 5)
+    page.wait_for_function("() => document.querySelector('input[type=number]').value >= 25")
+    page.get_by_role("button", name="Pause").click()
+    assert int(page.get_by_label("Frame", exact=True).input_value()) >= 25
+
+
+def test_keys_of_editors(visitor):
+    visitor.frame(20)
+    page, note = visitor.page, visitor.page.locator(".note")
+    page.keyboard.press("L")
+    page.wait_for_selector(".stage.playing")
+    assert note.inner_text() == ""
+    page.keyboard.press("k")
+    number = int(page.get_by_label("Frame", exact=True).input_value())
+    visitor.rests_at(number)
+    page.keyboard.press(",")
+    visitor.rests_at(number - 1)
+    page.keyboard.press(".")
+    visitor.rests_at(number)
+    for _ in range(3):
+        page.keyboard.press("l")
+    expect(note).to_contain_text("Speed: 4 times.")
+    assert page.evaluate("() => document.querySelector('video').playbackRate") == 4
+    page.keyboard.press("j")
+    expect(note).to_contain_text("Backwards.")
+    page.keyboard.press("j")
+    expect(note).to_contain_text("Backwards. Speed: 2 times.")
+    page.keyboard.press("k")
+    expect(note).to_have_text("")
+
+
+def test_backwards_picture_by_picture(visitor):
+    visitor.frame(N_FRAMES)
+    page = visitor.page
+    page.evaluate(
+        """() => {
+          window.shown = [];
+          const see = () => window.shown.push(Number(document.querySelector(".stage img").dataset.number));
+          new MutationObserver(see).observe(document.querySelector(".stage"), { childList: true });
+        }"""
+    )
+    page.keyboard.press("j")
+    page.wait_for_function("() => window.shown.length > 1")
+    visitor.rests_at(1)
+    shown = page.evaluate("() => window.shown")
+    assert shown[:-1] == sorted(set(shown[:-1]), reverse=True)
+    assert 1 < shown[0] <= 34  # every sixth, or fewer
+
+
+def test_loop(visitor):
+    visitor.frame(25)
+    page = visitor.page
+    page.get_by_role("button", name="Loop").click()
+    page.keyboard.press("l")
+    page.wait_for_function("() => document.querySelector('input[type=number]').value < 20")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.keyboard.press("k")
+
+
+def test_full_screen(visitor):
+    visitor.frame(1)
+    page = visitor.page
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement?.matches('.viewer')")
+    stage, view = page.locator(".stage").bounding_box(), page.locator(".viewer").bounding_box()
+    assert abs(stage["width"] / stage["height"] - 320 / 192) < 0.01
+    assert stage["height"] < view["height"]
+    page.keyboard.press("f")
+    page.wait_for_function("() => !document.fullscreenElement")
+
+
+def test_where_the_connection_is_too_slow_every_nth_frame_is_played(visitor):
+    visitor.frame(1)
+    page = visitor.page
+
+    def delay(route):
+        time.sleep(2.5)
+        route.continue_()
+
+    page.route(re.compile(r"/1\.m4s"), delay)
+    page.get_by_role("button", name="Play").click()
+    told = page.locator(".note")
+    expect(told).to_contain_text(
+        re.compile(r"Every \d+(nd|rd|th) frame is shown: the connection is too slow")
+    )
+    step = int(re.search(r"\d+", told.inner_text())[0])
+    visitor.rests_at(N_FRAMES)
+    (second,) = [url for url in visitor.asked if "/2.m4s" in url]
+    assert second.endswith(f"/2.m4s?step={step}&width=960")
+
+
+@pytest.mark.parametrize("lacks", ["browser", "server"])
+def test_without_h264_it_plays_pictures(visitor, monkeypatch, lacks):
+    if lacks == "server":
+        monkeypatch.setattr("camhd_access.output.segments.ENCODER", "nix")
+    else:
+        visitor.page.add_init_script("delete window.MediaSource; delete window.ManagedMediaSource")
+    visitor.frame(1)
+    page = visitor.page
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".note")).to_contain_text(re.compile(r"^Every \d+th frame is shown\.$"))
+    visitor.rests_at(N_FRAMES)
+    played = [url for url in visitor.asked if re.search(r"/frame/\d+\.jpg$", url)]
+    assert len(played) > 1
+    assert not [url for url in visitor.asked if ".m4s" in url]
+    if lacks == "server":
+        assert len(visitor.complaints) == 1
+        assert "501" in visitor.complaints.pop()
 
 
 def test_only_the_last_of_many_steps_counts(visitor):

@@ -3,15 +3,16 @@
 import { drawActivity } from "./activity.js";
 import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, make } from "./elements.js";
-import { play, Screen } from "./pictures.js";
+import { Screen } from "./pictures.js";
+import { Playback } from "./playback.js";
 import { frameLink, pathOf } from "./router.js";
 import { Selection } from "./selection.js";
 import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
 import { bytes, clock, count, duration, heading, moment } from "./text.js";
 
 const REST_SECONDS = 0.25;
-const PLAY_WIDTH = 640;
-const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Home: -Infinity, End: Infinity };
+const LETTERS = { j: -1, k: 0, l: 1, f: 0 };
+const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Home: -Infinity, End: Infinity, ",": -1, ".": 1 };
 
 /** The page of a movie, showing one of its frames. */
 export async function openMovie({ names, mirror, number, crop }, signal) {
@@ -31,7 +32,7 @@ class MoviePage {
   #screen;
   #selection;
   #rest = 0;
-  #playing = null;
+  #playback;
   #closing = new AbortController();
 
   constructor(movie, number, crop) {
@@ -48,6 +49,12 @@ class MoviePage {
     this.#selection = new Selection(parts, { width, height }, () => this.#tellAll());
     this.#selection.draw(crop);
     this.#describe();
+    this.#playback = new Playback(movie, parts, {
+      moved: (frame, image) => this.#follow(frame, image),
+      changed: () => (parts.play.textContent = this.#playback.speed ? "Pause" : "Play"),
+      ended: (frame) => this.#seek(frame),
+      failed: (error) => this.#fail(error),
+    });
     parts.downloads.append(...makeDownloads((problem) => this.#fail(problem)));
     this.#listen();
   }
@@ -74,7 +81,7 @@ class MoviePage {
   /** Stop all activity. */
   close() {
     this.#closing.abort();
-    this.#stop();
+    this.#playback.close();
     clearTimeout(this.#rest);
     this.#screen.clear();
   }
@@ -91,6 +98,7 @@ class MoviePage {
     title.textContent = facts.StartTime ? heading(Date.parse(facts.StartTime)) : names.at(-1);
     name.textContent = names.at(-1);
     stage.style.aspectRatio = `${facts.Width} / ${facts.Height}`;
+    stage.style.setProperty("--ratio", facts.Width / facts.Height);
     scrubber.max = number.max = facts.NumFrames;
     total.textContent = `of ${count(facts.NumFrames)}`;
     const kind = { true: ", interlaced", false: ", progressive" }[facts.Interlaced] ?? "";
@@ -110,12 +118,16 @@ class MoviePage {
     const parts = this.#parts;
     const { scrubber } = parts;
     scrubber.addEventListener("input", () => this.#seek(Number(scrubber.value), { isMoving: true }));
-    scrubber.addEventListener("change", () => this.#seek(Number(scrubber.value)));
+    scrubber.addEventListener("change", () => this.#jump(Number(scrubber.value)));
     parts.number.addEventListener("change", () => this.#seek(Number(parts.number.value) || this.#number));
-    parts.play.addEventListener("click", () => (this.#playing ? this.#seek(this.#number) : this.#play()));
+    parts.play.addEventListener("click", () => this.#playOrPause());
+    parts.speed.addEventListener("change", () => {
+      if (this.#playback.speed) this.#play(Number(parts.speed.value));
+    });
+    parts.full.addEventListener("click", () => this.#switchFullScreen());
     parts.activity.addEventListener("click", (event) => {
       const { left, width } = parts.activity.getBoundingClientRect();
-      this.#seek(1 + Math.floor(((event.clientX - left) / width) * this.#movie.facts.NumFrames));
+      this.#jump(1 + Math.floor(((event.clientX - left) / width) * this.#movie.facts.NumFrames));
     });
     for (const button of parts.viewer.querySelectorAll("[data-step]")) {
       const { step } = button.dataset;
@@ -129,24 +141,37 @@ class MoviePage {
     }
   }
 
-  /** Keys of the image and the slider; left and right work wherever they have no other function. */
+  /** Keys of the image and the slider; those that have no other function elsewhere work everywhere. */
   #press(event) {
     const { target, key } = event;
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (target.matches("input:not([type=range]), select, textarea")) return;
     const isInside = this.#parts.viewer.contains(target);
-    if (key === " " && target === this.#parts.stage) this.#parts.play.click();
+    const letter = key.toLowerCase();
+    if (key === " " && !target.matches("a, button, summary")) this.#playOrPause();
+    else if (letter in LETTERS) this.#pressLetter(letter);
     else if (key === "Escape" && isInside) this.#selection.choose(null);
-    else if (key in STRIDES && (isInside || key.startsWith("Arrow"))) {
+    else if (key in STRIDES && (isInside || key.startsWith("Arrow") || key.length === 1)) {
       const stride = STRIDES[key] * (event.shiftKey && key.startsWith("Arrow") ? 30 : 1);
       this.#seek(this.#number + stride, { isMoving: event.repeat });
     } else return;
     event.preventDefault();
   }
 
+  /** As in editors: L plays, J backwards, faster each time; K pauses. F is full screen. */
+  #pressLetter(letter) {
+    const { speed } = this.#playback;
+    if (letter === "f") this.#switchFullScreen();
+    else if (letter === "k") this.#pause();
+    else {
+      const way = LETTERS[letter];
+      this.#play(Math.sign(speed) === way ? 2 * speed : way);
+    }
+  }
+
   /** Go to a frame. While `isMoving`, previews are shown; after that, the full image. */
   #seek(number, { isMoving = false } = {}) {
-    this.#stop();
+    this.#playback.stop();
     this.#number = Math.min(this.#movie.facts.NumFrames, Math.max(1, Math.round(number)));
     clearTimeout(this.#rest);
     if (!isMoving) return this.#settle();
@@ -163,45 +188,39 @@ class MoviePage {
     announce(this.#parts.scrubber.getAttribute("aria-valuetext"));
   }
 
-  async #play() {
-    const { facts } = this.#movie;
-    const controller = new AbortController();
-    const pace = Number(this.#parts.pace.value);
-    const query = facts.Width > PLAY_WIDTH ? `?width=${PLAY_WIDTH}` : "";
-    const first = this.#number + pace > facts.NumFrames ? 1 : this.#number + pace;
-    const pictureOf = (number) => this.#pictureOf(number, query);
-    function* wishes() {
-      for (let number = first; number <= facts.NumFrames; number += pace) {
-        yield { path: pictureOf(number), number };
-      }
-    }
+  /** Go to a frame, and continue to play there if it plays. */
+  #jump(number) {
+    if (!this.#playback.speed) return this.#seek(number);
+    this.#number = number;
+    this.#play(this.#playback.speed);
+  }
+
+  #play(speed) {
     clearTimeout(this.#rest);
     this.#screen.clear();
-    this.#setPlaying(controller);
-    try {
-      await play(wishes(), (image, wish) => this.#showPlayed(image, wish), controller.signal);
-    } catch (error) {
-      if (!controller.signal.aborted) this.#fail(error);
-    }
-    if (this.#playing !== controller) return;
-    this.#stop();
-    if (this.#parts.problem.hidden) this.#settle();
+    this.#parts.problem.hidden = true;
+    this.#playback.start(this.#number, speed);
   }
 
-  #showPlayed(image, wish) {
-    this.#number = wish.number;
+  #pause() {
+    if (this.#playback.speed) this.#seek(this.#number);
+  }
+
+  #playOrPause() {
+    if (this.#playback.speed) this.#pause();
+    else this.#play(Number(this.#parts.speed.value));
+  }
+
+  /** A frame is shown while playing: in the film, or as an image. */
+  #follow(number, image) {
+    this.#number = number;
     this.#tell();
-    this.#show(image, wish);
+    if (image) this.#show(image, { number });
   }
 
-  #stop() {
-    this.#playing?.abort();
-    this.#setPlaying(null);
-  }
-
-  #setPlaying(controller) {
-    this.#playing = controller;
-    this.#parts.play.textContent = controller ? "Pause" : "Play";
+  #switchFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.#parts.viewer.requestFullscreen?.();
   }
 
   #pictureOf(number, query) {
@@ -214,6 +233,7 @@ class MoviePage {
     image.dataset.number = number;
     image.draggable = false;
     picture.replaceWith(image);
+    this.#parts.stage.classList.remove("playing"); // the film
     this.#parts.picture = image;
     problem.hidden = busy.hidden = true;
   }

@@ -3,7 +3,9 @@
 import { ask } from "./api.js";
 
 const AHEAD = 2;
-const SECONDS_APART = 0.2;
+
+/** Seconds between images that are played. */
+export const SECONDS_APART = 0.2;
 
 /**
  * An image element with the image at a path, decoded and ready to be shown. An element does not report

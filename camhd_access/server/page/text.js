@@ -15,6 +15,12 @@ export function count(number) {
   return number.toLocaleString("en");
 }
 
+/** An ordinal number: 2nd, 3rd, 11th. */
+export function ordinal(number) {
+  const ends = { one: "st", two: "nd", few: "rd", other: "th" };
+  return number + ends[new Intl.PluralRules("en", { type: "ordinal" }).select(number)];
+}
+
 /** Bytes in a suitable unit. */
 export function bytes(number) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];
