@@ -38,12 +38,14 @@ __all__ = [
     "ENTRY_POINT",
     "N_FRAMES_WORTH_COMPILING",
     "N_FRAMES_WORTH_LOADING",
+    "NotCompiledError",
     "announce",
     "cache_folder",
     "can_compile",
     "compile_elsewhere",
     "find_kernel",
     "load",
+    "may_have_kernel",
     "processor",
     "setting",
 ]
@@ -61,6 +63,10 @@ COMPILE_SECONDS = 600
 """Time limit for the compiler."""
 
 SOURCES = Path(__file__).parent / "kernels"
+
+
+class NotCompiledError(RuntimeError):
+    """The decoder cannot be compiled here."""
 
 
 def setting() -> Setting:
@@ -137,7 +143,7 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
 
     Raises
     ------
-    RuntimeError
+    NotCompiledError
         `CAMHD_DECODER=numba` or `waits`, and compiling fails.
     ValueError
         `CAMHD_DECODER` has an invalid value.
@@ -146,8 +152,13 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
     if (waits or wanted == "numba") and _kernels.kernel is None:
         _kernels.wait()
         if _kernels.kernel is None:
-            raise RuntimeError("the decoder cannot be compiled here; check that numba is installed")
+            raise NotCompiledError("the decoder cannot be compiled here; check that numba is installed")
     return _kernels.kernel if waits or wanted != "libav" else None
+
+
+def may_have_kernel() -> bool:
+    """Whether `find_kernel(waits=True)` returns a kernel, as far as is known: compiling may fail, once."""
+    return can_compile() and (_kernels.kernel is not None or not _kernels.is_final)
 
 
 def announce(n_frames: int) -> None:

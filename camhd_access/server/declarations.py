@@ -206,7 +206,12 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
                 ("x", "y", "width", "height"),
                 5,
             ),
-            Choice("reduce", "8 for a preview of 1/8 of width and height, ten times faster.", (1, 8), 1),
+            Choice(
+                "reduce",
+                "Factor by which width and height are reduced while decoding; crop counts reduced pixels. "
+                "Without it, the largest factor that suffices for width and height.",
+                (1, 2, 4, 8),
+            ),
             Choice("field", "One field of an interlaced frame; 0 is shown first.", (0, 1)),
             _DEINTERLACE,
             Choice(

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.selection import Deinterlace
+from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import ClipLayout, split_runs
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.ranges import ByteRange, plan_spans
@@ -22,6 +22,7 @@ from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FILM_TYPES, FilmParameters, SheetParameters
 from camhd_access.server.provenance import describe_film, describe_sheet
+from camhd_access.server.reductions import choose_film_reduction
 
 __all__ = [
     "CLIP_TYPE",
@@ -60,16 +61,15 @@ def make_sheet(
     sheet = Image.new("RGB", choose_sheet_size(reader, wanted, n_thumbnails))
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
-    for i, thumbnail in enumerate(
-        _iter_images(stop, reader, frames.tolist(), (width, height), wanted.deinterlace)
-    ):
+    stack = _select_frames(reader, frames.tolist(), wanted)
+    for i, thumbnail in enumerate(_iter_images(stop, stack, (width, height))):
         x, y = i % wanted.columns * width, i // wanted.columns * height
         sheet.paste(thumbnail, (x, y))
         minutes, rest = divmod(float(seconds[i]), 60)
         text, corner = f"{minutes:.0f}:{rest:04.1f}", (x + 3, y + 2)
         draw.rectangle(draw.textbbox(corner, text, font=font), fill=(0, 0, 0, 130))
         draw.text(corner, text, font=font, fill=(255, 255, 255, 255))
-    record = describe_sheet(reader, frames.tolist(), wanted)
+    record = describe_sheet(reader, stack, wanted)
     body = wanted.format.encode(np.asarray(sheet), wanted.quality, record)
     return MadeFile(body, wanted.format.content_type, sheet.size)
 
@@ -84,11 +84,10 @@ def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters
     apart_seconds = frames.step * reader.duration / reader.n_frames
     size = choose_film_size(reader, wanted)
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
-    record = describe_film(reader, frames, wanted, size)
+    stack = _select_frames(reader, frames, wanted)
+    record = describe_film(reader, stack, wanted, size)
     file = io.BytesIO()
-    find_film_writer(f".{wanted.format}")(
-        file, _iter_images(stop, reader, frames, size, wanted.deinterlace), rate, size, record
-    )
+    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, stack, size), rate, size, record)
     return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 
@@ -117,19 +116,18 @@ def _thumbnail_size(reader: MovieReader, wanted: SheetParameters) -> tuple[int, 
     return choose_size(reader.index.width, reader.index.height, wanted.width)
 
 
-def _iter_images(
-    stop: threading.Event,
-    reader: MovieReader,
-    frames: Sequence[int],
-    size: tuple[int, int],
-    deinterlace: Deinterlace,
-) -> Iterator[Image.Image]:
-    """The frames, scaled to this size; from previews if those are large enough."""
-    reduce = 8 if size[0] <= reader.index.width // 8 else 1
-    for i in range(0, len(frames), N_FRAMES_AT_ONCE):
+def _select_frames(
+    reader: MovieReader, frames: Sequence[int], wanted: FilmParameters | SheetParameters
+) -> FrameStack:
+    """The frames of a film or sheet, reduced as far as its size allows, not read yet."""
+    reduce = choose_film_reduction(reader, wanted.width)
+    return reader.stack(frames, deinterlace=wanted.deinterlace, reduce=reduce)
+
+
+def _iter_images(stop: threading.Event, stack: FrameStack, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """The frames, scaled to this size."""
+    for i in range(0, len(stack.frames), N_FRAMES_AT_ONCE):
         check_wanted(stop)
-        chosen = list(frames[i : i + N_FRAMES_AT_ONCE])
-        stack = reader.stack(chosen, deinterlace=deinterlace, reduce=reduce)
-        for pixels in stack.read(parallel=False):
+        for pixels in stack.select(slice(i, i + N_FRAMES_AT_ONCE)).read(parallel=False):
             check_wanted(stop)
             yield resize(Image.fromarray(pixels), size)

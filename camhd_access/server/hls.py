@@ -36,7 +36,7 @@ from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import HlsParameters, check_pixels
 from camhd_access.server.problems import Problem
-from camhd_access.server.reductions import choose_reduction
+from camhd_access.server.reductions import choose_film_reduction
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["HLS_TYPES", "Film", "SegmentMaker", "open_film"]
@@ -185,7 +185,7 @@ def open_film(movie: Movie, wanted: HlsParameters, settings: ServerSettings) -> 
     rate = Fraction(reader.n_frames * timescale, int(times[-1])).limit_denominator(1001)
     rate = min(max(rate, Fraction(1)), Fraction(1000))
     film_format = SegmentFormat(size, rate, timescale)
-    return Film(movie, wanted, film_format, choose_reduction(reader, size), times, n_each)
+    return Film(movie, wanted, film_format, choose_film_reduction(reader, size[0]), times, n_each)
 
 
 def _find_times(index: MovieIndex) -> tuple[npt.NDArray[np.int64], int]:

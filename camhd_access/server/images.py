@@ -1,6 +1,7 @@
 """The image of one frame: which pixels are read for a request, and the file that is made of them."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -13,8 +14,9 @@ from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FrameParameters
 from camhd_access.server.problems import Problem
 from camhd_access.server.provenance import describe_picture
+from camhd_access.server.reductions import choose_reduction, find_reductions
 
-__all__ = ["check_number", "make_image", "select_frame"]
+__all__ = ["check_number", "choose_frame_reduction", "make_image", "select_frame"]
 
 
 def check_number(movie: Movie, number: int) -> int:
@@ -24,6 +26,28 @@ def check_number(movie: Movie, number: int) -> int:
     return number - 1
 
 
+def choose_frame_reduction(movie: Movie, wanted: FrameParameters, max_pixels: int) -> FrameParameters:
+    """The same request with a reduction: the one asked for, else the cheapest that is not smaller.
+
+    Raises
+    ------
+    Problem
+        400: the size or crop is not allowed. 501: this server has no such reduction for this movie.
+    """
+    reductions = find_reductions(movie.reader)
+    if wanted.reduce is not None:
+        if wanted.reduce not in reductions:
+            raise Problem(501, f"reduce: this movie can only be reduced by {reductions[-1]} here.")
+        return wanted
+    y, x = select_frame(movie, wanted).window
+    size = wanted.size_of((x.stop - x.start, y.stop - y.start), max_pixels)
+    part = x.start, y.start, x.stop - x.start, y.stop - y.start
+    reduce = choose_reduction(movie.reader, size, part)
+    left, top, width, height = (extent // reduce for extent in part)
+    crop = None if wanted.crop is None else (left, top, width, height)
+    return replace(wanted, reduce=reduce, crop=crop, width=size[0], height=size[1])
+
+
 def select_frame(movie: Movie, wanted: FrameParameters) -> FrameStack:
     """The requested image, not read yet; a `Problem` (400) if it is outside the movie's frame."""
     stack = movie.reader.stack(
@@ -31,7 +55,7 @@ def select_frame(movie: Movie, wanted: FrameParameters) -> FrameStack:
         pix_fmt=wanted.pix_fmt,
         fields=wanted.field is not None,
         deinterlace=wanted.deinterlace,
-        reduce=wanted.reduce,
+        reduce=wanted.reduce or 1,
     )
     if wanted.field is not None:
         stack = stack.select(wanted.field)

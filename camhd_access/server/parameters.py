@@ -83,8 +83,8 @@ class FrameParameters(_Keyed):
     """Height to send; None for the full height, or derived from `width`."""
     crop: tuple[int, int, int, int] | None = None
     """Left, top, width and height of the part of the image."""
-    reduce: int = 1
-    """1, or 8 for a preview."""
+    reduce: int | None = None
+    """1, 2, 4 or 8; None for the largest that suffices for the size."""
     field: int | None = None
     """0 for the field that is shown first, 1 for the other, None for the frame."""
     deinterlace: Deinterlace = None
@@ -232,6 +232,8 @@ def parse_frame(
         raise Problem(
             400, f"pix_fmt of .{kind.name} must be one of {', '.join(kind.pix_fmts)}, not {pix_fmt}."
         )
+    if asked["reduce"] is None and not (asked["width"] or asked["height"]):
+        asked["reduce"] = 1
     asked |= {"pix_fmt": pix_fmt, "quality": _choose_quality(asked, kind)}
     return FrameParameters(number=parse_number(number), format=kind, **asked)
 

@@ -1,6 +1,6 @@
 """The provenance record of files made by the server (see `output.provenance`), with the command for each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from camhd_access.movie.reader import MovieReader
@@ -26,16 +26,23 @@ def describe_picture(
 
 
 def describe_film(
-    reader: MovieReader, frames: Sequence[int], wanted: FilmParameters, size: tuple[int, int]
+    reader: MovieReader, stack: FrameStack, wanted: FilmParameters, size: tuple[int, int]
 ) -> Provenance:
     """The record of a film of these frames."""
-    record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=size[0])
+    record = describe_stack(reader, stack, reads=True, width=size[0])
     options = [("--frames", record.frames), ("--fps", wanted.fps), ("--width", wanted.width)]
-    return replace(record, history=write_command("clip", record, options, f"animation.{wanted.format}"))
+    return _tell_command(record, "clip", options, f"animation.{wanted.format}")
 
 
-def describe_sheet(reader: MovieReader, frames: Sequence[int], wanted: SheetParameters) -> Provenance:
+def describe_sheet(reader: MovieReader, stack: FrameStack, wanted: SheetParameters) -> Provenance:
     """The record of a contact sheet of these frames."""
-    record = describe_stack(reader, reader.stack(frames, deinterlace=wanted.deinterlace), width=wanted.width)
+    record = describe_stack(reader, stack, reads=True, width=wanted.width)
     options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns)]
-    return replace(record, history=write_command("sheet", record, options, f"sheet.{wanted.format.name}"))
+    return _tell_command(record, "sheet", options, f"sheet.{wanted.format.name}")
+
+
+def _tell_command(
+    record: Provenance, command: str, options: Iterable[tuple[str, object]], output: str
+) -> Provenance:
+    """The record with a command of `camhd` that chooses its own reduction."""
+    return replace(record, history=write_command(command, replace(record, reduce=None), options, output))

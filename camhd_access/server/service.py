@@ -20,6 +20,7 @@ from aiohttp import web
 
 from camhd_access._version import __version__
 from camhd_access.caching import LRUCache
+from camhd_access.decoding.machine_code import NotCompiledError
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.output.clip import plan_clip
 from camhd_access.server import iiif_routes
@@ -40,7 +41,7 @@ from camhd_access.server.films import (
     make_sheet,
 )
 from camhd_access.server.hls import HLS_TYPES, SegmentMaker, open_film
-from camhd_access.server.images import check_number, make_image, select_frame
+from camhd_access.server.images import check_number, choose_frame_reduction, make_image, select_frame
 from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
@@ -60,6 +61,7 @@ from camhd_access.server.parameters import (
     parse_sheet,
 )
 from camhd_access.server.problems import Problem, problem_of
+from camhd_access.server.reductions import choose_film_reduction
 from camhd_access.server.requests import ROUTE, STAGES
 from camhd_access.server.settings import ServerSettings
 
@@ -155,6 +157,8 @@ class Service:
             except RemoteFileChangedError:
                 self.movies.forget(movie)
                 return await self._visit_movie(request, movie, place.names[n:])
+            except NotCompiledError:  # from now on, images are reduced without the compiled decoder
+                return await self._visit_movie(request, movie, place.names[n:])
         except CamhdError as error:
             logger.info("%s: %s: %s", place.path, type(error).__name__, error)
             raise problem_of(error, movie.path) from error
@@ -222,6 +226,7 @@ class Service:
         movie = await self.open(request, place)
         index = check_number(movie, wanted.number)
         await self._check_fields(wanted.splits_frames, movie)
+        wanted = choose_frame_reduction(movie, wanted, self.settings.max_pixels)
         stack = select_frame(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
@@ -290,7 +295,7 @@ class Service:
             request,
             movie,
             "sheet/sheet",
-            wanted.key,
+            f"{wanted.key}&reduce={choose_film_reduction(movie.reader, wanted.width)}",
             extension=wanted.format.name,
             content_type=wanted.format.content_type,
             make=make,
@@ -312,7 +317,7 @@ class Service:
             request,
             movie,
             "animation/animation",
-            wanted.key,
+            f"{wanted.key}&reduce={choose_film_reduction(movie.reader, wanted.width)}",
             extension=wanted.format,
             content_type=FILM_TYPES[wanted.format],
             make=make,
