@@ -35,14 +35,16 @@ def quantile_over_time(movie: xr.DataArray, q: float | Sequence[float]) -> xr.Da
     if levels.ndim > 1 or not levels.size or not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"quantiles must be numbers from 0 to 1, not {q!r:.80}")
     bands = _in_bands(movie)
-    result = da.map_blocks(
+    rest = tuple(range(1, bands.ndim))
+    result = da.blockwise(
         _quantile,
+        (-1,) * levels.ndim + rest,
         bands,
+        (0, *rest),
         levels=levels,
+        new_axes={-1: levels.size} if levels.ndim else {},
+        concatenate=False,  # would copy the band, although it is a single block
         dtype=np.float64,
-        drop_axis=0,
-        new_axis=list(range(levels.ndim)) or None,
-        chunks=((levels.size,),) * levels.ndim + bands.chunks[1:],
         meta=np.empty((0,) * (bands.ndim - 1 + levels.ndim)),
     )
     kept = {name: c.variable for name, c in movie.coords.items() if "time" not in c.dims}
@@ -77,8 +79,9 @@ def _band_edges(data: StackArray) -> tuple[int, ...] | int:
     return tuple(np.diff(starts, append=len(lines)).tolist())
 
 
-def _quantile(values: npt.NDArray[Any], *, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _quantile(blocks: list[npt.NDArray[Any]], *, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Quantiles along the first axis, computed for some pixels at a time: numpy copies what it partitions."""
+    (values,) = blocks
     n_frames, *shape = values.shape
     pixels = values.reshape(n_frames, -1)
     found = np.empty((*levels.shape, pixels.shape[1]))

@@ -1,7 +1,12 @@
 """Quantiles over time are numpy's, for one decoding of each slice; results say of which frames they are."""
 
+import tracemalloc
+
+import dask
+import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
 from camhd_access import MovieReader, open_movie
 from camhd_access.decoding.decoders import FrameDecoder
@@ -21,6 +26,19 @@ def test_quantiles_are_numpys(movie_path, pixels, monkeypatch, q, band_bytes):
     found = open_movie(movie_path).camhd.quantile(q)
     np.testing.assert_array_equal(found.values, np.quantile(pixels, q, axis=0))
     assert found.dims == ("quantile", "y", "x", "channel")[-found.ndim :]
+
+
+def test_a_band_is_in_memory_once():
+    frames = da.ones((64, 512, 1024), np.uint8, chunks=(64, -1, -1)).map_blocks(np.array)
+    median = xr.DataArray(
+        frames, dims=("time", "y", "x"), coords={"time": np.arange(64) * np.timedelta64(1, "s")}
+    ).camhd.median()
+    with dask.config.set(scheduler="synchronous"):
+        tracemalloc.start()
+        median.compute()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert frames.nbytes < peak_bytes < 1.7 * frames.nbytes
 
 
 CASES = [
