@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from camhd_access.output.accessor import CamhdAccessor, ReadEstimate
     from camhd_access.output.clip import ClipLayout, plan_clip, write_clip
     from camhd_access.output.ifdo import to_ifdo
+    from camhd_access.server.notebook import serve as serve
     from camhd_access.surveys import SurveyContext, SurveyPlan, SurveyReport
     from camhd_access.surveys.survey import Survey, survey
 
@@ -152,9 +153,10 @@ _HOMES = {
         "write_icechunk",
         "write_references",
         "write_samples",
-    ),  # of the extra `zarr`: not in `__all__`
+    ),
+    "server.notebook": ("serve",),
 }
-"""The modules that public names are loaded from. Those of the extra `zarr` are not in `__all__`."""
+"""The modules that public names are loaded from. Those of extras (`zarr`, `server`) are not in `__all__`."""
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -32,6 +32,7 @@ def test_every_public_name_is_loaded_when_it_is_used_and_no_other_is_offered():
     assert set(names) == {
         *camhd_access.__all__,
         "MovieStore",
+        "serve",
         "write_icechunk",
         "write_references",
         "write_samples",

@@ -18,13 +18,8 @@ from click.core import ParameterSource
 from click.types import BoolParamType
 from dask.utils import format_bytes
 
-try:
-    from camhd_access.server import run_server
-    from camhd_access.server.settings import ServerSettings, Setting, list_settings
-except ModuleNotFoundError as error:
-    if error.name != "prometheus_client":
-        raise
-    raise ImportError("the server needs an optional package: pip install 'camhd_access[server]'") from error
+from camhd_access.server import run_server
+from camhd_access.server.settings import ServerSettings, Setting, list_settings
 
 __all__ = ["serve"]
 

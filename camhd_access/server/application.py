@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.web_response import ContentCoding
@@ -33,7 +34,7 @@ from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.requests import prefix_of
+from camhd_access.server.requests import path_below, prefix_of
 from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
@@ -105,7 +106,7 @@ def make_app(settings: ServerSettings) -> web.Application:
     """The application for the mirrors in these settings; makes no requests by itself."""
     app = web.Application(middlewares=[attend])
     handlers = {"root": root, "info": info, "health": health, "ready": ready, "openapi": openapi}
-    for below in dict.fromkeys(("", settings.root_path)):
+    for below in dict.fromkeys(("", unquote(settings.root_path))):
         for route in ROUTES:
             for path in {route.path, route.path.rstrip("/") or "/"}:
                 app.router.add_get(below + path, handlers[route.name])
@@ -188,15 +189,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem_response(problem)
     except web.HTTPException as error:
         if error.status == 404 and "//" in request.path:
-            clean = _REPEATED_SLASHES.sub("/", request.raw_path.partition("?")[0])
-            clean = clean.removeprefix(request.app[SERVICE].settings.root_path)
-            query = f"?{request.query_string}" if request.query_string else ""
-            return web.Response(
-                status=301,
-                headers={
-                    "Location": prefix_of(request, request.app[SERVICE].settings.root_path) + clean + query
-                },
-            )
+            root_path = request.app[SERVICE].settings.root_path
+            clean = prefix_of(request, root_path) + _REPEATED_SLASHES.sub("/", path_below(request, root_path))
+            _, mark, query = request.raw_path.partition("?")
+            return web.Response(status=301, headers={"Location": clean + mark + query})
         headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
         return problem_response(Problem(error.status, error.reason, headers=headers))
     except Exception:  # details go to the log, not to the client

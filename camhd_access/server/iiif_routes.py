@@ -35,7 +35,7 @@ from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import parse_interval
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.reductions import find_reductions
-from camhd_access.server.requests import ADDRESS_HEADERS, ROUTE, address_of
+from camhd_access.server.requests import ADDRESS_HEADERS, ROUTE, address_of, path_below
 
 if TYPE_CHECKING:
     from camhd_access.server.service import Service
@@ -210,8 +210,9 @@ def _check_count(movies: Sequence[MovieFrames], max_frames: int) -> None:
 
 def _address_of(service: "Service", request: web.Request) -> str:
     """The complete URL of this request."""
-    target = request.raw_path.removeprefix(service.settings.root_path)
-    return address_of(request, service.settings.root_path) + target
+    root_path = service.settings.root_path
+    _, mark, query = request.raw_path.partition("?")
+    return address_of(request, root_path) + path_below(request, root_path) + mark + query
 
 
 def _url_of(service: "Service", request: web.Request, place: Place) -> str:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
@@ -41,10 +41,10 @@ class PageFile:
 
 def add_page(app: web.Application, settings: ServerSettings) -> None:
     """Serve the page: its files under `/page/`, and the page at `/` for clients that prefer HTML to JSON."""
-    page = _read_page()
+    page, root_path = _read_page(), unquote(settings.root_path)
     headers = {
         "Cache-Control": "no-cache",
-        "Content-Security-Policy": _make_policy(settings.image_store_url),
+        "Content-Security-Policy": _make_policy(settings.image_store_url, is_framed=settings.cors),
         "Referrer-Policy": "no-referrer",
     }
 
@@ -62,7 +62,7 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
 
     @web.middleware
     async def choose(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in ("/", f"{settings.root_path}/"):
+        if request.path not in ("/", f"{root_path}/"):
             return await handler(request)
         if prefers_html(",".join(request.headers.getall("Accept", []))):
             return answer(request, INDEX)
@@ -77,7 +77,7 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
         return answer(request, name)
 
     app.middlewares.append(choose)
-    for below in dict.fromkeys(("", settings.root_path)):
+    for below in dict.fromkeys(("", root_path)):
         app.router.add_get(below + "/page/{name}", find)
 
 
@@ -113,8 +113,14 @@ def _read_page() -> dict[str, PageFile]:
     return page
 
 
-def _make_policy(image_store_url: str | None) -> str:
-    """Allow the page its own files and the films made of them, and images also from the image store."""
+def _make_policy(image_store_url: str | None, *, is_framed: bool) -> str:
+    """Allow the page its own files and the films made of them, and images also from the image store.
+
+    Parameters
+    ----------
+    is_framed
+        Whether pages of other sites may show it in a frame: notebooks do, from another port or application.
+    """
     store = urlsplit(image_store_url or "")
     pictures = f"'self' {store.scheme}://{store.netloc}" if store.netloc else "'self'"
     return "; ".join(
@@ -127,6 +133,6 @@ def _make_policy(image_store_url: str | None) -> str:
             "media-src 'self' blob:",
             "base-uri 'none'",
             "form-action 'none'",
-            "frame-ancestors 'none'",
+            *([] if is_framed else ["frame-ancestors 'self'"]),
         )
     )

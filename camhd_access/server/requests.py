@@ -5,10 +5,11 @@ below which it serves in `X-Forwarded-Prefix` and the scheme in `X-Forwarded-Pro
 """
 
 import re
+from urllib.parse import unquote
 
 from aiohttp import web
 
-__all__ = ["ADDRESS_HEADERS", "ROUTE", "STAGES", "address_of", "prefix_of"]
+__all__ = ["ADDRESS_HEADERS", "ROUTE", "STAGES", "address_of", "path_below", "prefix_of"]
 
 ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
 """Route of the current request, for the metrics."""
@@ -36,3 +37,10 @@ def address_of(request: web.BaseRequest, root_path: str) -> str:
     if not _HOST.fullmatch(host):
         host = "localhost"
     return f"{scheme}://{host}{prefix_of(request, root_path)}"
+
+
+def path_below(request: web.BaseRequest, root_path: str) -> str:
+    """The path of a request as sent, without `root_path` where it begins with that, however it is encoded."""
+    path = request.raw_path.partition("?")[0]
+    head = "/".join(path.split("/")[: root_path.count("/") + 1])
+    return path[len(head) :] if unquote(head) == unquote(root_path) else path

@@ -62,7 +62,7 @@ from camhd_access.server.parameters import (
 )
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.reductions import choose_film_reduction
-from camhd_access.server.requests import ROUTE, STAGES
+from camhd_access.server.requests import ROUTE, STAGES, path_below
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["IGNORED_HEADER", "ROUTE", "STAGES", "Service"]
@@ -145,8 +145,7 @@ class Service:
         return response
 
     async def _visit(self, request: web.Request) -> web.Response:
-        path = request.raw_path.partition("?")[0].removeprefix(self.settings.root_path)
-        place = find_place(path, self.mirrors)
+        place = find_place(path_below(request, self.settings.root_path), self.mirrors)
         n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), None)
         movie = Place(place.mirror, place.names[:n], is_folder=False)
         try:

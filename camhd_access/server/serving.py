@@ -40,7 +40,7 @@ try:
 except ImportError:
     resource = None  # type: ignore[assignment]
 
-__all__ = ["LIMITS", "Runner", "run_server"]
+__all__ = ["LIMITS", "Runner", "listen", "run_server", "serve_app"]
 
 logger = logging.getLogger("camhd_access.server")
 
@@ -114,7 +114,7 @@ def run_server(settings: ServerSettings) -> None:
     if settings.workers > 1 and settings.image_store is None:
         store = settings.cache_dir.with_name(f"{settings.cache_dir.name}-pictures")
         settings = replace(settings, image_store=str(store), image_store_size=WORKERS_STORE_BYTES)
-    listening = _listen(settings)
+    listening = listen(settings)
     try:
         logger.info("======== Running on %s ========", _address_of(listening, settings))
         if settings.workers == 1:
@@ -127,7 +127,7 @@ def run_server(settings: ServerSettings) -> None:
             settings.unix_socket.unlink(missing_ok=True)
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
     """The socket on which all workers accept connections."""
     if settings.unix_socket:
         return _listen_unix(settings.unix_socket)
@@ -182,10 +182,23 @@ async def _serve(settings: ServerSettings, listening: socket.socket, worker: int
     announce(N_FRAMES_WORTH_LOADING if worker else N_FRAMES_WORTH_COMPILING)
     app = make_app(settings)
     app.cleanup_ctx.append(_serving_figures(settings, worker))
-    runner = Runner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, **LIMITS)
+    await serve_app(app, listening, told_to_stop)
+
+
+async def serve_app(
+    app: web.Application,
+    listening: socket.socket,
+    told_to_stop: asyncio.Event,
+    *,
+    shutdown_seconds: float = SHUTDOWN_SECONDS,
+    started: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve on a socket until `told_to_stop` is set, and until requests in flight have finished."""
+    runner = Runner(app, access_log=None, shutdown_timeout=shutdown_seconds, **LIMITS)
     try:
         await runner.setup()
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        started()
         await told_to_stop.wait()
     finally:
         await runner.cleanup()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from camhd_access.decoding.threads import n_cores
 from camhd_access.storage.rangecache import default_cache_dir, default_max_bytes, parse_size
@@ -105,8 +105,11 @@ def _urls(value: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _path(value: str) -> str:
-    """A path without a trailing slash; empty for the root."""
-    if not isinstance(value, str) or not re.fullmatch(r"/?|(/[\w.~-]+)+/?", value, re.ASCII) or ".." in value:
+    """A path, percent-encoded, without a trailing slash; empty for the root."""
+    is_path = isinstance(value, str) and re.fullmatch(r"/?|(/[\w.~@+%-]+)+/?", value, re.ASCII)
+    plain = unquote(value) if is_path else ""
+    is_plain = re.fullmatch(r"(/[\w.~@+ -]+)*/?", plain, re.ASCII) and plain.count("/") == value.count("/")
+    if not is_path or not is_plain or ".." in plain:
         raise ValueError(f"{value!r} is not a path such as /camhd")
     return value.rstrip("/")
 

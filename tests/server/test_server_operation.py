@@ -69,6 +69,20 @@ def test_all_routes_lie_below_the_root_path_too(served_movie, movie_path, tmp_pa
         )
 
 
+@pytest.mark.parametrize("root_path", ["/user/jane%40x.y/a", "/user/jane@x.y/+"])
+@pytest.mark.parametrize("sent", ["as told", "@", "%40"])
+def test_the_root_path_may_be_that_of_a_user_of_a_hub(served_movie, movie_path, tmp_path, root_path, sent):
+    below = root_path if sent == "as told" else root_path.replace("%40", "@").replace("@", sent)
+    with running_server(served_movie.url, cache_dir=tmp_path, root_path=root_path) as client:
+        movie = f"{client.mount}{movie_path.name}"
+        assert client.get(f"{below}/healthz").content == b"ok"
+        assert client.get(below + movie).json()["NumFrames"] == client.get(movie).json()["NumFrames"]
+        url = f"http://127.0.0.1:{client.port}{root_path}{movie}/iiif/manifest.json?every=9&x=%20"
+        assert client.get(f"{below}{movie}/iiif/manifest.json?every=9&x=%20").json()["id"] == url
+        moved = client.get(f"{below}//healthz?a=%0d%0ab")
+        assert (moved.status, moved.headers["Location"]) == (301, f"{root_path}/healthz?a=%0d%0ab")
+
+
 # ---- old clients
 
 
