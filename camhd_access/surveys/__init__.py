@@ -9,6 +9,7 @@
     tables       rows ↔ Parquet, pandas, xarray
     study        one movie: read its frames in groups, call the function, write its file
     execution    threads, processes or a cluster: the outcome of each movie, as it completes
+    limits       one limit on requests for all workers
     estimate     requests, bytes, hours and money, from a sample of the movies
     resuming     which movies are to be done, and which are skipped, and why
     survey       `survey`: checks the arguments, does the movies, returns the rows

@@ -29,12 +29,12 @@ from camhd_access.surveys.choices import Job
 from camhd_access.surveys.dataset import ResultFile
 from camhd_access.surveys.study import Outcome, Study, study_movie, write_failure
 
-__all__ = ["Task", "check_client", "run_tasks"]
+__all__ = ["Task", "find_client", "run_tasks"]
 
 Task: TypeAlias = tuple[Job, tuple[ResultFile, ...]]
 """A movie, and its earlier files, which are replaced."""
 
-TASKS_PER_WORKER = 4
+TASKS_PER_WORKER = 2
 """Tasks submitted ahead, for each worker."""
 
 
@@ -44,8 +44,8 @@ def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Out
     Parameters
     ----------
     client
-        A client of `distributed`, an executor, or None: the active client if there is one, else the scheduler
-        that dask is configured for (threads by default).
+        A client of `distributed`, an executor, or None: the scheduler that dask is configured for (threads by
+        default).
 
     Raises
     ------
@@ -54,7 +54,6 @@ def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Out
     ValueError
         The results would be in the memory of other processes.
     """
-    client = client or _find_client()
     if isinstance(client, Client):
         _refuse_memory(study)
         yield from _run_on_cluster(study, cloudpickle.dumps(study), tasks, client)
@@ -70,27 +69,24 @@ def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Out
         yield from _run_by(executor, run, tasks, n_at_once=TASKS_PER_WORKER * n_workers)
 
 
-def check_client(client: Any) -> None:  # noqa: ANN401
-    """Raise `TypeError` if tasks cannot run on it."""
+def find_client(client: Any) -> Any:  # noqa: ANN401
+    """The client given, else the active one of `distributed`, if any; `TypeError` if it runs no tasks."""
     if client is not None and not isinstance(client, Client | Executor):
         raise TypeError(
             "client must be a distributed.Client, a concurrent.futures.Executor or None (dask's configured "
             f"scheduler), not {client!r:.80}"
         )
+    if client is not None:
+        return client
+    try:
+        return default_client()
+    except ValueError:
+        return None
 
 
 def _refuse_memory(study: Study) -> None:
     if study.folder.is_in_memory:
         raise ValueError(f"out={study.folder.name}: other processes cannot write to the memory of this one")
-
-
-def _find_client() -> Client | None:
-    """The active client of `distributed`, if any."""
-    try:
-        client: Client = default_client()
-    except ValueError:
-        return None
-    return client
 
 
 @contextmanager

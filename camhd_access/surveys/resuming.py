@@ -18,7 +18,7 @@ from camhd_access.surveys.study import Study
 
 __all__ = ["SurveyReport", "find_tasks"]
 
-N_CHECKED_AT_ONCE = 16
+N_CHECKED_AT_ONCE = 8
 """Movies whose version is asked at the same time."""
 
 NEW, FAILED, CHANGED, OTHER = (

@@ -76,6 +76,8 @@ class Study:
     """Source of the start time."""
     opening: dict[str, Any] = field(default_factory=dict)
     """Options of `MovieReader` that do not change the result: cache, storage_options."""
+    permits: str = field(default="", repr=False)
+    """Address of a server that grants permits for requests over HTTP; empty for none."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -91,10 +93,14 @@ class Study:
 
     def open(self, job: Job, *, anew: bool = False) -> MovieReader:
         """The movie of a job; with `anew` in its present version, even if an older one is known."""
+        opening = self.opening
+        if self.permits and job.url.lower().startswith(("http://", "https://")):
+            given = opening["storage_options"] or {}
+            opening = opening | {"storage_options": {**given, "permits": self.permits}}
         if anew:
-            source = open_source(job.url, **self.opening)
+            source = open_source(job.url, **opening)
             source.filesystem.invalidate_cache(source.path)
-        return MovieReader(job.url, recover=self.recover, clock=self.clock, **self.opening)
+        return MovieReader(job.url, recover=self.recover, clock=self.clock, **opening)
 
     def stack(self, reader: MovieReader, choice: FrameChoice) -> FrameStack:
         """The pictures of a movie, not read yet."""

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
@@ -23,7 +24,8 @@ from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelec
 from camhd_access.surveys.choices import Job, Movies, choose_jobs
 from camhd_access.surveys.dataset import ResultFolder
 from camhd_access.surveys.estimate import SurveyPlan, estimate_cost
-from camhd_access.surveys.execution import check_client, run_tasks
+from camhd_access.surveys.execution import find_client, run_tasks
+from camhd_access.surveys.limits import check_limits, limiting
 from camhd_access.surveys.resuming import SurveyReport, find_tasks
 from camhd_access.surveys.study import Outcome, Study, SurveyFunction
 from camhd_access.surveys.tables import read_results
@@ -83,6 +85,8 @@ class Survey:
         version: str | float = "",
         out: str | os.PathLike[str],
         client: Any = None,  # noqa: ANN401 - of distributed, which has no types
+        at_once: int | None = 16,
+        per_second: float | None = 50,
         recover: Recover = False,
         clock: Clock = "auto",
         cache: bool = True,
@@ -125,6 +129,11 @@ class Survey:
         client
             A client of `distributed`, or an executor of `concurrent.futures`. None: the active client if
             there is one, else dask's configured scheduler, by default threads.
+        at_once, per_second
+            Requests over HTTP in flight, and started per second, by all workers together; None for no common
+            limit. If the server asks one worker to slow down (429, 503, `Retry-After`), all of them wait. The
+            defaults suit OOI's server; raise them for a mirror of your own. The limits of a cluster are those
+            of the latest survey on it.
         recover, clock, cache, storage_options
             As for `MovieReader`.
         out_options
@@ -193,7 +202,7 @@ class Survey:
             "out_options": out_options,
         }
         study, jobs = _prepare(function, movies, out, options)
-        report = _run(study, jobs, client, progress=progress)
+        report = _run(study, jobs, client, (at_once, per_second), progress=progress)
         return _read(study.folder, jobs, report)
 
     def run(
@@ -203,12 +212,14 @@ class Survey:
         *,
         out: str | os.PathLike[str],
         client: Any = None,  # noqa: ANN401 - of distributed
+        at_once: int | None = 16,
+        per_second: float | None = 50,
         progress: bool = True,
         **options: Unpack[SurveyOptions],
     ) -> SurveyReport:
         """Do the same as a call, but return only the report, for results that do not fit into memory."""
         study, jobs = _prepare(function, movies, out, options)
-        return _run(study, jobs, client, progress=progress)
+        return _run(study, jobs, client, (at_once, per_second), progress=progress)
 
     def plan(
         self,
@@ -324,18 +335,31 @@ def _bounds(extent: slice | None, name: str) -> tuple[int | None, int | None] | 
     return start, stop
 
 
-def _run(study: Study, jobs: Sequence[Job], client: Any, *, progress: bool) -> SurveyReport:  # noqa: ANN401
+def _run(
+    study: Study,
+    jobs: Sequence[Job],
+    client: Any,  # noqa: ANN401
+    limits: tuple[int | None, float | None],
+    *,
+    progress: bool,
+) -> SurveyReport:
     """Do all movies that are not done, and report."""
-    check_client(client)
+    client = find_client(client)
+    check_limits(*limits)
     begin = time.monotonic()
     tasks, report = find_tasks(study, jobs)
     _claim_folder(study)
     reasons = dict(report.done)
     report.done.clear()
     n_bytes = 0
+    if not tasks:
+        return _tell(replace(report, seconds=time.monotonic() - begin), progress=progress)
     bar = tqdm(desc="survey", total=len(tasks), unit=" movies", disable=not progress)
-    outcomes = run_tasks(study, tasks, client)
-    with bar, closing(outcomes):
+    with (
+        limiting(client, *limits) as permits,
+        bar,
+        closing(run_tasks(replace(study, permits=permits), tasks, client)) as outcomes,
+    ):
         for outcome in _stop_if_useless(outcomes, study):
             n_bytes += outcome.n_bytes
             if outcome.error is None:
@@ -345,7 +369,11 @@ def _run(study: Study, jobs: Sequence[Job], client: Any, *, progress: bool) -> S
             rate = n_bytes / 1e6 / max(time.monotonic() - begin, 1e-3)
             bar.set_postfix_str(f"{len(report.failed)} failed, {rate:,.1f} MB/s", refresh=False)
             bar.update()
-    report = SurveyReport(report.done, report.failed, report.skipped, n_bytes, time.monotonic() - begin)
+    return _tell(replace(report, n_bytes=n_bytes, seconds=time.monotonic() - begin), progress=progress)
+
+
+def _tell(report: SurveyReport, *, progress: bool) -> SurveyReport:
+    """The report, printed if `progress` is shown."""
     if progress:
         tqdm.write(f"survey: {report}")
     return report

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,10 +20,12 @@ from yarl import URL
 
 from camhd_access._version import __version__
 from camhd_access.storage.lazyhttp.connector import Connector
+from camhd_access.storage.lazyhttp.permits import Permits
 
 __all__ = ["Connections", "TransferStats"]
 
 _READ_BUFFER_BYTES = 1 << 20
+_PAUSE_SECONDS = 1.0  # if an overloaded server does not say how long to wait
 _MEMORY = 0.5 ** (1 / 64)  # the last 64 requests have half of the weight
 
 REST_SECONDS = 1.0
@@ -96,6 +98,8 @@ class Connections:
         Longest wait for a connection, and for the next byte of a response.
     long_link_seconds
         Round trip from which a host is distant.
+    permits
+        Address of a server that grants permits for requests; empty for none.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Connections:
         connect_timeout_seconds: float,
         stall_timeout_seconds: float,
         long_link_seconds: float,
+        permits: str = "",
     ) -> None:
         self._connector = Connector(keepalive_limit=max_concurrency, long_link_seconds=long_link_seconds)
         self.session = aiohttp.ClientSession(
@@ -119,6 +124,7 @@ class Connections:
         )
         # aiohttp would silently resend a request without a response: uncounted, and without a pause.
         self.session._retry_connection = False  # noqa: SLF001
+        self.permits: Permits | None = Permits(permits) if permits else None
         self.probing = asyncio.Lock()
         """Held while finding out whether replicas of a file disagree."""
         self.requests = self.bytes = self.retries = 0
@@ -132,6 +138,15 @@ class Connections:
     def slot(self, url: URL) -> asyncio.Semaphore:
         """The right to send one request to the host of `url`; held for that request only, never nested."""
         return self._slots[url.origin()]
+
+    def permit(self) -> AbstractAsyncContextManager[None]:
+        """A permit for one request, from the server that all processes share, if there is one."""
+        return nullcontext() if self.permits is None else self.permits.permit()
+
+    def slow_down(self, seconds: float | None) -> None:
+        """Hold the requests of all processes that share the permits; None if the server names no time."""
+        if self.permits is not None:
+            self.permits.pause(_PAUSE_SECONDS if seconds is None else seconds)
 
     @contextmanager
     def fetching(self, url: URL) -> Iterator[bool]:
@@ -170,16 +185,28 @@ class Connections:
 
     def close_with(self, owner: object) -> None:
         """Close the session when `owner` is garbage-collected, at the latest when the process ends."""
-        weakref.finalize(owner, _close, self.session, asyncio.get_running_loop(), os.getpid())
+        weakref.finalize(owner, _close, self.session, self.permits, asyncio.get_running_loop(), os.getpid())
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await _close_all(self.session, self.permits)
 
 
-def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+async def _close_all(session: aiohttp.ClientSession, permits: Permits | None) -> None:
+    if permits is not None:
+        permits.close()
+    await session.close()
+
+
+def _close(
+    session: aiohttp.ClientSession, permits: Permits | None, loop: asyncio.AbstractEventLoop, pid: int
+) -> None:
     if pid != os.getpid():
         session.detach()
         return
     if not loop.is_running() or session.closed:
         return
-    closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+    closing = asyncio.run_coroutine_threadsafe(_close_all(session, permits), loop)
     with contextlib.suppress(RuntimeError):  # no loop runs in this thread, so it may block
         if asyncio.get_running_loop() is loop:
             return

@@ -83,6 +83,7 @@ class Exchanges:
                 connect_timeout_seconds=settings.connect_timeout_seconds,
                 stall_timeout_seconds=settings.stall_timeout_seconds,
                 long_link_seconds=settings.long_link_seconds,
+                permits=settings.permits,
             )
             self._connections[key].close_with(self)
         return self._connections[key]
@@ -90,7 +91,7 @@ class Exchanges:
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         if connections := self._connections.pop((os.getpid(), asyncio.get_running_loop()), None):
-            await connections.session.close()
+            await connections.aclose()
 
     @asynccontextmanager
     async def exchange(
@@ -132,7 +133,7 @@ class Exchanges:
         connections = self.mine()
         options = self._options(origin, target, split_login(address)[1], headers)
         response = None
-        async with connections.slot(target):
+        async with connections.slot(target), connections.permit():
             begin = time.monotonic()
             connections.requests += 1
             try:
@@ -143,6 +144,8 @@ class Exchanges:
                     if logger.isEnabledFor(logging.DEBUG):
                         asked = headers.get("Range", "")
                         logger.debug("%s %s %s: %d", method, redact_url(address), asked, response.status)
+                    if response.status in (429, 503):
+                        connections.slow_down(status_fault(response.status, response.headers).wait_seconds)
                     yield response
                 if response.status == 206:
                     connections.weigh(target, response.content_length or 0, time.monotonic() - begin)

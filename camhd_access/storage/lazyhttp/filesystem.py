@@ -85,6 +85,9 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     redirects
         "any", "same-host" to refuse redirects to another host, or the URL of a folder (with its slash) to
         refuse redirects out of it. At most ten are followed, and never from https to http.
+    permits
+        Address of a server that grants permits for requests, so that several processes share one limit;
+        `survey` starts one.
     """
 
     protocol = ("lazyhttp", "lazyhttps")
@@ -113,6 +116,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         backoff_seconds: float = 0.2,
         long_link_seconds: float = 0.01,
         redirects: str = "any",
+        permits: str = "",
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         batch_size: int | None = None,
@@ -140,6 +144,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
                 backoff_seconds=backoff_seconds,
                 long_link_seconds=long_link_seconds,
                 redirects=redirects,
+                permits=permits,
             )
         )
         self._signature_parameters = signature_parameters

@@ -9,6 +9,7 @@ from aiohttp import encode_basic_auth
 from multidict import CIMultiDict
 
 from camhd_access.storage.lazyhttp.environment import Login, Trust, check_proxy, find_login
+from camhd_access.storage.lazyhttp.permits import check_address
 
 __all__ = ["Settings"]
 
@@ -51,6 +52,8 @@ class Settings:
     """Longest pause before the second try; doubles with each further one."""
     long_link_seconds: float = 0.01
     """Round-trip time from which a single range is fetched in parts."""
+    permits: str = field(default="", repr=False)
+    """Address of a server that grants permits for requests; empty for none."""
     redirects: str = "any"
     """Allowed targets of redirects: "any", "same-host", or the URL of a folder."""
 
@@ -65,6 +68,8 @@ class Settings:
             raise ValueError(
                 f"redirects must be 'any', 'same-host' or a folder's URL, not {self.redirects!r}"
             )
+        if self.permits:
+            check_address(self.permits)
         if self.version not in ("auto", "etag", "size"):
             raise ValueError(f"version must be 'auto', 'etag' or 'size', not {self.version!r}")
         if self.auth is not None and (isinstance(self.auth, str) or len(self.auth) < 2):

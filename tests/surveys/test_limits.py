@@ -1,0 +1,257 @@
+"""One limit for all workers on the server of the movies: requests at once, requests a second, back-off."""
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+
+import dask
+import pytest
+from distributed import Client, LocalCluster
+from surveyed import NAMES
+
+from camhd_access import RemoteFileError, survey
+from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.lazyhttp.permits import Permits, PermitServer
+from camhd_access.synthetic import serve_folder
+from camhd_access.synthetic.httpd import _Handler
+
+quiet = {"progress": False, "pix_fmt": "gray", "cache": False}
+
+
+class Watch:
+    """When the requests of a server began, and how many were in flight at most."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.starts = []
+        self.n_in_flight = self.most = 0
+        self.n_refusals = 0
+
+    @contextmanager
+    def request(self):
+        with self.lock:
+            self.starts.append(time.monotonic())
+            self.n_in_flight += 1
+            self.most = max(self.most, self.n_in_flight)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.n_in_flight -= 1
+
+
+@pytest.fixture
+def watched(written, monkeypatch):
+    """The movies on a slow web server that is watched; URLs of the good ones."""
+    watch = Watch()
+
+    def do_get(self):
+        with watch.request():
+            time.sleep(0.03)  # the client cannot be done before this has ended
+        if len(watch.starts) <= watch.n_refusals:
+            self.send_response(503)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            answer(self)
+
+    answer = _Handler.do_GET
+    monkeypatch.setattr(_Handler, "do_GET", do_get)
+    monkeypatch.setattr(_Handler, "do_HEAD", do_get)
+    with serve_folder(written) as server:
+        yield [f"{server.url}{name}.mov" for name in NAMES[:3]], watch
+
+
+def size(pictures, context):
+    return len(pictures)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with (
+        LocalCluster(
+            processes=True, n_workers=2, threads_per_worker=2, dashboard_address=":0", silence_logs=True
+        ) as running,
+        Client(running, set_as_default=False) as client,
+    ):
+        yield client
+
+
+EVERYWHERE = ["threads", "processes", "cluster"]
+
+
+@pytest.fixture(params=["threads", "cluster"])
+def backend(request):
+    """Options of `survey`, in a context, for each place where it runs."""
+    if request.param == "cluster":
+        yield {"client": request.getfixturevalue("cluster")}
+    else:
+        with dask.config.set(scheduler=request.param, num_workers=2):
+            yield {}
+
+
+@pytest.mark.parametrize("backend", EVERYWHERE, indirect=True)
+def test_requests_at_once_of_all_workers_together(watched, backend, tmp_path):
+    urls, watch = watched
+    options = {"frames": [4, 8], "out": tmp_path / "out", **quiet, **backend}
+    table = survey(size, urls, at_once=1, per_second=None, **options)
+    assert table["error"].isna().all()
+    assert len(table) == 3
+    assert len(watch.starts) >= 6
+    assert watch.most == 1
+
+
+def test_requests_a_second_of_all_workers_together(watched, backend, tmp_path):
+    urls, watch = watched
+    begin = time.monotonic()
+    options = {"every": 5, "group": 1, "out": tmp_path / "out", **quiet, **backend}
+    assert survey(size, urls, at_once=None, per_second=20, **options)["error"].isna().all()
+    n = len(watch.starts)
+    assert n >= 3 * 3
+    assert time.monotonic() - begin >= (n - 1) / 20
+
+
+def test_a_crowd_of_workers_hears_of_the_back_off_of_one(watched, backend, tmp_path):
+    """Nobody asks again before the second has passed that the server asked one of them to wait."""
+    urls, watch = watched
+    watch.n_refusals = 1
+    options = {"frames": [1], "out": tmp_path / "out", **quiet, **backend}
+    table = survey(size, urls, at_once=1, per_second=None, **options)
+    assert table["error"].isna().all()
+    assert watch.starts[1] - watch.starts[0] >= 1.0
+
+
+def test_without_limits_there_is_no_server_of_permits(watched, tmp_path, monkeypatch):
+    monkeypatch.setattr(PermitServer, "start", None)
+    urls, _ = watched
+    table = survey(size, urls, frames=1, out=tmp_path / "a", at_once=None, per_second=None, **quiet)
+    assert table["error"].isna().all()
+
+
+@pytest.mark.parametrize("wrong", [{"at_once": 0}, {"at_once": 1.5}, {"per_second": 0}])
+def test_wrong_limits(watched, tmp_path, wrong):
+    with pytest.raises(ValueError, match="or None, not"):
+        survey(size, watched[0], frames=1, out=tmp_path / "a", **wrong, **quiet)
+
+
+# ---- the server of permits
+
+
+@pytest.fixture
+def run_with():
+    """Runs a coroutine function with a new server and a function that makes clients."""
+
+    def run(job, **limits):
+        async def main():
+            server = PermitServer(**{"at_once": 2, "per_second": float("inf")} | limits)
+            port = await server.start("127.0.0.1")
+            clients = []
+
+            def connect(token=server.token):
+                clients.append(Permits(f"127.0.0.1:{port}/{token}"))
+                return clients[-1]
+
+            try:
+                await asyncio.wait_for(job(server, connect), 30)
+            finally:
+                for client in clients:
+                    client.close()
+                await server.aclose()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_permits_are_shared_and_given_back(run_with):
+    async def job(server, connect):
+        a, b = connect(), connect()
+        in_use, most = 0, 0
+
+        async def use(permits):
+            nonlocal in_use, most
+            async with permits.permit():
+                in_use += 1
+                most = max(most, in_use)
+                await asyncio.sleep(0.001)
+                in_use -= 1
+
+        await asyncio.gather(*(use(permits) for _ in range(20) for permits in (a, b)))
+        assert most == 2
+        assert server.n_granted == 40
+
+    run_with(job)
+
+
+def test_a_client_that_goes_away_blocks_nobody(run_with):
+    async def job(server, connect):
+        dying, other = connect(), connect()
+        held = [dying.permit() for _ in range(2)]
+        for permit in held:
+            await permit.__aenter__()
+        waiting = asyncio.create_task(other.permit().__aenter__())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        dying.close()
+        await waiting
+
+    run_with(job)
+
+
+def test_who_gives_up_waiting_gets_none(run_with):
+    async def job(server, connect):
+        permits = connect()
+        async with permits.permit():
+            waiting = asyncio.create_task(permits.permit().__aenter__())
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.sleep(0.05)
+        async with permits.permit():
+            assert server.n_granted == 2
+
+    run_with(job, at_once=1)
+
+
+def test_a_pause_holds_everybody(run_with):
+    async def job(server, connect):
+        a, b = connect(), connect()
+        loop = asyncio.get_running_loop()
+        async with a.permit():
+            a.pause(0.3)
+            begin = loop.time()
+        await asyncio.sleep(0.01)
+        async with b.permit():
+            assert loop.time() - begin >= 0.28
+
+    run_with(job)
+
+
+def test_a_stranger_gets_nothing(run_with):
+    async def job(server, connect):
+        with pytest.raises(RemoteFileError, match="server of permits"):
+            async with connect("wrong").permit():
+                pass
+        assert server.n_granted == 0
+        async with connect().permit():
+            pass
+
+    run_with(job)
+
+
+def test_a_server_that_has_gone_is_an_error_that_says_so():
+    permits = Permits("127.0.0.1:9/x")
+
+    async def ask():
+        async with permits.permit():
+            pass
+
+    with pytest.raises(RemoteFileError, match="the job that limits the requests has ended"):
+        asyncio.run(ask())
+
+
+def test_an_address_is_checked():
+    with pytest.raises(ValueError, match="HOST:PORT/TOKEN"):
+        LazyHTTPFileSystem(permits="127.0.0.1", skip_instance_cache=True)
+    assert "secret" not in repr(LazyHTTPFileSystem(permits="a:1/secret")._client.settings)
