@@ -55,6 +55,11 @@ class FrameSeries:
         return self.empty.decoder
 
     @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the images in the series; both bounds given, no step."""
+        return self.empty.window
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array: (picture, y, x), plus 3 channels for colour."""
         return (int(self.edges[-1]), *self.empty.shape[1:])
@@ -90,9 +95,11 @@ class FrameSeries:
             (s.crop(rows, columns) for s in self.stacks), empty=self.empty.crop(rows, columns)
         )
 
-    def reduced(self) -> "FrameSeries":
-        """The same images as previews, an eighth as high and wide."""
-        return FrameSeries.of((stack.reduced() for stack in self.stacks), empty=self.empty.reduced())
+    def reduced(self, reduce: int) -> "FrameSeries":
+        """The same images, decoded at a half, a quarter or an eighth of their size."""
+        return FrameSeries.of(
+            (stack.reduced(reduce) for stack in self.stacks), empty=self.empty.reduced(reduce)
+        )
 
     def plan(self) -> tuple[int, int]:
         """Requests and bytes of a read; an estimate if parts of samples are read."""

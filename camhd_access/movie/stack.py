@@ -143,15 +143,15 @@ class FrameStack:
             ),
         )
 
-    def reduced(self) -> "FrameStack":
-        """The same images as previews, an eighth as high and wide, of all blocks that the window touches."""
+    def reduced(self, reduce: int) -> "FrameStack":
+        """The same images at a half, a quarter or an eighth, of all blocks that the window touches."""
         decoder = choose_decoder(
             self.decoder.frame_size,
             pix_fmt=self.pixel_format.name,
             track_matrix=self.decoder.track_matrix,
             fields=self.decoder.fields,
             deinterlace=self.decoder.deinterlaces,
-            reduce=8,
+            reduce=reduce,
         )
         step = decoder.reduction // self.decoder.reduction
         y, x = (

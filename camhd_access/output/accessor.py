@@ -266,7 +266,8 @@ class CamhdAccessor:
         fps
             Frames per second; None for the recorded rate, or for 10 if the frames are far apart.
         width
-            Wider frames are shrunk to this many pixels; None keeps their width.
+            Wider frames are shrunk to this many pixels; None keeps their width. They are decoded at a half, a
+            quarter or an eighth of their size if that is not narrower (see `reduce` of `open_movie`).
         caption
             Write the time of each frame into its lower left corner.
         vmin, vmax
@@ -298,7 +299,7 @@ class CamhdAccessor:
         others
             More movies or timelapses, which a slider selects.
         width
-            Wider frames are shrunk to this many pixels.
+            Wider frames are shrunk to this many pixels, and decoded reduced as in `animate`.
 
         Raises
         ------

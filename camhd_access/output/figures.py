@@ -29,13 +29,13 @@ from camhd_access.output.pictures import (
     iter_frames,
     movie_of,
     movies_of,
-    preview_of,
     time_of,
     to_image,
     unread,
     value_range,
 )
 from camhd_access.output.provenance import Provenance, exif_of, figure_metadata
+from camhd_access.output.reductions import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.times import Duration, to_nanoseconds
 from camhd_access.urls import is_place, text_of
@@ -50,6 +50,8 @@ WIDTH_INCHES = 9.0
 
 LABELS_INCHES, BAR_INCHES = (0.75, 0.85), 1.0
 """Width and height of the labels around a frame; width of a colour bar with its labels."""
+
+DPI = 110
 
 THUMBNAIL_INCHES, LABEL_INCHES, GAP_INCHES = 2.1, 0.34, 0.08
 HEADER_INCHES, MARGIN_INCHES, MIN_SHEET_INCHES = 0.62, 0.12, 4.8
@@ -173,7 +175,7 @@ def _axes_for(
     width = WIDTH_INCHES - LABELS_INCHES[0] - (BAR_INCHES if has_bar else 0)
     height = min(width * abs((bottom - top) / (right - left)), WIDTH_INCHES)
     size = (WIDTH_INCHES, height + LABELS_INCHES[1]) if figsize is None else figsize
-    return NotebookFigure(figsize=size, dpi=110, layout="constrained").add_subplot()
+    return NotebookFigure(figsize=size, dpi=DPI, layout="constrained").add_subplot()
 
 
 def _extent(frame: xr.DataArray) -> tuple[float, float, float, float]:
@@ -217,7 +219,7 @@ def draw_contact_sheet(
 ) -> Figure:
     """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
     chosen = movie.isel(time=_spread(movie, n) if step is None else _every(movie, step))
-    previews = iter_frames(preview_of(chosen))
+    previews = iter_frames(reduced_to(chosen, round(THUMBNAIL_INCHES * DPI)))
     n_frames = chosen.sizes["time"]
     frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
     limits = _common_limits(frames)
@@ -227,7 +229,7 @@ def draw_contact_sheet(
     rows = ceil(len(frames) / columns)
     width = max(columns * (THUMBNAIL_INCHES + GAP_INCHES) - GAP_INCHES + 2 * MARGIN_INCHES, MIN_SHEET_INCHES)
     height = HEADER_INCHES + rows * (thumbnail + LABEL_INCHES)
-    figure = NotebookFigure(figsize=(width, height), dpi=110)
+    figure = NotebookFigure(figsize=(width, height), dpi=DPI)
 
     def write(inches_down: float, text: str, **style: Any) -> None:  # noqa: ANN401 - matplotlib's
         figure.text(MARGIN_INCHES / width, 1 - inches_down / height, text, va="top", **style)
@@ -307,7 +309,7 @@ def draw_activity(movie: xr.DataArray, ax: Axes | None) -> Figure | SubFigure:
     """The figure of encoded sizes over time: see `CamhdAccessor.activity`."""
     if ax is None:
         figure = NotebookFigure(
-            figsize=(WIDTH_INCHES, 3.2), dpi=110, layout=ConstrainedLayoutEngine(h_pad=0.1)
+            figsize=(WIDTH_INCHES, 3.2), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
         )
         ax = figure.add_subplot()
     time, kilobytes = movie["time"].values, movie["encoded_size"].values / 1e3

@@ -22,6 +22,7 @@ from camhd_access.output.pictures import (
     time_of,
     to_image,
 )
+from camhd_access.output.reductions import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.urls import redact_url, text_of
 
@@ -85,15 +86,16 @@ def animate(
     size = choose_size(movie.sizes["x"], movie.sizes["y"] * (2 if "field" in movie.coords else 1), width)
     limits = vmin, vmax
     vmin, vmax = _steady_range(movie, vmin, vmax)
+    small = reduced_to(movie, size[0])
     frames = tqdm(
-        iter_frames(movie), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
+        iter_frames(small), desc="frames", total=movie.sizes["time"], unit=" frames", disable=not progress
     )
     images = (_image_of(frame, size, caption=caption, vmin=vmin, vmax=vmax) for frame in frames)
     first = list(islice(images, 1))  # decoded before the record is made, which has its colour matrix
     n_frames = movie.sizes["time"]
     shown = repr(PurePath(redact_url(name)).name) if name else ""
     call = f"animate({shown}{_write_options(fps, width, caption, limits)})"
-    record = describe_array(movie, history=write_python(movie, call), width=size[0])
+    record = describe_array(small, history=write_python(movie, call), width=size[0])
     if path is None:
         memory = BytesIO()
         write(memory, chain(first, images), rate, size, record)

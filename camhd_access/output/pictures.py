@@ -2,7 +2,7 @@
 
 The arrays of `open_movie` and `open_timelapse` have the meaning of their values and the identity of each
 frame in attributes and coordinates; nothing here depends on how they were made, so computed or loaded
-arrays work too. If an array can still be read, thumbnails come from previews.
+arrays work too.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,6 @@ __all__ = [
     "iter_frames",
     "movie_of",
     "movies_of",
-    "preview_of",
     "sample_rate",
     "steady_range",
     "time_of",
@@ -41,12 +40,6 @@ __all__ = [
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """Shape (y, x, 3), or (y, x) for shades of gray."""
-
-MIN_PREVIEW_WIDTH = 120
-"""Narrower previews are too coarse: 1080p has 240."""
-
-N_FRAMES_IN_TASK = 4
-"""Previews per task: few, so that all cores work."""
 
 MAX_FRAMES_AT_ONCE = 64
 """Frames computed at once, at most."""
@@ -215,29 +208,6 @@ def unread(array: xr.DataArray) -> StackArray | None:
     """The unread frames of an array that is unchanged since it was opened, or a part of it; else None."""
     data = None if array.chunks is None else array.data
     return data if isinstance(data, StackArray) and data.shown is not None else None
-
-
-def preview_of(array: xr.DataArray) -> xr.DataArray:
-    """The same images at 1/8 of the size, if they can be read so; else the array itself."""
-    data = unread(array)
-    if data is None or data.shown is None or data.stack.shape[2] // 8 < MIN_PREVIEW_WIDTH:
-        return array
-    time, y, x, *channel = data.shown
-    if any(positions.ndim and (np.diff(positions) < 0).any() for positions in (y, x)):
-        return array
-    stack = data.stack.reduced()
-    rows, columns = (
-        np.unique(np.minimum(positions // 8, length - 1)) if positions.ndim else positions
-        for positions, length in zip((y, x), stack.shape[1:3], strict=True)
-    )
-    lengths = [{"time": N_FRAMES_IN_TASK}.get(str(dim), -1) for dim in array.dims]
-    small = StackArray.cut(stack, lengths, (time, rows, columns, *channel), marks_damage=data.marks_damage)
-    kept = {
-        name: coordinate.variable
-        for name, coordinate in array.coords.items()
-        if name != "damaged" and not {"y", "x"} & set(coordinate.dims)
-    }
-    return xr.DataArray(small, dims=array.dims, coords=kept, attrs=array.attrs, name=array.name)
 
 
 def deinterlaced(array: xr.DataArray) -> xr.DataArray:
