@@ -29,7 +29,7 @@ class LRUCache(Generic[K, V]):
 
     def __init__(self, max_weight: int) -> None:
         self._max_weight = max_weight
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a `__del__` that reads may run while its thread holds it
         _caches.add(self)
         self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self.weight: int = 0
@@ -79,7 +79,7 @@ _caches: weakref.WeakSet[LRUCache[Any, Any]] = weakref.WeakSet()
 def _unlock_after_fork() -> None:
     """Replace all locks in a forked child: a thread of the parent may have held one at the fork."""
     for cache in _caches:
-        cache._lock = threading.Lock()  # noqa: SLF001 - of the same module
+        cache._lock = threading.RLock()  # noqa: SLF001 - of the same module
 
 
 if hasattr(os, "register_at_fork"):

@@ -33,6 +33,29 @@ def test_weights_are_bounded_and_what_is_too_heavy_is_not_kept():
     assert (cache.find(9), cache.weight) == (None, 75)
 
 
+def test_a_del_that_looks_something_up_within_a_look_up_does_not_wait():
+    """A garbage collection may run any `__del__` within any call, in the same thread."""
+    cache = LRUCache(8)
+
+    class Key:
+        __hash__ = object.__hash__
+
+        def __eq__(self, other):
+            return cache.find("a") == 1
+
+    key = Key()
+    cache.keep("a", 1)
+    cache.keep(_with_hash_of(key), 2)
+    reader = threading.Thread(target=cache.find, args=(key,), daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive()
+
+
+def _with_hash_of(key):
+    return type("Same", (), {"__hash__": lambda _: hash(key), "__eq__": lambda _, other: NotImplemented})()
+
+
 def test_threads_share_a_cache():
     cache = LRUCache(8)
 

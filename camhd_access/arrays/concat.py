@@ -39,6 +39,7 @@ from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
+from camhd_access.storage.lazyhttp.tasks import submit
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = [
@@ -160,9 +161,10 @@ def _read_all(
 
     pool = ThreadPoolExecutor(N_OPENED_AT_ONCE, thread_name_prefix="camhd-open")
     waits = True
+    futures = [submit(pool, read, *job) for job in zip(paths, choices, strict=False)]
     try:
         yield from tqdm(
-            pool.map(read, paths, choices),
+            (future.result() for future in futures),
             desc="indexes read",
             total=len(paths),
             unit=" movies",

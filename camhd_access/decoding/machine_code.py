@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from camhd_access.decoding.kernels.parameters import Kernel
+from camhd_access.storage.lazyhttp.tasks import is_ending
 
 __all__ = [
     "ENTRY_POINT",
@@ -127,8 +128,8 @@ class _Kernels:
 
 
 _kernels = _Kernels()
-_changing = threading.Lock()
-_waiting = threading.Lock()
+_changing = threading.RLock()  # a `__del__` that reads may run while its thread holds them
+_waiting = threading.RLock()
 _loading = threading.RLock()
 """Held while LLVM runs. Forks wait for it: otherwise LLVM's own locks would stay locked in the child."""
 
@@ -163,7 +164,7 @@ def may_have_kernel() -> bool:
 
 def announce(n_frames: int) -> None:
     """Announce that `n_frames` are about to be decoded."""
-    if _kernels.is_final or setting() != "auto":
+    if _kernels.is_final or setting() != "auto" or is_ending():
         return
     with _changing:
         _kernels.n_frames += n_frames
@@ -188,7 +189,7 @@ def _after_fork() -> None:
     """A forked process keeps machine code, but not the thread that was looking for some."""
     global _kernels, _changing, _waiting  # noqa: PLW0603 - locks of the parent stay locked
     _loading.release()
-    _changing, _waiting = threading.Lock(), threading.Lock()
+    _changing, _waiting = threading.RLock(), threading.RLock()
     if _kernels.kernel is None:
         _kernels = _Kernels()
 

@@ -24,6 +24,7 @@ from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
 from camhd_access.formats.prores import FrameHeader, parse_frame_header, weave_fields
 from camhd_access.ranges import ByteData
+from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 
@@ -140,7 +141,10 @@ def decode_window(
         return kernel(memory.parameters.ctypes.data), damage
 
     bands = _cut_bands(coding, 1 if isinstance(out, Sums) else n_threads)
-    results = list(decode_pool().map(decode_lines, bands)) if len(bands) > 1 else [decode_lines(bands[0])]
+    if len(bands) > 1:
+        results = [each.result() for each in [submit(decode_pool(), decode_lines, band) for band in bands]]
+    else:
+        results = [decode_lines(bands[0])]
     fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
     if not fault and not damage.any():
         return None

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
+from camhd_access.storage.lazyhttp.tasks import submit
+
 __all__ = ["decode_pool", "n_cores", "spreading"]
 
 
@@ -44,13 +46,13 @@ def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
         running[0].result()  # may be interrupted while it is still running
         running.popleft()
 
-    def submit(function: Callable[..., None], *args: object) -> None:
-        running.append(decode_pool().submit(function, *args))
+    def start(function: Callable[..., None], *args: object) -> None:
+        running.append(submit(decode_pool(), function, *args))
         if len(running) > max_waiting:
             wait_for_first()
 
     try:
-        yield submit
+        yield start
         while running:
             wait_for_first()
     finally:

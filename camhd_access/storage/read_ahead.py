@@ -13,8 +13,9 @@ at the same time, in one file or in several.
 import os
 import threading
 from bisect import insort
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -148,7 +149,8 @@ class ReadAhead:
     """The sequences of reads in a process. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_held = False
         self._patterns: list[_Pattern] = []  # least recently used first
         self._numbers = count()
         self.stats = ReadAheadStats()
@@ -163,7 +165,9 @@ class ReadAhead:
         wanted
             The range of the whole read.
         """
-        with self._lock:
+        with self._alone() as is_alone:
+            if not is_alone:
+                return False
             mine = [each for each in self._patterns if each.key == key]
             if any(each.goes_on(wanted) for each in mine):
                 return True
@@ -189,7 +193,7 @@ class ReadAhead:
         fetch
             Starts to fetch a range.
         """
-        with self._lock:
+        with self._alone():
             mine = [each for each in self._patterns if each.key == key]
             pattern = next((each for each in mine if each.goes_on(wanted)), None)
             if pattern is None:
@@ -201,13 +205,23 @@ class ReadAhead:
             others = [each for each in mine if each.number > pattern.number]
             return pattern.read_on(wanted, file_size, fetch, others)
 
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """A context for one thread; False within another one, where a `__del__` that reads may run."""
+        with self._lock:
+            is_alone, self._is_held = not self._is_held, True
+            try:
+                yield is_alone
+            finally:
+                self._is_held = not is_alone
+
     def _give_up(self, pattern: _Pattern) -> None:
         pattern.drop(pattern.pieces)
         self._patterns.remove(pattern)
 
     def forget(self, key: Hashable) -> None:
         """Drop the sequences of a file."""
-        with self._lock:
+        with self._alone():
             for pattern in [each for each in self._patterns if each.key == key]:
                 self._give_up(pattern)
 

@@ -25,7 +25,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from camhd_access.errors import NotAMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
-from camhd_access.storage.lazyhttp.tasks import settle
+from camhd_access.storage.lazyhttp.tasks import settle, submit
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import find_read_ahead
@@ -281,7 +281,7 @@ class ByteSource:
             )
         else:
             with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
-                yield lambda span: pool.submit(fs.cat_file, path, start=span.start, end=span.stop)
+                yield lambda span: submit(pool, fs.cat_file, path, start=span.start, end=span.stop)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """Reads in other processes, after forks, and while the interpreter exits."""
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 from origin import Pattern
+
+from camhd_access import MovieReader
+from camhd_access.storage.lazyhttp.tasks import shared_loop
 
 SIZE = 100_000
 DATA = Pattern(SIZE)[:]
@@ -102,6 +106,45 @@ def test_a_read_by_what_is_taken_away_last_says_why_not(url, protocol):
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
 def test_a_thread_that_reads_on_does_not_hold_the_program(url, protocol):
     assert set(run(IN_A_DAEMON_THREAD, url, protocol)) == {"1000"}
+
+
+AFTER_THE_MAIN_THREAD = """
+import atexit, os, sys, threading, zarr
+from camhd_access import MovieReader, MovieStore, open_movie, open_movies
+url, path, when = sys.argv[1:]
+expected = MovieReader(path).read(range(12))
+def read():
+    for place in (url, path):
+        same = (MovieReader(place, cache=False).read(range(12)) == expected).all()
+        stored = zarr.open(MovieStore(place, cache=False), mode="r")["video"][3]
+        n_opened = open_movies([place], cache=False, progress=False).sizes["time"]
+        lazy = open_movie(place, cache=False, chunks=None)[3].values
+        told = same, (stored == lazy).all(), (lazy == expected[3]).all(), n_opened > 11
+        os.write(1, (" ".join(map(str, told)) + "\\n").encode())
+def read_late():
+    threading.main_thread().join()
+    read()
+atexit.register(read) if when == "atexit" else threading.Thread(target=read_late).start()
+"""
+
+
+@pytest.mark.parametrize("when", ["atexit", "thread"])
+def test_movies_are_read_when_no_thread_can_start_any_more(movie_url, movie_path, when):
+    assert run(AFTER_THE_MAIN_THREAD, movie_url, str(movie_path), when) == ["True True True True"] * 2
+
+
+def test_a_read_in_the_thread_of_its_event_loop_is_refused(movie_url):
+    """As by `__del__`, if a garbage collection runs there; it would wait for itself for ever."""
+    reader = MovieReader(movie_url, cache=False)
+
+    async def read(frames):
+        return reader.read(frames)
+
+    for frames in ([1, 20], 3):
+        future = asyncio.run_coroutine_threadsafe(read(frames), shared_loop())
+        with pytest.raises(RuntimeError, match="event loop"):
+            future.result(timeout=30)
+    assert reader.read([1, 20]).shape[0] == 2
 
 
 FORKS = """

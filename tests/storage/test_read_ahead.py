@@ -1,6 +1,7 @@
 """Read-ahead: which reads are sequential, what is fetched for them, and what is wasted."""
 
 import itertools
+import threading
 from concurrent.futures import Future
 
 import numpy as np
@@ -125,6 +126,33 @@ def test_chunks_that_change_places_are_fetched_once():
         read(ahead, network, chunk * 2 * MIB, (chunk + 1) * 2 * MIB)
     asked = sorted(network.asked)
     assert all(a.stop <= b.start for a, b in itertools.pairwise(asked))
+
+
+def test_a_del_that_reads_within_a_read_neither_waits_nor_disturbs():
+    """A garbage collection may run any `__del__` within any call, in the same thread."""
+    ahead, network = ReadAhead(), Network()
+    followed = []
+
+    class Key:
+        __hash__ = None
+
+        def __eq__(self, other):
+            followed.append(read(ahead, network, 0, MIB, key="another movie"))
+            return True
+
+    keys = [Key(), Key()]
+    reads = [
+        threading.Thread(
+            target=read, args=(ahead, network, i * MIB, i * MIB + MIB), daemon=True, kwargs={"key": keys[i]}
+        )
+        for i in range(2)
+    ]
+    for thread in reads:
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+    assert set(followed) == {False}
+    assert network.asked[0] == ByteRange(MIB, 2 * MIB)
 
 
 def test_several_patterns_at_once():

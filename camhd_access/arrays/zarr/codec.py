@@ -26,6 +26,7 @@ from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex, split_positions
 from camhd_access.movie.stack import FrameStack, Pixels
+from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["ProResCodec"]
 
@@ -127,9 +128,10 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     async def _decode(
         self, sample: Buffer, selection: tuple[AxisIndex, ...], chunk_spec: ArraySpec, name: str
     ) -> NDBuffer:
-        loop = asyncio.get_running_loop()
         try:
-            pixels = await loop.run_in_executor(decode_pool(), self.decode_part, sample.to_bytes(), selection)
+            pixels = await asyncio.wrap_future(
+                submit(decode_pool(), self.decode_part, sample.to_bytes(), selection)
+            )
         except (FrameDecodeError, UnsupportedCodecError) as error:
             raise type(error)(f"{name}: {error}") from error
         return chunk_spec.prototype.nd_buffer.from_numpy_array(pixels)

@@ -22,6 +22,7 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.ranges import ByteRange
+from camhd_access.storage.lazyhttp.tasks import in_thread
 
 __all__ = ["MovieStore"]
 
@@ -128,7 +129,7 @@ class MovieStore(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """The value of a key, or a part of it; None if the key does not exist."""
-        data = await asyncio.to_thread(self._read, key, byte_range)
+        data = await in_thread(self._read, key, byte_range)
         return None if data is None else prototype.buffer.from_bytes(data)
 
     async def get_partial_values(
@@ -139,11 +140,11 @@ class MovieStore(Store):
 
     async def exists(self, key: str) -> bool:
         """Whether the key exists."""
-        return await asyncio.to_thread(lambda: self._find_sample(key) is not None or key in self._documents)
+        return await in_thread(lambda: self._find_sample(key) is not None or key in self._documents)
 
     async def list(self) -> AsyncIterator[str]:
         """All keys."""
-        for key in await asyncio.to_thread(self._list_keys):
+        for key in await in_thread(self._list_keys):
             yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
@@ -168,7 +169,7 @@ class MovieStore(Store):
 
     async def getsize(self, key: str) -> int:
         """Bytes of a value; for a sample, from the index."""
-        sample = await asyncio.to_thread(self._find_sample, key)
+        sample = await in_thread(self._find_sample, key)
         return sample.n_bytes if sample else await super().getsize(key)
 
     def _read(self, key: str, wanted: ByteRequest | None) -> bytes | None:

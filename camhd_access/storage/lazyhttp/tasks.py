@@ -1,7 +1,9 @@
 """Coroutines as blocking calls, one or several at once, with cancellation of everything they started.
 
 A blocking call waits for an event loop in another thread. That thread does not exist in a forked child,
-and stops when the interpreter ends: then a call raises an error instead of waiting indefinitely.
+and stops when the interpreter ends: then a call raises an error instead of waiting indefinitely. It does so
+too in the thread of the loop itself, where a garbage collection may run any `__del__`. Work for other threads
+is done at once when the main thread has ended, because no thread can start any more.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Executor, Future
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from fsspec import asyn
@@ -28,15 +30,17 @@ __all__ = [
     "running",
     "settle",
     "shared_loop",
+    "submit",
 ]
 
 _LOOK_SECONDS = 0.5  # how often a waiting thread checks that the loop still runs
 _ENDING = "cannot read: the program is ending"
+_OWN_LOOP = "a blocking read would wait for the event loop of its own thread: read in another thread"
 
 
 class _HasLoop(Protocol):
     @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
+    def loop(self) -> asyncio.AbstractEventLoop | None: ...
 
 
 _Self = TypeVar("_Self", bound=_HasLoop)
@@ -104,6 +108,24 @@ async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs
     return function(*args, **kwargs)
 
 
+def submit(
+    pool: Executor, function: Callable[_P, _Result], /, *args: _P.args, **kwargs: _P.kwargs
+) -> Future[_Result]:
+    """The future result of `function` in a thread of `pool`; run directly if no thread can start any more."""
+    if not is_ending():
+        try:
+            return pool.submit(function, *args, **kwargs)
+        except RuntimeError:
+            if not is_ending():
+                raise
+    future: Future[_Result] = Future()
+    try:
+        future.set_result(function(*args, **kwargs))
+    except Exception as error:  # noqa: BLE001 - raised by `result`
+        future.set_exception(error)
+    return future
+
+
 def settle(future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:
     """Wait until `future` is done, by a coroutine on `loop`, or by a thread if that is None.
 
@@ -111,7 +133,11 @@ def settle(future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:
     ------
     RemoteFileError
         The loop has stopped, so the result will never arrive.
+    RuntimeError
+        This is the thread of the loop.
     """
+    if loop is not None and not future.done() and asyncio._get_running_loop() is loop:  # noqa: SLF001 - see `blocking`
+        raise RuntimeError(_OWN_LOOP)
     while not future.done():
         with contextlib.suppress(TimeoutError, CancelledError):
             future.exception(None if loop is None else _LOOK_SECONDS)
@@ -132,6 +158,8 @@ def blocking(
     @functools.wraps(method)
     def call(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
         loop = self.loop
+        if loop is None:
+            raise RuntimeError(f"asynchronous=True: await {method.__name__}")
         if asyncio._get_running_loop() is loop:  # noqa: SLF001 - its public twin raises where none runs
             raise RuntimeError(
                 f"{method.__name__[1:]} would block its own event loop: await {method.__name__}"

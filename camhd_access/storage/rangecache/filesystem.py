@@ -336,6 +336,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         options = {"size": info["size"], "validator": info["validator"]}
         return RangeCacheFile(self, path, mode, block_size, autocommit, cache_type, cache_options, **options)
 
+    cat_file = blocking(_cat_file)
+    cat_ranges = blocking(_cat_ranges)
+
 
 class RangeCacheFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no annotations
     """A file object; all reads are from the version that was opened."""
