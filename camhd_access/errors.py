@@ -7,7 +7,7 @@
     │   ├── MissingMoovError          truncated recording: the file has no index
     │   └── NotAMovieError            another format, a folder, a pipe: there are no frames to recover
     ├── UnsupportedMovieError         (NotImplementedError) valid QuickTime that is not supported
-    │   └── UnsupportedCodecError     the video is not ProRes
+    │   └── UnsupportedCodecError     the codec of the video is not read
     ├── FrameIndexError               (IndexError) the movie has no such frame
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
     │   ├── NoFrameError              there is no frame at the position in the index
@@ -69,7 +69,7 @@ class UnsupportedMovieError(CamhdError, NotImplementedError):
 
 
 class UnsupportedCodecError(UnsupportedMovieError):
-    """The video track is not Apple ProRes, or an unknown version of it."""
+    """The video track is not ProRes, H.264 or HEVC, or what is asked for does not exist in its codec."""
 
 
 class FrameIndexError(CamhdError, IndexError):
@@ -79,7 +79,8 @@ class FrameIndexError(CamhdError, IndexError):
 class FrameDecodeError(CamhdError, ValueError):
     """One frame's bytes are damaged, and no pixels are returned for it.
 
-    ProRes has no checksum: a flipped bit in a coefficient decodes to wrong pixels and cannot be detected.
+    ProRes has no checksum: a flipped bit in a coefficient decodes to wrong pixels and cannot be detected. The
+    same holds for H.264 and HEVC, unless the encoder has added checksums (HEVC: picture hash).
     """
 
 

@@ -1,5 +1,7 @@
 """The quality of a movie, judged from its index. Pure."""
 
+from math import inf
+
 from camhd_access.archive.records import Quality
 from camhd_access.formats.quicktime import MovieIndex
 
@@ -20,7 +22,8 @@ SUSPECT_SECONDS = 3600
 
 def judge_index(index: MovieIndex, start_disagreement: float | None) -> tuple[Quality, str | None]:
     """The quality of a movie, and the reason for it."""
-    bytes_per_frame = float(index.size.mean())
+    # With inter-frame coding, a still scene takes few bytes too: the size tells nothing about blank pictures.
+    bytes_per_frame = inf if index.coded else float(index.size.mean())
     quality, reason = judge_frames(
         index.n_frames, bytes_per_frame, (index.width, index.height), start_disagreement
     )

@@ -16,7 +16,8 @@ from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.deinterlacing import find_made_up
 from camhd_access.decoding.pixels import MATRIX_NAMES, choose_matrix
 from camhd_access.formats.names import find_movie_name
-from camhd_access.formats.quicktime import PRORES_CODECS
+from camhd_access.formats.quicktime import CODEC_NAMES, MovieIndex
+from camhd_access.movie.group_stack import GroupStack
 from camhd_access.movie.origin import LICENSE
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import Stack
@@ -249,7 +250,9 @@ def pixel_attributes(stack: FrameStack, *, marks_damage: bool = False) -> dict[s
     if pixel_format.is_color:
         stated = choose_matrix(None, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
         attributes["color_matrix"] = (
-            f"from each ProRes frame header; if it has none, {MATRIX_NAMES[stated]}, "
+            MATRIX_NAMES[stack.find_matrix()]
+            if isinstance(stack, GroupStack)
+            else f"from each ProRes frame header; if it has none, {MATRIX_NAMES[stated]}, "
             + ("from the movie's index" if stated == stack.decoder.track_matrix else "from the frame height")
         )
     return attributes
@@ -274,10 +277,19 @@ def _cell_methods(decoder: Decoder) -> str:
 def movie_attributes(reader: MovieReader) -> dict[str, Any]:
     """Attributes of the movie that can be the same for other movies."""
     attributes: dict[str, Any] = {
-        "codec": f"{PRORES_CODECS[reader.index.codec]} ({reader.index.codec})",
+        "codec": f"{CODEC_NAMES[reader.index.codec]} ({reader.index.codec})",
+        "coding": _coding(reader.index),
         "software": f"camhd_access {__version__}",
         "history": f"frames decoded by camhd_access {__version__}",
     }
     if reader.recovery:
         attributes["comment"] = reader.recovery.summary
     return attributes | (PLACE if find_movie_name(reader.movie_name) else {})
+
+
+def _coding(index: MovieIndex) -> str:
+    """Whether frames depend on each other, and the bits of a code."""
+    if index.coded is None:
+        return f"lossy intra-frame, {12 if index.codec in ('ap4h', 'ap4x') else 10} bit"
+    bit_depth = index.coded.stream.bit_depth
+    return "lossy inter-frame" + (f", {bit_depth} bit" if bit_depth else "")

@@ -27,6 +27,7 @@ from camhd_access.arrays.attributes import (
 )
 from camhd_access.arrays.clocks import find_start, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
+from camhd_access.arrays.group_chunks import cut_between_groups
 from camhd_access.arrays.missing import mark_missing
 from camhd_access.formats.names import Clock, find_movie_name
 from camhd_access.movie.address import Address, is_address_of_archive
@@ -92,7 +93,8 @@ def open_movie(
         cropped: drop it (`drop_vars`) if that is not worth decoding them. Errors while reading bytes
         always raise.
     chunks
-        "auto": dask chunks of whole frames, 64 to 128 MiB; a number of frames; a mapping from dimension
+        "auto": dask chunks of whole frames, 64 to 128 MiB, or of whole groups of pictures where frames depend
+        on each other (H.264, HEVC); a number of frames; a mapping from dimension
         to length; None: lazy without dask.
     recover
         True: rebuild the index of a truncated recording by walking its frames (see `MovieReader`). A
@@ -230,12 +232,12 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
             cache=disk_cache,
             storage_options=storage_options,
         )
-        n_at_once = _frames_per_chunk(movie.shape, movie.dtype)
+        lazy: Any = movie.variable._data  # noqa: SLF001 - the property would load it
+        n_at_once = _chunks_along_time(lazy.array.stack, movie.dtype)
         movie.encoding["preferred_chunks"] = dict(zip(movie.dims, (n_at_once, *movie.shape[1:]), strict=True))
         if errors == "mask":
             movie.coords["damaged"].encoding["preferred_chunks"] = {"time": n_at_once}
         attributes = {name: movie.attrs.pop(name) for name in list(movie.attrs) if name not in OF_PIXELS}
-        lazy: Any = movie.variable._data  # noqa: SLF001 - the property would load it
         video = _VideoVariable(movie.dims, lazy, movie.attrs, movie.encoding)
         coordinates = dict(_hold(movie))
         dataset = xr.Dataset({"video": video} | coordinates).set_coords(list(coordinates))
@@ -357,10 +359,13 @@ class _LazyDamage(BackendArray):
         return damaged.reshape(positions.shape)
 
 
-def complete_chunks(chunks: Chunks, stack: Stack, *, marks_damage: bool = False) -> tuple[int, ...]:
-    """Length of the dask chunks along each dimension; -1 for the whole dimension."""
+def complete_chunks(
+    chunks: Chunks, stack: Stack, *, marks_damage: bool = False
+) -> tuple[int | tuple[int, ...], ...]:
+    """Length of the dask chunks along each dimension, or all lengths; -1 for the whole dimension."""
     dtype = np.dtype(np.float32) if marks_damage else stack.dtype
-    lengths = dict.fromkeys(dims_of(stack), -1) | {"time": _frames_per_chunk(stack.shape, dtype)}
+    lengths: dict[str, int | tuple[int, ...]] = dict.fromkeys(dims_of(stack), -1)
+    lengths["time"] = _chunks_along_time(stack, dtype)
     if isinstance(chunks, Mapping):
         unknown = chunks.keys() - lengths.keys()
         if unknown:
@@ -376,6 +381,12 @@ def complete_chunks(chunks: Chunks, stack: Stack, *, marks_damage: bool = False)
         if isinstance(length, int) and length < 1 and length != -1:
             raise ValueError(f"chunks of {length} along {name!r}: use a length of at least 1, or -1 for all")
     return tuple(lengths.values())
+
+
+def _chunks_along_time(stack: Stack, dtype: np.dtype[Any]) -> int | tuple[int, ...]:
+    frame_bytes = prod(stack.shape[1:]) * dtype.itemsize
+    n_at_once = _frames_per_chunk(stack.shape, dtype)
+    return cut_between_groups(stack, n_at_once=n_at_once, frame_bytes=frame_bytes)
 
 
 def _frames_per_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -133,7 +133,7 @@ def _read_origin(reader: "MovieReader") -> dict[str, Any]:
 def _print_facts(facts: dict[str, Any]) -> None:
     import numpy as np
 
-    from camhd_access.formats.quicktime import PRORES_CODECS
+    from camhd_access.formats.quicktime import CODEC_NAMES
 
     start, apart, codec = facts["start_time"], facts["start_disagreement"], facts["codec"]
     delay = facts["delay"]
@@ -141,7 +141,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     scan = "interlaced" if facts["interlaced"] else "progressive"
     lines = {
         "movie": facts["url"],
-        "codec": f"{PRORES_CODECS[codec]} ({codec})",
+        "codec": f"{CODEC_NAMES[codec]} ({codec})",
         "frame size": f"{facts['width']}x{facts['height']}, {scan}",
         "frames": f"{facts['n_frames']:,} at {facts['frames_per_second']:.5g} per second",
         "duration": f"{facts['duration']:.3f} s",

@@ -27,7 +27,14 @@ from camhd_access.formats.prores import decode_preview
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData, Walk
 
-__all__ = ["Decoder", "DeinterlacingDecoder", "FrameDecoder", "PreviewDecoder", "choose_decoder"]
+__all__ = [
+    "Decoder",
+    "DeinterlacingDecoder",
+    "FrameDecoder",
+    "PreviewDecoder",
+    "check_reduction",
+    "choose_decoder",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,9 +402,15 @@ def choose_decoder(
     ValueError
         An unknown pixel format or reduction.
     """
+    reduction = check_reduction(reduce)
+    kind = DeinterlacingDecoder if deinterlace else PreviewDecoder if reduction == 8 else FrameDecoder
+    return kind(frame_size, fields, track_matrix, find_pixel_format(pix_fmt), reduction)
+
+
+def check_reduction(reduce: int) -> int:
+    """`reduce`, if it is a supported factor."""
     if not isinstance(reduce, int | np.integer) or isinstance(reduce, bool):
         raise TypeError(f"reduce must be 1, 2, 4 or 8, not {reduce!r:.80}")
     if reduce not in (1, 2, 4, 8):
         raise ValueError(f"reduce must be 1, 2, 4 or 8, not {reduce!r}")
-    kind = DeinterlacingDecoder if deinterlace else PreviewDecoder if reduce == 8 else FrameDecoder
-    return kind(frame_size, fields, track_matrix, find_pixel_format(pix_fmt), int(reduce))
+    return int(reduce)

@@ -1,9 +1,10 @@
-"""ProRes samples to pixels, by libav.
+"""Samples to pixels, by libav.
 
-Input: the bytes of one frame. Output: its pixels, or the pixels of a rectangle in it, written
-into the caller's array. Four rules keep libav safe (each one learnt from a failure):
+ProRes: the bytes of one frame come in, and its pixels, or the pixels of a rectangle in it, are written
+into the caller's array. H.264 and HEVC: samples come in, in decoding order, and frames go out
+(`SequenceContext`). Four rules keep libav safe (each one learnt from a failure):
 
-* The sample's structure is checked first.
+* The structure of a ProRes sample is checked first.
 * Bytes are copied into a packet that libav owns. Passing a Python buffer crashes at the buffer's end,
   which lacks the padding that libav reads, and deadlocks when a context is freed.
 * A codec context belongs to one thread, and to one frame size: changing the size would discard its
@@ -14,6 +15,7 @@ into the caller's array. Four rules keep libav safe (each one learnt from a fail
 
 import os
 import threading
+from typing import Any
 
 import av
 import numpy as np
@@ -23,12 +25,14 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, convert_planes
+from camhd_access.decoding.subsampled import CodedFrame
 from camhd_access.decoding.windows import CodedWindow, Field, Window, whole_window
-from camhd_access.errors import FrameDecodeError
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.formats.h26x import StreamFormat
 from camhd_access.formats.prores import CroppedFrame, check_frame, walk_crop
 from camhd_access.ranges import ByteData, run_walk
 
-__all__ = ["decode_frame", "decode_planes", "decode_window"]
+__all__ = ["SequenceContext", "decode_frame", "decode_planes", "decode_window"]
 
 VERSION = ".".join(map(str, av.library_versions["libavcodec"]))
 """Version of libavcodec."""
@@ -191,7 +195,80 @@ def _find_context(luma_only: bool, is_crop: bool, n_threads: int) -> VideoCodecC
     return contexts[key]
 
 
-def _view_plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint16]:
+class SequenceContext:
+    """A context for the samples of a movie with inter-frame coding; for one thread at a time.
+
+    libav notices damage in H.264 by its error concealment, which therefore stays on; frames that it has
+    touched are flagged as corrupt, and none of them is returned.
+
+    Parameters
+    ----------
+    stream
+        The codec and its configuration.
+    strict
+        Errors stop the decoding of a sample. Not from an open group on, whose first samples refer to missing
+        ones: those are decoded all the same, because later ones count them.
+    """
+
+    def __init__(self, stream: StreamFormat, *, strict: bool) -> None:
+        context = av.CodecContext.create(stream.codec, "r")
+        assert isinstance(context, VideoCodecContext)  # noqa: S101 - for mypy
+        context.extradata = stream.configuration
+        context.thread_type = ThreadType.NONE
+        context.thread_count = 1
+        context.options = {"err_detect": "crccheck+bitstream+buffer" + ("+explode" if strict else "")}
+        self._context = context
+
+    def send(self, sample: ByteData, number: int) -> list[CodedFrame]:
+        """The frames that are complete after this sample; `number` marks the frame that it becomes.
+
+        Raises
+        ------
+        FrameDecodeError
+            libav rejects the sample, or it is empty.
+        """
+        if not len(sample):
+            raise FrameDecodeError("it is empty")
+        packet = av.Packet(len(sample))
+        packet.update(sample)  # type: ignore[arg-type]  # any buffer works
+        packet.pts = number
+        return self._decode(packet)
+
+    def finish(self) -> list[CodedFrame]:
+        """The frames that are left; the context takes no more samples."""
+        return self._decode(None)
+
+    def _decode(self, packet: "av.Packet[Any] | None") -> list[CodedFrame]:
+        try:
+            frames = self._context.decode(packet)
+        except av.FFmpegError as error:
+            raise FrameDecodeError(f"the decoder rejects it: {error}") from error
+        return [_view_frame(frame) for frame in frames]
+
+
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+
+
+def _view_frame(frame: VideoFrame) -> CodedFrame:
+    """The planes of a frame, as views of libav's own buffers."""
+    parts = frame.format.components
+    depth = parts[0].bits
+    is_planar = [part.plane for part in parts] == list(range(len(parts)))
+    if frame.format.is_rgb or not is_planar or len(parts) not in (1, 3) or depth not in (8, 10):
+        raise UnsupportedCodecError(
+            f"its frames are {frame.format.name}; planes of Y'CbCr with 8 or 10 bits are supported"
+        )
+    return CodedFrame(
+        number=-1 if frame.pts is None else int(frame.pts),
+        is_corrupt=frame.is_corrupt,
+        planes=tuple(_view_plane(frame, i, "u1" if depth == 8 else "<u2") for i in range(len(parts))),
+        full_range=frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE,
+        matrix=int(frame.colorspace),
+        interlaced=frame.interlaced_frame,
+    )
+
+
+def _view_plane(frame: VideoFrame, index: int, dtype: str = "<u2") -> npt.NDArray[Any]:
     plane = frame.planes[index]
-    lines: npt.NDArray[np.uint16] = np.frombuffer(memoryview(plane), "<u2").reshape(plane.height, -1)
+    lines = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
     return lines[:, : plane.width]

@@ -9,7 +9,7 @@ frame if it includes one more chroma column on its right (`CHROMA_MARGIN`).
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,10 @@ __all__ = [
     "CHROMA_MARGIN",
     "LUMA_WEIGHTS",
     "MATRIX_NAMES",
+    "NEUTRAL",
     "PIXEL_FORMATS",
+    "VIDEO",
+    "Levels",
     "PixelFormat",
     "Planes",
     "choose_matrix",
@@ -29,6 +32,19 @@ __all__ = [
 
 BLACK, WHITE, NEUTRAL, CHROMA_SPAN = 64, 940, 512, 896
 """Video range at 10 bits (ITU-R BT.709, section 4)."""
+
+
+class Levels(NamedTuple):
+    """Codes at 10 bits between which a frame is coded."""
+
+    black: int
+    white: int
+    chroma_span: int
+    """Codes from the least to the greatest chroma."""
+
+
+VIDEO = Levels(BLACK, WHITE, CHROMA_SPAN)
+"""The levels of ProRes, and of most other movies."""
 
 CHROMA_MARGIN = 2
 """Luma columns to the right of a crop that its last colour pixels depend on."""
@@ -52,12 +68,12 @@ MATRIX_NAMES = {1: "ITU-R BT.709", 5: "ITU-R BT.601", 6: "ITU-R BT.601", 7: "SMP
 class Planes(NamedTuple):
     """The planes of one decoded frame, or of a crop of one: uint16 codes of 10 bits.
 
-    Chroma that was not decoded has no columns.
+    Chroma that was not decoded has no columns; chroma that is interpolated between lines is float32.
     """
 
     y: npt.NDArray[np.uint16]
-    cb: npt.NDArray[np.uint16]
-    cr: npt.NDArray[np.uint16]
+    cb: npt.NDArray[Any]
+    cr: npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +160,7 @@ def convert_planes(
     *,
     matrix: int,
     first_column: int = 0,
+    levels: Levels = VIDEO,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
     """Fill `out` with the pixels of `planes`.
@@ -160,6 +177,8 @@ def convert_planes(
         Number of the colour matrix, a key of `LUMA_WEIGHTS`; not used for luma.
     first_column
         Column of `planes` that is the first column of `out`.
+    levels
+        Codes of black and white.
     out
         Array of shape `pixel_format.shape(height, width)`.
 
@@ -175,30 +194,34 @@ def convert_planes(
     if pixel_format.layout == "code":
         out[...] = luma
     elif pixel_format.layout == "gray":
-        np.take(_gray_table(pixel_format), luma, out=out, mode="clip")
+        np.take(_gray_table(pixel_format, levels), luma, out=out, mode="clip")
     else:
         ordered = out if pixel_format.layout == "rgb" else out[..., ::-1]
+        scales = color_scales(matrix, pixel_format.full_scale, levels)
         for start in range(0, height, ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
             part = Planes(planes.y[rows], planes.cb[rows], planes.cr[rows])
-            _convert_rows(part, matrix, pixel_format.full_scale, columns, ordered[rows])
+            _convert_rows(part, scales, pixel_format.full_scale, columns, ordered[rows])
 
 
-def _gray_table(pixel_format: PixelFormat) -> npt.NDArray[np.unsignedinteger]:
+def _gray_table(pixel_format: PixelFormat, levels: Levels) -> npt.NDArray[np.unsignedinteger]:
     codes = np.arange(1024)
-    stretched = (codes - BLACK) * pixel_format.full_scale / (WHITE - BLACK)
+    stretched = (codes - levels.black) * pixel_format.full_scale / (levels.white - levels.black)
     return np.floor(stretched.clip(0, pixel_format.full_scale) + 0.5).astype(pixel_format.dtype)
 
 
-def color_scales(
-    matrix: int, full_scale: int
-) -> tuple[tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]]:
+Scales: TypeAlias = tuple[
+    tuple[np.float32, np.float32], tuple[np.float32, np.float32, np.float32, np.float32]
+]
+
+
+def color_scales(matrix: int, full_scale: int, levels: Levels = VIDEO) -> Scales:
     """Factor and offset of luma; factors of Cr in red, Cr in green, Cb in green and Cb in blue."""
     red, blue = LUMA_WEIGHTS[matrix]
     green = 1 - red - blue
-    per_code = full_scale / (WHITE - BLACK)
-    from_cb, from_cr = (2 * (1 - weight) * full_scale / CHROMA_SPAN for weight in (blue, red))
-    luma = per_code, 0.5 - BLACK * per_code  # truncation to integers then rounds half up
+    per_code = full_scale / (levels.white - levels.black)
+    from_cb, from_cr = (2 * (1 - weight) * full_scale / levels.chroma_span for weight in (blue, red))
+    luma = per_code, 0.5 - levels.black * per_code  # truncation to integers then rounds half up
     chroma = from_cr, -from_cr * red / green, -from_cb * blue / green, from_cb
     factor, offset = map(np.float32, luma)
     red_cr, green_cr, green_cb, blue_cb = map(np.float32, chroma)
@@ -206,9 +229,9 @@ def color_scales(
 
 
 def _convert_rows(
-    planes: Planes, matrix: int, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
+    planes: Planes, scales: Scales, full_scale: int, columns: slice, rgb: npt.NDArray[np.unsignedinteger]
 ) -> None:
-    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = color_scales(matrix, full_scale)
+    (per_code, offset), (red_cr, green_cr, green_cb, blue_cb) = scales
     luma = planes.y.astype(np.float32)
     luma *= per_code
     luma += offset

@@ -22,6 +22,7 @@ from camhd_access.errors import (
 )
 from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import (
+    INTER_CODECS,
     Answer,
     MovieIndex,
     Request,
@@ -129,8 +130,14 @@ def find_header(movie: OpenMovie) -> FrameHeader:
     ------
     FrameDecodeError
         The first frames are damaged, or of another size than the movie.
+    UnsupportedCodecError
+        The movie is not ProRes.
     """
     source, index = movie.source, movie.index
+    if index.coded:
+        raise UnsupportedCodecError(
+            f"{source.name}: frames of ProRes have a header; this movie is {INTER_CODECS[index.codec]}"
+        )
     fault = FrameDecodeError("they are empty")
     for i in np.flatnonzero(index.size)[:N_HEADS_TRIED]:
         start, size = int(index.offset[i]), int(index.size[i])

@@ -79,7 +79,7 @@ class MovieReader:
     InvalidMovieError
         Not a movie, or a damaged one; `MissingMoovError` for truncated recordings.
     UnsupportedMovieError
-        Fragmented, its media in another file, or not ProRes.
+        Fragmented, its media in another file, or of another codec than ProRes, H.264 and HEVC.
     RemoteFileError
         The bytes could not be read.
     OSError
@@ -410,7 +410,8 @@ class MovieReader:
         One request for each run of neighbouring frames, several in flight at once; decodes on all cores.
         Over a network, only the part of each frame that `y` selects is fetched, if it is less than about
         half. A preview fetches the bytes of whole frames, but takes a tenth of the time; damage in the fine
-        structure of a frame does not affect it, and is not detected.
+        structure of a frame does not affect it, and is not detected. H.264 and HEVC are decoded with the
+        frames before (see `plan`); crops and means (`reduce`) are made of decoded frames.
         """
         check_errors(errors)
         shown = self.stack(frames, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
@@ -434,13 +435,12 @@ class MovieReader:
 
         Notes
         -----
-        Exact for whole frames. If `y` selects a part of each frame, and the file is remote, requests and
-        bytes are estimates: from the share of the rows until this process has read a crop of the
-        movie, then from the positions of the rows in the frame read last.
+        Exact for whole frames; with H.264 and HEVC, with the samples that they depend on. If `y` selects a
+        part of each ProRes frame, and the file is remote, an estimate: from the share of the rows until this
+        process has read a crop of the movie, then from the positions of the rows in the frame read last.
         """
         stack = crop_stack(self.stack(frames), y, x)
-        n_requests, n_bytes = stack.plan()
-        return ReadPlan(n_requests, n_bytes, len(stack.frames))
+        return ReadPlan(*stack.plan(), stack.n_decoded)
 
 
 def check_reader(reader: MovieReader) -> MovieReader:

@@ -1,14 +1,17 @@
 """Selections of frames, lines and columns, and the options for damaged frames: parsed and checked."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.decoders import choose_decoder
+from camhd_access.decoding.groups import choose_group_decoder
 from camhd_access.errors import FrameIndexError
 from camhd_access.formats.quicktime import MovieIndex
+from camhd_access.movie.group_stack import GroupStack
 from camhd_access.movie.stack import FrameStack
 from camhd_access.storage.source import ByteSource
 
@@ -71,7 +74,8 @@ def stack_frames(
     reduce: int,
 ) -> FrameStack:
     """The selected frames of a movie with all lines and columns; parameters as in `MovieReader.stack`."""
-    decoder = choose_decoder(
+    choose = choose_decoder if index.coded is None else partial(choose_group_decoder, index.coded.stream)
+    decoder = choose(
         (index.height, index.width),
         pix_fmt=pix_fmt,
         track_matrix=index.color_matrix,
@@ -81,7 +85,8 @@ def stack_frames(
     )
     n = 1 if fields == "first" else decoder.n_per_frame
     chosen = np.repeat(choose_frames(frames, index.n_frames), n)
-    return FrameStack(
+    kind = FrameStack if index.coded is None else partial(GroupStack, _coded=index.coded)
+    return kind(
         source=source,
         frames=chosen,
         field=(np.arange(len(chosen)) % n).astype(np.int8),

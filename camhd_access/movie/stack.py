@@ -22,7 +22,7 @@ import numpy.typing as npt
 from camhd_access.caching import LRUCache
 from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.machine_code import announce
-from camhd_access.decoding.pixels import PixelFormat
+from camhd_access.decoding.pixels import PixelFormat, choose_matrix
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import n_cores, spreading
 from camhd_access.decoding.windows import CodedWindow, Field, Marks
@@ -219,8 +219,12 @@ class FrameStack:
             raise TypeError(f"out must be a numpy array, not {type(out).__name__}")
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
             raise ValueError(f"out is {out.dtype}{out.shape}; it must be {self.dtype}{self.shape}")
-        if not out.size:
-            return out
+        if out.size:
+            self._fill(out, parallel=parallel, damaged=damaged)
+        return out
+
+    def _fill(self, out: Pixels, *, parallel: bool, damaged: Damage | None) -> None:
+        """Fill an array of the right shape."""
         announce(len(self.frames))
         is_single = len(self.frames) == 1
         n_slice_threads = self._n_slice_threads if parallel and is_single else 1
@@ -231,7 +235,6 @@ class FrameStack:
         ):
             while batch := tuple(islice(pictures, self.decoder.n_at_once)):
                 submit(self._decode, batch, n_slice_threads, out, damaged)
-        return out
 
     def add_up(self, *, squares: bool = False) -> Sums:
         """Sums over time of all images, and of their squares, decoded in the caller's thread.
@@ -283,6 +286,16 @@ class FrameStack:
     def find_header(self) -> FrameHeader | None:
         """The header of the first frame; None if this process has not decoded it recently."""
         return _headers.find((self.source, int(self.sample_offset[0]))) if len(self.frames) else None
+
+    def find_matrix(self) -> int | None:
+        """Number of the colour matrix of the first frame; None if its header is not known."""
+        header, decoder = self.find_header(), self.decoder
+        return choose_matrix(header.matrix, decoder.track_matrix, height=header.height) if header else None
+
+    @property
+    def n_decoded(self) -> int:
+        """Frames that a read decodes."""
+        return len(self.frames)
 
     def plan(self) -> tuple[int, int]:
         """Requests and bytes of a read; an estimate if parts of samples are read.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from camhd_access.decoding.pixels import MATRIX_NAMES, PIXEL_FORMATS, choose_matrix
+from camhd_access.decoding.pixels import MATRIX_NAMES, PIXEL_FORMATS
 from camhd_access.movie.origin import LICENSE, format_frames
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.pictures import movie_of, movies_of, unread
@@ -184,8 +184,5 @@ def _matrix_of(array: xr.DataArray) -> str | None:
         return None
     stack = data.stack.select(np.atleast_1d(data.shown[0])[:1])
     stack = stack if isinstance(stack, FrameStack) else next(iter(stack.stacks), stack.empty)
-    header = stack.find_header()
-    if header is None:
-        return None
-    number = choose_matrix(header.matrix, stack.decoder.track_matrix, height=stack.decoder.frame_size[0])
-    return MATRIX_NAMES[number]
+    number = stack.find_matrix()
+    return None if number is None else MATRIX_NAMES[number]

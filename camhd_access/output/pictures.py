@@ -213,7 +213,7 @@ def unread(array: xr.DataArray) -> StackArray | None:
 def deinterlaced(array: xr.DataArray) -> xr.DataArray:
     """The same frames, deinterlaced, if they can be read so; else the array itself."""
     data = unread(array)
-    if data is None or data.shown is None or not isinstance(data.stack, FrameStack):
+    if data is None or data.shown is None or type(data.stack) is not FrameStack:  # no `GroupStack`
         return array
     decoder = data.stack.decoder
     if decoder.fields or decoder.deinterlaces or decoder.size[0] != data.stack.shape[1]:

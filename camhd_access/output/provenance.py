@@ -208,9 +208,10 @@ def describe_stack(
 
 def find_matrix(reader: MovieReader, stack: FrameStack, *, reads: bool = False) -> int | None:
     """Code of the colour matrix of the first frame; None if its header was not read."""
-    header = stack.find_header() or (reader.read_header() if reads else None)
-    if header is None:
-        return None
+    found = stack.find_matrix()
+    if found is not None or not reads:
+        return found
+    header = reader.read_header()
     return choose_matrix(header.matrix, reader.index.color_matrix, height=header.height)
 
 

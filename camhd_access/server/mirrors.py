@@ -22,7 +22,7 @@ from camhd_access.server.problems import Problem
 from camhd_access.server.settings import ServerSettings
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 
-__all__ = ["Mirror", "Place", "find_place", "is_plain", "open_mirrors", "split_path"]
+__all__ = ["Mirror", "Place", "count_to_movie", "find_place", "is_plain", "open_mirrors", "split_path"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,6 +140,19 @@ class Place(NamedTuple):
     def path_here(self) -> str:
         """The path on this server, percent-encoded, without a trailing slash below the mirror's folder."""
         return self.mirror.mount_path + "/".join(map(quote, self.names))
+
+
+def count_to_movie(place: Place) -> int | None:
+    """Number of names up to that of a movie; None if there is none.
+
+    Notes
+    -----
+    A twin (`.mp4`) itself is a file, as in the ancestor; only its frames are served.
+    """
+    for n, name in enumerate(place.names, 1):
+        if name.endswith(".mov") or (name.endswith(".mp4") and n < len(place.names)):
+            return n
+    return None
 
 
 def find_place(raw_path: str, mirrors: Sequence[Mirror]) -> Place:

@@ -54,6 +54,10 @@ class Movie:
         start = int(self.reader.index.offset[index])
         return await self.read(ByteRange(start, start + int(self.reader.index.size[index])))
 
+    async def read_alone(self, index: int) -> bytes:
+        """The sample of a frame if it decodes without others; empty if not."""
+        return b"" if self.reader.index.coded else await self.read_sample(index)
+
     async def read(self, wanted: ByteRange) -> bytes:
         """Some bytes of the file; raises as `read_sample`."""
         mirror: Mirror = self.place.mirror

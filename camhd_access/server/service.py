@@ -46,7 +46,7 @@ from camhd_access.server.imagestore import ImageStore
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
 from camhd_access.server.made_files import MadeFile, MadeFiles, Make
-from camhd_access.server.mirrors import Place, find_place, open_mirrors
+from camhd_access.server.mirrors import Place, count_to_movie, find_place, open_mirrors
 from camhd_access.server.movies import Movie, Movies
 from camhd_access.server.parameters import (
     FILM_TYPES,
@@ -146,7 +146,7 @@ class Service:
 
     async def _visit(self, request: web.Request) -> web.Response:
         place = find_place(path_below(request, self.settings.root_path), self.mirrors)
-        n = next((i for i, name in enumerate(place.names, 1) if name.endswith(".mov")), None)
+        n = count_to_movie(place)
         movie = Place(place.mirror, place.names[:n], is_folder=False)
         try:
             if n is None:
@@ -231,7 +231,7 @@ class Service:
 
         async def make() -> MadeFile:
             begin = time.perf_counter()
-            sample = await movie.read_sample(index)
+            sample = await movie.read_alone(index)
             fetch_seconds = time.perf_counter() - begin
             is_alone = not self.workers.gate.n_running
             return await self.workers.run(

@@ -20,6 +20,7 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.registry import register_codec
 
 from camhd_access.decoding.decoders import Decoder, choose_decoder
+from camhd_access.decoding.groups import GroupDecoder
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import Field
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
@@ -61,8 +62,15 @@ class ProResCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         ------
         ValueError
             The stack has only one field of each frame, or is deinterlaced.
+        UnsupportedCodecError
+            The movie is not ProRes: its samples depend on each other.
         """
         d = stack.decoder
+        if isinstance(d, GroupDecoder):
+            raise UnsupportedCodecError(
+                f"{stack.source.name}: a Zarr chunk is one sample, and those of H.264 and HEVC do not decode "
+                "one by one; write pixels with `open_movie(…).to_dataset().to_zarr(…)`"
+            )
         if d.deinterlaces or (d.fields and len(stack.field) and not stack.field[1::2].all()):
             raise ValueError("a Zarr chunk contains a frame or both of its fields: use fields=True or False")
         return cls(d.frame_size, d.pixel_format.name, d.track_matrix, d.fields, d.reduction)

@@ -16,6 +16,7 @@ import numpy as np
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from camhd_access.arrays.zarr.codec import ProResCodec
 from camhd_access.arrays.zarr.hierarchy import VIDEO, chunk_key, describe_movies
 from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.reader import MovieReader
@@ -86,7 +87,7 @@ class MovieStore(Store):
         self._reader = MovieReader(urlpath, recover=recover, cache=cache, storage_options=storage_options)
         self._frames = slice(None) if frames is None else frames
         self._shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "reduce": reduce}
-        self._stack  # noqa: B018 - raises for wrong arguments immediately
+        ProResCodec.of(self._stack)  # raises for wrong arguments and movies immediately
 
     @cached_property
     def _stack(self) -> FrameStack:

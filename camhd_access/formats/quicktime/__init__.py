@@ -9,16 +9,20 @@ are not repaired: a frame at the wrong place is worse than no frame.
 Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where it extends QTFF.
 """
 
-from camhd_access.formats.quicktime.description import PRORES_CODECS
+from camhd_access.formats.quicktime.coded_order import CodedSamples
+from camhd_access.formats.quicktime.description import CODEC_NAMES, INTER_CODECS, PRORES_CODECS
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
 from camhd_access.formats.quicktime.moov import parse_moov
 from camhd_access.formats.quicktime.tables import MAX_FRAMES
 from camhd_access.formats.quicktime.walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
 
 __all__ = [
+    "CODEC_NAMES",
+    "INTER_CODECS",
     "MAX_FRAMES",
     "PRORES_CODECS",
     "Answer",
+    "CodedSamples",
     "Edit",
     "MovieIndex",
     "Request",

@@ -9,11 +9,19 @@ Source: QTFF, "Video Media", sample descriptions and their extensions.
 from typing import NamedTuple
 
 from camhd_access.errors import UnsupportedCodecError, UnsupportedMovieError
+from camhd_access.formats.h26x import StreamFormat, parse_configuration
 from camhd_access.formats.quicktime.atoms import Atom
-from camhd_access.formats.quicktime.other_formats import CODEC_NAMES
+from camhd_access.formats.quicktime.other_formats import OTHER_CODECS
 from camhd_access.formats.quicktime.tracks import UNSEEN, VIDEO_HEADER, TrackKind, build_atom
 
-__all__ = ["PRORES_CODECS", "VideoDescription", "parse_description", "parse_track_kind"]
+__all__ = [
+    "CODEC_NAMES",
+    "INTER_CODECS",
+    "PRORES_CODECS",
+    "VideoDescription",
+    "parse_description",
+    "parse_track_kind",
+]
 
 PRORES_CODECS = {
     "apco": "Apple ProRes 422 Proxy",
@@ -23,7 +31,13 @@ PRORES_CODECS = {
     "ap4h": "Apple ProRes 4444",
     "ap4x": "Apple ProRes 4444 XQ",
 }
-"""Names of the codecs that are read, by the type of their sample description."""
+"""Names of the intra-frame codecs that are read, by the type of their sample description."""
+
+INTER_CODECS = {"avc1": "H.264", "avc3": "H.264", "hvc1": "HEVC", "hev1": "HEVC"}
+"""Names of the inter-frame codecs that are read."""
+
+CODEC_NAMES = PRORES_CODECS | INTER_CODECS
+"""Names of all codecs that are read."""
 
 _FIELDS_BYTES = 78  # of an entry's payload, before the atoms that extend it
 _TKHD_BYTES = 84  # at least
@@ -38,6 +52,8 @@ class VideoDescription(NamedTuple):
     width: int
     height: int
     color_matrix: int | None
+    stream: StreamFormat | None = None
+    """Properties of H.264 and HEVC; None for ProRes."""
 
 
 def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
@@ -50,7 +66,7 @@ def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
     UnsupportedMovieError
         The entries in use differ, or one refers to another file.
     UnsupportedCodecError
-        The codec is not ProRes.
+        The codec is not ProRes, H.264 or HEVC.
     """
     stsd = minf.need("stbl", "stsd")
     entries = _listed(stsd)
@@ -61,7 +77,12 @@ def parse_description(minf: Atom, numbers: tuple[int, ...]) -> VideoDescription:
         _check_own_file(minf, entries[number - 1])
         found.add(_parse_entry(entries[number - 1]))
     if len(found) > 1:
-        raise UnsupportedMovieError(f"codec or frame size change half-way: {sorted(found, key=repr)}")
+        changes = sorted({each[:3] for each in found}, key=repr)
+        raise UnsupportedMovieError(
+            f"codec or frame size change half-way: {changes}"
+            if len(changes) > 1
+            else f"the decoder configuration of {changes[0][0]} changes half-way: {len(found)} of them"
+        )
     return found.pop()
 
 
@@ -112,16 +133,33 @@ def _listed(atom: Atom) -> list[Atom]:
 
 
 def _parse_entry(entry: Atom) -> VideoDescription:
-    if entry.type not in PRORES_CODECS:
-        name = f" ({CODEC_NAMES[entry.type]})" if entry.type in CODEC_NAMES else ""
+    if entry.type not in CODEC_NAMES:
+        name = f" ({OTHER_CODECS[entry.type]})" if entry.type in OTHER_CODECS else ""
         raise UnsupportedCodecError(
-            f"the video is {entry.type!r}{name}, not ProRes ({', '.join(PRORES_CODECS)})"
+            f"the video is {entry.type!r}{name}, not ProRes, H.264 or HEVC ({', '.join(CODEC_NAMES)})"
         )
     width, height = entry.unpack("HH", 24)
     if not (width and height):
         raise entry.error(f"a frame size of {width} x {height} pixels")
     entry.unpack(f"{_FIELDS_BYTES}x", 0)
-    return VideoDescription(entry.type, width, height, _find_color_matrix(entry))
+    stream = _parse_stream(entry) if entry.type in INTER_CODECS else None
+    return VideoDescription(entry.type, width, height, _find_color_matrix(entry), stream)
+
+
+def _parse_stream(entry: Atom) -> StreamFormat:
+    """The properties in `avcC` or `hvcC` (ISO/IEC 14496-15, 5.4.2 and 8.4.1)."""
+    is_h264 = INTER_CODECS[entry.type] == "H.264"
+    kind = "avcC" if is_h264 else "hvcC"
+    found = [atom for atom in entry.children(position=_FIELDS_BYTES) if atom.type == kind]
+    if len(found) != 1:
+        raise UnsupportedCodecError(
+            f"the video is {entry.type!r} ({INTER_CODECS[entry.type]}), not ProRes, and has {len(found)} "
+            f"{kind} atoms; one is needed to decode it"
+        )
+    try:
+        return parse_configuration("h264" if is_h264 else "hevc", bytes(found[0].payload))
+    except ValueError as err:
+        raise found[0].error(str(err)) from err
 
 
 def _find_color_matrix(entry: Atom) -> int | None:

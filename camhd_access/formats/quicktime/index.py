@@ -2,19 +2,23 @@
 
 Made once per movie by `parse_moov`, held by readers, sent to workers. Times are media times: the edit list
 does not drop frames, but tells which ones a player would not show (`hidden`). Only its pauses (empty edits)
-shift frames in time: `delay` is included in elapsed times.
+shift frames in time: `delay` is included in elapsed times. With inter-frame coding the edit list is part of
+the coding: hidden samples are no frames, and times are those of players (see `coded_order`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.formats.quicktime.tracks import TrackKind
+
+if TYPE_CHECKING:
+    from camhd_access.formats.quicktime.coded_order import CodedSamples
 
 __all__ = ["Edit", "MovieIndex", "find_delays"]
 
@@ -53,8 +57,8 @@ def find_delays(edits: Sequence[Edit], movie_timescale: int, timescale: int) -> 
 class MovieIndex:
     """Position and time of each frame of a movie.
 
-    Arrays are read-only, with one item per frame, in the order of the file's sample table, which for ProRes
-    is the order of presentation. 33 bytes per frame.
+    Arrays are read-only, with one item per frame, in the order of presentation; for ProRes this is the order
+    of the file's sample table. 33 bytes per frame; 58 with inter-frame coding.
     """
 
     offset: NDArray[np.int64]
@@ -62,15 +66,16 @@ class MovieIndex:
     size: NDArray[np.int64]
     """Bytes of each sample."""
     pts: NDArray[np.int64]
-    """Presentation time of each frame in ticks, from the start of the media, edit list not applied."""
+    """Presentation time of each frame in ticks, from the start of the media, edit list not applied; with
+    inter-frame coding, from the start of the movie, edit list applied."""
     duration: NDArray[np.int64]
     """How long each frame is shown, in ticks."""
     is_sync: NDArray[np.bool_]
-    """True if a frame decodes without others; all frames of a ProRes movie (intra-frame codec)."""
+    """True if decoding can begin at a frame; all frames of a ProRes movie (intra-frame codec)."""
     timescale: int
     """Ticks per second of `pts` and `duration`."""
     codec: str
-    """Four-character code of the ProRes profile, such as "apcn"."""
+    """Four-character code of the codec, such as "apcn" (a ProRes profile) or "avc1" (H.264)."""
     width: int
     """Pixels per row, from the sample description."""
     height: int
@@ -91,6 +96,8 @@ class MovieIndex:
     """Payload of the timecode `trak`, unparsed (see `quicktime.timecode`); empty: none."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Text metadata by name (see `quicktime.metadata`)."""
+    coded: "CodedSamples | None" = None
+    """The samples in decoding order, if frames depend on each other (H.264, HEVC); None for ProRes."""
 
     def __post_init__(self) -> None:
         for name in ("offset", "size", "pts", "duration", "is_sync"):

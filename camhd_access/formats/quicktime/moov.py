@@ -1,17 +1,20 @@
 """`moov` bytes → `MovieIndex`.
 
 The one video track is found by its handler, never by searching for letters; its sample description must be
-ProRes in the same file; its tables are expanded by `tables`; and every sample must lie within the file and
-not overlap others. A compressed movie header (`cmov`) is inflated first, within limits.
+ProRes, H.264 or HEVC in the same file; its tables are expanded by `tables`; and every sample must lie within
+the file and not overlap others. A compressed movie header (`cmov`) is inflated first, within limits.
 """
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
+from camhd_access.formats.h26x import StreamFormat
 from camhd_access.formats.prores import max_sample_bytes, min_sample_bytes
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
+from camhd_access.formats.quicktime.coded_order import order_frames
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
 from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.metadata import parse_metadata
@@ -26,6 +29,8 @@ MAX_EDITS = 1 << 12
 
 LARGE_PIXELS = 4096 * 2304
 """Pixels of a frame from which its bytes are checked against its claimed size."""
+MAX_INTER_PIXELS = 139_264 * 256
+"""Largest frame of H.264 (level 6.2); HEVC's is no larger."""
 MAX_SECONDS = 1 << 31
 """Limit for times from the start of a movie: keeps them within the range of datetime64[ns]."""
 
@@ -53,7 +58,7 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
     UnsupportedMovieError
         Fragments, media in another file, several enabled video tracks.
     UnsupportedCodecError
-        The video is not ProRes.
+        The video is not ProRes, H.264 or HEVC.
 
     Notes
     -----
@@ -124,7 +129,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         raise stbl.error(
             f"shows frames from tick {first} to {stop}, {timescale} a second: beyond the range of dates"
         )
-    return MovieIndex(
+    index = MovieIndex(
         offset=tables.offset,
         size=tables.size,
         pts=tables.pts,
@@ -141,6 +146,29 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         kind=parse_track_kind(track, timescale, number=tables.descriptions[0]),
         timecode_track=next((bytes(t.payload) for t in _find_tracks(moov, b"tmcd")), b""),
         metadata=parse_metadata(moov),
+    )
+    return _in_display_order(index, tables, description.stream) if description.stream else index
+
+
+def _in_display_order(index: MovieIndex, tables: SampleTables, stream: StreamFormat) -> MovieIndex:
+    """The index of a movie with inter-frame coding, whose edit list is applied."""
+    samples, pts, duration, coded = order_frames(
+        tables,
+        index.edits,
+        stream=stream,
+        timescale=index.timescale,
+        movie_timescale=index.movie_timescale,
+    )
+    return replace(
+        index,
+        offset=tables.offset[samples],
+        size=tables.size[samples],
+        pts=pts,
+        duration=duration,
+        is_sync=tables.is_sync[samples],
+        interlaced=stream.interlaced,
+        edits=(),
+        coded=coded,
     )
 
 
@@ -209,6 +237,12 @@ def parse_edits(track: Atom) -> tuple[Edit, ...]:
 def _check_sizes(tables: SampleTables, description: VideoDescription, stbl: Atom) -> None:
     """Raise if sample sizes are impossible for the frame size of the sample description."""
     width, height = description.width, description.height
+    if description.stream:
+        if width * height > MAX_INTER_PIXELS:
+            raise stbl.error(
+                f"frames of {width}x{height}; H.264 and HEVC have {MAX_INTER_PIXELS} pixels at most"
+            )
+        return
     largest = int(np.argmax(tables.size))
     n_bytes = int(tables.size[largest])
     if n_bytes > max_sample_bytes(width, height):

@@ -5,7 +5,7 @@
 
 import re
 
-__all__ = ["CODEC_NAMES", "name_format"]
+__all__ = ["OTHER_CODECS", "name_format"]
 
 _STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif")
 
@@ -24,7 +24,10 @@ _MAGIC: tuple[tuple[str, str], ...] = (
         r"(?i:\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|\?xml|!--))",
         "a web page (HTML), probably a login or an error page",
     ),
-    (r"\x00?\x00\x00\x01[\x09\x27\x47\x67]", "H.264 without a container; only ProRes is decoded"),
+    (
+        r"\x00?\x00\x00\x01[\x09\x27\x47\x67]",
+        "H.264 without a container; `ffmpeg -i FILE -c copy NEW.mov` gives it one",
+    ),
     (r"RIFF....AVI ", "AVI"),
     (r"\x00\x00\x01\xba", "an MPEG stream"),
     (r"\x89PNG|\xff\xd8\xff|GIF8|II\x2a\x00|MM\x00\x2a", "a still picture"),
@@ -32,17 +35,16 @@ _MAGIC: tuple[tuple[str, str], ...] = (
     (r"%PDF", "PDF"),
 )
 
-CODEC_NAMES = {
+OTHER_CODECS = {
     "aprn": "ProRes RAW",
     "aprh": "ProRes RAW HQ",
-    **dict.fromkeys(("avc1", "avc3", "ai55", "ai15"), "H.264"),
-    **dict.fromkeys(("hvc1", "hev1"), "H.265 (HEVC)"),
+    **dict.fromkeys(("ai55", "ai15"), "AVC-Intra"),
     **dict.fromkeys(("AVdn", "AVdh"), "DNxHD"),
     **dict.fromkeys(("jpeg", "mjpa", "mjpb"), "Motion JPEG"),
     "mp4v": "MPEG-4 Visual",
     "av01": "AV1",
 }
-"""Names of codecs, by the four characters of the sample description."""
+"""Names of codecs that are not read, by the four characters of the sample description."""
 
 
 def name_format(head: bytes) -> str | None:

@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from camhd_access.errors import UnsupportedCodecError
+from camhd_access.formats.quicktime import INTER_CODECS
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.movie.stack import FrameStack
@@ -121,6 +123,8 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
         The movie has no such frame.
     ValueError
         No frames, or not in the order of the movie.
+    UnsupportedCodecError
+        The movie is not ProRes: its frames depend on each other.
     UnsupportedMovieError
         The clip would be longer than its header can store (39 hours at 30,000 ticks per second).
     InvalidMovieError
@@ -137,6 +141,11 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     >>> len(clip.sample_size)
     100
     """
+    if reader.index.coded:
+        raise UnsupportedCodecError(
+            f"{reader.name}: frames of {INTER_CODECS[reader.index.codec]} depend on others; a clip without "
+            "re-encoding is made of frames that stand alone; write .mp4, .gif or images"
+        )
     stack = stack_frames(reader, frames)
     if (np.diff(stack.frames) <= 0).any():
         raise ValueError("the frames of a clip must be in the order of the movie, each once")

@@ -1,0 +1,99 @@
+"""Where decoding can begin: what a sample says about its dependence on earlier ones.
+
+A container marks some samples as sync samples, but writers mark more than decode exactly from there: the
+start of a gradual refresh, or a picture in the middle of an open group. The sample itself tells: an IDR
+picture empties the decoder; from a recovery point with a count of 0, all pictures that follow it in display
+order are exact; a CRA or BLA picture of HEVC likewise.
+
+Source: ITU-T H.264, 7.4.1.2.4 and D.2.8; ITU-T H.265, 7.4.2.2; ISO/IEC 14496-15, 5.3.2.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+
+from camhd_access.formats.h26x.bits import BitReader, unescape
+from camhd_access.formats.h26x.parameter_sets import StreamFormat
+from camhd_access.ranges import ByteData
+
+__all__ = ["Entry", "find_entry"]
+
+_IDR, _SEI = 5, 6
+_H264_SLICES = range(1, 6)
+_HEVC_PICTURES, _HEVC_ENTRIES = range(32), range(16, 22)
+_HEVC_CLOSED = range(19, 21)  # IDR
+_RECOVERY_POINT = 6
+
+
+class Entry(Enum):
+    """What decodes exactly if decoding begins at a sample."""
+
+    CLOSED = "all that follows"
+    OPEN = "pictures shown after it"
+    NONE = "nothing for certain"
+
+
+def find_entry(sample: ByteData, stream: StreamFormat) -> Entry:
+    """What decodes exactly from this sample on; `NONE` too if it is damaged."""
+    return _find_h264(sample, stream) if stream.codec == "h264" else _find_hevc(sample, stream)
+
+
+def _iter_units(sample: ByteData, length_size: int) -> Iterator[memoryview]:
+    """The NAL units of a sample; stops at the first that is incomplete."""
+    view, position = memoryview(sample), 0
+    while position + length_size < len(view):
+        n_bytes = int.from_bytes(view[position : position + length_size], "big")
+        position += length_size
+        if not 0 < n_bytes <= len(view) - position:
+            return
+        yield view[position : position + n_bytes]
+        position += n_bytes
+
+
+def _find_h264(sample: ByteData, stream: StreamFormat) -> Entry:
+    recovers = False
+    for unit in _iter_units(sample, stream.length_size):
+        kind = unit[0] & 31
+        if kind == _SEI:
+            recovers |= _recovers_at_once(unescape(bytes(unit[1:])))
+        elif kind in _H264_SLICES:
+            if kind == _IDR:
+                return Entry.CLOSED
+            return Entry.OPEN if recovers else Entry.NONE
+    return Entry.NONE
+
+
+def _recovers_at_once(messages: bytes) -> bool:
+    """Whether a recovery point is among these messages, with no pictures to wait for, and exact."""
+    position = 0
+    while position + 2 < len(messages):
+        kind, position = _sum_bytes(messages, position)
+        n_bytes, position = _sum_bytes(messages, position)
+        if kind == _RECOVERY_POINT:
+            bits = BitReader(messages[position : position + n_bytes])
+            try:
+                return not bits.ue() and bits.flag()
+            except EOFError:
+                return False
+        position += n_bytes
+    return False
+
+
+def _sum_bytes(data: bytes, position: int) -> tuple[int, int]:
+    """A number written as bytes that add up, all but the last of them 255; and the position after it."""
+    total = 0
+    while position < len(data):
+        total += data[position]
+        position += 1
+        if data[position - 1] != 255:
+            break
+    return total, position
+
+
+def _find_hevc(sample: ByteData, stream: StreamFormat) -> Entry:
+    for unit in _iter_units(sample, stream.length_size):
+        kind = unit[0] >> 1 & 63
+        if kind in _HEVC_PICTURES:
+            if kind in _HEVC_CLOSED:
+                return Entry.CLOSED
+            return Entry.OPEN if kind in _HEVC_ENTRIES else Entry.NONE
+    return Entry.NONE

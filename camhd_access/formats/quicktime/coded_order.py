@@ -1,0 +1,147 @@
+"""Samples in the order in which they are decoded, and the frames that they become.
+
+With inter-frame coding (H.264, HEVC) a sample depends on earlier ones, and the order of decoding differs
+from that of display. Frames are counted in display order; the samples that the edit list hides at both ends
+are no frames: they are decoded where others need them, and shown by no player. This module tells which
+samples must be decoded, and from where.
+
+Source: ISO/IEC 14496-12, 8.6.1.3 (composition times), 8.6.2 (sync samples), 8.6.6 (edit list).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camhd_access.errors import UnsupportedMovieError
+from camhd_access.formats.h26x import StreamFormat
+from camhd_access.formats.quicktime.index import Edit, find_delays
+from camhd_access.formats.quicktime.tables import SampleTables
+
+__all__ = ["CodedSamples", "ShownFrames", "order_frames"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedSamples:
+    """The samples of a movie with inter-frame coding, in decoding order; 25 bytes per sample."""
+
+    stream: StreamFormat
+    """Codec, and the decoder configuration."""
+    offset: Ints
+    """First byte of each sample in the file."""
+    size: Ints
+    """Bytes of each sample."""
+    rank: Ints
+    """Position of each sample in display order, with the hidden ones."""
+    is_sync: NDArray[np.bool_]
+    """Samples from which decoding may begin, as the container has it (see `h26x.find_entry`)."""
+    n_hidden: int
+    """Number of samples shown before the first frame, by a player without edit list."""
+    by_rank: Ints
+    """Number of the sample at each position in display order."""
+
+    def samples_of(self, frames: Ints) -> Ints:
+        """The sample of each frame."""
+        samples: Ints = self.by_rank[frames + self.n_hidden]
+        return samples
+
+    def frame_of(self, sample: int) -> int:
+        """The frame of a sample; negative or too large if it is hidden."""
+        return int(self.rank[sample]) - self.n_hidden
+
+    def find_starts(self, samples: Ints, refused: frozenset[int] = frozenset()) -> Ints:
+        """For each sample the last sync sample from which it decodes; -1 if there is none.
+
+        Parameters
+        ----------
+        refused
+            Sync samples from which nothing decodes for certain.
+
+        Notes
+        -----
+        A frame that is shown before the sync sample, but decoded after it, may need the group before (open
+        group of pictures).
+        """
+        syncs = np.array([n for n in np.flatnonzero(self.is_sync).tolist() if n not in refused], np.int64)
+        place = np.searchsorted(syncs, samples, "right") - 1
+        while (late := (place >= 0) & (self.rank[syncs[place]] > self.rank[samples])).any():
+            place[late] -= 1
+        starts: Ints = np.where(place >= 0, syncs[place], -1) if syncs.size else np.full_like(samples, -1)
+        return starts
+
+    def starts(self) -> Ints:
+        """Frames that a sync sample shows: groups of pictures begin there."""
+        frames: Ints = np.sort(self.rank[self.is_sync]) - self.n_hidden
+        return frames
+
+
+class ShownFrames(NamedTuple):
+    """The frames of a track, in display order."""
+
+    samples: Ints
+    """Number of each frame's sample."""
+    pts: Ints
+    """Presentation time in ticks, edit list applied: rises."""
+    duration: Ints
+    """Ticks until the next frame."""
+    coded: CodedSamples
+
+
+def order_frames(
+    tables: SampleTables, edits: Sequence[Edit], *, stream: StreamFormat, timescale: int, movie_timescale: int
+) -> ShownFrames:
+    """The frames that the edit list shows.
+
+    Raises
+    ------
+    UnsupportedMovieError
+        The edit list shows several stretches, or at another speed; or two samples have the same time.
+
+    Notes
+    -----
+    As libav applies it: a frame is shown if it begins within the edit, and the first of them at its start.
+    """
+    by_rank = np.argsort(tables.pts, kind="stable").astype(np.int64)
+    pts = tables.pts[by_rank]
+    if (np.diff(pts) <= 0).any():
+        raise UnsupportedMovieError("two frames are shown at the same time (ctts)")
+    duration = np.append(np.diff(pts), tables.duration[by_rank[-1]])
+    first, stop = 0, len(pts)
+    if edits:
+        start_ticks, n_ticks, delay = _only_stretch(edits, timescale, movie_timescale)
+        first = int(np.searchsorted(pts, start_ticks))
+        if n_ticks:
+            stop = int(np.searchsorted(pts, start_ticks + n_ticks))
+        if first < stop:
+            pts = pts - pts[first] + delay
+    if first >= stop:
+        raise UnsupportedMovieError("its edit list shows no frame")
+    rank = np.empty_like(by_rank)
+    rank[by_rank] = np.arange(len(by_rank))
+    coded = CodedSamples(
+        stream=stream,
+        offset=tables.offset,
+        size=tables.size,
+        rank=rank,
+        is_sync=tables.is_sync,
+        n_hidden=first,
+        by_rank=by_rank,
+    )
+    return ShownFrames(by_rank[first:stop], pts[first:stop], duration[first:stop], coded)
+
+
+def _only_stretch(edits: Sequence[Edit], timescale: int, movie_timescale: int) -> tuple[int, int, int]:
+    """Media time and length of the only stretch shown (0: to the end), and the pause before it, in ticks."""
+    shown = [edit for edit in edits if edit.media_time_ticks >= 0]
+    if len(shown) != 1 or shown[0].rate != 1 or edits[-1] is not shown[0]:
+        raise UnsupportedMovieError(
+            f"its edit list shows {len(shown)} stretches, or one at another speed; with inter-frame coding, "
+            "one at normal speed is supported. Encode the movie anew"
+        )
+    ((start_ticks, delay),) = find_delays(edits, movie_timescale, timescale)
+    n_ticks = (2 * shown[0].segment_duration_ticks * timescale + movie_timescale) // (2 * movie_timescale)
+    return start_ticks, n_ticks, delay

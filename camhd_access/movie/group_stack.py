@@ -1,0 +1,169 @@
+"""`GroupStack`: some frames of a movie with inter-frame coding, not read yet.
+
+To its users it is a `FrameStack`. It differs in what a read fetches and decodes: whole runs of samples (see
+`groups`), cropped and reduced after decoding. The samples on which its frames depend are in the movie's
+index, which tasks do not carry: a copy in another process reads it there once.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from camhd_access.decoding.groups import Decoded, GroupDecoder, choose_group_decoder
+from camhd_access.decoding.pixels import choose_matrix
+from camhd_access.decoding.sums import Sums
+from camhd_access.decoding.threads import spreading
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.formats.quicktime import CodedSamples
+from camhd_access.memory import empty
+from camhd_access.movie.groups import GroupReader, Run, no_start
+from camhd_access.movie.index_cache import open_index
+from camhd_access.movie.stack import Damage, FrameStack, Pixels
+from camhd_access.ranges import ByteData
+
+__all__ = ["GroupStack"]
+
+MAX_RUN_BYTES = 32 << 20
+"""Longest run of samples that waits in memory for a thread; longer ones are decoded as they arrive."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupStack(FrameStack):
+    """Images of a movie whose frames depend on each other."""
+
+    _coded: CodedSamples | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = {each.name: getattr(self, each.name) for each in fields(self)} | {"_coded": None}
+        return partial(GroupStack, **kept), ()
+
+    @property
+    def coded(self) -> CodedSamples:
+        """The samples of the movie."""
+        if self._coded is None:
+            movie = open_index(replace(self.source, version=None))
+            if movie.source != self.source:
+                self.source.check()  # another replica may serve the same version
+            object.__setattr__(self, "_coded", movie.index.coded)
+        assert self._coded is not None  # noqa: S101 - for mypy
+        return self._coded
+
+    @property
+    def _reader(self) -> GroupReader:
+        return GroupReader(self.source, self.coded)
+
+    def reduced(self) -> FrameStack:
+        """The same images an eighth as high and wide: means of all blocks that the window touches."""
+        decoder = choose_group_decoder(
+            self.coded.stream,
+            self.decoder.frame_size,
+            pix_fmt=self.pixel_format.name,
+            track_matrix=self.decoder.track_matrix,
+            reduce=8,
+        )
+        step = decoder.reduction // self.decoder.reduction
+        y, x = (
+            slice(extent.start // step, min(-(-extent.stop // step), length))
+            for extent, length in zip(self.window, decoder.size, strict=True)
+        )
+        return replace(self, decoder=decoder, window=(y, x))
+
+    def find_matrix(self) -> int:
+        """Number of the colour matrix, from the decoder configuration; no frame is decoded."""
+        stream, decoder = self.coded.stream, self.decoder
+        return choose_matrix(stream.matrix, decoder.track_matrix, height=decoder.frame_size[0])
+
+    @property
+    def n_decoded(self) -> int:
+        """Frames that a read decodes, with those on which the wanted ones depend."""
+        runs, _ = self._plan_runs()
+        return sum(run.stop - run.start for run in runs)
+
+    def plan(self) -> tuple[int, int]:
+        """Requests and bytes of a read, if no decoder stands on the way to its frames."""
+        runs, _ = self._plan_runs()
+        ranges = self._reader.ranges_of(n for run in runs for n in range(run.start, run.stop))
+        spans = self.source.plan(ranges)
+        return len(spans), sum(span.n_bytes for span in spans)
+
+    def decode(self, sample: bytes, *, parallel: bool) -> Pixels:  # noqa: ARG002 - it needs others
+        """The first image of the stack; fetches the samples that it needs."""
+        picture: Pixels = self.select(slice(1)).read(parallel=parallel)[0]
+        return picture
+
+    def add_up(self, *, squares: bool = False) -> Sums:
+        """Sums over time of all images, and of their squares, decoded in the caller's thread."""
+        sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
+        picture = empty((1, *self.shape[1:]), self.dtype)
+        for positions, decoded in self._iter_frames(*self._plan_runs()):
+            self._show(positions, decoded, picture, None, [0])
+            for _ in positions:
+                sums.add(picture[0])
+        return sums
+
+    def _plan_runs(self) -> tuple[list[Run], list[int]]:
+        return self._reader.plan_runs(self.coded.samples_of(self.frames))
+
+    def _fill(self, out: Pixels, *, parallel: bool, damaged: Damage | None) -> None:
+        """Decode short runs in parallel; long ones in this thread, while others convert their frames."""
+        runs, lost = self._plan_runs()
+        short = [run for run in runs if parallel and len(runs) > 1 and self._n_bytes(run) <= MAX_RUN_BYTES]
+        with spreading(parallel=parallel) as submit:
+            if short:
+                samples = [n for run in short for n in range(run.start, run.stop)]
+                with closing(self._reader.iter_bytes(samples)) as arriving:
+                    for run in short:
+                        data = list(islice(arriving, run.stop - run.start))
+                        submit(self._show_run, run, data, out, damaged)
+            with closing(self._iter_frames([run for run in runs if run not in short], lost)) as frames:
+                for positions, decoded in frames:
+                    submit(self._show, positions, decoded, out, damaged, positions)
+
+    def _n_bytes(self, run: Run) -> int:
+        return int(self.coded.size[run.start : run.stop].sum())
+
+    def _show_run(self, run: Run, data: list[ByteData], out: Pixels, damaged: Damage | None) -> None:
+        for positions, decoded in self._with_positions(self._reader.iter_run(run, data)):
+            self._show(positions, decoded, out, damaged, positions)
+
+    def _iter_frames(
+        self, runs: list[Run], lost: list[int]
+    ) -> Generator[tuple[list[int], Decoded], None, None]:
+        """Frames as they are decoded, with their positions in the stack."""
+        for run in runs:
+            yield from self._with_positions(self._reader.iter_run(run))
+        yield from self._with_positions((sample, no_start()) for sample in lost)
+
+    def _with_positions(self, frames: Iterable[tuple[int, Decoded]]) -> Iterator[tuple[list[int], Decoded]]:
+        samples = self.coded.samples_of(self.frames)
+        order = np.argsort(samples, kind="stable")
+        ordered = samples[order]
+        try:
+            for sample, decoded in frames:
+                first, stop = np.searchsorted(ordered, [sample, sample + 1])
+                yield order[first:stop].tolist(), decoded
+        except UnsupportedCodecError as error:
+            raise UnsupportedCodecError(f"{self.source.name}: {error}") from error
+
+    def _show(
+        self, positions: list[int], decoded: Decoded, out: Pixels, damaged: Damage | None, places: list[int]
+    ) -> None:
+        """Write a frame to its places in `out`."""
+        assert isinstance(self.decoder, GroupDecoder)  # noqa: S101 - for mypy
+        first, *others = places
+        try:
+            if isinstance(decoded, FrameDecodeError):
+                raise decoded
+            self.decoder.convert(decoded, self.window, out[first])
+        except FrameDecodeError as error:
+            if damaged is None:
+                raise self._name(error, positions[0]) from error
+            out[first] = 0
+            damaged |= dict.fromkeys(positions, np.ones(self.shape[1:3], np.bool_))
+        for place in others:
+            out[place] = out[first]

@@ -1,0 +1,241 @@
+"""Frames of a movie with inter-frame coding: the samples that are fetched and decoded for them, in runs.
+
+A *run* is a stretch of samples, in decoding order, from a sync sample to the last sample needed. Frames
+asked for together share runs, so no sample is fetched or decoded twice. Decoders hold frames back to put
+them into display order; at the end of a run they are made to return them, and take no more samples. A read
+that begins where the last one ended therefore goes a few samples further, and its decoder waits for the next
+read, which then continues with it.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from camhd_access.caching import LRUCache
+from camhd_access.decoding.groups import Decoded, NoEntryError, RunDecoder
+from camhd_access.decoding.subsampled import CodedFrame
+from camhd_access.errors import FrameDecodeError
+from camhd_access.formats.quicktime import CodedSamples
+from camhd_access.ranges import ByteData, ByteRange
+from camhd_access.storage.source import ByteSource
+
+__all__ = ["GroupReader", "Run"]
+
+MAX_MOVIES_KNOWN = 1024
+
+_refused: LRUCache[ByteSource, frozenset[int]] = LRUCache(MAX_MOVIES_KNOWN)
+"""Sync samples of each movie at which decoding cannot begin, as far as they were tried."""
+
+_last_ranks: LRUCache[ByteSource, int] = LRUCache(MAX_MOVIES_KNOWN)
+"""Position in display order of the frame read last of each movie."""
+
+MAX_STEP = 16
+"""Frames from the end of one read to the start of the next for the two to be in sequence."""
+
+MAX_PARKED = 4
+"""Decoders that wait for the next read; one of 1080p holds up to 100 MB."""
+
+N_SAMPLES_ON = 8
+"""Samples fetched at once beyond the last one needed, so that the decoder need not be emptied."""
+
+
+class Run(NamedTuple):
+    """Samples that are decoded one after the other."""
+
+    start: int
+    """The first sample, a sync sample."""
+    stop: int
+    """One past the last sample."""
+    wanted: tuple[int, ...]
+    """The samples whose frames are asked for, in decoding order."""
+
+
+@dataclass(slots=True, eq=False)
+class _Parked:
+    """A decoder that waits for the next read."""
+
+    decoder: RunDecoder
+    ready: dict[int, CodedFrame] = field(default_factory=dict)
+    """Frames that it has returned already, by sample."""
+
+    def holds(self, run: Run) -> bool:
+        """Whether it can return the frames of a run without starting anew."""
+        decoder = self.decoder
+        is_ahead = decoder.next > run.start >= decoder.start
+        return is_ahead and all(
+            n in self.ready or (not decoder.is_finished and (n >= decoder.next or decoder.awaits(n)))
+            for n in run.wanted
+        )
+
+
+class _Park:
+    """The decoders that wait, each taken by one read at a time."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew, without decoders."""
+        self._lock = threading.Lock()
+        self._parked: OrderedDict[int, tuple[ByteSource, _Parked]] = OrderedDict()
+
+    def take(self, source: ByteSource, run: Run) -> _Parked | None:
+        """A decoder that can go on with a run."""
+        with self._lock:
+            found = [k for k, (of, parked) in self._parked.items() if of == source and parked.holds(run)]
+            return self._parked.pop(found[-1])[1] if found else None
+
+    def keep(self, source: ByteSource, parked: _Parked) -> None:
+        """Let a decoder wait; the one that has waited longest is dropped."""
+        with self._lock:
+            self._parked[id(parked)] = source, parked
+            if len(self._parked) > MAX_PARKED:
+                self._parked.popitem(last=False)
+
+
+_park = _Park()
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_park.clear)  # its lock may be held by a thread that is gone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupReader:
+    """Reads frames of one movie by the numbers of their samples."""
+
+    source: ByteSource
+    coded: CodedSamples
+
+    def plan_runs(self, samples: npt.NDArray[np.int64]) -> tuple[list[Run], list[int]]:
+        """The runs that decode some samples, and the samples that no run decodes."""
+        samples = np.unique(samples)
+        starts = self.coded.find_starts(samples, _refused.find(self.source) or frozenset())
+        lost = samples[starts < 0].tolist()
+        samples, starts = samples[starts >= 0], starts[starts >= 0]
+        runs: list[Run] = []
+        order = np.argsort(starts, kind="stable")
+        for part in np.split(order, np.flatnonzero(np.diff(starts[order])) + 1):
+            if not part.size:
+                continue
+            start, wanted = int(starts[part[0]]), tuple(samples[part].tolist())
+            run = Run(start, wanted[-1] + 1, wanted)
+            if runs and start < runs[-1].stop:
+                before = runs.pop()
+                run = Run(
+                    before.start, max(before.stop, run.stop), tuple(sorted({*before.wanted, *run.wanted}))
+                )
+            runs.append(run)
+        return runs, lost
+
+    def ranges_of(self, samples: Iterable[int]) -> list[ByteRange]:
+        """The samples' places in the file."""
+        numbers = np.fromiter(samples, np.int64)
+        starts = self.coded.offset[numbers]
+        stops = starts + self.coded.size[numbers]
+        return [ByteRange(*both) for both in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+    def iter_bytes(self, samples: Sequence[int]) -> Generator[ByteData, None, None]:
+        """The bytes of samples, in this order, as they arrive."""
+        ranges = self.ranges_of(samples)
+        arrived: dict[int, ByteData] = {k: b"" for k, wanted in enumerate(ranges) if not wanted.n_bytes}
+        following = 0
+        for span, data in self.source.fetch(ranges):
+            view = memoryview(data)
+            for k in span.members:
+                arrived[k] = view[ranges[k].start - span.start : ranges[k].stop - span.start]
+            while following in arrived:
+                yield arrived.pop(following)
+                following += 1
+        while following in arrived:
+            yield arrived.pop(following)
+            following += 1
+
+    def iter_run(self, run: Run, data: Iterable[ByteData] | None = None) -> Iterator[tuple[int, Decoded]]:
+        """The frames of a run, in decoding order.
+
+        Parameters
+        ----------
+        data
+            The bytes of its samples if they are at hand. Otherwise they are fetched, and the run goes on
+            where an earlier one stands, if one does.
+        """
+        try:
+            if data is not None:
+                yield from self._iter_new(run, data)
+            else:
+                yield from self._iter_on(run)
+        except NoEntryError:
+            refused = _refused.find(self.source) or frozenset()
+            _refused.keep(self.source, refused | {run.start})
+            runs, lost = self.plan_runs(np.array(run.wanted))
+            for sample in lost:
+                yield sample, no_start()
+            for each in runs:
+                yield from self.iter_run(each)
+
+    def _iter_new(self, run: Run, data: Iterable[ByteData]) -> Iterator[tuple[int, Decoded]]:
+        decoder = self._start(run)
+        wanted = set(run.wanted)
+        for sample in data:
+            yield from (each for each in decoder.send(sample) if each[0] in wanted)
+        yield from (each for each in decoder.finish() if each[0] in wanted)
+
+    def _start(self, run: Run) -> RunDecoder:
+        return RunDecoder(self.coded.stream, self.coded.rank, self.coded.is_sync, run.start)
+
+    def _iter_on(self, run: Run) -> Iterator[tuple[int, Decoded]]:
+        """Fetch and decode a run; in a sequence of reads, with a decoder that waits, or will wait."""
+        ranks = self.coded.rank[list(run.wanted)]
+        last = _last_ranks.find(self.source)
+        last_rank = int(ranks.max())
+        _last_ranks.keep(self.source, last_rank)
+        goes_on = last is not None and 0 < int(ranks.min()) - last <= MAX_STEP
+        parked = (_park.take(self.source, run) if goes_on else None) or _Parked(self._start(run))
+        decoder = parked.decoder
+        waits = goes_on and self._is_within_group(last_rank)
+        wanted = set(run.wanted)
+        ready = parked.ready
+        parked.ready = {n: ready[n] for n in ready.keys() - wanted if self.coded.rank[n] > last_rank}
+        yield from ((n, ready[n]) for n in ready.keys() & wanted)
+        wanted -= ready.keys()
+        for number, frame in self._iter_decoded(decoder, run.stop, wanted, goes_on=waits):
+            if number in wanted:
+                wanted.remove(number)
+                yield number, frame
+            elif isinstance(frame, CodedFrame) and self.coded.rank[number] > last_rank:
+                parked.ready[number] = frame
+        if decoder.is_intact and (parked.ready or not decoder.is_finished):
+            _park.keep(self.source, parked)
+
+    def _iter_decoded(
+        self, decoder: RunDecoder, stop: int, wanted: set[int], *, goes_on: bool
+    ) -> Iterator[tuple[int, Decoded]]:
+        """What a decoder returns, up to the last frame that is `wanted`; the caller removes those it has.
+
+        With `goes_on`, more samples are fetched after `stop` if the decoder can then go on later.
+        """
+        while wanted:
+            for data in self.iter_bytes(range(decoder.next, stop)) if decoder.next < stop else ():
+                yield from decoder.send(data)
+            stop = min(decoder.next + N_SAMPLES_ON, len(self.coded.rank))
+            if not goes_on or decoder.next == stop:
+                break
+        if wanted:
+            yield from decoder.finish()
+
+    def _is_within_group(self, rank: int) -> bool:
+        """Whether the next frame in display order needs the same samples before it."""
+        if rank + 1 == len(self.coded.rank):
+            return False
+        here, following = self.coded.find_starts(self.coded.by_rank[rank : rank + 2])
+        return bool(here >= following)
+
+
+def no_start() -> FrameDecodeError:
+    """The error of a frame that no sync sample precedes."""
+    return FrameDecodeError("it depends on frames before the start of the movie")

@@ -1,0 +1,122 @@
+"""The index of movies with inter-frame coding, compared with libav's demuxer."""
+
+from contextlib import suppress
+from io import BytesIO
+
+import inter_movies
+import numpy as np
+import pytest
+
+from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
+from camhd_access.formats.h26x import Entry, find_entry, parse_configuration
+from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_moov
+
+
+def parse(data):
+    file = BytesIO(data)
+
+    def read(request):
+        start = max(0, len(data) - request.n_bytes) if isinstance(request, Tail) else request.start
+        stop = len(data) if isinstance(request, Tail) else request.stop
+        file.seek(start)
+        return Answer(file.read(stop - start), start, len(data))
+
+    moov, offset, size = read_moov(read)
+    return parse_moov(moov, offset=offset, file_size=size)
+
+
+def check(data):
+    index = parse(data)
+    rows, time_base = inter_movies.demux(data)
+    assert index.timescale == 1 / time_base
+    found = np.stack([index.pts, index.offset, index.size, index.is_sync], axis=1)
+    np.testing.assert_array_equal(found, rows)
+    assert (np.diff(index.pts) > 0).all()
+    assert not index.hidden.any()
+    return index
+
+
+@pytest.mark.parametrize("structure", inter_movies.STRUCTURES)
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_the_index_is_that_of_libav(structure, suffix):
+    index = check(inter_movies.encode(structure, suffix=suffix))
+    assert index.n_frames == 60
+    assert index.codec == ("hvc1" if "HEVC" in structure else "avc1")
+    assert index.interlaced == (structure == "fields")
+    assert index.coded.stream.bit_depth == (10 if "10 bit" in structure else 8)
+    np.testing.assert_array_equal(index.pts[:-1] + index.duration[:-1], index.pts[1:])
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, open groups"])
+def test_variable_rate_faststart_and_negative_offsets(structure):
+    assert len(set(check(inter_movies.encode(structure, varies=True)).duration.tolist())) == 3
+    check(inter_movies.encode(structure, movflags="faststart"))
+    check(inter_movies.encode(structure, movflags="negative_cts_offsets"))
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, open groups"])
+@pytest.mark.parametrize("skip_seconds", [0.5, 0.77, 1.0])
+def test_a_copy_that_begins_within_a_group_hides_samples(structure, skip_seconds):
+    index = check(inter_movies.copy(inter_movies.encode(structure), skip_seconds=skip_seconds))
+    assert index.coded.n_hidden
+    assert index.pts[0] == 0
+    assert len(index.coded.offset) == index.n_frames + index.coded.n_hidden
+
+
+def test_edit_lists_that_are_not_one_stretch_are_refused():
+    data = bytearray(inter_movies.copy(inter_movies.encode("closed groups"), skip_seconds=0.5))
+    place = data.index(b"elst") + 8
+    data[place + 12 : place + 14] = b"\0\2"  # twice the speed
+    with pytest.raises(UnsupportedMovieError, match="one at another speed"):
+        parse(bytes(data))
+
+
+def test_damaged_descriptions():
+    data = inter_movies.encode("closed groups")
+    with pytest.raises(UnsupportedCodecError, match="0 avcC atoms"):
+        parse(data.replace(b"avcC", b"free"))
+    with pytest.raises(InvalidMovieError, match=r"avcC atom at byte .*version 9"):
+        parse(data.replace(b"avcC\1", b"avcC\11"))
+    place, frame_ticks = data.index(b"ctts") + 16, parse(data).timescale // inter_movies.RATE
+    later = int.from_bytes(data[place : place + 4], "big") + frame_ticks
+    with pytest.raises(UnsupportedMovieError, match="shown at the same time"):
+        parse(data[:place] + later.to_bytes(4, "big") + data[place + 4 :])
+
+
+def test_every_truncation_of_a_record_is_an_error_or_a_format():
+    for codec, structure in (("h264", "closed groups"), ("hevc", "HEVC, 10 bit")):
+        record = parse(inter_movies.encode(structure)).coded.stream.configuration
+        for n in range(len(record)):
+            with suppress(ValueError):
+                assert parse_configuration(codec, record[:n]).configuration == record[:n]
+
+
+def test_where_decoding_can_begin():
+    expected = {
+        "closed groups": Entry.CLOSED,
+        "open groups": Entry.OPEN,
+        "gradual refresh": Entry.NONE,
+        "HEVC, closed groups": Entry.CLOSED,
+        "HEVC, open groups": Entry.OPEN,
+    }
+    for structure, entry in expected.items():
+        data = inter_movies.encode(structure)
+        coded = parse(data).coded
+        offset, size = coded.offset, coded.size
+        samples = [data[a : a + n] for a, n in zip(offset.tolist(), size.tolist(), strict=True)]
+        first, *others = np.flatnonzero(coded.is_sync)
+        assert find_entry(samples[first], coded.stream) is not Entry.NONE
+        assert {find_entry(samples[i], coded.stream) for i in others} == {entry}
+        assert find_entry(samples[first + 1], coded.stream) is Entry.NONE
+        assert find_entry(b"\0\0\0\5", coded.stream) is Entry.NONE
+
+
+@pytest.mark.parametrize("location", range(6))
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_matrix_and_chroma_location_are_read(codec, location, monkeypatch):
+    about = f"{'' if codec == 'x264' else 'log-level=0:'}chromaloc={location}:colormatrix=smpte170m"
+    kind = inter_movies.X264 if codec == "x264" else inter_movies.X265
+    name = f"{codec}, chroma {location}"
+    monkeypatch.setitem(inter_movies.STRUCTURES, name, kind | {f"{codec}-params": about})
+    stream = parse(inter_movies.encode(name, 3)).coded.stream
+    assert (stream.chroma_location, stream.matrix) == (location, 6)

@@ -1,0 +1,135 @@
+"""Movies with inter-frame coding in every structure, written and read by libav alone."""
+
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+import numpy as np
+
+RATE = 30
+SIZE = 64, 96
+"""Height and width."""
+
+X264 = {"codec": "libx264", "preset": "veryfast", "sc_threshold": "0"}
+X265 = {"codec": "libx265", "preset": "ultrafast"}
+
+STRUCTURES = {
+    "closed groups": X264 | {"g": "12", "bf": "3"},
+    "open groups": X264 | {"g": "12", "x264-params": "open-gop=1:bframes=3:b-adapt=0"},
+    "open groups, pyramid": X264
+    | {"g": "16", "x264-params": "open-gop=1:bframes=5:b-adapt=0:b-pyramid=normal:ref=4"},
+    "strict pyramid": X264 | {"g": "20", "x264-params": "bframes=7:b-adapt=0:b-pyramid=strict:ref=5"},
+    "intra only": X264 | {"g": "1"},
+    "one group": X264 | {"g": "9999", "bf": "2"},
+    "no reordering": X264 | {"g": "12", "bf": "0"},
+    "slices": X264 | {"g": "12", "x264-params": "slices=3"},
+    "fields": X264 | {"g": "12", "x264-params": "tff=1"},
+    "gradual refresh": X264 | {"g": "12", "x264-params": "intra-refresh=1:bframes=0"},
+    "full range": X264 | {"g": "12", "pix_fmt": "yuvj420p"},
+    "4:2:2, 10 bit": X264 | {"g": "12", "pix_fmt": "yuv422p10le"},
+    "HEVC, closed groups": X265 | {"x265-params": "log-level=0:keyint=12:open-gop=0:bframes=3"},
+    "HEVC, open groups": X265
+    | {"x265-params": "log-level=0:keyint=12:min-keyint=12:open-gop=1:bframes=4:b-adapt=0"},
+    "HEVC, checksums": X265 | {"x265-params": "log-level=0:keyint=12:open-gop=1:bframes=3:hash=1"},
+    "HEVC, leading pictures": X265 | {"x265-params": "log-level=0:keyint=12:open-gop=0:bframes=3:radl=2"},
+    "HEVC, 10 bit": X265
+    | {"pix_fmt": "yuv420p10le", "x265-params": "log-level=0:keyint=12:open-gop=1:bframes=3"},
+}
+"""Options of the encoder."""
+
+
+def paint(n_frames, seed=0):
+    """Frames in which a textured square moves over noise, as `rgb24`."""
+    rng = np.random.default_rng(seed)
+    height, width = SIZE
+    ground = rng.integers(0, 256, (height, width, 3), np.uint8) // 2
+    square = rng.integers(0, 256, (24, 24, 3), np.uint8)
+    for i in range(n_frames):
+        picture = np.roll(ground, i // 3, axis=1)
+        y, x = (5 * i) % (height - 24), (7 * i) % (width - 24)
+        picture[y : y + 24, x : x + 24] = square
+        yield picture
+
+
+@cache
+def encode(structure, n_frames=60, *, varies=False, suffix="mp4", **muxing):
+    """The bytes of a movie; with `varies`, frames last 1, 2 or 3 ticks of the rate."""
+    options = dict(STRUCTURES[structure])
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/movie.{suffix}"
+        _write(path, options, n_frames, varies=varies, muxing=muxing, is_interlaced=structure == "fields")
+        return Path(path).read_bytes()
+
+
+def _write(path, options, n_frames, *, varies, muxing, is_interlaced):
+    with av.open(path, "w", options=dict(muxing)) as movie:
+        stream = movie.add_stream(options.pop("codec"), rate=RATE)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = options.pop("pix_fmt", "yuv420p")
+        if is_interlaced:
+            stream.codec_context.flags |= 0x20040000  # interlaced in coding and motion
+        stream.codec_context.thread_count = 1
+        stream.options = options
+        if stream.codec_context.name == "libx265":
+            stream.codec_context.codec_tag = "hvc1"
+        tick = 0
+        for i, picture in enumerate(paint(n_frames)):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=stream.pix_fmt)
+            frame.pts = tick
+            tick += 1 + (i % 3 if varies else 0)
+            movie.mux(stream.encode(frame))
+        movie.mux(stream.encode(None))
+
+
+def copy(data, *, skip_seconds=0.0, suffix="mp4", **muxing):
+    """A copy without re-encoding, as `ffmpeg -ss … -c copy` makes it: earlier samples of the group hidden."""
+    file = BytesIO()
+    with av.open(BytesIO(data)) as movie, av.open(file, "w", format=suffix, options=dict(muxing)) as other:
+        (stream,) = movie.streams.video
+        target = other.add_stream_from_template(stream)
+        skip = round(skip_seconds / stream.time_base)
+        packets = [packet for packet in movie.demux(stream) if packet.size]
+        first = max(i for i, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= skip)
+        for packet in packets[first:]:
+            packet.pts -= skip
+            packet.dts -= skip
+            packet.stream = target
+            other.mux(packet)
+    return file.getvalue()
+
+
+@cache
+def demux(data):
+    """Offset, size, time and key flag of each shown sample in display order; and the time base."""
+    with av.open(BytesIO(data)) as movie:
+        (stream,) = movie.streams.video
+        packets = [p for p in movie.demux(stream) if p.size and not p.is_discard]
+        rows = sorted((p.pts, p.pos, p.size, p.is_keyframe) for p in packets)
+        return np.array(rows), stream.time_base
+
+
+@cache
+def decode(data):
+    """The planes of all frames, by libav from the first sample to the last."""
+    with av.open(BytesIO(data)) as movie:
+        (stream,) = movie.streams.video
+        stream.thread_type = "NONE"
+        return [planes_of(frame) for frame in movie.decode(stream)]
+
+
+def planes_of(frame):
+    dtype = "<u2" if "10" in frame.format.name else "u1"
+    return [
+        np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, : plane.width].copy()
+        for plane in frame.planes
+    ]
+
+
+def expected_gray16(planes, *, full_range=False):
+    """Luma of some frames as `gray16le`, by definition."""
+    luma = np.stack([each[0] for each in planes])
+    codes = luma.astype(float) * (1 if luma.dtype == np.uint16 else 4)
+    black, white = (0, 1020) if full_range else (64, 940)
+    return np.floor((codes - black).clip(0, white - black) * 65535 / (white - black) + 0.5).astype(np.uint16)

@@ -1,0 +1,276 @@
+"""Frames of movies with inter-frame coding, compared with libav's decode of the whole movie."""
+
+import pickle
+from dataclasses import replace
+
+import av
+import fsspec
+import inter_movies
+import numpy as np
+import pytest
+import xarray as xr
+
+from camhd_access import MovieReader, MovieStore, open_movie, write_clip
+from camhd_access.arrays import group_chunks
+from camhd_access.arrays.zarr.references import write_references
+from camhd_access.decoding import groups, libav
+from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
+
+GROUPED = ["closed groups", "open groups, pyramid", "one group", "HEVC, open groups"]
+
+
+def open_bytes(data, name="movie.mp4"):
+    fsspec.filesystem("memory").pipe_file(f"/groups/{name}", data)
+    return MovieReader(f"memory://groups/{name}")
+
+
+def expected(structure, data):
+    return inter_movies.expected_gray16(inter_movies.decode(data), full_range=structure == "full range")
+
+
+def read(reader, frames, **options):
+    return reader.read(frames, pix_fmt="gray16le", **options)
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The number of each sample that is decoded."""
+    numbers = []
+    send = libav.SequenceContext.send
+
+    def counting(self, sample, number):
+        numbers.append(number)
+        return send(self, sample, number)
+
+    monkeypatch.setattr(libav.SequenceContext, "send", counting)
+    return numbers
+
+
+@pytest.mark.parametrize("structure", inter_movies.STRUCTURES)
+def test_every_frame_is_that_of_a_sequential_decode(structure):
+    data = inter_movies.encode(structure)
+    luma, reader = expected(structure, data), open_bytes(data)
+    np.testing.assert_array_equal(read(reader, slice(None)), luma)
+    order = np.random.default_rng(1).integers(0, len(luma), 25)
+    np.testing.assert_array_equal(read(reader, order), luma[order])
+    for frame in order[:12].tolist():
+        np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
+    for frame in range(20):
+        np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
+
+
+@pytest.mark.parametrize("structure", GROUPED)
+def test_copies_that_begin_within_a_group(structure):
+    data = inter_movies.copy(inter_movies.encode(structure), skip_seconds=0.77)
+    luma, reader = expected(structure, data), open_bytes(data)
+    assert reader.n_frames == len(luma)
+    np.testing.assert_array_equal(read(reader, slice(None)), luma)
+    for frame in (0, 1, 5, 20, len(luma) - 1):
+        np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
+
+
+def test_ten_bits_as_coded():
+    data = inter_movies.encode("HEVC, 10 bit")
+    luma = np.stack([planes[0] for planes in inter_movies.decode(data)])
+    reader = open_bytes(data)
+    np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray10le"), luma)
+    with pytest.raises(ValueError, match="coded with 8 bits"):
+        open_bytes(inter_movies.encode("closed groups")).read(0, pix_fmt="gray10le")
+
+
+@pytest.mark.parametrize("structure", GROUPED)
+def test_what_is_fetched_and_decoded(structure, sent):
+    reader = open_bytes(inter_movies.encode(structure))
+    coded = reader.index.coded
+    for frame in (29, 7, 50):
+        (sample,) = coded.samples_of(np.array([frame]))
+        ranks = coded.rank[: sample + 1]
+        start = max(np.flatnonzero(coded.is_sync[: sample + 1] & (ranks <= ranks[sample])))
+        plan = reader.plan(frame)
+        sent.clear()
+        read(reader, frame)
+        assert sent == list(range(start, sample + 1))
+        assert (plan.n_frames, plan.n_requests) == (len(sent), 1)
+        assert plan.n_bytes == coded.size[sent].sum()
+
+
+@pytest.mark.parametrize("structure", GROUPED)
+def test_frames_asked_for_together_are_decoded_once(structure, sent):
+    reader = open_bytes(inter_movies.encode(structure))
+    read(reader, [31, 3, 30, 3, 59, 33])
+    assert len(sent) == len(set(sent)) == reader.plan([31, 3, 30, 3, 59, 33]).n_frames
+    sent.clear()
+    read(reader, slice(None))
+    assert sorted(sent) == list(range(60))
+
+
+@pytest.mark.parametrize("structure", GROUPED)
+@pytest.mark.parametrize("step", [1, 4])
+def test_consecutive_reads_go_on_where_the_decoder_stands(structure, step, sent):
+    data = inter_movies.encode(structure)
+    luma, reader = expected(structure, data), open_bytes(data, f"go-on-{structure}-{step}.mp4")
+    for start in range(0, 60, step):
+        np.testing.assert_array_equal(read(reader, slice(start, start + step)), luma[start : start + step])
+    n_groups = reader.index.is_sync.sum()
+    assert len(sent) <= 60 + step + 16 * n_groups
+    if structure == "one group":
+        assert len(sent) <= 60 + 2 * step + 8
+
+
+def test_crops_and_reductions_are_made_of_decoded_frames():
+    reader = open_bytes(inter_movies.encode("open groups"))
+    whole = reader.read(17)
+    crop = reader.read(17, y=slice(3, 32), x=slice(5, 50))
+    np.testing.assert_array_equal(crop, whole[:, 3:32, 5:50])
+    for step in (2, 4, 8):
+        blocks = whole[0].reshape(64 // step, step, 96 // step, step, 3).astype(int).sum(axis=(1, 3))
+        means = (blocks + step**2 // 2) // step**2
+        np.testing.assert_array_equal(reader.read(17, reduce=step)[0], means)
+        part = reader.read(17, reduce=step, y=slice(1, 5), x=slice(2, 7))
+        np.testing.assert_array_equal(part[0], means[1:5, 2:7])
+    with pytest.raises(ValueError, match="reduce must be"):
+        reader.read(0, reduce=3)
+
+
+def test_a_stack_in_another_process_reads_the_index_there():
+    data = inter_movies.encode("open groups")
+    reader = open_bytes(data)
+    stack = reader.stack([40, 2], pix_fmt="gray16le")
+    copy = pickle.loads(pickle.dumps(stack))  # noqa: S301
+    assert len(pickle.dumps(stack)) < 5000
+    np.testing.assert_array_equal(copy.read(), expected("", data)[[40, 2]])
+    again = pickle.loads(pickle.dumps(reader))  # noqa: S301
+    np.testing.assert_array_equal(read(again, 40)[0], expected("", data)[40])
+
+
+def test_what_the_codec_lacks_is_refused_by_name(tmp_path):
+    reader = open_bytes(inter_movies.encode("fields"), "refused.mp4")
+    assert reader.interlaced
+    for options in ({"fields": True}, {"fields": "first"}, {"deinterlace": "linear"}):
+        with pytest.raises(ValueError, match=r"only read from ProRes.*this movie is H.264"):
+            reader.read(0, **options)
+    with pytest.raises(UnsupportedCodecError, match=r"have a header; this movie is H.264"):
+        reader.read_header()
+    with pytest.raises(UnsupportedCodecError, match=r"frames of H.264 depend on others"):
+        write_clip(reader, slice(3, 5), tmp_path / "clip.mov")
+    with pytest.raises(UnsupportedCodecError, match="do not decode one by one"):
+        MovieStore("memory://groups/refused.mp4")
+    with pytest.raises(UnsupportedCodecError, match="do not decode one by one"):
+        write_references(reader, tmp_path / "movie.json")
+    decoder = reader.stack(0).decoder
+    for step in (decoder.take, decoder.walk, decoder.decode):
+        with pytest.raises(UnsupportedCodecError, match="does not decode without those before it"):
+            step()
+    write_clip(reader, slice(3, 9), tmp_path / "clip.mp4", progress=False)
+    with av.open(tmp_path / "clip.mp4") as clip:
+        assert sum(1 for _ in clip.decode(video=0)) == 6
+
+
+# ---- damage
+
+
+def damage(data, sample, coded, *, keep=0):
+    """The movie with one sample overwritten, but for its first bytes."""
+    start, stop = int(coded.offset[sample]) + keep, int(coded.offset[sample] + coded.size[sample])
+    return data[:start] + b"\x55" * (stop - start) + data[stop:]
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, checksums"])
+def test_damage_raises_and_what_depends_on_it(structure):
+    data = inter_movies.encode(structure)
+    luma, coded = expected(structure, data), open_bytes(data).index.coded
+    syncs = np.flatnonzero(coded.is_sync)
+    later = np.arange(len(coded.rank)) > syncs[1]
+    hit = int(np.flatnonzero(later & (coded.rank > coded.rank[syncs[1]]))[0])  # others refer to it
+    keep = 100 if "checksums" in structure else 0
+    reader = open_bytes(damage(data, hit, coded, keep=keep), "damaged.mp4")
+    frame = coded.frame_of(hit)
+    pixels = read(reader, slice(None), errors="mask")
+    wrong = pixels.mask.any(axis=(1, 2))
+    assert wrong[frame]
+    # Nothing wrong is shown: whatever is not masked is exact.
+    np.testing.assert_array_equal(pixels.data[~wrong], luma[~wrong])
+    assert not wrong[: coded.frame_of(int(syncs[0])) + 8].any()
+    assert not wrong[coded.frame_of(int(syncs[3])) :].any()
+    with pytest.raises(FrameDecodeError, match=rf"frame {frame} of /groups/damaged.mp4 .* is damaged"):
+        read(reader, frame)
+    dependent = int(np.flatnonzero(wrong)[-1])
+    with pytest.raises(FrameDecodeError, match="is damaged: "):
+        read(reader, dependent)
+    for good in np.flatnonzero(~wrong)[::7].tolist():
+        np.testing.assert_array_equal(read(reader, good)[0], luma[good])
+
+
+def test_a_movie_that_begins_without_a_sync_sample():
+    data = inter_movies.encode("closed groups")
+    place = data.index(b"stss") + 8
+    first, second = data[place + 4 : place + 8], data[place + 8 : place + 12]
+    assert first == b"\0\0\0\1"
+    reader = open_bytes(data[: place + 4] + second + data[place + 8 :], "headless.mp4")
+    with pytest.raises(FrameDecodeError, match="before the start of the movie"):
+        read(reader, 3)
+    start = int.from_bytes(second, "big")
+    np.testing.assert_array_equal(read(reader, start)[0], expected("", data)[start])
+
+
+def test_frames_of_another_size_and_kind(monkeypatch):
+    reader = open_bytes(inter_movies.encode("closed groups"), "sizes.mp4")
+    stack = reader.stack(0)
+    other = replace(stack, decoder=replace(stack.decoder, frame_size=(64, 98)))
+    with pytest.raises(FrameDecodeError, match="frame of 96x64 pixels in a movie of 98x64"):
+        other.read()
+    monkeypatch.setattr(groups.SequenceContext, "send", lambda *_: [])
+    with pytest.raises(FrameDecodeError, match="the decoder returns no frame"):
+        reader.read(30)
+
+
+# ---- arrays
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups"])
+def test_dask_chunks_are_whole_groups(structure, sent):
+    data = inter_movies.encode(structure)
+    reader = open_bytes(data, "chunks.mp4")
+    movie = open_movie("memory://groups/chunks.mp4", pix_fmt="gray16le")
+    assert movie.chunks[0] == (60,)  # small frames: all groups together
+    luma = expected(structure, data)
+    stack = reader.stack(slice(None), pix_fmt="gray16le")
+    lengths = group_chunks.cut_between_groups(stack, n_at_once=10, frame_bytes=1)
+    assert sum(lengths) == 60
+    assert set(np.cumsum(lengths)[:-1]) <= set(np.flatnonzero(reader.index.is_sync))
+    chunked = open_movie("memory://groups/chunks.mp4", pix_fmt="gray16le", chunks={"time": lengths})
+    sent.clear()
+    total = chunked.astype("uint32").sum("time").compute()
+    np.testing.assert_array_equal(total, luma.sum(axis=0, dtype=np.uint32))
+    n_shared = 0 if structure == "closed groups" else 4 * len(lengths)  # leading frames of the next group
+    assert 60 <= len(sent) <= 60 + n_shared
+    np.testing.assert_array_equal(chunked.mean("time"), luma.mean(axis=0))
+    long = group_chunks.cut_between_groups(stack, n_at_once=5, frame_bytes=group_chunks.MAX_GROUP_BYTES // 8)
+    assert max(long) == 5
+
+
+def test_arrays_say_what_they_are_made_of():
+    reader = open_bytes(inter_movies.encode("HEVC, 10 bit"), "about.mp4")
+    movie = open_movie("memory://groups/about.mp4", frames=[5, 40])
+    assert movie.attrs["codec"] == "HEVC (hvc1)"
+    assert movie.attrs["coding"] == "lossy inter-frame, 10 bit"
+    assert movie.attrs["color_matrix"] == "ITU-R BT.601"
+    np.testing.assert_array_equal(movie, reader.read([5, 40]))
+    dataset = xr.open_dataset("memory://groups/about.mp4", engine="camhd", chunks={})
+    np.testing.assert_array_equal(dataset.video[40], reader.read(40)[0])
+    masked = open_movie("memory://groups/about.mp4", frames=[5, 40], errors="mask")
+    assert float(masked.damaged.sum()) == 0
+
+
+def test_errors_of_this_package_only(monkeypatch):
+    data = inter_movies.encode("closed groups", 24)
+    coded = open_bytes(data).index.coded
+    rng = np.random.default_rng(7)
+    for k in range(30):
+        sample = int(rng.integers(len(coded.offset)))
+        place = int(coded.offset[sample] + rng.integers(coded.size[sample]))
+        broken = data[:place] + bytes([data[place] ^ (1 << k % 8)]) + data[place + 1 :]
+        try:
+            read(open_bytes(broken, f"flip-{k}.mp4"), slice(None))
+        except CamhdError as error:
+            assert "is damaged" in str(error)  # noqa: PT017
