@@ -241,10 +241,10 @@ class SegmentMaker:
 
 
 async def _read_samples(movie: Movie, frames: range) -> dict[int, bytes]:
-    """The samples of some frames, by index; near ones are fetched together."""
+    """The samples of some frames that decode alone, by index; near ones are fetched together."""
     index = movie.reader.index
     samples = dict.fromkeys(frames, b"")
-    filled = [frame for frame in frames if index.size[frame]]
+    filled = [] if index.coded else [frame for frame in frames if index.size[frame]]
     ranges = [
         ByteRange(start, start + size)
         for start, size in zip(index.offset[filled].tolist(), index.size[filled].tolist(), strict=True)

@@ -93,7 +93,7 @@ async def _answer_image(
 
     async def make() -> MadeFile:
         begin = time.perf_counter()
-        sample = await movie.read_sample(index)
+        sample = await movie.read_alone(index)
         fetch_seconds = time.perf_counter() - begin
         is_alone = not service.workers.gate.n_running
         return await service.workers.run(

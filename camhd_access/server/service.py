@@ -327,6 +327,8 @@ class Service:
         request[ROUTE] = "clip"
         wanted = parse_clip(name, request.query, self.settings)
         movie = await self.open(request, place)
+        if movie.reader.index.coded:
+            raise Problem(422, "Clips are made of ProRes movies only; animation.mp4 is made of all.")
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
         etag = f'"{_digest(movie, "clip", wanted.key)}"'
         if (kept := answer_kept(request, etag, {})) is not None:
@@ -366,7 +368,9 @@ class Service:
         )
 
     async def _check_fields(self, name: str | None, movie: Movie) -> None:
-        """Reject the parameter `name`, if given, for a progressive movie, whose frames have no fields."""
+        """Reject the parameter `name`, if given, for a movie whose fields do not decode alone."""
+        if name and movie.reader.index.coded:
+            raise Problem(400, f"{name}: fields are only read from ProRes movies.")
         if name and not await self.movies.find_interlaced(movie):
             raise Problem(400, f"{name}: this movie is progressive; its frames have no fields.")
 

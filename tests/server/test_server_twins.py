@@ -1,0 +1,66 @@
+"""Frames of `.mp4` twins from the server; the twin itself stays a redirect, as in the ancestor."""
+
+import io
+
+import av
+import inter_movies
+import numpy as np
+import pytest
+from lazycache import running_server
+from PIL import Image
+
+from camhd_access import MovieReader
+from camhd_access.synthetic import serve_folder
+
+TWIN = "CAMHDA301-20161113T000000Z.mp4"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twins")
+    (folder / TWIN).write_bytes(inter_movies.encode("open groups"))
+    return folder
+
+
+@pytest.fixture
+def client(folder, tmp_path):
+    with serve_folder(folder) as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
+        yield client
+
+
+def test_frames_of_a_twin(client, folder):
+    reader = MovieReader(folder / TWIN)
+    for number in (18, 3, 60):
+        answer = client.get(f"{TWIN}/frame/{number}.png")
+        assert answer.status == 200
+        np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), reader.read(number - 1)[0])
+    answer = client.get(f"{TWIN}/frame/18.png?crop=2,1,8,6&reduce=8")
+    expected = reader.read(17, reduce=8)[0, 1:7, 2:10]
+    np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), expected)
+    assert client.get(f"{TWIN}/sample/18").content == reader.read_encoded(17)[0]
+
+
+def test_the_twin_itself_is_a_redirect(client):
+    answer = client.get(TWIN)
+    assert (answer.status, answer.headers["Location"].endswith(TWIN)) == (302, True)
+
+
+def test_films_and_sheets(client):
+    film = client.get(f"{TWIN}/animation.mp4?start=2&stop=12")
+    assert film.status == 200
+    with av.open(io.BytesIO(film.content)) as movie:
+        assert sum(1 for _ in movie.decode(video=0)) == 11
+    assert client.get(f"{TWIN}/sheet.jpg").status == 200
+    assert client.get(f"{TWIN}/activity").status == 200
+    assert client.get(f"{TWIN}/hls/1.m4s").status == 200
+
+
+def test_what_is_not_supported_is_refused_by_name(client):
+    clip = client.get(f"{TWIN}/clip/1-10.mov")
+    assert clip.status == 422
+    assert b"made of ProRes movies only" in clip.content
+    for options in ("field=0", "deinterlace=linear"):
+        answer = client.get(f"{TWIN}/frame/3.png?{options}")
+        assert answer.status == 400
+        assert b"only read from ProRes" in answer.content
+    assert client.get(f"{TWIN}/frame/61.png").status == 400
