@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.groups import Decoded, GroupDecoder, choose_group_decoder
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.decoding.sums import Sums
@@ -57,21 +58,14 @@ class GroupStack(FrameStack):
     def _reader(self) -> GroupReader:
         return GroupReader(self.source, self.coded)
 
-    def reduced(self) -> FrameStack:
-        """The same images an eighth as high and wide: means of all blocks that the window touches."""
-        decoder = choose_group_decoder(
+    def _choose_decoder(self, reduce: int) -> Decoder:
+        return choose_group_decoder(
             self.coded.stream,
             self.decoder.frame_size,
             pix_fmt=self.pixel_format.name,
             track_matrix=self.decoder.track_matrix,
-            reduce=8,
+            reduce=reduce,
         )
-        step = decoder.reduction // self.decoder.reduction
-        y, x = (
-            slice(extent.start // step, min(-(-extent.stop // step), length))
-            for extent, length in zip(self.window, decoder.size, strict=True)
-        )
-        return replace(self, decoder=decoder, window=(y, x))
 
     def find_matrix(self) -> int:
         """Number of the colour matrix, from the decoder configuration; no frame is decoded."""

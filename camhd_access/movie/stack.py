@@ -145,7 +145,17 @@ class FrameStack:
 
     def reduced(self, reduce: int) -> "FrameStack":
         """The same images at a half, a quarter or an eighth, of all blocks that the window touches."""
-        decoder = choose_decoder(
+        decoder = self._choose_decoder(reduce)
+        step = decoder.reduction // self.decoder.reduction
+        y, x = (
+            slice(extent.start // step, min(-(-extent.stop // step), length))
+            for extent, length in zip(self.window, decoder.size, strict=True)
+        )
+        return replace(self, decoder=decoder, window=(y, x))
+
+    def _choose_decoder(self, reduce: int) -> Decoder:
+        """The decoder for the same images, reduced."""
+        return choose_decoder(
             self.decoder.frame_size,
             pix_fmt=self.pixel_format.name,
             track_matrix=self.decoder.track_matrix,
@@ -153,12 +163,6 @@ class FrameStack:
             deinterlace=self.decoder.deinterlaces,
             reduce=reduce,
         )
-        step = decoder.reduction // self.decoder.reduction
-        y, x = (
-            slice(extent.start // step, min(-(-extent.stop // step), length))
-            for extent, length in zip(self.window, decoder.size, strict=True)
-        )
-        return replace(self, decoder=decoder, window=(y, x))
 
     def __getitem__(self, index: Index) -> Pixels:
         """The pixels at `index`, decoded in the caller's thread, because tasks run in parallel already.
