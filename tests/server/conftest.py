@@ -1,7 +1,11 @@
 """Fixtures for the tests of the server: an archive, its mirror, and a client of a server of that mirror."""
 
+import os
+
 import pytest
 from lazycache import MOVIE, running_server
+from playwright.sync_api import sync_playwright
+from visitor import CHROMIUM, Visitor
 
 from camhd_access import MovieReader
 from camhd_access.synthetic import serve_folder, write_archive
@@ -33,3 +37,36 @@ def client(mirror, tmp_path):
 def reader(archive_path):
     """The archive's first movie, from disk."""
     return MovieReader(archive_path / "files" / MOVIE)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests are skipped where it is not installed."""
+    if not os.path.exists(CHROMIUM):  # noqa: PTH110 - one name of a program
+        pytest.skip(f"{CHROMIUM} is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def make_visitor(browser, client):
+    """Makes users of the page, whose browsers must not complain."""
+    visitors = []
+
+    def make(client=client, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        visitors.append(Visitor(context.new_page(), client))
+        return visitors[-1]
+
+    yield make
+    for visitor in visitors:
+        visitor.page.context.close()
+        assert visitor.complaints == []
+
+
+@pytest.fixture
+def visitor(make_visitor):
+    """A user of the page."""
+    return make_visitor()

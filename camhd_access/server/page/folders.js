@@ -2,6 +2,7 @@
 
 import { askJson } from "./api.js";
 import { make } from "./elements.js";
+import { makeList } from "./listing.js";
 import { folderLink, frameLink, pathOf } from "./router.js";
 import { monthName, timeInName } from "./text.js";
 
@@ -11,7 +12,7 @@ const NAMES_TELL_THE_END_FROM = "20161122";
 /** The mirrors as a list of links, for a server that has several. */
 export function showMirrors(mirrors) {
   const links = mirrors.map((mirror) => [mirror.title, folderLink(mirror.names)]);
-  return [makeHeading("Movies"), makeList("names", links)];
+  return [makeHeading("Movies"), ...makeLinks("names", links)];
 }
 
 /** A folder, shown according to its path. */
@@ -46,8 +47,11 @@ function makeHeading(text) {
   return make("h1", { tabIndex: -1 }, text);
 }
 
-function makeList(className, links) {
-  return make("ul", { className }, ...links.map(([text, href]) => make("li", {}, make("a", { href }, text))));
+function makeLinks(className, links) {
+  return makeList(
+    className,
+    links.map(([text, href]) => [text, () => make("a", { href }, text)]),
+  );
 }
 
 function makeShortcut(names) {
@@ -66,7 +70,7 @@ function makeFolders(names, folders, date) {
   if (date?.length === 2 && isAll(/^[0-3]\d$/)) return [makeCalendar(names, folders, date)];
   const textOf = (name) => (isMonths ? monthName(Number(name)) : name);
   const links = folders.map((name) => [textOf(name), folderLink([...names, name])]);
-  return [makeList(isYears || isMonths ? "tiles" : "names", links)];
+  return makeLinks(isYears || isMonths ? "tiles" : "names", links);
 }
 
 /** The month as a calendar; days without a folder are not links. */
@@ -102,18 +106,18 @@ function makeMovies(names, movies, date) {
   const items = movies.map((name) => {
     const href = frameLink([...names, name], 1);
     const time = timeInName(name);
-    const texts = [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
-    return make("li", {}, make("a", { href }, ...texts));
+    const makeTexts = () => [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
+    return [`${time} ${name}`, () => make("a", { href }, ...makeTexts())];
   });
-  const list = make("ul", { className: "movies" }, ...items);
-  if (date?.length !== 3) return [list];
+  const list = makeList("movies", items);
+  if (date?.length !== 3) return list;
   const told = date.join("") < NAMES_TELL_THE_END_FROM ? "start of the recording" : "end of the recording";
-  return [make("p", { className: "hint" }, `Times are from the file names: ${told}, in UTC.`), list];
+  return [make("p", { className: "hint" }, `Times are from the file names: ${told}, in UTC.`), ...list];
 }
 
 function makeOthers(names, others) {
   if (!others.length) return [];
   const links = others.map((name) => [name, pathOf([...names, name])]);
   const summary = make("summary", {}, `Other files (${others.length})`);
-  return [make("details", {}, summary, makeList("names", links))];
+  return [make("details", {}, summary, ...makeLinks("names", links))];
 }

@@ -8,10 +8,14 @@ import { Playback } from "./playback.js";
 import { frameLink, pathOf } from "./router.js";
 import { Selection } from "./selection.js";
 import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
-import { bytes, clock, count, duration, heading, moment } from "./text.js";
+import { drawStretched } from "./stretch.js";
+import { bytes, clock, count, duration, heading, moment, parseMoment } from "./text.js";
+import { addThumbnails } from "./thumbnails.js";
+import { View } from "./view.js";
 
 const REST_SECONDS = 0.25;
 const LETTERS = { j: -1, k: 0, l: 1, f: 0 };
+const ZOOMS = { "+": "in", "=": "in", "-": "out", 0: "fit" };
 const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Home: -Infinity, End: Infinity, ",": -1, ".": 1 };
 
 /** The page of a movie, showing one of its frames. */
@@ -33,6 +37,8 @@ class MoviePage {
   #selection;
   #rest = 0;
   #playback;
+  #view;
+  #stretching = new AbortController();
   #closing = new AbortController();
 
   constructor(movie, number, crop) {
@@ -48,6 +54,7 @@ class MoviePage {
     const { Width: width, Height: height } = movie.facts;
     this.#selection = new Selection(parts, { width, height }, () => this.#tellAll());
     this.#selection.draw(crop);
+    this.#view = new View(parts, width);
     this.#describe();
     this.#playback = new Playback(movie, parts, {
       moved: (frame, image) => this.#follow(frame, image),
@@ -82,6 +89,7 @@ class MoviePage {
   close() {
     this.#closing.abort();
     this.#playback.close();
+    this.#stretching.abort();
     clearTimeout(this.#rest);
     this.#screen.clear();
   }
@@ -100,6 +108,7 @@ class MoviePage {
     stage.style.aspectRatio = `${facts.Width} / ${facts.Height}`;
     stage.style.setProperty("--ratio", facts.Width / facts.Height);
     scrubber.max = number.max = facts.NumFrames;
+    this.#parts.moment.parentElement.hidden = !facts.StartTime;
     total.textContent = `of ${count(facts.NumFrames)}`;
     const kind = { true: ", interlaced", false: ", progressive" }[facts.Interlaced] ?? "";
     const rows = {
@@ -129,6 +138,13 @@ class MoviePage {
       const { left, width } = parts.activity.getBoundingClientRect();
       this.#jump(1 + Math.floor(((event.clientX - left) / width) * this.#movie.facts.NumFrames));
     });
+    parts.moment.addEventListener("change", () => this.#seekMoment(parts.moment.value));
+    parts.stretch.addEventListener("click", () => {
+      const isOn = parts.stretch.getAttribute("aria-pressed") !== "true";
+      parts.stretch.setAttribute("aria-pressed", isOn);
+      this.#stretch();
+    });
+    addThumbnails([scrubber, parts.activity], parts.thumbnail, this.#movie);
     for (const button of parts.viewer.querySelectorAll("[data-step]")) {
       const { step } = button.dataset;
       const stride = { first: -Infinity, last: Infinity }[step] ?? Number(step);
@@ -149,6 +165,7 @@ class MoviePage {
     const isInside = this.#parts.viewer.contains(target);
     const letter = key.toLowerCase();
     if (key === " " && !target.matches("a, button, summary")) this.#playOrPause();
+    else if (key in ZOOMS) this.#view.change(ZOOMS[key]);
     else if (letter in LETTERS) this.#pressLetter(letter);
     else if (key === "Escape" && isInside) this.#selection.choose(null);
     else if (key in STRIDES && (isInside || key.startsWith("Arrow") || key.length === 1)) {
@@ -172,6 +189,7 @@ class MoviePage {
   /** Go to a frame. While `isMoving`, previews are shown; after that, the full image. */
   #seek(number, { isMoving = false } = {}) {
     this.#playback.stop();
+    this.#parts.stretched.hidden = true;
     this.#number = Math.min(this.#movie.facts.NumFrames, Math.max(1, Math.round(number)));
     clearTimeout(this.#rest);
     if (!isMoving) return this.#settle();
@@ -185,7 +203,41 @@ class MoviePage {
     this.#parts.busy.hidden = false;
     const number = this.#number;
     this.#screen.wish({ path: this.#pictureOf(number, "?quality=90"), number, isLarge: true });
+    this.#stretch();
     announce(this.#parts.scrubber.getAttribute("aria-valuetext"));
+  }
+
+  /** Go to the frame at a time. */
+  #seekMoment(text) {
+    const { StartTime, Duration, NumFrames } = this.#movie.facts;
+    const start = Date.parse(StartTime);
+    const seconds = (parseMoment(text, start) - start) / 1000;
+    const isThere = seconds >= 0 && seconds <= Duration;
+    this.#parts.note.textContent = "";
+    if (isThere) return this.#seek(1 + (seconds * NumFrames) / Duration);
+    const ends = [start, start + 1000 * Duration].map((each) => moment(Math.round(each)).slice(11, 19));
+    this.#parts.note.textContent = Number.isNaN(seconds)
+      ? "A time is written as 00:04:00 or 2016-11-13 00:04:00."
+      : `This movie is from ${ends.join(" to ")} UTC.`;
+  }
+
+  /** Show the luma of the frame stretched, if that is switched on, or else the image. */
+  async #stretch() {
+    const { stretch, stretched, codes } = this.#parts;
+    this.#stretching.abort();
+    stretched.hidden = true;
+    codes.textContent = "";
+    if (stretch.getAttribute("aria-pressed") !== "true" || this.#playback.speed) return;
+    const { signal } = (this.#stretching = new AbortController());
+    try {
+      const { black, white } = await drawStretched(stretched, this.#movie.path, this.#number, signal);
+      if (signal.aborted) return;
+      stretched.hidden = false;
+      codes.textContent = `Luma: black is ${black}, white is ${white} of 1023.`;
+      announce(codes.textContent);
+    } catch (problem) {
+      if (!signal.aborted) this.#fail(problem);
+    }
   }
 
   /** Go to a frame, and continue to play there if it plays. */
@@ -198,7 +250,7 @@ class MoviePage {
   #play(speed) {
     clearTimeout(this.#rest);
     this.#screen.clear();
-    this.#parts.problem.hidden = true;
+    this.#parts.problem.hidden = this.#parts.stretched.hidden = true;
     this.#playback.start(this.#number, speed);
   }
 

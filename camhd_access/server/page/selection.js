@@ -76,8 +76,10 @@ export class Selection {
   }
 
   #begin(event) {
-    const isScroll = event.pointerType === "touch" && !this.#parts.stage.classList.contains("selecting");
-    if (!event.isPrimary || event.button || isScroll) return;
+    const { classList } = this.#parts.stage;
+    const isSelecting = classList.contains("selecting") || event.shiftKey;
+    const isOther = event.pointerType === "touch" || classList.contains("zoomed"); // dragging scrolls or pans
+    if (!event.isPrimary || event.button || (isOther && !isSelecting)) return;
     this.#parts.stage.setPointerCapture(event.pointerId);
     this.#drag = { from: event, isMoved: false };
   }
@@ -99,7 +101,7 @@ export class Selection {
   }
 
   #pixelAt({ clientX, clientY }) {
-    const { left, top, width, height } = this.#parts.stage.getBoundingClientRect();
+    const { left, top, width, height } = this.#parts.picture.getBoundingClientRect(); // as it is zoomed
     return {
       x: within(((clientX - left) / width) * this.#size.width, 0, this.#size.width),
       y: within(((clientY - top) / height) * this.#size.height, 0, this.#size.height),

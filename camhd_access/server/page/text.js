@@ -60,3 +60,17 @@ export function timeInName(name) {
   const match = /-\d{8}T(\d\d)(\d\d)\d\d/.exec(name);
   return match ? `${match[1]}:${match[2]}` : null;
 }
+
+/**
+ * The time that a text names, in milliseconds: `2016-11-13 00:04`, or `00:04:00.24` on the day of a movie that
+ * starts at `start`, or after midnight. NaN if it is none.
+ */
+export function parseMoment(text, start) {
+  const clean = text.trim().replace(/\s*(UTC|Z)$/i, "");
+  const match = /^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$/.exec(clean);
+  if (!match) return /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(clean) ? Date.parse(`${clean.replace(" ", "T")}Z`) : NaN;
+  const [hours, minutes, seconds] = match.slice(1).map((each) => Number(each ?? 0));
+  const day = 86400000;
+  const time = Math.floor(start / day) * day + 1000 * (3600 * hours + 60 * minutes + seconds);
+  return time < start - day / 2 ? time + day : time;
+}

@@ -1,0 +1,41 @@
+// A frame's luma with all of its 10 bits, stretched over the whole range of grey, for what is hidden in the dark.
+
+import { ask } from "./api.js";
+
+const N_CODES = 1024;
+const TAIL = 0.002; // of the pixels, at each end, may be black or white
+
+/** Draw the luma of a frame into a canvas; returns the codes that are black and white. */
+export async function drawStretched(canvas, path, number, signal) {
+  const response = await ask(`${path}/frame/${number}.npy?pix_fmt=gray10le`, { signal });
+  const { codes, width, height } = parseNpy(await response.arrayBuffer());
+  const [black, white] = findEnds(codes);
+  const grey = Uint8ClampedArray.from({ length: N_CODES }, (_, code) => (255 * (code - black)) / (white - black));
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < codes.length; i++) pixels[i] = 0xff000000 | (grey[codes[i]] * 0x010101);
+  [canvas.width, canvas.height] = [width, height];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return { black, white };
+}
+
+/** The numbers in a NumPy file (format 1.0) of unsigned 16-bit integers: y, x. */
+function parseNpy(body) {
+  const start = 10 + new DataView(body).getUint16(8, true);
+  const head = new TextDecoder("latin1").decode(new Uint8Array(body, 0, start));
+  const [, height, width] = /\((\d+), (\d+)\)/.exec(head).map(Number);
+  return { codes: new Uint16Array(body, start), width, height };
+}
+
+function findEnds(codes) {
+  const counts = new Uint32Array(N_CODES);
+  for (const code of codes) counts[code]++;
+  const tail = TAIL * codes.length;
+  const find = (order) => {
+    let n = 0;
+    return order.find((code) => (n += counts[code]) > tail);
+  };
+  const all = Array.from(counts.keys());
+  const black = find(all);
+  return [black, Math.max(black + 1, find(all.toReversed()))];
+}
