@@ -30,14 +30,15 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from camhd_access.server.settings import ServerSettings
 from camhd_access.storage.output_files import PART, replace_file
 
-__all__ = ["ImageStore"]
+__all__ = ["ImageStore", "open_store"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ class ImageStore:
         Quota of the images; the least recently used are deleted first.
     public_url
         Public URL of the contents of `urlpath`, with a trailing slash; None if not public.
+    sign_seconds
+        Validity of signed URLs, by which a private bucket is read; None for no such URLs.
     storage_options
         Arguments for the filesystem's constructor.
 
@@ -110,12 +113,14 @@ class ImageStore:
         *,
         max_bytes: int,
         public_url: str | None = None,
+        sign_seconds: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._fs, root = fsspec.core.url_to_fs(urlpath, **(storage_options or {}))
         self._root = f"{root.rstrip('/')}/{FOLDER}"
         self._checksums = f"{root.rstrip('/')}/{CHECKSUMS}"
         self._public_root = None if public_url is None else f"{public_url}{FOLDER}/"
+        self._sign_seconds = sign_seconds
         self._max_bytes = max_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._n_bytes = 0
@@ -146,22 +151,51 @@ class ImageStore:
         return self._n_failures
 
     async def public_url(self, key: str) -> str | None:
-        """Public URL of an image; None unless it is stored, of the right length, and the store is
-        public.
+        """Public or signed URL of an image; None unless it is stored, of the right length, and the store has
+        such URLs.
 
         Notes
         -----
         Two small requests: other processes may have deleted it.
         """
         await asyncio.sleep(0)
-        if self._public_root is None or not _is_key(key) or key in self._writing:
+        has_urls = self._public_root is not None or self._sign_seconds is not None
+        if not has_urls or not _is_key(key) or key in self._writing:
             return None
         with suppress(_StoreFailedError):
             n_puts = self._n_puts
             size = await self._ask(ANSWER_SECONDS, self._measure, key)
             self._note(key, size, n_puts)
-            return None if size is None else self._public_root + quote(key)
+            if size is None:
+                return None
+            if self._public_root is not None:
+                return self._public_root + quote(key)
+            return await self._ask(ANSWER_SECONDS, self._sign, key)
         return None
+
+    def _sign(self, key: str) -> str:
+        url: str = self._fs.sign(f"{self._root}/{key}", expiration=self._sign_seconds)
+        return url
+
+    def find_site(self) -> str | None:
+        """Scheme and host of the URLs of images, such as `https://bucket.s3.amazonaws.com`, if it has any.
+
+        Raises
+        ------
+        ValueError
+            URLs cannot be signed: the filesystem has none, or there are no credentials.
+
+        Notes
+        -----
+        Makes no requests.
+        """
+        if self._public_root is None and self._sign_seconds is None:
+            return None
+        try:
+            parts = urlsplit(self._public_root or self._sign("site"))
+        except Exception as error:  # filesystems raise many kinds of errors
+            raise ValueError(f"image_store_sign: {type(error).__name__}: {error}") from error
+        return f"{parts.scheme}://{parts.netloc}"
 
     async def get(self, key: str) -> bytes | None:
         """An image, or None if it is not stored or the store fails.
@@ -370,6 +404,18 @@ class ImageStore:
             for path, entry in entries.items()
         ]
         return [(key, size) for _, key, size in sorted(found) if _is_key(key)]
+
+
+def open_store(settings: ServerSettings) -> ImageStore | None:
+    """The store of these settings; None if there is none."""
+    if settings.image_store is None:
+        return None
+    return ImageStore(
+        settings.image_store,
+        max_bytes=settings.image_store_size,
+        public_url=settings.image_store_url,
+        sign_seconds=settings.image_store_sign,
+    )
 
 
 def _checksum_of(body: bytes) -> bytes:

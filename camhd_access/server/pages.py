@@ -11,11 +11,12 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from camhd_access.server.answers import answer_file, answer_unchanged
+from camhd_access.server.imagestore import open_store
 from camhd_access.server.service import ROUTE
 from camhd_access.server.settings import ServerSettings
 
@@ -44,7 +45,7 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
     page, root_path = _read_page(), unquote(settings.root_path)
     headers = {
         "Cache-Control": "no-cache",
-        "Content-Security-Policy": _make_policy(settings.image_store_url, is_framed=settings.cors),
+        "Content-Security-Policy": _make_policy(_find_site(settings), is_framed=settings.cors),
         "Referrer-Policy": "no-referrer",
     }
 
@@ -113,16 +114,23 @@ def _read_page() -> dict[str, PageFile]:
     return page
 
 
-def _make_policy(image_store_url: str | None, *, is_framed: bool) -> str:
+def _find_site(settings: ServerSettings) -> str | None:
+    """Scheme and host of the image store, if the page is redirected to it."""
+    store = open_store(settings)
+    return None if store is None else store.find_site()
+
+
+def _make_policy(site: str | None, *, is_framed: bool) -> str:
     """Allow the page its own files and the films made of them, and images also from the image store.
 
     Parameters
     ----------
+    site
+        Scheme and host of the image store; None if it is not public.
     is_framed
         Whether pages of other sites may show it in a frame: notebooks do, from another port or application.
     """
-    store = urlsplit(image_store_url or "")
-    pictures = f"'self' {store.scheme}://{store.netloc}" if store.netloc else "'self'"
+    pictures = "'self'" if site is None else f"'self' {site}"
     return "; ".join(
         (
             "default-src 'none'",

@@ -42,7 +42,7 @@ from camhd_access.server.films import (
 )
 from camhd_access.server.hls import HLS_TYPES, SegmentMaker, open_film
 from camhd_access.server.images import check_number, choose_frame_reduction, make_image, select_frame
-from camhd_access.server.imagestore import ImageStore
+from camhd_access.server.imagestore import open_store
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
 from camhd_access.server.made_files import MadeFile, MadeFiles, Make
@@ -94,7 +94,7 @@ class Service:
         self.mirrors = open_mirrors(settings)
         self.listings = Listings()
         self.movies = Movies(self.mirrors, settings.max_queue)
-        self.made_files = MadeFiles(_open_store(settings), settings.memory // 8, settings.cache_dir / CLAIMS)
+        self.made_files = MadeFiles(open_store(settings), settings.memory // 8, settings.cache_dir / CLAIMS)
         self.workers = Workers(settings.max_concurrency, settings.max_queue, "picture")
         n_segments = settings.max_concurrency + 1  # one is fetched while the others are encoded
         self._segments = SegmentMaker(self.workers, n_segments, settings.max_queue)
@@ -431,11 +431,3 @@ def _digest(movie: Movie, name: str, options: str) -> str:
     place = movie.place
     identity = f"{MAKERS}\n{place.mirror.url}\n{place.path}\n{movie.version}\n{name}\n{options}"
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _open_store(settings: ServerSettings) -> ImageStore | None:
-    if settings.image_store is None:
-        return None
-    return ImageStore(
-        settings.image_store, max_bytes=settings.image_store_size, public_url=settings.image_store_url
-    )

@@ -23,6 +23,8 @@ OOI_MIRROR = "https://rawdata.oceanobservatories.org/files/"
 """The observatory's server, from the folder where paths of go-lazycache's clients start."""
 
 _BIG = 1 << 30
+MAX_SIGNED_SECONDS = 7 * 86400
+"""Limit of S3 for the validity of a signed URL."""
 
 Check = Callable[[Any], Any]
 
@@ -226,6 +228,14 @@ class ServerSettings:
             "Public URL of the image store; responses then redirect to it.",
         ),
     ] = None
+    image_store_sign: Annotated[
+        int | None,
+        Setting(
+            _or_none(_whole(60, MAX_SIGNED_SECONDS)),
+            "SECONDS",
+            "Redirect to signed URLs of a private bucket, valid for this time.",
+        ),
+    ] = None
     image_store_size: Annotated[
         int,
         Setting(_size, "SIZE", "Size of the image store; the least recently used images are deleted first."),
@@ -272,9 +282,15 @@ class ServerSettings:
                 object.__setattr__(self, name, setting.check(getattr(self, name)))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name}: {error}") from error
-        for name, other in (("file_overlay_flatten", "file_overlay"), ("image_store_url", "image_store")):
+        for name, other in (
+            ("file_overlay_flatten", "file_overlay"),
+            ("image_store_url", "image_store"),
+            ("image_store_sign", "image_store"),
+        ):
             if getattr(self, name) and not getattr(self, other):
                 raise ValueError(f"{name} needs {other}")
+        if self.image_store_sign and self.image_store_url:
+            raise ValueError("image_store_sign and image_store_url exclude each other")
 
 
 @cache

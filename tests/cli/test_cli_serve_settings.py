@@ -91,7 +91,8 @@ def test_all_can_be_set_everywhere(config, tmp_path):
         "memory": "512 MiB",
         "request_seconds": 1.5,
     }
-    assert list(values) == list(SETTINGS) == list(OPTIONS)
+    assert list(SETTINGS) == list(OPTIONS)
+    assert list(values) == [name for name in SETTINGS if name != "image_store_sign"]  # excluded by another
     expected = ServerSettings(**values)
     assert expected.mirrors == ("http://a:9000/x/", "https://b/")
     assert expected.image_store_url == "https://images.example/"
@@ -103,6 +104,22 @@ def test_all_can_be_set_everywhere(config, tmp_path):
     assert read_settings(**{OPTIONS[name].envvar[0]: text for name, text in texts.items()}) == expected
     lines = [f"{n} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for n, v in values.items()]
     assert read_settings(config=config("\n".join(lines))) == expected
+
+
+def test_signed_urls_exclude_public_ones(config):
+    store = ("--image-store", "s3://bucket")
+    assert read_settings(*store).image_store_sign is None
+    assert read_settings(*store, "--image-store-sign", "900").image_store_sign == 900
+    assert read_settings(*store, CAMHD_IMAGE_STORE_SIGN="900").image_store_sign == 900
+    assert read_settings(*store, config=config("image_store_sign = 900")).image_store_sign == 900
+    for wrong, words in (
+        (("--image-store-sign", "59"), "whole number from 60 to 604800"),
+        (("--image-store-sign", "900", "--image-store-url", "http://x/"), "exclude each other"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_settings(*store, *wrong)
+    with pytest.raises(ValueError, match="image_store_sign needs image_store"):
+        read_settings("--image-store-sign", "900")
 
 
 def test_go_lazycaches_variables_are_understood(tmp_path):

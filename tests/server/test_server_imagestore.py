@@ -8,6 +8,7 @@ from collections import OrderedDict
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import fsspec
@@ -36,8 +37,8 @@ def place(request, tmp_path, s3):
 
 
 @asynccontextmanager
-async def opened(url, options=None, *, max_bytes=1 << 20, public_url=None):
-    store = ImageStore(url, max_bytes=max_bytes, public_url=public_url, storage_options=options)
+async def opened(url, options=None, *, max_bytes=1 << 20, **urls):
+    store = ImageStore(url, max_bytes=max_bytes, storage_options=options, **urls)
     try:
         yield store
     finally:
@@ -190,6 +191,35 @@ def test_objects_in_a_bucket_say_what_they_are(s3):
         assert answer.read() == b"GIF89a"
         assert answer.headers["Content-Type"] == "image/gif"
         assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_signed_urls_of_a_private_bucket(s3):
+    bucket = s3.bucket()
+
+    async def use():
+        async with opened(f"s3://{bucket}/a", s3.options, sign_seconds=900) as store:
+            assert store.find_site() == s3.url
+            assert await store.public_url("x y.png") is None
+            await put_all(store, "a%b.png", body=b"picture")
+            return await store.public_url("a%b.png")
+
+    url = asyncio.run(use())
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    assert f"{parts.scheme}://{parts.netloc}" == s3.url
+    lasts = int(asked["Expires"][0]) - time.time() if "Expires" in asked else int(asked["X-Amz-Expires"][0])
+    assert 600 < lasts <= 900
+    with urlopen(url) as answer:  # noqa: S310 - the server on loopback
+        assert answer.read() == b"picture"
+
+
+def test_urls_that_nobody_can_sign(tmp_path):
+    async def use():
+        async with opened(str(tmp_path), sign_seconds=900) as store:
+            with pytest.raises(ValueError, match=r"^image_store_sign: NotImplementedError"):
+                store.find_site()
+
+    asyncio.run(use())
 
 
 class FaultyFileSystem(MemoryFileSystem):

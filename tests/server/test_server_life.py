@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from lazycache import running_server
 from origin import honest, running_origin
+from running_server import fetch
 
 from camhd_access.server.serving import LIMITS
 from camhd_access.synthetic import serve_folder
@@ -153,6 +154,22 @@ def test_public_store_answers_itself(served_movie, movie_path, tmp_path):
             client.get(f"{movie_path.name}/frame/7.jpg", {"If-None-Match": made.headers["ETag"]}).status
             == 304
         )
+
+
+def test_a_private_store_answers_by_signed_urls(served_movie, movie_path, tmp_path, s3, monkeypatch):
+    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("ENDPOINT_URL", s3.url)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    settings = {"image_store": f"s3://{s3.bucket()}", "image_store_sign": 900}
+    with running_server(served_movie.url, cache_dir=tmp_path, **settings) as client:
+        made = client.get(f"{movie_path.name}/frame/7.jpg")
+        for _ in range(1000):
+            answer = client.get(f"{movie_path.name}/frame/7.jpg")
+            if answer.status == 307:  # it is kept when its writing is done
+                break
+        assert fetch(answer.headers["Location"]).body == made.content
+        assert "Cache-Control" not in answer.headers  # the URL expires
+        policy = client.get("/page/app.js").headers["Content-Security-Policy"]
+        assert f"img-src 'self' {s3.url};" in policy
 
 
 # ---- beginning and end
