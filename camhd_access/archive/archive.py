@@ -23,6 +23,7 @@ from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLimiter
 from camhd_access.archive.records import NOMINAL_SECONDS
 from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.movie.index_store import IndexStore, find_store
 from camhd_access.storage.source import open_source
 from camhd_access.tables import write_table
 from camhd_access.times import Moment, Period, parse_moment, parse_period
@@ -35,7 +36,10 @@ OOI_ARCHIVE = "https://rawdata.oceanobservatories.org/files/RS03ASHS/PN03B/06-CA
 
 
 def open_archive(
-    root: str | os.PathLike[str] | None = None, *, storage_options: Mapping[str, Any] | None = None
+    root: str | os.PathLike[str] | None = None,
+    *,
+    indexes: str | os.PathLike[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> "Archive":
     """The archive at `root`. Makes no request.
 
@@ -45,13 +49,18 @@ def open_archive(
         URL or path of a folder: OOI's server, a mirror on any filesystem of fsspec, a local copy; or the
         folder of a single year, month or day. None for the archive given by the environment variable
         `CAMHD_ARCHIVE`, or else OOI's server.
+    indexes
+        Path or URL of a folder, the store of indexes: `catalog(index=True)` writes the index of each movie to
+        it (60 kB), and `MovieReader`, `open_movie` and others open movies from it without a request to the
+        archive, if they get the same `indexes`. Several crawlers may share it. Only for archives on web
+        servers. None for the store given by the environment variable `CAMHD_INDEXES`, if it is set.
     storage_options
         For the constructor of the filesystem.
 
     Raises
     ------
     ValueError
-        `root` is a movie.
+        `root` is a movie; or it has `indexes`, and is not on a web server.
 
     Notes
     -----
@@ -80,7 +89,12 @@ def open_archive(
             f"archive {folder or '.'}"
         )
     source = open_source(root, cache=False, storage_options=storage_options)
-    return Archive(source.filesystem, source.path.rstrip("/"))
+    if indexes is not None and not source.takes_versions:
+        raise ValueError(
+            f"indexes= is for archives on web servers; {redact_url(root)} opens movies without it"
+        )
+    store = find_store(indexes) if source.takes_versions else None
+    return Archive(source.filesystem, source.path.rstrip("/"), indexes=store)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,8 @@ class Archive:
     """Maximum number of requests in flight."""
     per_second: float = MAX_PER_SECOND
     """Maximum number of requests started per second; not applied to local files."""
+    indexes: IndexStore | None = None
+    """The store to which the indexes of movies are written."""
 
     def _repr_html_(self) -> str:
         usual = "" if self.filesystem.async_impl else "on this machine; "
@@ -218,9 +234,10 @@ class Archive:
         """
         if file is not None:
             check_catalog_name(file)
-        return Crawl(self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once).catalog(
-            parse_period(start, end), index=index, progress=progress, file=file
+        crawl = Crawl(
+            self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once, self.indexes
         )
+        return crawl.catalog(parse_period(start, end), index=index, progress=progress, file=file)
 
     def _list_movies(self, period: Period) -> Listing:
         return list_movies(

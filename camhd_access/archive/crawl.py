@@ -12,9 +12,9 @@ also after an error, and the next crawl queries only what is missing in it:
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,17 @@ from camhd_access.archive.quality import judge_index
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
-from camhd_access.formats.quicktime import Answer, Request, Tail, parse_moov, read_moov_async
+from camhd_access.formats.quicktime import (
+    PRORES_CODECS,
+    Answer,
+    MovieIndex,
+    Request,
+    Tail,
+    parse_moov,
+    read_moov_async,
+)
+from camhd_access.formats.quicktime.packing import can_pack
+from camhd_access.movie.index_store import IndexStore, name_index
 from camhd_access.storage.source import counts_from_end
 from camhd_access.times import Period
 from camhd_access.urls import options_of, text_of
@@ -42,6 +52,9 @@ SETTLING = np.timedelta64(7, "D")
 
 MOVIES_PER_WRITE = 500
 """Number of indexes between two writes of the file; at most a minute of work is lost."""
+
+N_WRITTEN_AT_ONCE = 8
+"""Indexes that are written to the store at the same time."""
 
 MAX_FAILURES_IN_A_ROW = 25
 """After this number of consecutive movies that cannot be reached, the server is considered down."""
@@ -61,6 +74,8 @@ class Crawl:
     """The rate limit."""
     at_once: int
     """Maximum number of requests in flight."""
+    store: IndexStore | None = None
+    """Where the indexes of movies are kept."""
 
     def catalog(
         self, period: Period, *, index: bool, progress: bool, file: str | os.PathLike[str] | None
@@ -72,7 +87,9 @@ class Crawl:
             write_catalog(to_frame(rows.values()), file)
         inside = [row for row in rows.values() if period[0] <= row.name.listed_time < period[1]]
         if index:
-            self._read_all(rows, filter(_needs_index, inside), progress=progress, file=file)
+            stored = None if self.store is None else self.store.names()
+            wanted = (row for row in inside if _needs_index(row) or _is_unstored(row, stored))
+            self._read_all(rows, wanted, progress=progress, file=file)
         return to_frame(rows[row.basename] for row in inside)
 
     def _read_all(
@@ -130,17 +147,42 @@ class Crawl:
         failures = 0
         answers = ask_all(deque(rows), self._read_index, self.filesystem.loop, at_once=self.at_once)
         bar = tqdm(desc="indexes read", total=len(rows), unit=" movies", disable=not progress)
-        with bar, closing(answers):
+        with bar, closing(answers), self._keeping() as keep:
             for row, future in answers:
-                completed, error = _complete(row, future)
+                completed, error = _complete(row, future, keep)
                 failures = failures + 1 if error else 0
                 if error and failures >= MAX_FAILURES_IN_A_ROW:
                     raise error
                 yield completed
                 bar.update()
 
-    async def _read_index(self, row: MovieRecord) -> MovieRecord:
-        """The row, completed from the movie's index."""
+    @contextmanager
+    def _keeping(self) -> Iterator[Callable[["_Found"], None]]:
+        """A function that writes indexes to the store; at the end of the block, all are written."""
+        if self.store is None:
+            yield lambda _: None
+            return
+        store = self.store
+        with ThreadPoolExecutor(N_WRITTEN_AT_ONCE, thread_name_prefix="camhd-indexes") as pool:
+            running: deque[Future[None]] = deque()
+
+            def write(found: _Found) -> None:
+                if found.index is not None and found.row.file_size is not None and can_pack(found.index):
+                    store.keep(
+                        found.row.url, found.index, version=found.version, file_size=found.row.file_size
+                    )
+
+            def keep(found: _Found) -> None:
+                running.append(pool.submit(write, found))
+                while len(running) > 2 * N_WRITTEN_AT_ONCE or (running and running[0].done()):
+                    running.popleft().result()
+
+            yield keep
+            for each in running:
+                each.result()
+
+    async def _read_index(self, row: MovieRecord) -> "_Found":
+        """The row, completed from the movie's index, and the index."""
         fs = self.filesystem
         path = fs._strip_protocol(row.url)  # noqa: SLF001 - fsspec's way to parse URLs
         info: dict[str, Any] = {}
@@ -163,11 +205,24 @@ class Crawl:
 
         try:
             moov, offset, file_size = await read_moov_async(answer)
-            return _describe(row, moov, offset, file_size)
+            index = parse_moov(moov, offset=offset, file_size=file_size)
+            return _Found(_describe(row, index, file_size), index, str(info.get("validator")))
         except (InvalidMovieError, UnsupportedMovieError) as error:
             if info["size"] == 0:
-                return replace(row, file_size=0, quality="empty", reason="0 bytes")
-            return replace(row, file_size=info["size"], quality="unreadable", reason=str(error))
+                return _Found(replace(row, file_size=0, quality="empty", reason="0 bytes"))
+            return _Found(replace(row, file_size=info["size"], quality="unreadable", reason=str(error)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What was found out about a movie."""
+
+    row: MovieRecord
+    """The completed row."""
+    index: MovieIndex | None = None
+    """The index; None if the movie has none."""
+    version: str = ""
+    """Version of the file, as the server gives it."""
 
 
 def _read_records(file: str | os.PathLike[str] | None) -> list[MovieRecord]:
@@ -206,16 +261,24 @@ def _needs_index(row: MovieRecord) -> bool:
     return young and row.quality in ("unreadable", "empty")
 
 
-def _complete(row: MovieRecord, future: Future[MovieRecord]) -> tuple[MovieRecord, OSError | None]:
+def _is_unstored(row: MovieRecord, stored: set[str] | None) -> bool:
+    """Whether the movie has an index that is not among the names of the store; False without a store."""
+    return stored is not None and row.codec in PRORES_CODECS and name_index(row.url) not in stored
+
+
+def _complete(
+    row: MovieRecord, future: Future[_Found], keep: Callable[[_Found], None]
+) -> tuple[MovieRecord, OSError | None]:
     """The completed row; or the old row with the reason why the movie could not be reached, and the error."""
     try:
-        return future.result(), None
+        found = future.result()
     except OSError as error:
         return replace(row, reason=f"not reached: {error}"), error
+    keep(found)
+    return found.row, None
 
 
-def _describe(row: MovieRecord, moov: bytes, offset: int, file_size: int) -> MovieRecord:
-    index = parse_moov(moov, offset=offset, file_size=file_size)
+def _describe(row: MovieRecord, index: MovieIndex, file_size: int) -> MovieRecord:
     duration = index.total_seconds
     row = row.timed(duration, index.creation_time)
     quality, reason = judge_index(index, row.start_disagreement)

@@ -61,6 +61,7 @@ def open_movie(
     recover: Recover = False,
     clock: Clock = "auto",
     cache: bool = True,
+    indexes: str | os.PathLike[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> xr.DataArray:
     """A movie as a lazy array "video" with dimensions time, y, x and, for colour, channel.
@@ -104,6 +105,8 @@ def open_movie(
         or "auto", the clock unless it is missing or differs from the name by more than a day.
     cache
         Cache fetched bytes on disk, for this and other processes.
+    indexes
+        Store of indexes, from which a movie opens without a request (see `MovieReader`).
     storage_options
         Arguments for the filesystem's constructor.
 
@@ -151,7 +154,8 @@ def open_movie(
     >>> open_movie(url, frames=[0, 900, 1800], pix_fmt="gray").mean("time").dims
     ('y', 'x')
     """
-    reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, storage_options=storage_options)
+    options: dict[str, Any] = {"indexes": indexes, "storage_options": storage_options}
+    reader = MovieReader(urlpath, recover=recover, clock=clock, cache=cache, **options)
     chosen = slice(None) if frames is None else frames
     stack = reader.stack(chosen, pix_fmt=pix_fmt, fields=fields, deinterlace=deinterlace, reduce=reduce)
     marks_damage = check_errors(errors) == "mask"

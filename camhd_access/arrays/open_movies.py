@@ -6,6 +6,7 @@ timelapse keeps only the entry of one frame of each index; pixels are read when 
 movies per dask task.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
@@ -48,6 +49,7 @@ def open_movies(
     recover: bool = False,
     clock: Clock = "auto",
     cache: bool = True,
+    indexes: str | os.PathLike[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.DataArray:
@@ -60,7 +62,7 @@ def open_movies(
         archive.
     frames
         Only these frames of each movie, as for `open_movie`: `slice(None, None, 30)` for one per second.
-    pix_fmt, fields, deinterlace, reduce, recover, clock, cache, storage_options
+    pix_fmt, fields, deinterlace, reduce, recover, clock, cache, indexes, storage_options
         As for `open_movie`.
     errors
         How to treat damaged frames, as for `open_movie`.
@@ -99,7 +101,8 @@ def open_movies(
 
     Notes
     -----
-    Costs one request per movie if `moov` is at the end of the file, 16 at once. Indexing decides what is
+    Costs one request per movie if `moov` is at the end of the file, 16 at once; none for movies in `indexes`.
+    Indexing decides what is
     fetched, as in `open_movie`.
 
     Examples
@@ -122,6 +125,7 @@ def open_movies(
         "recover": recover,
         "clock": clock,
         "cache": cache,
+        "indexes": indexes,
         "storage_options": storage_options,
     }
 
@@ -161,6 +165,7 @@ def open_timelapse(
     recover: bool = False,
     clock: Clock = "auto",
     cache: bool = True,
+    indexes: str | os.PathLike[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.DataArray:
@@ -176,7 +181,7 @@ def open_timelapse(
     at
         Instead of `frame`: time after the start of each movie, in seconds or as a timedelta. The nearest
         frame is used.
-    pix_fmt, deinterlace, reduce, recover, clock, cache, storage_options
+    pix_fmt, deinterlace, reduce, recover, clock, cache, indexes, storage_options
         As for `open_movie`.
     fields
         "first": only the field of each frame that is shown first, without combing when the camera moves.
@@ -209,7 +214,8 @@ def open_timelapse(
 
     Notes
     -----
-    Costs one request per movie if `moov` is at the end of the file, 16 at once, and then one per frame.
+    Costs one request per movie if `moov` is at the end of the file, 16 at once (none for movies in
+    `indexes`), and then one per frame.
     Indexing decides what is fetched, as in `open_movie`.
 
     Examples
@@ -234,6 +240,7 @@ def open_timelapse(
         "recover": recover,
         "clock": clock,
         "cache": cache,
+        "indexes": indexes,
         "storage_options": storage_options,
     }
 

@@ -5,7 +5,7 @@ The index is the movie's own, or, with `recover`, rebuilt from its frames if the
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -30,6 +30,7 @@ from camhd_access.formats.quicktime import (
     parse_moov,
     read_moov,
 )
+from camhd_access.movie.index_store import IndexStore
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache import RangeCacheFileSystem
@@ -73,13 +74,31 @@ _open_movies: LRUCache[tuple[ByteSource, Recover], OpenMovie] = LRUCache(MAX_IND
 """The movies opened most recently by this process."""
 
 
-def open_index(address: ByteSource, *, recover: Recover = False) -> OpenMovie:
-    """The movie at `address`, from memory unless its file has changed since."""
+def open_index(
+    address: ByteSource, *, recover: Recover = False, store: IndexStore | None = None
+) -> OpenMovie:
+    """The movie at `address`, from memory unless its file has changed since, or from a store of indexes."""
     movie = _open_movies.find((address, recover))
     if movie is None or movie.source != address.pinned():
-        movie = _open(address, recover)
+        movie = (store and _find_stored(address, store)) or _open(address, recover)
         _open_movies.keep((address, recover), movie)
     return movie
+
+
+def _find_stored(address: ByteSource, store: IndexStore) -> OpenMovie | None:
+    """The movie with its index in the store; None if that has none, or of another version.
+
+    Notes
+    -----
+    Makes no request for the movie. The version is required of all its bytes, from the first ones on.
+    """
+    if not address.takes_versions:
+        return None
+    found = store.find(address.path)
+    if found is None or not address.vouch(found.version, found.file_size):
+        return None
+    source = replace(address, version=found.version)
+    return OpenMovie(source, found.index, found.file_size)
 
 
 def _open(address: ByteSource, recover: Recover) -> OpenMovie:

@@ -5,6 +5,7 @@ index: bytes, requests and decoding. A reader is cheap, thread-safe and picklabl
 contains the address and version of the movie, and reopens it on first use.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +29,7 @@ from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.formats.quicktime.timecode import TimecodeLabel
 from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.index_cache import OpenMovie, Recover, find_header, open_index
+from camhd_access.movie.index_store import IndexStore, find_store
 from camhd_access.movie.origin import Origin, parse_origin
 from camhd_access.movie.plan import ReadPlan
 from camhd_access.movie.rescue import Recovery
@@ -48,8 +50,7 @@ from camhd_access.tables import write_table
 from camhd_access.times import Moment, parse_instant
 from camhd_access.urls import options_of, redact_url
 
-__all__ = ["MovieReader", "ReadPlan", "check_reader"]
-
+__all__ = ["MovieReader", "ReadPlan"]
 
 N_ITERATED_TOGETHER = 16
 """Frames in memory during iteration: 100 MB of 1080p."""
@@ -71,6 +72,10 @@ class MovieReader:
         or "auto", the clock unless it is missing or differs from the name by more than a day.
     cache
         Cache fetched bytes on disk, for this and other processes.
+    indexes
+        Path or URL of a store of indexes, which `Archive.catalog(index=True)` fills; by default that of the
+        environment variable `CAMHD_INDEXES`, if it is set. A movie on a web server that is in it opens
+        without a request for the movie.
     storage_options
         Arguments for the filesystem's constructor.
 
@@ -103,13 +108,14 @@ class MovieReader:
         recover: Recover = False,
         clock: Clock = "auto",
         cache: bool = True,
+        indexes: str | os.PathLike[str] | IndexStore | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         storage_options = options_of(urlpath, storage_options)
         self.urlpath: str = find_address(urlpath, storage_options)
         self._clock = check_clock(clock)
         source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
-        self._movie: OpenMovie | None = open_index(source, recover=recover)
+        self._movie: OpenMovie | None = open_index(source, recover=recover, store=find_store(indexes))
         self.source: ByteSource = self._movie.source
         """The pinned version of the file."""
 
@@ -441,10 +447,3 @@ class MovieReader:
         """
         stack = crop_stack(self.stack(frames), y, x)
         return ReadPlan(*stack.plan(), stack.n_decoded)
-
-
-def check_reader(reader: MovieReader) -> MovieReader:
-    """`reader`, if it is a `MovieReader`."""
-    if not isinstance(reader, MovieReader):
-        raise TypeError(f"expected a MovieReader, not {type(reader).__name__}; use MovieReader(url)")
-    return reader

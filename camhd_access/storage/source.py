@@ -113,6 +113,17 @@ class ByteSource:
         """The same file, pinned to its current version."""
         return replace(self, version=self._current_version())
 
+    @property
+    def takes_versions(self) -> bool:
+        """Whether the filesystem can take a version from a caller, and compare responses with it."""
+        inner = getattr(self.filesystem, "fs", self.filesystem)
+        return hasattr(self.filesystem, "vouch") and hasattr(inner, "vouch")
+
+    def vouch(self, version: str, size: int) -> bool:
+        """Take the version from the caller, and compare it with the first response; False if impossible."""
+        vouch = getattr(self.filesystem, "vouch", None)
+        return bool(vouch and vouch(self.path, version, size))
+
     def forget(self) -> None:
         """Drop the file's cached properties and bytes, because they are wrong."""
         getattr(self.filesystem, "discard", self.filesystem.invalidate_cache)(self.path)

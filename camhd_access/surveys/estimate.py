@@ -109,5 +109,11 @@ def _cost_of(study: Study, job: Job) -> tuple[float, float, float, float] | Exce
         return error
     n_requests, n_bytes = stack.plan()
     n, height, width, *_ = stack.shape
-    cpu_seconds = n * height * width / 1e6 * SECONDS_PER_MEGAPIXEL[stack.decoder.reduction]
+    cpu_seconds = (
+        n
+        * height
+        * width
+        / 1e6
+        * SECONDS_PER_MEGAPIXEL.get(stack.decoder.reduction, SECONDS_PER_MEGAPIXEL[8])
+    )
     return n_requests + 1, n_bytes + INDEX_BYTES, n, cpu_seconds

@@ -75,7 +75,7 @@ class Study:
     clock: Clock = "auto"
     """Source of the start time."""
     opening: dict[str, Any] = field(default_factory=dict)
-    """Options of `MovieReader` that do not change the result: cache, storage_options."""
+    """Options of `MovieReader` that do not change the result: cache, indexes, storage_options."""
     permits: str = field(default="", repr=False)
     """Address of a server that grants permits for requests over HTTP; empty for none."""
 
@@ -98,8 +98,10 @@ class Study:
             given = opening["storage_options"] or {}
             opening = opening | {"storage_options": {**given, "permits": self.permits}}
         if anew:
-            source = open_source(job.url, **opening)
+            given = {name: value for name, value in opening.items() if name != "indexes"}
+            source = open_source(job.url, **given)
             source.filesystem.invalidate_cache(source.path)
+            opening = opening | {"indexes": ""}  # may be of the version before
         return MovieReader(job.url, recover=self.recover, clock=self.clock, **opening)
 
     def stack(self, reader: MovieReader, choice: FrameChoice) -> FrameStack:

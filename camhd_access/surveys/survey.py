@@ -20,6 +20,7 @@ from camhd_access._version import __version__
 from camhd_access.errors import SurveyError
 from camhd_access.formats.names import Clock, check_clock
 from camhd_access.movie.index_cache import Recover
+from camhd_access.movie.index_store import find_store
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors, check_scan
 from camhd_access.surveys.choices import Job, Movies, choose_jobs
 from camhd_access.surveys.dataset import ResultFolder
@@ -57,6 +58,7 @@ class SurveyOptions(TypedDict, total=False):
     recover: Recover
     clock: Clock
     cache: bool
+    indexes: str | os.PathLike[str] | None
     storage_options: Mapping[str, Any] | None
     out_options: Mapping[str, Any] | None
 
@@ -90,6 +92,7 @@ class Survey:
         recover: Recover = False,
         clock: Clock = "auto",
         cache: bool = True,
+        indexes: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         out_options: Mapping[str, Any] | None = None,
         progress: bool = True,
@@ -134,7 +137,7 @@ class Survey:
             limit. If the server asks one worker to slow down (429, 503, `Retry-After`), all of them wait. The
             defaults suit OOI's server; raise them for a mirror of your own. The limits of a cluster are those
             of the latest survey on it.
-        recover, clock, cache, storage_options
+        recover, clock, cache, indexes, storage_options
             As for `MovieReader`.
         out_options
             For the constructor of the filesystem of `out`.
@@ -198,6 +201,7 @@ class Survey:
             "recover": recover,
             "clock": clock,
             "cache": cache,
+            "indexes": indexes,
             "storage_options": storage_options,
             "out_options": out_options,
         }
@@ -285,7 +289,11 @@ def _prepare(
         raise ValueError(f"group must be a positive whole number of frames per call, not {group!r:.80}")
     fields, deinterlace = options.get("fields", False), options.get("deinterlace")
     check_scan(fields, deinterlace)
-    opening = {"cache": options.get("cache", True), "storage_options": options.get("storage_options")}
+    opening = {
+        "cache": options.get("cache", True),
+        "indexes": find_store(options.get("indexes")),
+        "storage_options": options.get("storage_options"),
+    }
     study = Study(
         function=function,
         name=_name_function(function),

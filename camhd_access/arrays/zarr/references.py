@@ -17,7 +17,8 @@ import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
 
 from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
-from camhd_access.movie.reader import MovieReader, check_reader
+from camhd_access.movie.checks import check_reader
+from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.storage.output_files import check_parquet, open_target, replace_folder

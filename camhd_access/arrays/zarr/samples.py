@@ -22,7 +22,8 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from camhd_access.arrays.zarr.hierarchy import ROOT, VIDEO, chunk_key, describe_movies
-from camhd_access.movie.reader import MovieReader, check_reader
+from camhd_access.movie.checks import check_reader
+from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.urls import options_of, text_of

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 from tqdm.auto import tqdm
 
-from camhd_access.movie.reader import MovieReader, check_reader
+from camhd_access.movie.checks import check_reader
+from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of

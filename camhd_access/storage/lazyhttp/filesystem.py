@@ -27,7 +27,7 @@ from camhd_access.storage.lazyhttp.files import LazyHTTPFile
 from camhd_access.storage.lazyhttp.listings import parse_listing
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import blocking, gather, in_thread, running, shared_loop
-from camhd_access.storage.lazyhttp.versions import Version
+from camhd_access.storage.lazyhttp.versions import FileFacts, Version
 from camhd_access.urls import identify_url, redact_url, split_login
 
 __all__ = ["LazyHTTPFileSystem"]
@@ -86,8 +86,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
         "any", "same-host" to refuse redirects to another host, or the URL of a folder (with its slash) to
         refuse redirects out of it. At most ten are followed, and never from https to http.
     permits
-        Address of a server that grants permits for requests, so that several processes share one limit;
-        `survey` starts one.
+        Address of a server of permits, for one limit over several processes; `survey` starts one.
     """
 
     protocol = ("lazyhttp", "lazyhttps")
@@ -123,8 +122,7 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
     ) -> None:
         loop = loop if loop or asynchronous else shared_loop()
         super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size)
-        self.max_gap_bytes = max_gap_bytes
-        self.max_request_bytes = max_request_bytes
+        self.max_gap_bytes, self.max_request_bytes = max_gap_bytes, max_request_bytes
         self._client = Client(
             Settings(
                 headers=headers or {},
@@ -194,8 +192,11 @@ class LazyHTTPFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has n
 
     def known_validator(self, path: str) -> str | None:
         """The validator from the last response for a file; None if there was none. No request."""
-        facts = self._client.facts.get(self._strip_protocol(path))
-        return facts.validator if facts else None
+        return facts.validator if (facts := self._client.facts.get(self._strip_protocol(path))) else None
+
+    def vouch(self, path: str, validator: str, size: int) -> bool:
+        """As `Client.vouch`."""
+        return self._client.vouch(self._strip_protocol(path), FileFacts.of(validator, size))
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget the facts of `path`, or of all files."""

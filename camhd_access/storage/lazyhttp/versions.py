@@ -30,6 +30,14 @@ class FileFacts:
     replicas_date: str | None = None
     """Not None if only the size identifies versions: the Last-Modified that has to agree, or ""."""
 
+    @classmethod
+    def of(cls, validator: str, size: int) -> "FileFacts":
+        """The facts of a version of which only the validator and the size are known."""
+        if is_by_size(validator):
+            date = _parts(validator)[0]
+            return cls(size, last_modified=date or None, replicas_date=date)
+        return cls(size, etag=validator.rpartition(":")[0])
+
     @property
     def validator(self) -> str:
         """Short string that differs between versions of the file, as far as the server's headers do."""

@@ -148,6 +148,18 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         """The URL chain of `name`."""
         return f"lazy::{self._knowledge.url(self._behind(name))}"
 
+    def vouch(self, path: str, validator: str, size: int) -> bool:
+        """As of the filesystem behind; False if it cannot compare versions, or this cache has another one."""
+        behind = self._behind(path)
+        known = self._knowledge.known(behind)
+        if known is not None:
+            return bool(known["validator"] == validator)
+        vouch = getattr(self.fs, "vouch", None)
+        if vouch is None or self.offline or self._knowledge.has_copies or not vouch(behind, validator, size):
+            return False
+        self._knowledge.vouch(behind, validator, size)
+        return True
+
     def invalidate_cache(self, path: str | None = None) -> None:
         """Check `path` (or all files) again on next use; cached bytes of this version stay."""
         self._knowledge.forget(None if path is None else self._behind(path))
@@ -299,6 +311,8 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         version = self._knowledge.version(path, info)
         answers = await self._loader.load(path, version, ranges, max_gap=max_gap)
         await self._knowledge.adopt(path, info)
+        if not any(isinstance(answer, Exception) for answer in answers):
+            await self._knowledge.confirm(path, info)
         if any(isinstance(answer, RemoteFileChangedError) for answer in answers):
             self.invalidate_cache(path)
             await in_thread(self.folder.forget, version)

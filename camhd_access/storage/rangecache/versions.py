@@ -28,6 +28,9 @@ __all__ = ["FileVersions"]
 
 Answer = tuple[dict[str, Any], bytes | None]
 
+_VOUCHED = "vouched"
+"""Key of descriptions that no response has confirmed yet."""
+
 
 class FileVersions:
     """Descriptions of files as in `RangeCacheFileSystem.info`, each fetched once.
@@ -183,6 +186,21 @@ class FileVersions:
             info = await self._remember(path, info, tail=data if is_whole else b"")
             self._loader.count(requests=1, misses=1, bytes_fetched=len(data))
             return info, data
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether local copies of files may be read instead."""
+        return self._overlay is not None
+
+    def vouch(self, path: str, validator: str, size: int) -> None:
+        """Take the version of `path` from a caller who knows it; the first bytes that are read confirm it."""
+        etag = validator.rpartition(":")[0]
+        self._note(path, {"size": size, "type": "file", "validator": validator, "etag": etag, _VOUCHED: True})
+
+    async def confirm(self, path: str, info: dict[str, Any]) -> None:
+        """Keep the description of `path` if it came from a caller: bytes of this version have been read."""
+        if info.get(_VOUCHED) and self._infos.get(path) is info:
+            await self._remember(path, {name: value for name, value in info.items() if name != _VOUCHED})
 
     def _note(self, path: str, info: dict[str, Any]) -> dict[str, Any]:
         self._infos[path] = info | {"name": path}
