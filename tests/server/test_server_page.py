@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from importlib.resources import files
 
+import av
 import numpy as np
 import pytest
 from lazycache import DAY, MOVIE, running_server
@@ -146,7 +147,8 @@ def test_pictures_from_a_store_on_another_host(make_visitor, mirror, reader, tmp
         visitor.visit(f"{MOVIE}/frame/5")
         visitor.page.wait_for_selector('.stage img[data-number="5"]')
         assert pictures.n_requests == 1
-        client.get(f"{MOVIE}/frame/5.png")  # from now on it is stored
+        while client.get(f"{MOVIE}/frame/5.png").status != 307:  # from then on it is stored
+            time.sleep(0.02)
         _, body = visitor.save("PNG")  # by the browser: scripts may not read it there
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(body))), reader.read(4)[0])
         assert pictures.n_requests > 1
@@ -589,6 +591,16 @@ def test_downloads(visitor, reader):
     np.testing.assert_array_equal(np.load(io.BytesIO(body)), frame)
     name, body = visitor.save("ProRes sample")
     assert (name, body) == (f"{stem}.apcn", reader.read_encoded(11)[0])
+    name, body = visitor.save("Clip, ProRes")
+    assert name == f"{stem}.mov"
+    with av.open(io.BytesIO(body)) as clip:
+        assert [bytes(packet) for packet in clip.demux(video=0) if packet.size] == reader.read_encoded(
+            slice(11, None)
+        )
+    name, body = visitor.save("Film, MP4")
+    assert name == f"{stem}.mp4"
+    with av.open(io.BytesIO(body)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == N_FRAMES - 11
     for title, kind in (("JPEG", "jpg"), ("TIFF, 16 bits", "tif")):
         name, body = visitor.save(title)
         assert (name, Image.open(io.BytesIO(body)).size) == (f"{stem}.{kind}", (320, 192))

@@ -131,6 +131,24 @@ def test_stretch_shows_ten_bits(visitor, reader):
     expect(told).to_have_text("")
 
 
+def test_deinterlaced_pictures_and_films(visitor):
+    visitor.frame(5)
+    page = visitor.page
+    page.get_by_role("button", name="Deinterlace").click()
+    page.wait_for_selector('.stage img[src$="frame/5.jpg?quality=90&deinterlace=linear"]')
+    page.get_by_label("Speed").select_option("0.25")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_selector(".stage.playing")
+    assert [url for url in visitor.asked if url.endswith("/hls/index.m3u8?deinterlace=linear")]
+    assert [url for url in visitor.asked if "/1.m4s?step=1&width=960&deinterlace=linear" in url]
+    page.get_by_role("button", name="Deinterlace").click()  # while it plays
+    with page.expect_request(lambda request: "/2.m4s" in request.url) as second:
+        page.wait_for_selector(".stage.playing")
+    assert "deinterlace" not in second.value.url
+    page.keyboard.press("k")
+    page.wait_for_selector('.stage img[src$="jpg?quality=90"]')
+
+
 # ---- time
 
 

@@ -19,6 +19,16 @@ export function copyTemplate(id) {
   return { copy, parts };
 }
 
+/** Whether a button that switches something on is pressed. */
+export function isPressed(button) {
+  return button.getAttribute("aria-pressed") === "true";
+}
+
+/** Switch a button on or off. */
+export function press(button) {
+  button.setAttribute("aria-pressed", !isPressed(button));
+}
+
 /** Announce a text to screen readers. */
 export function announce(text) {
   document.getElementById("status").textContent = text;

@@ -28,6 +28,7 @@ export class Film {
   step = 1;
   #video;
   #folder;
+  #query;
   #frameRate;
   #events;
   #opening = null;
@@ -38,9 +39,10 @@ export class Film {
   #filling = new AbortController();
   #arrived = { seconds: 0, elapsed: 0 }; // of film, as if with this step, and the time for it; older ones count less
 
-  /** `events`: `changed` is called after a change of the step, `failed` with an error. */
-  constructor(video, path, frameRate, events) {
+  /** With a query of the playlist. `events`: `changed` is called after a change of the step, `failed` with an error. */
+  constructor(video, path, query, frameRate, events) {
     this.#video = video;
+    this.#query = query;
     this.#folder = `${path}/hls/`;
     this.#frameRate = frameRate;
     this.#events = events;
@@ -72,7 +74,7 @@ export class Film {
   }
 
   async #open() {
-    const playlist = await (await ask(`${this.#folder}index.m3u8`)).text();
+    const playlist = await (await ask(`${this.#folder}index.m3u8${this.#query}`)).text();
     const init = /#EXT-X-MAP:URI="([^"]+)"/.exec(playlist)[1];
     let end = 0;
     for (const [, seconds, name] of playlist.matchAll(/#EXTINF:([\d.]+),\n(\S+)/g)) {

@@ -2,7 +2,7 @@
 
 import { drawActivity } from "./activity.js";
 import { askJson, Problem } from "./api.js";
-import { announce, copyTemplate, make } from "./elements.js";
+import { announce, copyTemplate, isPressed, make, press } from "./elements.js";
 import { Screen } from "./pictures.js";
 import { Playback } from "./playback.js";
 import { frameLink, pathOf } from "./router.js";
@@ -140,9 +140,14 @@ class MoviePage {
     });
     parts.moment.addEventListener("change", () => this.#seekMoment(parts.moment.value));
     parts.stretch.addEventListener("click", () => {
-      const isOn = parts.stretch.getAttribute("aria-pressed") !== "true";
-      parts.stretch.setAttribute("aria-pressed", isOn);
+      press(parts.stretch);
       this.#stretch();
+    });
+    parts.deinterlace.hidden = !this.#movie.facts.Interlaced;
+    parts.deinterlace.addEventListener("click", () => {
+      press(parts.deinterlace);
+      this.#playback.setScan(this.#scan);
+      if (!this.#playback.speed) this.#settle();
     });
     addThumbnails([scrubber, parts.activity], parts.thumbnail, this.#movie);
     for (const button of parts.viewer.querySelectorAll("[data-step]")) {
@@ -227,7 +232,7 @@ class MoviePage {
     this.#stretching.abort();
     stretched.hidden = true;
     codes.textContent = "";
-    if (stretch.getAttribute("aria-pressed") !== "true" || this.#playback.speed) return;
+    if (!isPressed(stretch) || this.#playback.speed) return;
     const { signal } = (this.#stretching = new AbortController());
     try {
       const { black, white } = await drawStretched(stretched, this.#movie.path, this.#number, signal);
@@ -275,8 +280,12 @@ class MoviePage {
     else this.#parts.viewer.requestFullscreen?.();
   }
 
+  get #scan() {
+    return isPressed(this.#parts.deinterlace) ? "deinterlace=linear" : "";
+  }
+
   #pictureOf(number, query) {
-    return `${this.#movie.path}/frame/${number}.jpg${query}`;
+    return `${this.#movie.path}/frame/${number}.jpg${query}${this.#scan && `&${this.#scan}`}`;
   }
 
   #show(image, { number }) {

@@ -1,5 +1,6 @@
 // Playing a movie: forwards as a film; backwards, and in browsers that cannot play it, picture by picture.
 
+import { isPressed, press } from "./elements.js";
 import { canPlayFilms, Film, MAX_SHOWN } from "./film.js";
 import { play, SECONDS_APART } from "./pictures.js";
 import { ordinal } from "./text.js";
@@ -15,7 +16,8 @@ export class Playback {
   #parts;
   #events;
   #number = 1;
-  #film;
+  #scan = "";
+  #film; // null: the server or the browser turned out to have none
   #pictures = new AbortController();
 
   /**
@@ -27,20 +29,25 @@ export class Playback {
     this.#parts = parts;
     this.#events = events;
     const { video, loop } = parts;
-    if (canPlayFilms()) {
-      this.#film = new Film(video, movie.path, this.#frameRate, {
-        changed: () => this.#tell(),
-        failed: (error) => (error.status === 501 ? this.#doWithoutFilm() : this.#fail(error)),
-      });
-    }
+    this.setScan("");
     video.addEventListener("ended", () => this.#end());
     video.addEventListener("waiting", () => (parts.busy.hidden = this.speed <= 0));
     video.addEventListener("playing", () => (parts.busy.hidden = true));
     video.addEventListener("error", () => this.#doWithoutFilm());
-    loop.addEventListener("click", () => {
-      loop.setAttribute("aria-pressed", loop.getAttribute("aria-pressed") !== "true");
-    });
+    loop.addEventListener("click", () => press(loop));
     this.#watch();
+  }
+
+  /** How frames are decoded: a part of the query of films and pictures, or "". */
+  setScan(scan) {
+    this.#scan = scan;
+    if (!canPlayFilms() || this.#film === null) return;
+    this.#film?.close();
+    this.#film = new Film(this.#parts.video, this.#movie.path, scan && `?${scan}`, this.#frameRate, {
+      changed: () => this.#tell(),
+      failed: (error) => (error.status === 501 ? this.#doWithoutFilm() : this.#fail(error)),
+    });
+    if (this.isFilm) this.#playFilm(false);
   }
 
   /** Whether frames are shown by the video element. */
@@ -135,7 +142,8 @@ export class Playback {
   /** The pictures of frames that are due when they can be shown. */
   *#wishes() {
     const { facts, path } = this.#movie;
-    const query = facts.Width > PICTURE_WIDTH ? `?width=${PICTURE_WIDTH}` : "";
+    const width = facts.Width > PICTURE_WIDTH ? `width=${PICTURE_WIDTH}` : "";
+    const query = [width, this.#scan].filter(Boolean).join("&");
     const begin = performance.now();
     const first = this.#number;
     let number = first;
@@ -144,7 +152,7 @@ export class Playback {
       const due = first + Math.round(seconds * this.#frameRate * this.speed);
       number = this.speed > 0 ? Math.max(due, number + 1) : Math.min(due, number - 1);
       if (number < 1 || number > facts.NumFrames) return;
-      yield { path: `${path}/frame/${number}.jpg${query}`, number };
+      yield { path: `${path}/frame/${number}.jpg${query && `?${query}`}`, number };
     }
   }
 
@@ -160,7 +168,7 @@ export class Playback {
     const isForward = this.speed > 0;
     if (!this.speed) return;
     const { NumFrames } = this.#movie.facts;
-    if (this.#parts.loop.getAttribute("aria-pressed") === "true") {
+    if (isPressed(this.#parts.loop)) {
       this.start(isForward ? 1 : NumFrames, this.speed);
       return;
     }

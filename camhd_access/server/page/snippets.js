@@ -6,6 +6,9 @@ import { cropQuery, encodeName } from "./router.js";
 
 const FORMATS = { PNG: "png", JPEG: "jpg", "TIFF, 16 bits": "tif", NumPy: "npy" };
 const SAMPLE = "ProRes sample";
+const CLIP = "Clip, ProRes";
+const FILM = "Film, MP4";
+const CLIP_FRAMES = 300; // the largest number that servers allow by default: 10 seconds
 
 /** The address of a movie on its mirror. */
 export function addressOf({ names, mirror }) {
@@ -32,10 +35,14 @@ export function writeCurl(movie, number, crop) {
   return `curl -o '${name}' '${location.origin}${movie.path}/frame/${number}.png${cropQuery(crop)}'`;
 }
 
-/** Links that save a frame in each format, and the encoded frame; they have no target yet. */
+/** Links that save a frame in each format, the encoded frame, and what follows; they have no target yet. */
 export function makeDownloads(fail) {
-  return [...Object.keys(FORMATS), SAMPLE].map((title) => {
+  return [...Object.keys(FORMATS), SAMPLE, CLIP, FILM].map((title) => {
     const link = make("a", { className: "button" }, title);
+    if (title === CLIP || title === FILM) {
+      link.title = "10 seconds from this frame on";
+      return link; // too large for memory: the browser saves it while it arrives
+    }
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a new tab
       event.preventDefault();
@@ -47,7 +54,18 @@ export function makeDownloads(fail) {
 
 /** Set the links to a frame. */
 export function pointDownloads(container, movie, number, crop) {
+  const last = Math.min(movie.facts.NumFrames, number + CLIP_FRAMES - 1);
+  const parts = {
+    [CLIP]: [`/clip/${number}-${last}.mov`, "mov"],
+    [FILM]: [`/animation.mp4?start=${number}&stop=${last}&width=960`, "mp4"],
+  };
   for (const link of container.children) {
+    if (link.textContent in parts) {
+      const [path, kind] = parts[link.textContent];
+      link.href = movie.path + path;
+      link.download = nameOf(movie, number, null, kind);
+      continue;
+    }
     const kind = FORMATS[link.textContent];
     link.href = movie.path + (kind ? `/frame/${number}.${kind}${cropQuery(crop)}` : `/sample/${number}`);
     link.download = nameOf(movie, number, kind ? crop : null, kind ?? movie.facts.Codec);
