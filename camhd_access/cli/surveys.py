@@ -18,6 +18,7 @@ from camhd_access.cli.options import (
     FRAME,
     NOT_NEGATIVE,
     PATH_OR_URL,
+    POSITIVE,
     RECOVER,
     REDUCE,
     Crop,
@@ -70,6 +71,8 @@ ANY_SIZE = (2**31, 2**31)
 @RECOVER
 @click.option("--scheduler", help="Address of a dask scheduler, such as tcp://scheduler:8786.")
 @click.option("--processes", type=AT_LEAST_ONE, help="Run on this many processes instead of threads.")
+@click.option("--at-once", type=AT_LEAST_ONE, default=16, show_default=True, help="Requests in flight.")
+@click.option("--per-second", type=POSITIVE, default=50, show_default=True, help="Requests per second.")
 @click.option("--plan", is_flag=True, help="Only estimate the cost.")
 @click.option("-o", "--output", required=True, type=PATH_OR_URL, help="Folder of the results: a path or URL.")
 @AS_JSON
@@ -96,6 +99,8 @@ def survey(
     recover: bool,
     scheduler: str | None,
     processes: int | None,
+    at_once: int,
+    per_second: float,
     plan: bool,
     output: str,
     as_json: bool,
@@ -140,7 +145,14 @@ def survey(
         else:
             with _client(scheduler, processes) as client:
                 result = survey_movies.run(
-                    called, movies, out=output, client=client, progress=shows_progress(), **options
+                    called,
+                    movies,
+                    out=output,
+                    client=client,
+                    at_once=at_once,
+                    per_second=per_second,
+                    progress=shows_progress(),
+                    **options,
                 )
     if as_json:
         print_json({name: getattr(result, name) for name in _fields_of(result)} | {"path": output})

@@ -1,0 +1,96 @@
+"""Surveys that are killed: started again, they end with the rows of an undisturbed one, none twice."""
+
+import os
+import signal
+import time
+from threading import Timer
+
+import pandas as pd
+import pytest
+from commands import start
+from distributed import Client, LocalCluster
+from surveyed import NAMES
+
+from camhd_access import survey
+from camhd_access.synthetic import read_frame_number
+
+N_MOVIES = 12
+
+FUNCTION = """
+import time
+from camhd_access.synthetic import read_frame_number
+
+
+def number(pictures, context):
+    time.sleep(0.3)
+    return {"number": [read_frame_number(picture) for picture in pictures]}
+"""
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """Copies of a movie, by other names, and two that cannot be read."""
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    for hour in range(N_MOVIES):
+        os.link(written / f"{NAMES[hour % 5]}.mov", movies / f"CAMHDA301-20161101T{hour:02}0000Z.mov")
+    (tmp_path / "slow.py").write_text(FUNCTION)
+    return movies
+
+
+def done_in(out):
+    return sorted(path.name for path in out.glob("*.parquet"))
+
+
+def wait_for(condition, program):
+    end = time.monotonic() + 60
+    while not condition() and program.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def number(pictures, context):
+    time.sleep(0.1)
+    return {"number": [read_frame_number(picture) for picture in pictures]}
+
+
+@pytest.fixture
+def undisturbed(folder, tmp_path):
+    """The rows and files of a survey that nothing interrupted."""
+    movies = [str(path) for path in sorted(folder.iterdir())]
+    table = survey(number, movies, frames=[3, 5], out=tmp_path / "undisturbed", progress=False)
+    return movies, table, done_in(tmp_path / "undisturbed")
+
+
+def test_a_survey_that_was_killed_goes_on(folder, undisturbed, tmp_path):
+    movies, wanted, files = undisturbed
+    out = tmp_path / "out"
+    command = ("survey", tmp_path / "slow.py:number", folder, "--frame", "3", "--frame", "5", "-o", out)
+    with start(*command) as program:
+        wait_for(lambda: len(list(out.glob("done-*"))) >= 2, program)
+        program.send_signal(signal.SIGKILL)
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("done-*")}
+    assert len(kept) >= 2
+    table = survey(number, movies, frames=[3, 5], out=out, progress=False)
+    assert f"{len(kept)} skipped" in table.attrs["survey"]
+    assert kept.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("done-*")}.items()
+    assert done_in(out) == files
+    pd.testing.assert_frame_equal(table, wanted)
+    assert not table.duplicated(["movie", "frame"]).any()
+    assert len(pd.read_parquet(out)) == len(table)
+
+
+def test_a_cluster_that_loses_a_worker_and_then_everything(undisturbed, tmp_path):
+    movies, wanted, files = undisturbed
+    options = {"frames": [3, 5], "out": tmp_path / "out", "progress": False}
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=True) as running,
+        Client(running, set_as_default=False) as client,
+    ):
+        victim, *_ = client.run(os.getpid).values()
+        killer = Timer(0.3, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        survey(number, movies[:8], client=client, **options)
+        killer.join()
+    table = survey(number, movies, **options)
+    pd.testing.assert_frame_equal(table, wanted)
+    assert done_in(tmp_path / "out") == files
