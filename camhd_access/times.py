@@ -2,15 +2,19 @@
 
 import re
 from datetime import date, datetime, timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "DAY_SECONDS",
     "Duration",
     "Moment",
     "Period",
+    "choose_period",
     "difference_of_day",
     "is_moment",
     "parse_instant",
@@ -23,6 +27,11 @@ Moment: TypeAlias = str | date | datetime | np.datetime64
 """A time in UTC; as text in ISO 8601."""
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?")
+
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+
+_SHORT_ISO = re.compile(r"\d{4}(-\d\d)?|\d{8}(T\d{4}(\d\d)?(Z|[+-]\d\d(:?\d\d)?)?)?")
+"""A year, a month, or the basic form, as in the names of movies."""
 
 Duration: TypeAlias = float | timedelta | np.timedelta64
 """Numbers are seconds."""
@@ -55,15 +64,25 @@ def parse_moment(moment: Moment, name: str) -> np.datetime64:
     ValueError
         The value is not a valid time.
     """
-    return parse_instant(moment, name).astype("datetime64[s]")  # type: ignore[no-any-return]
+    return _parse(moment, name).to_datetime64().astype("datetime64[s]")  # type: ignore[no-any-return]
 
 
 def parse_instant(moment: Moment, name: str) -> np.datetime64:
     """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
+    try:
+        return _parse(moment, name).as_unit("ns").to_datetime64()
+    except OverflowError as error:
+        raise ValueError(_describe(name, moment)) from error
+
+
+def _parse(moment: Moment, name: str) -> "pd.Timestamp":
+    """The time in UTC, without time zone."""
     import pandas as pd  # noqa: PLC0415 - not needed for a first frame
 
     if not isinstance(moment, str | date | np.datetime64):
         raise TypeError(f"{name} must be a time (text or datetime), not {moment!r:.80}")
+    if isinstance(moment, str) and not (is_moment(moment) or _SHORT_ISO.fullmatch(moment)):
+        raise ValueError(_describe(name, moment))
     try:
         stamp = pd.Timestamp(moment)
         utc = stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
@@ -71,7 +90,7 @@ def parse_instant(moment: Moment, name: str) -> np.datetime64:
         raise ValueError(_describe(name, moment)) from error
     if pd.isna(utc):
         raise ValueError(_describe(name, moment))
-    return utc.to_datetime64().astype("datetime64[ns]")  # type: ignore[no-any-return]
+    return utc
 
 
 def is_moment(value: object) -> bool:
@@ -100,6 +119,19 @@ def parse_period(start: Moment | None, end: Moment | None) -> Period:
     if period[1] < period[0]:
         raise ValueError(f"end={str(end)!r} is before start={str(start)!r}")
     return period
+
+
+def choose_period(start: Moment | None, end: Moment | None) -> Period:
+    """As `parse_period`, but a date without an `end` is that day, month or year."""
+    if end is None and start is not None:
+        parse_moment(start, "start")
+        if isinstance(start, str) and _DATE.fullmatch(start):
+            start = np.datetime64(start)
+        elif isinstance(start, date) and not isinstance(start, datetime):
+            start = np.datetime64(start, "D")
+        if isinstance(start, np.datetime64) and np.datetime_data(start.dtype)[0] in {"Y", "M", "D"}:
+            end = start + 1
+    return parse_period(start, end)
 
 
 def to_nanoseconds(duration: Duration) -> np.timedelta64:

@@ -26,7 +26,7 @@ from camhd_access.formats.names import MovieName, find_movie_name
 from camhd_access.movie.index_store import IndexStore, find_store
 from camhd_access.storage.source import open_source
 from camhd_access.tables import write_table
-from camhd_access.times import Moment, Period, parse_moment, parse_period
+from camhd_access.times import Moment, Period, choose_period, parse_moment
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = ["OOI_ARCHIVE", "Archive", "open_archive"]
@@ -71,7 +71,7 @@ def open_archive(
     Examples
     --------
     >>> archive = open_archive()
-    >>> len(archive.movies("2017-09-03", "2017-09-04"))  # of one day
+    >>> len(archive.movies("2017-09-03"))  # of one day
     2
     """
     storage_options = options_of(root, storage_options)
@@ -128,8 +128,8 @@ class Archive:
         Parameters
         ----------
         start, end
-            UTC, half-open; None for no bound. Names until 2016-11-21 give the start of the recording, later
-            ones its end.
+            UTC, half-open; None for no bound. A date without an `end` is that day, month or year. Names until
+            2016-11-21 give the start of the recording, later ones its end.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class Archive:
         year, month and day of the period, with at most `at_once` in flight and `per_second` started per
         second.
         """
-        listing = self._list_movies(parse_period(start, end))
+        listing = self._list_movies(choose_period(start, end))
         found = sorted(listing.movies.values(), key=lambda movie: movie.name.sort_key)
         return [self._urlpath(movie.path) for movie in found]
 
@@ -200,7 +200,7 @@ class Archive:
         Parameters
         ----------
         start, end
-            UTC, half-open; None for no bound.
+            As for `movies`.
         index
             Also read the index of each movie, which gives its start time, duration, frames, frame size and
             quality.
@@ -237,7 +237,7 @@ class Archive:
         crawl = Crawl(
             self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once, self.indexes
         )
-        return crawl.catalog(parse_period(start, end), index=index, progress=progress, file=file)
+        return crawl.catalog(choose_period(start, end), index=index, progress=progress, file=file)
 
     def _list_movies(self, period: Period) -> Listing:
         return list_movies(

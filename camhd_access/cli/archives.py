@@ -33,8 +33,8 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
     from camhd_access.times import parse_period
 
     with as_usage_error():
-        parse_period(start, end)
-    movies = find_archive(root).catalog(start, end, progress=shows_progress())
+        period = parse_period(start, end)
+    movies = find_archive(root).catalog(*period, progress=shows_progress())
     if as_json:
         times = movies["time_from_name"].to_numpy()
         print_json(
@@ -79,10 +79,10 @@ def catalog(
     from camhd_access.times import parse_period
 
     with as_usage_error():
-        parse_period(start, end)
+        period = parse_period(start, end)
         if output:
             check_catalog_name(output)
-    found = find_archive(root).catalog(start, end, index=index, progress=shows_progress(), file=output)
+    found = find_archive(root).catalog(*period, index=index, progress=shows_progress(), file=output)
     summary = _sum_up(found) | {"path": output}
     if as_json:
         print_json(summary)

@@ -210,7 +210,7 @@ def _find_movies(
     if catalog is None:
         if quality:
             raise click.UsageError("--quality needs --catalog, which `camhd catalog --index` writes")
-        return find_archive(root).catalog(start, end, progress=shows_progress())
+        return find_archive(root).catalog(first, stop, progress=shows_progress())
     if root is not None:
         raise click.UsageError("give either ROOT or --catalog")
     movies = read_catalog(catalog)

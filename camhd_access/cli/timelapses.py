@@ -101,11 +101,11 @@ def timelapse(
 
     check_moment(at, frame)
     with as_usage_error():
-        parse_period(start, end)
+        period = parse_period(start, end)
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
         raise click.UsageError("--fps applies to films, --columns to contact sheets")
-    urls = list(find_archive(root).catalog(start, end, progress=shows_progress())["url"])
+    urls = list(find_archive(root).catalog(*period, progress=shows_progress())["url"])
     if not urls:
         raise ValueError(f"no movies in {root or 'the archive'} from {start} to {end}")
     skips = on_error == "skip"

@@ -19,6 +19,7 @@ from camhd_access.decoding.sums import Sums
 from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
+from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["FrameSeries", "Stack"]
 
@@ -163,7 +164,7 @@ class FrameSeries:
             return
         with ThreadPoolExecutor(N_READ_AT_ONCE, thread_name_prefix="camhd-series") as pool:
             futures = [
-                pool.submit(read, *job, parallel=False) for job in zip(self.stacks, places, strict=True)
+                submit(pool, read, *job, parallel=False) for job in zip(self.stacks, places, strict=True)
             ]
             try:
                 for future in futures:

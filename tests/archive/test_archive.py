@@ -63,6 +63,12 @@ def test_real_servers_list_the_same(folder, webserver, web_root):
         ("2016-11-13", "2016-11-14", NAMES[1:3]),
         ("2016-11-13T00:00:01", None, NAMES[2:]),
         (None, "2016-11-13", NAMES[:1]),
+        ("2016-11-13", None, NAMES[1:3]),
+        (dt.date(2016, 11, 13), None, NAMES[1:3]),
+        (np.datetime64("2016-11-13"), None, NAMES[1:3]),
+        ("20161113T000001Z", "9999-12-31", NAMES[2:]),
+        ("1500-01-01", "2016-11-13", NAMES[:1]),
+        (np.datetime64("2016-11-13T00:00:01"), None, NAMES[2:]),
         (dt.date(2017, 1, 1), dt.datetime(2018, 1, 1, tzinfo=dt.UTC), NAMES[4:]),
         (np.datetime64("2016-11-13T03:00"), "2016-11-13T04:00+01:00", []),
         ("2016-11-13T04:00+01:00", "2016-11-13T03:00:01", NAMES[2:3]),
@@ -233,7 +239,10 @@ def test_url_of_a_time(folder, time, expected):
         assert names([archive.url(time)]) == [expected]
 
 
-@pytest.mark.parametrize("moment", ["x", "", "2016-13-01", "30000", np.datetime64("NaT", "s")])
+NO_TIMES = ("x", "", "now", "2016-13-01", "13/11/2016", "Nov 13 2016", "30000", np.datetime64("NaT", "s"))
+
+
+@pytest.mark.parametrize("moment", NO_TIMES)
 def test_what_is_no_time_is_named(folder, moment):
     archive = open_archive(folder / ROOT)
     with pytest.raises(ValueError, match=r"^start='.*' is not a valid time; try '2016-11-13'"):
