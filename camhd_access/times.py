@@ -71,7 +71,7 @@ def parse_instant(moment: Moment, name: str) -> np.datetime64:
     """The time in nanoseconds, UTC; parameters and errors as of `parse_moment`."""
     try:
         return _parse(moment, name).as_unit("ns").to_datetime64()
-    except OverflowError as error:
+    except ValueError as error:  # beyond the year 2261
         raise ValueError(_describe(name, moment)) from error
 
 

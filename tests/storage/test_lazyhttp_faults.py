@@ -281,6 +281,8 @@ def test_nobody_there(origin):
     dead = origin.url.rsplit(":", 1)[0]
     with pytest.raises(errors.RemoteFileError, match=r"Cannot connect to host 127\.0\.0\.1:1 .*\(3 tries\)"):
         lazy(tries=3).cat_file(f"{dead}:1/movie.mov", 0, 10)
+    with pytest.raises(errors.RemoteFileError, match=r"Cannot connect to host 127\.0\.0\.1:1 \[Connect call"):
+        lazy(tries=1).cat_file("https://127.0.0.1:1/movie.mov", 0, 10)
 
 
 def test_the_whole_movie_instead_of_a_part_is_not_downloaded(origin, movie):

@@ -8,6 +8,7 @@ logins by redirect work.
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,7 @@ logger = logging.getLogger("camhd_access.storage.lazyhttp")
 
 _MAX_REDIRECTS = 10
 _LAST_CHUNK_SECONDS = 0.05
+_ABOUT_SSL = re.compile(r" ssl:(\w+|<[^>]*>)(?= \[)")  # aiohttp's option, not a reason
 
 
 class Budget:
@@ -206,7 +208,7 @@ class Exchanges:
         else:
             told = error.message if isinstance(error, aiohttp.ClientResponseError) else error  # no URL
             problem = "connection lost" if has_begun else "connection failed"
-            why = f"{problem}: {told}".replace(" ssl:default", "")  # also shown for http
+            why = _ABOUT_SSL.sub("", f"{problem}: {told}")
         by_proxy = f" through the proxy {redact_url(proxy)}" if proxy and not has_begun else ""
         return Fault(f"{why}{by_proxy}", kind=kind, retry=True)
 
