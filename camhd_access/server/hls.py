@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ class Film:
         """Index of the frame after a segment."""
         return min(number * self.n_each, self.movie.reader.n_frames)
 
-    def stack(self, frames: range) -> FrameStack:
+    def stack(self, frames: Sequence[int]) -> FrameStack:
         """Some frames, not read yet."""
         return self.movie.reader.stack(frames, deinterlace=self.wanted.deinterlace, reduce=self.reduce)
 
@@ -124,7 +124,7 @@ class Film:
 
     def write_init(self) -> MadeFile:
         """The initialization segment."""
-        frames = range(0, self.movie.reader.n_frames, self.wanted.step)
+        frames = [frame for number in range(1, self.n_segments + 1) for frame in self.frames(number)]
         record = describe_stack(self.movie.reader, self.stack(frames), reads=True, width=self.format.size[0])
         return MadeFile(self.format.write_init(record), HLS_TYPES["mp4"], self.format.size)
 

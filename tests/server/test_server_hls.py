@@ -125,6 +125,9 @@ def test_init_segment_tells_the_movie(client, mirror):
     )
     assert (record.reduce, record.width, record.color_matrix) == (1, 320, "ITU-R BT.709")
     assert b"moov" not in first
+    sparse = client.get(f"{MOVIE}/hls/init.mp4?step=29").content
+    record = Provenance.parse(re.search(rb"\{\"camhd_access\".*\}", sparse)[0].decode())
+    assert record.frames == "0,29,30,59,60"
 
 
 # ---- work
