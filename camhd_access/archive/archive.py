@@ -22,7 +22,7 @@ from camhd_access.archive.folders import Folder
 from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLimiter
 from camhd_access.archive.records import NOMINAL_SECONDS
-from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.formats.names import Kind, MovieName, check_kind, find_movie_name
 from camhd_access.movie.index_store import IndexStore, find_store
 from camhd_access.storage.source import open_source
 from camhd_access.tables import write_table
@@ -122,7 +122,9 @@ class Archive:
         limits = f"{usual}{self.at_once} requests at once, {self.per_second:g} a second at most"
         return write_table("Archive of movies", {"root": redact_url(self.root), "limits": limits})
 
-    def movies(self, start: Moment | None = None, end: Moment | None = None) -> list[str]:
+    def movies(
+        self, start: Moment | None = None, end: Moment | None = None, *, kind: Kind = "mov"
+    ) -> list[str]:
         """Paths or URLs of the movies whose file-name time is in [start, end), in chronological order.
 
         Parameters
@@ -130,13 +132,17 @@ class Archive:
         start, end
             UTC, half-open; None for no bound. A date without an `end` is that day, month or year. Names until
             2016-11-21 give the start of the recording, later ones its end.
+        kind
+            "mov": the masters; "mp4": their twins (H.264), which are kept longer; "best": of each recording
+            the master, or the twin if there is no master. The attributes `codec` and `coding` of an array say
+            which it was.
 
         Raises
         ------
         OSError
             A listing failed. Folders are never skipped.
         ValueError
-            `start` or `end` is not a time, or they are in the wrong order.
+            `start` or `end` is not a time, or they are in the wrong order; an unknown `kind`.
 
         Warns
         -----
@@ -152,7 +158,7 @@ class Archive:
         year, month and day of the period, with at most `at_once` in flight and `per_second` started per
         second.
         """
-        listing = self._list_movies(choose_period(start, end))
+        listing = self._list_movies(choose_period(start, end), check_kind(kind))
         found = sorted(listing.movies.values(), key=lambda movie: movie.name.sort_key)
         return [self._urlpath(movie.path) for movie in found]
 
@@ -191,6 +197,7 @@ class Archive:
         start: Moment | None = None,
         end: Moment | None = None,
         *,
+        kind: Kind = "mov",
         index: bool = False,
         progress: bool = True,
         file: str | os.PathLike[str] | None = None,
@@ -201,6 +208,8 @@ class Archive:
         ----------
         start, end
             As for `movies`.
+        kind
+            As for `movies`. With another kind than "mov", all days are listed again.
         index
             Also read the index of each movie, which gives its start time, duration, frames, frame size and
             quality.
@@ -224,7 +233,8 @@ class Archive:
             A listing failed, or the server stopped responding. Results until then are in `file`. Problems of
             a single movie do not raise; they are in the columns `quality` and `reason` of its row.
         ValueError, ImportError
-            `start` or `end` is not a time; `file` has another suffix, or needs pyarrow. No request was made.
+            `start` or `end` is not a time; an unknown `kind`; `file` has another suffix, or needs pyarrow. No
+            request was made.
 
         Notes
         -----
@@ -237,9 +247,11 @@ class Archive:
         crawl = Crawl(
             self._async_filesystem, self.root, self._urlpath, self._pace(), self.at_once, self.indexes
         )
-        return crawl.catalog(choose_period(start, end), index=index, progress=progress, file=file)
+        return crawl.catalog(
+            choose_period(start, end), kind=check_kind(kind), index=index, progress=progress, file=file
+        )
 
-    def _list_movies(self, period: Period) -> Listing:
+    def _list_movies(self, period: Period, kind: Kind) -> Listing:
         return list_movies(
             self._async_filesystem,
             self.root,
@@ -247,6 +259,7 @@ class Archive:
             pace=self._pace(),
             at_once=self.at_once,
             urlpath=self._urlpath,
+            kind=kind,
         )
 
     def _path_of(self, name: MovieName) -> str:
@@ -262,14 +275,14 @@ class Archive:
     def _find_path(self, name: MovieName) -> str:
         """The path of a movie in a part of an archive, which is found by listing its folders."""
         day = np.datetime64(name.day, "s")
-        movies = self._list_movies((day, day + np.timedelta64(1, "D"))).movies
+        movies = self._list_movies((day, day + np.timedelta64(1, "D")), "best").movies
         if name.basename not in movies:
             raise LookupError(f"{self._urlpath(self.root)} is a part of an archive, without {name.basename}")
         return movies[name.basename].path
 
     def _url_at(self, time: np.datetime64) -> str:
         day = np.timedelta64(1, "D")
-        near = self._list_movies((time - day, time + day)).movies.values()
+        near = self._list_movies((time - day, time + day), "best").movies.values()
         starts = {movie.path: movie.name.start_time(NOMINAL_SECONDS) for movie in near}
         length = np.timedelta64(NOMINAL_SECONDS, "s")
         for path in sorted(starts):

@@ -30,6 +30,7 @@ from camhd_access.archive.quality import judge_index
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
 from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
+from camhd_access.formats.names import Kind, is_of_kind
 from camhd_access.formats.quicktime import (
     PRORES_CODECS,
     Answer,
@@ -78,11 +79,11 @@ class Crawl:
     """Where the indexes of movies are kept."""
 
     def catalog(
-        self, period: Period, *, index: bool, progress: bool, file: str | os.PathLike[str] | None
+        self, period: Period, *, kind: Kind, index: bool, progress: bool, file: str | os.PathLike[str] | None
     ) -> pd.DataFrame:
         """See `Archive.catalog`."""
         rows = {record.basename: record for record in _read_records(file)}
-        period = self._list(rows, period, progress=progress)
+        period = self._list(rows, period, kind=kind, progress=progress)
         if file:
             write_catalog(to_frame(rows.values()), file)
         inside = [row for row in rows.values() if period[0] <= row.name.listed_time < period[1]]
@@ -110,7 +111,7 @@ class Crawl:
             if file:
                 write_catalog(to_frame(rows.values()), file)
 
-    def _list(self, rows: dict[str, MovieRecord], period: Period, *, progress: bool) -> Period:
+    def _list(self, rows: dict[str, MovieRecord], period: Period, *, kind: Kind, progress: bool) -> Period:
         """Bring the rows of `period` up to date with the listings; the part of it that the root covers."""
         listing = list_movies(
             self.filesystem,
@@ -119,7 +120,8 @@ class Crawl:
             pace=self.pace,
             at_once=self.at_once,
             urlpath=self.urlpath,
-            known_days=_settled_days(rows.values(), self.urlpath(self.root)),
+            kind=kind,
+            known_days=_settled_days(rows.values(), self.urlpath(self.root)) if kind == "mov" else (),
             progress=progress,
         )
         start, end = listing.covers(_whole_days(period))
@@ -130,7 +132,8 @@ class Crawl:
         for movie in listing.movies.values():
             url = self.urlpath(movie.path)
             known = rows.get(movie.name.basename)
-            if known is None or movie.file_size not in (None, known.file_size):
+            is_other = known and is_of_kind(known.url, "mov") != movie.is_master
+            if known is None or is_other or movie.file_size not in (None, known.file_size):
                 known = replace(record_of_name(movie.name, url), file_size=movie.file_size)
             others = " ".join(map(self.urlpath, movie.other_paths)) or None
             rows[known.basename] = replace(known, url=url, seen=now, other_urls=others)
@@ -244,7 +247,7 @@ def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[str]:
     settled: dict[str, bool] = {}
     for row in rows:
         settling = np.datetime64(row.name.day) + np.timedelta64(1, "D") + SETTLING
-        late = row.seen is not None and bool(row.seen > settling)
+        late = row.seen is not None and bool(row.seen > settling) and is_of_kind(row.url, "mov")
         settled[row.name.day] = late and row.url.startswith(f"{root}/") and settled.get(row.name.day, True)
     return {day for day, is_settled in settled.items() if is_settled}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
-from camhd_access.formats.names import MovieName, find_movie_name
+from camhd_access.formats.names import Kind, MovieName, find_movie_name, is_of_kind
 
 __all__ = ["Entry", "Folder", "find_name", "is_dated", "last_part"]
 
@@ -61,10 +61,10 @@ class Folder:
         return "-".join(filter(None, found.groups())) if found else ""
 
 
-def find_name(entry: Entry) -> MovieName | None:
-    """The name of a movie; None for all other entries."""
+def find_name(entry: Entry, kind: Kind = "mov") -> MovieName | None:
+    """The name of a movie of this kind; None for all other entries."""
     path = str(entry["name"])
-    return find_movie_name(path) if path.endswith(".mov") else None
+    return find_movie_name(path) if is_of_kind(path, kind) else None
 
 
 def is_dated(entry: Entry) -> bool:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from camhd_access.archive.folders import Entry, Folder, find_name, is_dated, last_part
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.wrong_root import explain_wrong_root
-from camhd_access.formats.names import MovieName
+from camhd_access.formats.names import Kind, MovieName, is_of_kind
 from camhd_access.messages import name_some
 from camhd_access.times import Period
 from camhd_access.urls import redact_url
@@ -46,6 +46,11 @@ class ListedMovie:
     """Bytes, if the listing has the exact size."""
     other_paths: tuple[str, ...] = ()
     """Paths of its copies in other folders."""
+
+    @property
+    def is_master(self) -> bool:
+        """Whether it is not a twin."""
+        return is_of_kind(self.path, "mov")
 
     @property
     def _rank(self) -> tuple[bool, str]:
@@ -92,6 +97,7 @@ def list_movies(
     pace: RateLimiter,
     at_once: int,
     urlpath: Callable[[str], str],
+    kind: Kind = "mov",
     known_days: Collection[str] = (),
     progress: bool = False,
 ) -> Listing:
@@ -101,6 +107,8 @@ def list_movies(
     ----------
     urlpath
         Returns the path or URL that opens a path of the filesystem.
+    kind
+        Masters, twins, or for each recording the master if there is one.
     known_days
         Days (`2016-11-13`) whose folders are skipped.
     progress
@@ -147,7 +155,7 @@ def list_movies(
                         listing.skipped_days.add(inner)
                     elif inner is None or _touches(inner, period):
                         queue.append((f"{folder}/{last_part(entry)}", inner))
-                elif name := find_name(entry):
+                elif name := find_name(entry, kind):
                     is_known = True
                     _add_movie(listing, name, entry, period, folder_date=date or "")
             bar.total = bar.n + 1 + len(queue)
@@ -176,8 +184,11 @@ def _add_movie(listing: Listing, name: MovieName, entry: Entry, period: Period, 
         listing.misplaced.add(path)
     if period[0] <= name.listed_time < period[1]:
         size = None if entry.get("size") is None else int(entry["size"])
-        movie = ListedMovie(name, path, size)
-        listing.movies[name.basename] = movie.merged(listing.movies.get(name.basename))
+        movie, known = ListedMovie(name, path, size), listing.movies.get(name.basename)
+        if known and known.is_master != movie.is_master:
+            listing.movies[name.basename] = known if known.is_master else movie
+        else:
+            listing.movies[name.basename] = movie.merged(known)
 
 
 def _date_inside(date: str | None, name: str) -> str | None:

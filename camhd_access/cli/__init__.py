@@ -30,6 +30,7 @@ COMMANDS = {
     "clip": ("clips", "Write selected frames as a clip, a film or images."),
     "ifdo": ("image_sets", "Describe an image set as iFDO (FAIR metadata)."),
     "recover": ("recovery", "Rebuild the index of a truncated recording."),
+    "verify": ("verification", "Compare movies with the checksums beside them."),
     "cache": ("caches", "Manage the disk cache."),
     "serve": ("serve", "Serve frames over HTTP, to browsers and programs."),
     "demo": ("demo", "Run a self-contained demonstration."),

@@ -11,16 +11,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from camhd_access.archive import Archive
+    from camhd_access.formats.names import Kind
 
 __all__ = ["catalog", "find_archive", "ls"]
+
+KIND = click.option(
+    "--kind",
+    type=click.Choice(["mov", "mp4", "best"]),
+    default="mov",
+    show_default=True,
+    help="Masters, their twins in H.264, or the better of the two.",
+)
 
 
 @click.command
 @click.argument("root", required=False, type=PATH_OR_URL)
 @click.option("--start", help="Start of the period (UTC), compared with the times in file names.")
 @click.option("--end", help="End of the period (exclusive).")
+@KIND
 @AS_JSON
-def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -> None:
+def ls(root: str | None, start: str | None, end: str | None, *, kind: "Kind", as_json: bool) -> None:
     """List the movies in ROOT in chronological order, one URL per line.
 
     ROOT is by default the archive given by the environment variable CAMHD_ARCHIVE, else that on OOI's server.
@@ -34,7 +44,7 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
 
     with as_usage_error():
         period = parse_period(start, end)
-    movies = find_archive(root).catalog(*period, progress=shows_progress())
+    movies = find_archive(root).catalog(*period, kind=kind, progress=shows_progress())
     if as_json:
         times = movies["time_from_name"].to_numpy()
         print_json(
@@ -52,6 +62,7 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
 @click.argument("root", required=False, type=PATH_OR_URL)
 @click.option("--start", help="Start of the period (UTC), compared with the times in file names.")
 @click.option("--end", help="End of the period (exclusive).")
+@KIND
 @click.option("--index", is_flag=True, help="Also read the index of each movie: frames, size, quality.")
 @click.option(
     "-o",
@@ -61,7 +72,14 @@ def ls(root: str | None, start: str | None, end: str | None, *, as_json: bool) -
 )
 @AS_JSON
 def catalog(
-    root: str | None, start: str | None, end: str | None, *, index: bool, output: str | None, as_json: bool
+    root: str | None,
+    start: str | None,
+    end: str | None,
+    *,
+    kind: "Kind",
+    index: bool,
+    output: str | None,
+    as_json: bool,
 ) -> None:
     """Make or update a catalogue of the movies in ROOT, and print a summary.
 
@@ -82,7 +100,9 @@ def catalog(
         period = parse_period(start, end)
         if output:
             check_catalog_name(output)
-    found = find_archive(root).catalog(*period, index=index, progress=shows_progress(), file=output)
+    found = find_archive(root).catalog(
+        *period, kind=kind, index=index, progress=shows_progress(), file=output
+    )
     summary = _sum_up(found) | {"path": output}
     if as_json:
         print_json(summary)

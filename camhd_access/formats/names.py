@@ -1,9 +1,10 @@
 """Movie names of the archive, and the start time of a movie.
 
-A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`. Until 2016-11-21 this is
-the start of the recording; since 2016-11-22, when names lost the `Z`, it is its END. The movie's own creation
-time (`mvhd`) is more reliable, except for a few movies whose recorder had a wrong clock. Everything here is
-pure: names and times in, times out.
+A CamHD movie is named after a time: `CAMHDA301-20161113T000000Z.mov`; its twin, a small copy in H.264, is
+called the same, but for `.mp4`, and has the same clock. Until 2016-11-21 the time is the start of the
+recording; since 2016-11-22, when names lost the `Z`, it is its END. The movie's own creation time (`mvhd`)
+is more reliable, except for a few movies whose recorder had a wrong clock. Everything here is pure: names and
+times in, times out.
 """
 
 import re
@@ -16,13 +17,22 @@ from camhd_access.times import difference_of_day
 
 __all__ = [
     "Clock",
+    "Kind",
     "MovieName",
     "StartTime",
     "check_clock",
+    "check_kind",
     "choose_start_time",
     "describe_start",
     "find_movie_name",
+    "is_of_kind",
+    "name_twin",
 ]
+
+Kind: TypeAlias = Literal["mov", "mp4", "best"]
+"""Which file of a recording: the master, its twin, or the master if there is one."""
+
+_SUFFIXES: dict[str, tuple[str, ...]] = {"mov": (".mov",), "mp4": (".mp4",), "best": (".mov", ".mp4")}
 
 Clock: TypeAlias = Literal["auto", "mvhd", "name"]
 """Source of the start time of a movie: its own clock, its name, or the better of the two."""
@@ -228,3 +238,21 @@ def choose_start_time(
     if clock == "name" or (clock == "auto" and is_far):
         return StartTime(named, "name", apart)
     return StartTime(created, "mvhd", apart)
+
+
+def check_kind(kind: Kind) -> Kind:
+    """`kind`, if it is a valid choice."""
+    if kind not in _SUFFIXES:
+        raise ValueError(f'kind must be "mov", "mp4" or "best", not {kind!r:.80}')
+    return kind
+
+
+def is_of_kind(urlpath: str, kind: Kind) -> bool:
+    """Whether the name of a file ends as those of this kind."""
+    return urlpath.partition("?")[0].endswith(_SUFFIXES[kind])
+
+
+def name_twin(urlpath: str) -> str | None:
+    """The path or URL of a master's twin; None if it is not a master's."""
+    path, question_mark, query = urlpath.partition("?")
+    return f"{path.removesuffix('.mov')}.mp4{question_mark}{query}" if path.endswith(".mov") else None

@@ -27,9 +27,10 @@ from camhd_access.formats.names import (
 from camhd_access.formats.prores import FrameHeader
 from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.formats.quicktime.timecode import TimecodeLabel
-from camhd_access.movie.address import Address, find_address
+from camhd_access.movie.address import Address
 from camhd_access.movie.index_cache import OpenMovie, Recover, find_header, open_index
 from camhd_access.movie.index_store import IndexStore, find_store
+from camhd_access.movie.opening import open_address
 from camhd_access.movie.origin import Origin, parse_origin
 from camhd_access.movie.plan import ReadPlan
 from camhd_access.movie.rescue import Recovery
@@ -45,7 +46,7 @@ from camhd_access.movie.selection import (
 )
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.movie.timecodes import read_first_label
-from camhd_access.storage.source import ByteSource, open_source
+from camhd_access.storage.source import ByteSource  # noqa: TC001 - users may resolve the annotation
 from camhd_access.tables import write_table
 from camhd_access.times import Moment, parse_instant
 from camhd_access.urls import options_of, redact_url
@@ -112,11 +113,10 @@ class MovieReader:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         storage_options = options_of(urlpath, storage_options)
-        self.urlpath: str = find_address(urlpath, storage_options)
         self._clock = check_clock(clock)
-        source = open_source(self.urlpath, cache=cache, storage_options=storage_options)
-        self._movie: OpenMovie | None = open_index(source, recover=recover, store=find_store(indexes))
-        self.source: ByteSource = self._movie.source
+        self.urlpath, movie = open_address(urlpath, recover, cache, storage_options, find_store(indexes))
+        self._movie: OpenMovie | None = movie
+        self.source: ByteSource = movie.source
         """The pinned version of the file."""
 
     def __getstate__(self) -> dict[str, Any]:
