@@ -39,7 +39,7 @@ from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
 
-__all__ = ["ACCESS_LOG", "METRICS", "add_common_headers", "make_app"]
+__all__ = ["ACCESS_LOG", "METRICS", "SETTINGS", "add_common_headers", "make_app"]
 
 ACCESS_LOG = "camhd_access.access"
 """Logger of requests."""
@@ -59,6 +59,7 @@ MAX_TARGET_CHARACTERS = 4096
 MIN_COMPRESSED_BYTES = 1024
 """Shorter texts are sent uncompressed."""
 
+SETTINGS: web.AppKey[ServerSettings] = web.AppKey("camhd_settings", ServerSettings)
 SERVICE: web.AppKey[Service] = web.AppKey("camhd_service", Service)
 SENDING: web.AppKey[ByteBudget] = web.AppKey("camhd_sending", ByteBudget)
 METRICS: web.AppKey[Metrics] = web.AppKey("camhd_metrics", Metrics)
@@ -111,6 +112,7 @@ def make_app(settings: ServerSettings) -> web.Application:
             for path in {route.path, route.path.rstrip("/") or "/"}:
                 app.router.add_get(below + path, handlers[route.name])
         app.router.add_get(below + "/v1/{place:.*}", visit)
+    app[SETTINGS] = settings
     app[SENDING] = ByteBudget(settings.memory // 2)
     app[LATE] = set()
     app.cleanup_ctx.append(_serving(settings))
@@ -228,10 +230,8 @@ def _check_target(target: str) -> None:
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
     """Send and count the response; close the connection if the client is too slow."""
     stages, n_bytes, settings = request[STAGES], response.content_length or 0, request.app[SERVICE].settings
-    add_common_headers(response, for_other_sites=settings.cors)
+    add_common_headers(response, settings)
     response.headers.update(_tell_stages(stages))
-    if settings.public:
-        response.headers["X-lazycache-public"] = "1"
     _compress(request, response)
     request.app[METRICS].count(request[ROUTE], response.status, stages["handler"], n_bytes)
     watching = asyncio.create_task(_watch_client(request))
@@ -251,9 +251,11 @@ async def _send(request: web.Request, response: web.StreamResponse) -> None:
         watching.cancel()
 
 
-def add_common_headers(response: web.StreamResponse, *, for_other_sites: bool = True) -> None:
+def add_common_headers(response: web.StreamResponse, settings: ServerSettings) -> None:
     """Add the headers of every response, including errors."""
-    response.headers.update(_ALWAYS | _FOR_OTHER_SITES if for_other_sites else _ALWAYS)
+    response.headers.update(_ALWAYS | _FOR_OTHER_SITES if settings.cors else _ALWAYS)
+    if settings.public:
+        response.headers["X-lazycache-public"] = "1"
 
 
 def _compress(request: web.Request, response: web.StreamResponse) -> None:

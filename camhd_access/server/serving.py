@@ -31,7 +31,7 @@ from camhd_access.decoding.machine_code import (
     N_FRAMES_WORTH_LOADING,
     announce,
 )
-from camhd_access.server.application import ACCESS_LOG, METRICS, add_common_headers, make_app
+from camhd_access.server.application import ACCESS_LOG, METRICS, SETTINGS, add_common_headers, make_app
 from camhd_access.server.problems import Problem, problem_response
 from camhd_access.server.settings import ServerSettings
 
@@ -88,12 +88,15 @@ class _Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response was sent already")
         response = problem_response(problem)
-        add_common_headers(response)
+        if isinstance(self._manager, _Server):
+            add_common_headers(response, self._manager.settings)
         response.force_close()
         return response
 
 
 class _Server(web.Server):
+    settings: ServerSettings
+
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
@@ -104,6 +107,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server  # aiohttp has no other way to choose the class of connections
+        server.settings = self.app[SETTINGS]  # type: ignore[attr-defined]
         return server
 
 

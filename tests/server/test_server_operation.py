@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
+from http.client import HTTPResponse
 from urllib.error import HTTPError
 
 import pytest
@@ -240,14 +241,20 @@ def test_pages_of_other_sites_read_nothing_where_that_is_switched_off(served_mov
             assert not any(name.startswith("Access-Control") for name in client.get(path).headers)
 
 
+@pytest.mark.parametrize("settings", [{}, {"cors": False}, {"public": True}])
 @pytest.mark.parametrize("sent", [b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: x\r\n\r\n"])
-def test_what_is_no_http_is_answered_as_all_else(client, sent):
-    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
-        connection.sendall(sent)
-        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
-    assert b"Server: camhd_access" in head
-    assert b"X-Content-Type-Options: nosniff" in head
-    assert json.loads(body)["status"] == 400
+def test_what_is_no_http_is_answered_as_all_else(served_movie, tmp_path, sent, settings):
+    with running_server(served_movie.url, cache_dir=tmp_path, **settings) as client:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+            connection.sendall(sent)
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == json.loads(answer.read())["status"] == 400
+        other = client.get("/nothing")
+    assert other.status == 404
+    own = {"Server-Timing", "X-lazycache-timing-handler-ns", "Connection", "Content-Length", "Date"}
+    headers = {name: value for name, value in answer.getheaders() if name not in own}
+    assert headers == {name: value for name, value in other.headers.items() if name not in own}
 
 
 @pytest.mark.parametrize("form", ["common", "json", "off"])
