@@ -54,6 +54,8 @@ REPEAT_SECONDS = 10.0
 """Interval between log messages that no file descriptor is left."""
 RESTART_SECONDS = 1.0
 """Delay before a worker that died is replaced."""
+PARENT_SECONDS = 1.0
+"""Interval between a worker's checks whether its parent is running."""
 WORKERS_STORE_BYTES = 1 << 30
 """Size of the image store that workers share by default."""
 LIMITS: dict[str, Any] = {
@@ -176,8 +178,10 @@ def _address_of(listening: socket.socket, settings: ServerSettings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _serve(settings: ServerSettings, listening: socket.socket, worker: int = 0) -> None:
-    """Serve on a socket until this process is told to stop."""
+async def _serve(
+    settings: ServerSettings, listening: socket.socket, worker: int = 0, parent: int | None = None
+) -> None:
+    """Serve on a socket until this process is told to stop, or its parent has ended."""
     loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
@@ -186,7 +190,17 @@ async def _serve(settings: ServerSettings, listening: socket.socket, worker: int
     announce(N_FRAMES_WORTH_LOADING if worker else N_FRAMES_WORTH_COMPILING)
     app = make_app(settings)
     app.cleanup_ctx.append(_serving_figures(settings, worker))
+    watching = asyncio.create_task(_watch_parent(parent, told_to_stop))
     await serve_app(app, listening, told_to_stop)
+    watching.cancel()
+
+
+async def _watch_parent(pid: int | None, told_to_stop: asyncio.Event) -> None:
+    """Stop a worker whose parent was killed: nobody else would."""
+    while pid == os.getppid():  # noqa: ASYNC110 - the system tells it no other way
+        await asyncio.sleep(PARENT_SECONDS)
+    if pid is not None:
+        told_to_stop.set()
 
 
 async def serve_app(
@@ -276,12 +290,13 @@ def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> in
     """Fork a worker and return its process id."""
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        asyncio.run(_serve(settings, listening, worker))
+        asyncio.run(_serve(settings, listening, worker, parent))
         code = 0
     except Exception:
         logger.exception("worker %d", worker)

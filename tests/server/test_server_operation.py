@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPResponse
 from urllib.error import HTTPError
@@ -307,6 +308,36 @@ def test_workers_share_a_port_and_stop_cleanly(served_movie, movie_path, tmp_pat
         process.terminate()
         assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_workers_make_each_image_once_between_them(served_movie, movie_path, tmp_path):
+    store = ("--image-store", tmp_path / "store", "--cache-dir", tmp_path / "cache")
+    with workers(2, "--mirror", served_movie.url, *store) as (process, address):
+        pages = []
+        while len(pages) < 2:
+            pages += re.findall(r"metrics are on (\S+)", process.stderr.readline())
+        mount = json.loads(fetch(address).body)[served_movie.url]["APIPath"]["V1"]
+        urls = [f"{address}{mount}{movie_path.name}/frame/{number}.png" for number in range(1, 7)] * 8
+        with ThreadPoolExecutor(16) as pool:
+            images = {(url, answer.body) for url, answer in zip(urls, pool.map(fetch, urls), strict=True)}
+        assert len(images) == 6
+        told = [fetch(page).body.decode() for page in pages]
+        assert sum(figure_of(each, 'work_total{gate="pictures"}') for each in told) == 6
+        assert sum(figure_of(each, 'requests_total{route="frame",status="2xx"}') for each in told) == 48
+
+
+def test_workers_end_when_their_parent_is_killed(served_movie, tmp_path):
+    with workers(2, "--mirror", served_movie.url, "--cache-dir", tmp_path) as (process, address):
+        assert fetch(f"{address}/healthz").body == b"ok"
+        process.kill()
+        process.communicate(timeout=60)  # the workers have closed it
+    with pytest.raises(OSError):
+        fetch(f"{address}/healthz")
+
+
+def figure_of(told, name):
+    found = re.search(rf"^camhd_access_{re.escape(name)} (\S+)$", told, re.MULTILINE)
+    return float(found[1]) if found else 0
 
 
 def test_a_unix_socket(served_movie, tmp_path):
