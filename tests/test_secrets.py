@@ -82,6 +82,9 @@ def test_reading(url, texts, cache):
     texts["joined"] = repr(open_movies([url], cache=cache)) + repr(
         open_timelapse([url], frame=0, cache=cache, progress=False)
     )
+    texts["encoding"] = repr(dataset.encoding) + repr(dataset.video.encoding)
+    archive = open_archive(url.replace(NAME, ""))
+    texts["archive"] = repr(archive) + archive._repr_html_()
     store = xr.open_zarr(MovieStore(url, cache=cache), chunks=None)
     texts["zarr"] = repr(store) + repr(store.attrs) + repr(MovieStore(url, cache=cache))
     texts["graph"] = repr(sorted(map(str, open_movie(url, cache=cache).data.dask.keys())))

@@ -117,6 +117,10 @@ class Archive:
     indexes: IndexStore | None = None
     """The store to which the indexes of movies are written."""
 
+    def __repr__(self) -> str:
+        limits = f"{self.at_once} requests at once, {self.per_second:g} a second at most"
+        return f"<Archive {redact_url(self.root)}: {limits}>"
+
     def _repr_html_(self) -> str:
         usual = "" if self.filesystem.async_impl else "on this machine; "
         limits = f"{usual}{self.at_once} requests at once, {self.per_second:g} a second at most"

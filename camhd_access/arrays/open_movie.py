@@ -37,7 +37,7 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import FrameStack, Pixels
-from camhd_access.urls import is_place, text_of
+from camhd_access.urls import is_place, redact_url, text_of
 
 __all__ = ["CamhdBackendEntrypoint", "Chunks", "complete_chunks", "open_movie"]
 
@@ -176,7 +176,7 @@ def open_movie(
     )
     if marks_damage:
         movie = movie.assign_coords(damaged=xr.Variable("time", damaged, ABOUT_DAMAGE))
-    movie.encoding = {"source": reader.urlpath}
+    movie.encoding = {"source": redact_url(reader.urlpath)}
     return movie
 
 
@@ -247,7 +247,10 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         dataset = xr.Dataset({"video": video} | coordinates).set_coords(list(coordinates))
         dataset.attrs = {"Conventions": "CF-1.11"} | attributes
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
-        return dataset.drop_vars(dropped, errors="ignore")
+        dataset = dataset.drop_vars(dropped, errors="ignore")
+        if "://" in (path := text_of(filename_or_obj)):
+            dataset.encoding["source"] = redact_url(path)  # xarray's own would have user, password and query
+        return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray passes anything
         """Whether it is the path or URL of a file named like a CamHD movie."""

@@ -52,6 +52,9 @@ class IndexStore:
     options: tuple[tuple[str, Any], ...] = ()
     """Arguments for the filesystem's constructor."""
 
+    def __repr__(self) -> str:
+        return f"<IndexStore {redact_url(self.url)}>"
+
     @classmethod
     def open(cls, place: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Self:
         """The store at a path or URL, which need not exist."""
