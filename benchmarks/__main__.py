@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import crops, decode, decoder, fetch, index, memory, remote, render, server
+from benchmarks import crops, decode, decoder, fetch, index, memory, remote, render, server, twins
 from benchmarks.harness import Case, machine_facts, measure, save
 from benchmarks.material import FOLDER, Material, make_material
 from benchmarks.servers import emulated_link, serve
@@ -19,6 +19,7 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
     yield from decode.cases(material, full=full)
     yield from decoder.cases(material, full=full)
     yield from crops.cases(material)
+    yield from twins.cases(material)
     yield from index.cases(material)
     yield from memory.cases(material, full=full)
     with serve(material.folder, core=0) as origin:

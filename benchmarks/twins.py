@@ -1,0 +1,116 @@
+"""Frames of an H.264 twin: one at random, and all in sequence, beside bare PyAV and ffmpeg."""
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Budget, Case, Run, Way, timed
+from benchmarks.material import Material
+
+__all__ = ["cases"]
+
+N_FRAMES, GROUP = 144, 48
+
+
+def cases(material: Material) -> Iterator[Case]:
+    path = make_twin(material.folder / "twin.mp4")
+    frames = random.Random(0).sample(range(N_FRAMES), 12)
+    yield Case(
+        name="twin-random",
+        title=f"One random frame of an H.264 movie (groups of {GROUP} frames), local, movie open, gray",
+        unit="ms/frame",
+        limit="decoding of the frames from the sync sample before, on one core",
+        ways=[Way("camhd_access", ours(path, [[f] for f in frames])), Way("bare PyAV", pyav(path, frames))],
+        budget=Budget("≤ 1.1 x bare PyAV", min_speed=1 / 1.1),
+    )
+    yield Case(
+        name="twin-sequence",
+        title=f"{N_FRAMES} frames of an H.264 movie in sequence, local, gray",
+        unit="ms/frame",
+        limit="decoding on all cores",
+        ways=[
+            Way("camhd_access", ours(path, [range(k, k + GROUP) for k in range(0, N_FRAMES, GROUP)])),
+            Way("ffmpeg, 2 threads", ffmpeg(path)),
+        ],
+        budget=Budget("≥ 1.0 x ffmpeg with as many threads", min_speed=1.0),
+    )
+
+
+def make_twin(path: Path) -> Path:
+    """A movie of 1920x1080, with closed groups."""
+    if not path.exists():
+        scene = "testsrc2=size=1920x1080:rate=30000/1001,noise=alls=8:allf=t"
+        command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", scene, "-frames:v", str(N_FRAMES)]
+        options = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-b:v", "8M", "-g", str(GROUP)]
+        subprocess.run([*command, *options, str(path)], check=True)
+    return path
+
+
+def ours(path: Path, reads: Sequence[Sequence[int]]) -> Callable[[], Any]:
+    """Reads one after the other."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        from camhd_access import MovieReader
+
+        reader = MovieReader(path, cache=False)
+
+        def read() -> None:
+            for frames in reads:
+                reader.read(list(frames), pix_fmt="gray")
+
+        yield timed(read, n=sum(map(len, reads)))
+
+    return opened
+
+
+def pyav(path: Path, frames: Sequence[int]) -> Callable[[], Any]:
+    """Seek to the sync sample before, decode up to the frame, and take its luma."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        import av
+
+        with av.open(path) as movie:
+            (stream,) = movie.streams.video
+            stream.thread_type = "NONE"
+            ticks = round(1 / (stream.average_rate * stream.time_base))
+
+            def read() -> None:
+                for wanted in frames:
+                    movie.seek(wanted * ticks, stream=stream)
+                    for frame in movie.decode(stream):
+                        if frame.pts >= wanted * ticks:
+                            frame.to_ndarray(format="gray")
+                            break
+
+            yield timed(read, n=len(frames))
+
+    return opened
+
+
+def ffmpeg(path: Path) -> Callable[[], Any]:
+    """The command, without output."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-threads",
+            "2",
+            "-i",
+            str(path),
+            "-pix_fmt",
+            "gray",
+            "-f",
+            "null",
+            "-",
+        ]
+        yield timed(lambda: subprocess.run(command, check=True), n=N_FRAMES)
+
+    return opened
