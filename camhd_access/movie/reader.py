@@ -114,6 +114,7 @@ class MovieReader:
     ) -> None:
         storage_options = options_of(urlpath, storage_options)
         self._clock = check_clock(clock)
+        self.urlpath: str
         self.urlpath, movie = open_address(urlpath, recover, cache, storage_options, find_store(indexes))
         self._movie: OpenMovie | None = movie
         self.source: ByteSource = movie.source
