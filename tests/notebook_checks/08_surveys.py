@@ -1,4 +1,4 @@
-"""Checks of notebooks/07_surveys.ipynb; see tests/test_notebooks.py."""
+"""Checks of notebooks/08_surveys.ipynb; see tests/test_notebooks.py."""
 # ruff: noqa: F821
 
 # %% cell-04
