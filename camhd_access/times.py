@@ -30,6 +30,12 @@ _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?(Z|[+-
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
+_LENGTHS: dict[str, np.timedelta64] = {
+    "Y": np.timedelta64(1, "Y"),
+    "M": np.timedelta64(1, "M"),
+    "D": np.timedelta64(1, "D"),
+}
+
 _SHORT_ISO = re.compile(r"\d{4}(-\d\d)?|\d{8}(T\d{4}(\d\d)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 """A year, a month, or the basic form, as in the names of movies."""
 
@@ -129,8 +135,8 @@ def choose_period(start: Moment | None, end: Moment | None) -> Period:
             start = np.datetime64(start)
         elif isinstance(start, date) and not isinstance(start, datetime):
             start = np.datetime64(start, "D")
-        if isinstance(start, np.datetime64) and np.datetime_data(start.dtype)[0] in {"Y", "M", "D"}:
-            end = start + 1
+        if isinstance(start, np.datetime64) and (unit := np.datetime_data(start.dtype)[0]) in _LENGTHS:
+            end = start + _LENGTHS[unit]  # type: ignore[operator,unused-ignore]  # numpy of any version
     return parse_period(start, end)
 
 
