@@ -14,6 +14,7 @@ from typing import Any
 import fsspec
 from fsspec.utils import infer_compression
 
+from camhd_access.errors import NotAMovieError
 from camhd_access.storage.source import find_filesystem, refuse_special_file
 from camhd_access.urls import options_of, redact_url, text_of
 
@@ -43,7 +44,10 @@ def read_small_file(
     """
     path = text_of(urlpath)
     filesystem, inner = find_filesystem(path, options_of(urlpath, storage_options))
-    refuse_special_file(filesystem, inner, path)
+    try:
+        refuse_special_file(filesystem, inner)
+    except NotAMovieError as error:
+        raise ValueError(f"{redact_url(path)} is a folder, a device or a pipe, not a file") from error
     n_bytes = filesystem.info(inner)["size"]
     if n_bytes is not None and n_bytes > max_bytes:
         raise ValueError(

@@ -293,6 +293,12 @@ def test_wrong_settings(wrong):
         lazy(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"proxy": 3}, {"ssl": None}, {"ssl": 1}], ids=str)
+def test_settings_of_a_wrong_type(wrong):
+    with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be"):
+        lazy(**wrong)
+
+
 def test_misspelt_arguments_are_not_swallowed(origin):
     with pytest.raises(TypeError):
         lazy(max_concurency=3)

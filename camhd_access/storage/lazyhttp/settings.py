@@ -1,8 +1,10 @@
 """Client settings: limits, time-outs, retries and credentials."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ssl import SSLContext
 from typing import Literal
 
 from aiohttp import encode_basic_auth
@@ -75,7 +77,14 @@ class Settings:
         if self.auth is not None and (isinstance(self.auth, str) or len(self.auth) < 2):
             raise ValueError("auth must be user and password: ('me', 'secret')")
         if self.proxy is not None:
+            if not isinstance(self.proxy, str):
+                raise TypeError(f"proxy must be a URL, not {self.proxy!r:.80}")
             check_proxy(self.proxy)
+        if not isinstance(self.ssl, bool | str | os.PathLike | SSLContext):
+            raise TypeError(
+                "ssl must be True, False, a file or folder of certificates, or an ssl.SSLContext, "
+                f"not {self.ssl!r:.80}"
+            )
 
     @cached_property
     def own_headers(self) -> CIMultiDict[str]:
