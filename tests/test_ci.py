@@ -18,3 +18,9 @@ def test_a_missing_server_skips_a_test_but_fails_it_in_ci(pytester, monkeypatch,
     result = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider")
     result.assert_outcomes(**outcomes)
     result.stdout.fnmatch_lines(["*no server*"])
+
+
+def test_names_of_test_modules_are_unique():
+    """pytest imports test modules by their names alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

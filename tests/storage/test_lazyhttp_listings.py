@@ -281,7 +281,7 @@ def test_any_page_of_8_mb_is_read_in_bounded_time(name, monkeypatch):
     monkeypatch.setattr(listings, "MAX_SECONDS", 0.2)  # after which its thread stops by itself
     begin = time.thread_time()
     read_or_refuse(LONG[name])
-    assert time.thread_time() - begin < 1.2
+    assert time.thread_time() - begin < 2
 
 
 @pytest.mark.parametrize("name", ["angles", "cells", "other entries"])
