@@ -2,10 +2,12 @@
 
 from math import inf
 
+import numpy as np
+
 from camhd_access.archive.records import Quality
 from camhd_access.formats.quicktime import MovieIndex
 
-__all__ = ["judge_frames", "judge_index"]
+__all__ = ["find_lit_frame", "judge_frames", "judge_index"]
 
 BLANK_BYTES_PER_FRAME = 30_000
 """For 1920x1080: black frames have 21,600 bytes, frames of the vent several hundred thousand."""
@@ -45,8 +47,7 @@ def judge_frames(
     start_disagreement
         Seconds between the movie's clock and its name.
     """
-    share = size[0] * size[1] / (1920 * 1080)
-    blank = bytes_per_frame < HEADER_BYTES + (BLANK_BYTES_PER_FRAME - HEADER_BYTES) * share
+    blank = bytes_per_frame < _blank_limit(*size)
     remarks = [f"{bytes_per_frame:,.0f} bytes per frame: no picture"] if blank else []
     if n_frames == 1:
         remarks.append("a single frame")
@@ -55,3 +56,20 @@ def judge_frames(
     if abs(start_disagreement or 0) > SUSPECT_SECONDS:
         remarks.append(f"its clock is {start_disagreement:,.0f} s off its name")
     return "blank" if blank else "odd" if remarks else "good", "; ".join(remarks) or None
+
+
+def find_lit_frame(index: MovieIndex) -> int | None:
+    """The index of a frame that shows something; None if there is none, or if frame sizes do not tell.
+
+    It is the first frame as large as the median of those that are not black: recordings begin in the dark.
+    """
+    if index.coded:
+        return None
+    limit = _blank_limit(index.width, index.height)
+    lit = index.size[index.size >= limit]
+    return int(np.argmax(index.size >= np.median(lit))) if len(lit) else None
+
+
+def _blank_limit(width: int, height: int) -> float:
+    """Bytes of a frame of this size below which it is black."""
+    return HEADER_BYTES + (BLANK_BYTES_PER_FRAME - HEADER_BYTES) * width * height / (1920 * 1080)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from camhd_access.archive.quality import find_lit_frame, judge_index
 from camhd_access.caching import LRUCache, SingleFlight
 from camhd_access.errors import CamhdError, RemoteFileError, UnsupportedMovieError
 from camhd_access.movie.reader import MovieReader
@@ -71,9 +72,14 @@ class Movie:
         return data
 
     def describe(self, interlaced: bool | None) -> dict[str, Any]:
-        """Properties of the movie: first those of go-lazycache, under its names."""
+        """Properties of the movie: first those of go-lazycache, under its names; then ours.
+
+        `Quality` is that of catalogs, with its reason; `LitFrame` numbers a frame that shows something.
+        """
         reader = self.reader
-        start = reader.start_time
+        start, apart = reader.start.time, reader.start.disagreement_seconds
+        quality, reason = judge_index(reader.index, apart) if reader.n_frames else (None, None)
+        lit = find_lit_frame(reader.index)
         return {
             "URL": self.place.path,
             "NumFrames": reader.n_frames,
@@ -85,6 +91,9 @@ class Movie:
             "StartTime": None if start is None else f"{np.datetime_as_string(start, 'ms')}Z",
             "Interlaced": interlaced,
             "Codec": reader.index.codec,
+            "Quality": quality,
+            "QualityReason": reason,
+            "LitFrame": None if lit is None else lit + 1,
         }
 
     def describe_activity(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The page in a real browser: zoom, brightness, stretch, thumbnails, times, and long listings."""
+"""The page in a real browser: zoom, brightness, stretch, fields, thumbnails, times, and listings."""
 
 import base64
 import io
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -134,19 +135,31 @@ def test_stretch_shows_ten_bits(visitor, reader):
 def test_deinterlaced_pictures_and_films(visitor):
     visitor.frame(5)
     page = visitor.page
-    page.get_by_role("button", name="Deinterlace").click()
+    fields = page.get_by_label("Fields")
+    fields.select_option("Deinterlaced")
     page.wait_for_selector('.stage img[src$="frame/5.jpg?quality=90&deinterlace=linear"]')
     page.get_by_label("Speed").select_option("0.25")
+    page.get_by_role("button", name="Loop").click()  # it does not end before it is looked at
     page.get_by_role("button", name="Play").click()
     page.wait_for_selector(".stage.playing")
     assert [url for url in visitor.asked if url.endswith("/hls/index.m3u8?deinterlace=linear")]
     assert [url for url in visitor.asked if "/1.m4s?step=1&width=960&deinterlace=linear" in url]
-    page.get_by_role("button", name="Deinterlace").click()  # while it plays
-    with page.expect_request(lambda request: "/2.m4s" in request.url) as second:
-        page.wait_for_selector(".stage.playing")
-    assert "deinterlace" not in second.value.url
-    page.keyboard.press("k")
+    with page.expect_request(lambda request: "/2.m4s" in request.url and "deinterlace" not in request.url):
+        fields.select_option("Both fields")  # while it plays
+    page.get_by_role("button", name="Pause").click()
     page.wait_for_selector('.stage img[src$="jpg?quality=90"]')
+
+
+def test_one_field_is_shown(visitor, reader):
+    visitor.frame(5)
+    for name, field in (("Second field", 1), ("First field", 0)):
+        visitor.page.get_by_label("Fields").select_option(name)
+        visitor.page.wait_for_selector(f'.stage img[src$="frame/5.jpg?quality=90&field={field}"]')
+        shown = visitor.pixels().astype(int)
+        errors = [np.abs(shown - each).mean() for each in reader.read(4, fields=True)]
+        assert shown.shape == (96, 320, 3)
+        assert np.argmin(errors) == field
+        assert errors[field] < 3  # it is a JPEG
 
 
 # ---- time
@@ -217,7 +230,72 @@ def test_thumbnails_over_the_slider(visitor, reader):
     expect(page.locator(".thumbnail")).to_be_hidden()
 
 
-# ---- long listings
+# ---- listings
+
+
+def test_listings_show_a_lit_frame_and_what_is_wrong_with_a_movie(make_visitor, archive_path, tmp_path):
+    (tmp_path / "www").mkdir()
+    for path in (archive_path / "files").rglob("*.mov"):
+        shutil.copy(path, tmp_path / "www")
+    with serve_folder(tmp_path / "www") as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
+        visitor = make_visitor(client)
+        visitor.visit("")
+        page, rows = visitor.page, visitor.page.locator(".movies li")
+        for day, told in [
+            ("20180301", "blank: 880 bytes per frame: no picture"),
+            ("20161201", "broken: This recording is truncated: the file has no index."),
+            ("20160126", "broken: This file is damaged, or not a ProRes movie."),
+        ]:
+            expect(rows.filter(has_text=day).locator("em")).to_have_text(told)
+        expect(page.locator(".preview img")).to_have_count(6)
+        expect(page.locator("em")).to_have_count(3)
+        assert len(visitor.complaints) == 2
+        visitor.complaints.clear()
+        row = rows.filter(has_text="20161113T000000Z")
+        lit = client.get(MOVIE.rpartition("/")[2]).json()["LitFrame"]
+        assert lit > 3  # the first ones are dark
+        assert row.locator("img").get_attribute("src").endswith(f"00Z.mov/frame/{lit}.jpg?reduce=8")
+        row.get_by_role("link").click()
+        visitor.rests_at(lit)
+        page.get_by_role("button", name="First frame").click()
+        visitor.rests_at(1)
+        page.reload()  # a link to a frame
+        visitor.rests_at(1)
+
+
+def test_only_movies_in_view_are_previewed_two_at_a_time(make_visitor, tmp_path):
+    (tmp_path / "www").mkdir()
+    for i in range(100):
+        (tmp_path / "www" / f"CAMHDA301-20161113T{i // 60:02d}{i % 60:02d}00Z.mov").touch()
+    with serve_folder(tmp_path / "www") as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
+        visitor = make_visitor(client)
+        held = []
+
+        def hold(route):  # playwright takes no methods of lists
+            held.append(route)
+
+        def wait_for_more(n):
+            for _ in range(2000):
+                if len(held) > n:
+                    return
+                visitor.page.wait_for_timeout(10)
+            raise AssertionError(f"{n} movies were requested, and no more")
+
+        visitor.page.route(re.compile(r"\.mov$"), hold)
+        visitor.visit("")
+        links = visitor.page.locator(".movies a")
+        in_view = links.evaluate_all(
+            "(links) => links.filter((each) => each.getBoundingClientRect().top < innerHeight).length"
+        )
+        assert 4 < in_view < 60
+        for n in range(in_view):
+            wait_for_more(n)
+            assert len(held) <= n + 2
+            held[n].fulfill(json={})
+        visitor.page.wait_for_timeout(200)
+        assert len(held) == in_view
+        links.nth(59).scroll_into_view_if_needed()
+        wait_for_more(in_view)
 
 
 def test_long_listings_are_filtered_and_shown_page_by_page(make_visitor, tmp_path):
@@ -227,6 +305,7 @@ def test_long_listings_are_filtered_and_shown_page_by_page(make_visitor, tmp_pat
         (tmp_path / "www" / name).touch()
     with serve_folder(tmp_path / "www") as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
         visitor = make_visitor(client)
+        visitor.page.route(re.compile(r"\.mov$"), lambda route: route.fulfill(json={}))  # all files are empty
         visitor.visit("")
         page, links = visitor.page, visitor.page.locator(".movies a")
         assert links.count() == 60

@@ -10,6 +10,7 @@ from lazycache import DAY, MOVIE, running_server
 from PIL import Image
 
 EMPTY = "RS03ASHS/PN03B/06-CAMHDA301/2016/01/26/CAMHDA301-20160126T090000Z.mov"
+BLANK = "RS03ASHS/PN03B/06-CAMHDA301/2018/03/01/CAMHDA301-20180301T001500.mov"
 CUT_OFF = "RS03ASHS/PN03B/06-CAMHDA301/2016/12/01/CAMHDA301-20161201T155900.mov"
 
 
@@ -79,6 +80,8 @@ def test_missing(client, path):
 
 
 def test_movie(client, reader):
+    with av.open(reader.source.path) as movie:
+        sizes = [packet.size for packet in movie.demux(video=0) if packet.size]
     answer = client.get(MOVIE)
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -93,10 +96,19 @@ def test_movie(client, reader):
         "StartTime": "2016-11-13T00:00:01.000Z",
         "Interlaced": True,
         "Codec": "apcn",
+        "Quality": "good",
+        "QualityReason": None,
+        "LitFrame": 1 + min(i for i, size in enumerate(sizes) if size >= np.median(sizes)),
     }
     assert list(answer.json())[:4] == ["URL", "NumFrames", "Duration", "FileSize"]
     assert int(answer.headers["X-lazycache-timing-handler-ns"]) > 0
     assert int(answer.headers["X-lazycache-timing-metadata-ns"]) > 0
+
+
+def test_blank_movie(client):
+    told = client.get(BLANK).json()
+    assert (told["Quality"], told["LitFrame"]) == ("blank", None)
+    assert told["QualityReason"] == "880 bytes per frame: no picture"
 
 
 @pytest.mark.parametrize("path", [EMPTY, CUT_OFF, f"{CUT_OFF}/frame/1"])

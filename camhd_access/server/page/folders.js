@@ -3,7 +3,8 @@
 import { askJson } from "./api.js";
 import { make } from "./elements.js";
 import { makeList } from "./listing.js";
-import { folderLink, frameLink, pathOf } from "./router.js";
+import { makePreviews } from "./previews.js";
+import { folderLink, movieLink, pathOf } from "./router.js";
 import { monthName, timeInName } from "./text.js";
 
 const CAMERA = ["RS03ASHS", "PN03B", "06-CAMHDA301"];
@@ -27,7 +28,7 @@ export async function showFolder(names, mirror, signal) {
     makeHeading(date ? titleOf(date) : isMirror ? mirror.title : names.at(-1)),
     ...(isMirror && folders.includes(CAMERA[0]) ? makeShortcut(names) : []),
     ...makeFolders(names, folders, date),
-    ...makeMovies(names, movies, date),
+    ...makeMovies(names, movies, date, signal),
     ...makeOthers(names, others),
     ...(listing.Directories.length + listing.Files.length ? [] : [make("p", {}, "This folder is empty.")]),
   ];
@@ -101,13 +102,18 @@ function makeDay(names, folders, day, [year, month]) {
   return make("td", {}, make("a", { href, "aria-label": titleOf([year, month, name]) }, String(day)));
 }
 
-function makeMovies(names, movies, date) {
+function makeMovies(names, movies, date, signal) {
   if (!movies.length) return [];
+  const addPreview = makePreviews(signal);
   const items = movies.map((name) => {
-    const href = frameLink([...names, name], 1);
     const time = timeInName(name);
-    const makeTexts = () => [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
-    return [`${time} ${name}`, () => make("a", { href }, ...makeTexts())];
+    let link = null; // made once, with its preview
+    const makeLink = () => {
+      const texts = [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
+      const href = movieLink([...names, name]);
+      return addPreview(make("a", { href }, ...texts), pathOf([...names, name]));
+    };
+    return [`${time} ${name}`, () => (link ??= makeLink())];
   });
   const list = makeList("movies", items);
   if (date?.length !== 3) return list;

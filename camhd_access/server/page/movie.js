@@ -5,7 +5,7 @@ import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, isPressed, make, press } from "./elements.js";
 import { Screen } from "./pictures.js";
 import { Playback } from "./playback.js";
-import { frameLink, pathOf } from "./router.js";
+import { frameLink, movieLink, pathOf } from "./router.js";
 import { Selection } from "./selection.js";
 import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
 import { drawStretched } from "./stretch.js";
@@ -22,6 +22,7 @@ const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Hom
 export async function openMovie({ names, mirror, number, crop }, signal) {
   const path = pathOf(names);
   const facts = await askJson(path, signal);
+  number ??= facts.LitFrame ?? 1;
   if (number < 1 || number > facts.NumFrames) {
     const text = `This movie has ${count(facts.NumFrames)} frames; there is no frame ${count(number)}.`;
     throw new Problem(0, "", text);
@@ -82,7 +83,7 @@ class MoviePage {
   /** Go to the frame and crop in the fragment. */
   visit({ number, crop }) {
     this.#selection.draw(crop);
-    this.#seek(number);
+    this.#seek(number ?? this.#movie.facts.LitFrame ?? 1);
   }
 
   /** Stop all activity. */
@@ -143,10 +144,9 @@ class MoviePage {
       press(parts.stretch);
       this.#stretch();
     });
-    parts.deinterlace.hidden = !this.#movie.facts.Interlaced;
-    parts.deinterlace.addEventListener("click", () => {
-      press(parts.deinterlace);
-      this.#playback.setScan(this.#scan);
+    parts.scan.hidden = !this.#movie.facts.Interlaced;
+    parts.scan.addEventListener("change", () => {
+      this.#playback.setScan(parts.scan.value && "deinterlace=linear"); // films have no single fields
       if (!this.#playback.speed) this.#settle();
     });
     addThumbnails([scrubber, parts.activity], parts.thumbnail, this.#movie);
@@ -280,12 +280,9 @@ class MoviePage {
     else this.#parts.viewer.requestFullscreen?.();
   }
 
-  get #scan() {
-    return isPressed(this.#parts.deinterlace) ? "deinterlace=linear" : "";
-  }
-
   #pictureOf(number, query) {
-    return `${this.#movie.path}/frame/${number}.jpg${query}${this.#scan && `&${this.#scan}`}`;
+    const scan = this.#parts.scan.value;
+    return `${this.#movie.path}/frame/${number}.jpg${query}${scan && `&${scan}`}`;
   }
 
   #show(image, { number }) {
@@ -350,7 +347,7 @@ class MoviePage {
     const here = movies.indexOf(names.at(-1));
     for (const [part, name] of [["earlier", movies[here - 1]], ["later", movies[here + 1]]]) {
       if (here < 0 || !name) continue;
-      this.#parts[part].href = frameLink([...names.slice(0, -1), name], 1);
+      this.#parts[part].href = movieLink([...names.slice(0, -1), name]);
       this.#parts[part].title = name;
       this.#parts[part].hidden = false;
     }

@@ -11,7 +11,7 @@ export const SECONDS_APART = 0.2;
  * An image element with the image at a path, decoded and ready to be shown. An element does not report
  * why loading failed, so the image is requested again: that throws the `Problem`, or returns the image.
  */
-async function load(path, signal) {
+export async function load(path, signal) {
   try {
     return await loadOnce(path, signal);
   } catch (error) {

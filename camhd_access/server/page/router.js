@@ -31,6 +31,11 @@ export function folderLink(names) {
   return `#/${below(names, true)}`;
 }
 
+/** The fragment of a movie, which is shown from a lit frame on. */
+export function movieLink(names) {
+  return `#/${below(names)}`;
+}
+
 /** The fragment of a frame of a movie. */
 export function frameLink(names, number, crop) {
   return `#/${below([...names, "frame", String(number)])}${cropQuery(crop)}`;
@@ -41,7 +46,7 @@ export function cropQuery(crop) {
   return crop ? `?crop=${crop.x},${crop.y},${crop.width},${crop.height}` : "";
 }
 
-/** Parse a fragment: the parts up to a folder or movie, the frame and the crop. */
+/** Parse a fragment: the parts up to a folder or movie, the frame (null: none is given) and the crop. */
 export function parseFragment(fragment) {
   const [path, query = ""] = fragment.replace(/^#/, "").split("?");
   const names = path.split("/").filter(Boolean).map(decodeName);
@@ -52,7 +57,7 @@ export function parseFragment(fragment) {
   return {
     names: names.slice(0, n),
     isMovie: true,
-    number: isNumbered ? Number(number) : 1,
+    number: isNumbered ? Number(number) : null,
     crop: parseCrop(query),
   };
 }
