@@ -1,8 +1,9 @@
 # mypy: disallow-untyped-calls=False
 """Dask arrays of frames that are not read yet.
 
-Each task holds the part of the stack that it reads, a few hundred bytes. Selections from an array before
-computing become selections from its stack, so that tasks fetch and decode only what is selected.
+Each task holds the part of the stack that it reads, a few hundred bytes; a graph that is pickled before it
+is cut into tasks holds the whole stack in about two bytes a frame (`movie.packed_frames`). Selections from an
+array before computing become selections from its stack, so that tasks fetch and decode only what is selected.
 """
 
 from collections.abc import Callable
@@ -24,10 +25,14 @@ from camhd_access.arrays.missing import Marked, mark_missing
 from camhd_access.arrays.reductions import Moments, finish_moments
 from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
 from camhd_access.movie.outer_index import AxisIndex, expand_index, shorten_index, split_positions, take_outer
+from camhd_access.movie.packed_frames import pack_numbers, unpack_numbers
 from camhd_access.movie.series import Stack
 from camhd_access.movie.stack import Pixels
 
 __all__ = ["DamageArray", "StackArray"]
+
+MAX_CHUNKS_DRAWN = 10_000
+"""Dask chunks up to which a layer of a graph keeps their lengths, with which notebooks draw them."""
 
 
 class _TypeOfDaskArray(type):
@@ -88,6 +93,10 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
             graph = HighLevelGraph.from_collections(name, layer)
         dtype = np.dtype(np.float32) if marks_damage else stack.dtype
         self = cls(graph, name, cuts, meta=np.empty((0,) * len(shape), dtype))
+        if self.npartitions > MAX_CHUNKS_DRAWN:
+            layer = graph.layers[name]
+            about = layer.collection_annotations or {}
+            layer.collection_annotations = {key: about[key] for key in about if key != "chunks"}
         self.stack, self.tasks, self.shown = stack, parts, shown
         self.marks_damage = marks_damage
         return self
@@ -95,7 +104,8 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.shown is None:
             return super().__reduce__()  # type: ignore[no-any-return]  # dask has no annotations here
-        return _cut_again, (self.stack, self.chunks, self.shown, self.marks_damage)
+        shown = tuple(map(shorten_index, self.shown))
+        return _cut_again, (self.stack, self.chunks, shown, self.marks_damage)
 
     def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as dask's own
         indices = index if isinstance(index, tuple) else (index,)
@@ -259,10 +269,11 @@ _LEAVING_OUT: dict[Any, Statistic] = {np.nanmean: "mean", np.nanvar: "var", np.n
 
 
 def _cut_again(
-    stack: Stack, chunks: tuple[tuple[int, ...], ...], shown: tuple[npt.NDArray[np.int64], ...], marks: bool
+    stack: Stack, chunks: tuple[tuple[int, ...], ...], shown: tuple[AxisIndex, ...], marks: bool
 ) -> StackArray:
     """Unpickle a `StackArray`."""
-    return StackArray.cut(stack, chunks, shown, marks_damage=marks)
+    positions = tuple(np.asarray(np.arange(n)[index]) for n, index in zip(stack.shape, shown, strict=True))
+    return StackArray.cut(stack, chunks, positions, marks_damage=marks)
 
 
 def _share_of_pieces(cuts: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.float32]:
@@ -335,12 +346,12 @@ class _TaskStacks(BlockwiseDep):
         cuts: tuple[tuple[int, ...], ...],
     ) -> None:
         self.numblocks = tuple(map(len, cuts))
-        self.token = tokenize(__version__, stack.select(shown[0]).identity, shown[1:], cuts)
-        self._stack = stack
+        self._stack = stack.select(shown[0])
+        self.token = tokenize(__version__, self._stack.identity, shown[1:], cuts)
         self._is_kept = tuple(bool(positions.ndim) for positions in shown)
-        upcoming = iter(cuts)
-        time, y, x, *channel = (_cut_axis(p, next(upcoming)) if p.ndim else [p] for p in shown)
-        self._time = time
+        upcoming = iter(cuts if self.has_time_axis else ((1,), *cuts))
+        self._edges = np.cumsum([0, *next(upcoming)])
+        y, x, *channel = (_cut_axis(p, next(upcoming)) if p.ndim else [p] for p in shown[1:])
         self._y, self._x = (list(map(split_positions, pieces)) for pieces in (y, x))
         self._channel = [list(map(shorten_index, pieces)) for pieces in channel]
 
@@ -360,14 +371,20 @@ class _TaskStacks(BlockwiseDep):
     def __dask_tokenize__(self) -> str:
         return self.token
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_edges": pack_numbers(np.diff(self._edges, prepend=0))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _edges=np.cumsum(unpack_numbers(state["_edges"])))
+
     def __getitem__(self, block: tuple[int, ...]) -> _Part:
         numbers = iter(block)
         n_time, n_y, n_x, *n_channel = (next(numbers) if is_kept else 0 for is_kept in self._is_kept)
-        time = self._time[n_time]
+        start, stop = self._edges[n_time : n_time + 2].tolist()
         (rows, y), (columns, x) = self._y[n_y], self._x[n_x]
         channel = [pieces[n] for pieces, n in zip(self._channel, n_channel, strict=True)]
-        stack = self._stack.select(time).crop(rows, columns)
-        return _Part(stack, (slice(None) if time.ndim else 0, y, x, *channel))
+        stack = self._stack.select(slice(start, stop)).crop(rows, columns)
+        return _Part(stack, (slice(None) if self.has_time_axis else 0, y, x, *channel))
 
 
 def _cut_axis(positions: npt.NDArray[np.int64], lengths: tuple[int, ...]) -> list[npt.NDArray[np.int64]]:

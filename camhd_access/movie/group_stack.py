@@ -7,10 +7,8 @@ index, which tasks do not carry: a copy in another process reads it there once.
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -38,10 +36,7 @@ class GroupStack(FrameStack):
     """Images of a movie whose frames depend on each other."""
 
     _coded: CodedSamples | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        kept = {each.name: getattr(self, each.name) for each in fields(self)} | {"_coded": None}
-        return partial(GroupStack, **kept), ()
+    """The samples of the movie, which are not pickled; None until they are used."""
 
     @property
     def coded(self) -> CodedSamples:

@@ -10,7 +10,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AxisIndex", "Index", "expand_index", "shorten_index", "split_positions", "take_outer"]
+__all__ = [
+    "AxisIndex",
+    "Index",
+    "choose_positions",
+    "expand_index",
+    "shorten_index",
+    "split_positions",
+    "take_outer",
+]
 
 AxisIndex: TypeAlias = int | np.integer[Any] | slice | npt.NDArray[Any]
 """Index along one axis: a number, which drops the axis, a slice, or an array of numbers."""
@@ -23,6 +31,13 @@ def take_outer(pixels: npt.NDArray[Any], indices: Sequence[AxisIndex]) -> npt.ND
     for axis, index in reversed(list(enumerate(indices))):
         pixels = pixels[(slice(None),) * axis + (index,)]
     return pixels
+
+
+def choose_positions(index: AxisIndex, length: int) -> npt.NDArray[np.int64]:
+    """The positions at `index` of an axis of this length; of slices in time that depends on theirs only."""
+    if isinstance(index, slice):
+        return np.arange(*index.indices(length))
+    return np.atleast_1d(np.arange(length)[index])
 
 
 def expand_index(index: Index, ndim: int) -> tuple[AxisIndex, ...]:

@@ -17,7 +17,7 @@ from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
 from camhd_access.memory import empty
-from camhd_access.movie.outer_index import AxisIndex
+from camhd_access.movie.outer_index import AxisIndex, choose_positions
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
 from camhd_access.storage.lazyhttp.tasks import submit
 
@@ -77,12 +77,28 @@ class FrameSeries:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Identifies its pixels among all series."""
-        return tuple(stack.identity for stack in (self.empty, *self.stacks))
+        """Identifies its pixels among all series.
+
+        Notes
+        -----
+        Not the identities of its stacks: a token of thousands of decoders takes a second.
+        """
+        stacks = (self.empty, *self.stacks)
+        formats = [(stack.decoder, str(stack.window)) for stack in stacks]
+        numbers = {each: number for number, each in enumerate(dict.fromkeys(formats))}
+        return (
+            tuple(stack.source.path for stack in stacks),
+            tuple(stack.source.version for stack in stacks),
+            tuple(numbers),
+            np.array([numbers[each] for each in formats]),
+            self.edges,
+            np.concatenate([stack.frames for stack in stacks]),
+            np.concatenate([stack.field for stack in stacks]),
+        )
 
     def select(self, positions: AxisIndex) -> "FrameSeries":
         """The series of some of these images; `positions` count within this series."""
-        chosen = np.atleast_1d(np.arange(self.edges[-1])[positions])
+        chosen = choose_positions(positions, int(self.edges[-1]))
         owner = np.searchsorted(self.edges, chosen, side="right") - 1
         runs = zip(
             *(np.split(each, np.flatnonzero(np.diff(owner)) + 1) for each in (owner, chosen)), strict=True

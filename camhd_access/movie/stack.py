@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from camhd_access.formats.prores import FrameHeader, walk_frame
 from camhd_access.memory import empty
 from camhd_access.movie.index_cache import HINT
 from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
+from camhd_access.movie.packed_frames import reduce_stack
 from camhd_access.movie.sample_layout import Layout, flat_layout, walk_pieces
 from camhd_access.ranges import ByteRange, Span, Walk, run_walk
 from camhd_access.storage.source import ByteSource
@@ -88,6 +89,10 @@ class FrameStack:
     """The decoder."""
     window: tuple[slice, slice]
     """Rows and columns of the images in the stack; both bounds given, no step."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tables = (self.frames, self.field, self.sample_offset, self.sample_size)
+        return reduce_stack(type(self), self.source, tables, self.decoder, self.window)
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -378,13 +383,7 @@ class FrameStack:
     def _field(self, position: int) -> Field:
         return self.decoder.coded_field(int(self.field[position]))
 
-    def _decode(
-        self,
-        batch: Sequence[Coded],
-        n_threads: int,
-        out: Pixels,
-        damaged: Damage | None,
-    ) -> None:
+    def _decode(self, batch: Sequence[Coded], n_threads: int, out: Pixels, damaged: Damage | None) -> None:
         """Decode some images at once; if one is damaged, one by one, to find out which."""
         try:
             windows = [find_window() for _, find_window in batch]
