@@ -14,8 +14,7 @@ from typing import Any
 import fsspec
 from fsspec.utils import infer_compression
 
-from camhd_access.errors import NotAMovieError
-from camhd_access.storage.source import find_filesystem, refuse_special_file
+from camhd_access.storage.source import find_filesystem, find_special_kind
 from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["read_small_file"]
@@ -44,18 +43,17 @@ def read_small_file(
     """
     path = text_of(urlpath)
     filesystem, inner = find_filesystem(path, options_of(urlpath, storage_options))
-    try:
-        refuse_special_file(filesystem, inner)
-    except NotAMovieError as error:
-        raise ValueError(f"{redact_url(path)} is a folder, a device or a pipe, not a file") from error
+    kind = find_special_kind(filesystem, inner)
+    if kind is not None:
+        raise ValueError(f"{redact_url(path)}: it is a {kind}, not a file")
     n_bytes = filesystem.info(inner)["size"]
     if n_bytes is not None and n_bytes > max_bytes:
         raise ValueError(
             f"{redact_url(path)} has {n_bytes:,} bytes; the limit for such files is {max_bytes:,}"
         )
     data: bytes = filesystem.cat_file(inner)
-    kind = infer_compression(inner.partition("?")[0]) if compressed else None
-    return _unpack(data, kind, max_bytes, path) if kind else data
+    compression = infer_compression(inner.partition("?")[0]) if compressed else None
+    return _unpack(data, compression, max_bytes, path) if compression else data
 
 
 def _unpack(data: bytes, kind: str, max_bytes: int, path: str) -> bytes:

@@ -31,7 +31,7 @@ from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import find_read_ahead
 from camhd_access.urls import redact_url
 
-__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "open_source", "refuse_special_file"]
+__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "find_special_kind", "open_source"]
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class ByteSource:
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
             raise NotAMovieError(_FOLDER)
-        refuse_special_file(self.filesystem, self.path)
+        _refuse_special_file(self.filesystem, self.path)
         if info["size"] is None:
             raise RemoteFileError(f"{self.name}: the server does not send the length of the file")
         return int(info["size"])
@@ -130,7 +130,7 @@ class ByteSource:
 
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
-        refuse_special_file(self.filesystem, self.path)
+        _refuse_special_file(self.filesystem, self.path)
         wanted = {"start": -n_bytes}
         if not counts_from_end(self.filesystem):
             if not (size := self.size):
@@ -411,16 +411,22 @@ def counts_from_end(filesystem: fsspec.AbstractFileSystem) -> bool:
     return isinstance(filesystem, LazyHTTPFileSystem | RangeCacheFileSystem)
 
 
-def refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str, name: str = "") -> None:
-    """Raise `NotAMovieError` if a local path is a folder, a device or a pipe."""
+def find_special_kind(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """What a local path is if not a regular file, such as "folder" or "pipe"; None for all others."""
     local = next((each for each in _chain(filesystem) if isinstance(each, LocalFileSystem)), None)
     if local is None:
-        return
+        return None
     mode = Path(local._strip_protocol(path.removeprefix("lazy::"))).stat().st_mode  # noqa: SLF001 - fsspec's way of naming
-    if not stat.S_ISREG(mode):
-        kind = next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
-        problem = _FOLDER if kind == "folder" else _SPECIAL.format(kind)
-        raise NotAMovieError(f"{name}: {problem}" if name else problem)
+    if stat.S_ISREG(mode):
+        return None
+    return next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
+
+
+def _refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
+    """Raise `NotAMovieError` if a local path is a folder, a device or a pipe."""
+    kind = find_special_kind(filesystem, path)
+    if kind is not None:
+        raise NotAMovieError(_FOLDER if kind == "folder" else _SPECIAL.format(kind))
 
 
 def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:

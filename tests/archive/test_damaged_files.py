@@ -3,7 +3,6 @@ error, which names the file in few words, in bounded time and memory."""
 
 import gzip
 import json
-import os
 import random
 import tracemalloc
 
@@ -205,11 +204,3 @@ def test_parquet_of_repeated_rows_or_texts_is_refused(catalog, tmp_path):
     assert path.stat().st_size < 1 << 20
     with pytest.raises(ValueError, match=r"its texts take 104,\d{3},\d{3},\d{3} bytes"):
         read_catalog(path)
-
-
-@pytest.mark.parametrize("read", [read_catalog, read_frameset, read_multimov, read_regions])
-def test_a_folder_or_a_pipe_is_none_of_them(read, tmp_path):
-    os.mkfifo(tmp_path / "pipe.json")
-    for path in (tmp_path, tmp_path / "pipe.json"):
-        with pytest.raises(ValueError, match=f"{path.name} is a folder, a device or a pipe, not a file"):
-            read(path)

@@ -21,6 +21,7 @@ from camhd_access import (
     read_catalog,
     read_frameset,
     read_multimov,
+    read_regions,
 )
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
@@ -275,8 +276,8 @@ def test_what_is_no_file_is_refused_by_name(special, recover):
 
 def test_lists_and_sidecars_that_are_no_files_are_refused_by_name(special, movie_path):
     path, kind = special
-    for read in (read_catalog, read_frameset, read_multimov):
-        with pytest.raises(ValueError, match=f"{path.name}: it is a {kind}, not a"):
+    for read in (read_catalog, read_frameset, read_multimov, read_regions):
+        with pytest.raises(ValueError, match=f"{path.name}: it is a {kind}, not a file$"):
             read(path)
     with pytest.raises(InvalidMovieError, match=f"it is a {kind}, not a"):
         MovieReader(movie_path, recover=path)
