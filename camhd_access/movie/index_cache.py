@@ -41,7 +41,7 @@ __all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 Recover: TypeAlias = bool | str | os.PathLike[str]
 """Whether to rebuild a missing index; or the path or URL of a sidecar with the rebuilt index."""
 
-HINT = "use recover=True (command line: --recover) to rebuild the index"
+HINT = "use recover=True (command line: --recover) to rebuild the index of a ProRes movie"
 
 FRAME_HEAD_BYTES = 512
 """Bytes read of a frame to get its header (156 bytes in all known files)."""
