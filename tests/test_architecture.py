@@ -10,7 +10,7 @@ import camhd_access
 PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
-    {"errors", "_version", "caching", "memory", "messages", "ranges", "tables", "times", "urls"},
+    {"errors", "_version", "caching", "ending", "memory", "messages", "ranges", "tables", "times", "urls"},
     {"formats"},
     {"storage"},
     {"decoding"},

@@ -27,6 +27,7 @@ from camhd_access.arrays.attributes import (
 from camhd_access.arrays.clocks import find_start, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.open_movie import complete_chunks
+from camhd_access.ending import submit
 from camhd_access.errors import (
     FrameDecodeError,
     FrameIndexError,
@@ -39,7 +40,6 @@ from camhd_access.movie.address import Address, find_address
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.series import FrameSeries
 from camhd_access.movie.stack import FrameStack
-from camhd_access.storage.lazyhttp.tasks import submit
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 __all__ = [

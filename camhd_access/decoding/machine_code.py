@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from camhd_access.decoding.kernels.parameters import Kernel
-from camhd_access.storage.lazyhttp.tasks import is_ending
+from camhd_access.ending import is_ending
 
 __all__ = [
     "ENTRY_POINT",

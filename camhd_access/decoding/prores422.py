@@ -22,9 +22,9 @@ from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, cho
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
+from camhd_access.ending import submit
 from camhd_access.formats.prores import FrameHeader, parse_frame_header, weave_fields
 from camhd_access.ranges import ByteData
-from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 

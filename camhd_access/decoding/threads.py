@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
-from camhd_access.storage.lazyhttp.tasks import submit
+from camhd_access.ending import submit
 
 __all__ = ["decode_pool", "n_cores", "spreading"]
 

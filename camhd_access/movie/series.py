@@ -16,10 +16,10 @@ import numpy.typing as npt
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
+from camhd_access.ending import submit
 from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex, choose_positions
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
-from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["FrameSeries", "Stack"]
 

@@ -22,10 +22,11 @@ from fsspec.implementations.cached import CachingFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from camhd_access.ending import submit
 from camhd_access.errors import NotAMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive_walk_async, plan_spans
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
-from camhd_access.storage.lazyhttp.tasks import settle, submit
+from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import find_read_ahead

@@ -23,11 +23,11 @@ from camhd_access.decoding.decoders import Decoder, choose_decoder
 from camhd_access.decoding.groups import GroupDecoder
 from camhd_access.decoding.threads import decode_pool
 from camhd_access.decoding.windows import Field
+from camhd_access.ending import submit
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.memory import empty
 from camhd_access.movie.outer_index import AxisIndex, split_positions
 from camhd_access.movie.stack import FrameStack, Pixels
-from camhd_access.storage.lazyhttp.tasks import submit
 
 __all__ = ["ProResCodec"]
 

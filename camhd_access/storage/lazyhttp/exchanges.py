@@ -18,12 +18,12 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from camhd_access.ending import is_ending
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp.answers import Fault, status_fault
 from camhd_access.storage.lazyhttp.connections import Connections, TransferStats
 from camhd_access.storage.lazyhttp.environment import Login, find_proxy, make_ssl_context
 from camhd_access.storage.lazyhttp.settings import Settings
-from camhd_access.storage.lazyhttp.tasks import is_ending
 from camhd_access.urls import escape_url, redact_url, resolve_location, split_login
 
 __all__ = ["Budget", "Exchanges", "end_body", "iter_body", "parse_url"]

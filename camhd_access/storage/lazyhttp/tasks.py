@@ -2,8 +2,7 @@
 
 A blocking call waits for an event loop in another thread. That thread does not exist in a forked child,
 and stops when the interpreter ends: then a call raises an error instead of waiting indefinitely. It does so
-too in the thread of the loop itself, where a garbage collection may run any `__del__`. Work for other threads
-is done at once when the main thread has ended, because no thread can start any more.
+too in the thread of the loop itself, where a garbage collection may run any `__del__`.
 """
 
 import asyncio
@@ -14,23 +13,22 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from fsspec import asyn
 
+from camhd_access.ending import is_ending
 from camhd_access.errors import RemoteFileError
 
 __all__ = [
     "blocking",
     "gather",
     "in_thread",
-    "is_ending",
     "one_at_a_time",
     "running",
     "settle",
     "shared_loop",
-    "submit",
 ]
 
 _LOOK_SECONDS = 0.5  # how often a waiting thread checks that the loop still runs
@@ -90,11 +88,6 @@ def running(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
     return loop
 
 
-def is_ending() -> bool:
-    """Whether the main thread has ended: Python starts no more threads then."""
-    return not threading.main_thread().is_alive()
-
-
 async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs: _P.kwargs) -> _Result:
     """The result of a blocking `function`, run in a thread, or directly if no thread can start any more."""
     if not is_ending():
@@ -106,24 +99,6 @@ async def in_thread(function: Callable[_P, _Result], /, *args: _P.args, **kwargs
         else:
             return await future
     return function(*args, **kwargs)
-
-
-def submit(
-    pool: Executor, function: Callable[_P, _Result], /, *args: _P.args, **kwargs: _P.kwargs
-) -> Future[_Result]:
-    """The future result of `function` in a thread of `pool`; run directly if no thread can start any more."""
-    if not is_ending():
-        try:
-            return pool.submit(function, *args, **kwargs)
-        except RuntimeError:
-            if not is_ending():
-                raise
-    future: Future[_Result] = Future()
-    try:
-        future.set_result(function(*args, **kwargs))
-    except Exception as error:  # noqa: BLE001 - raised by `result`
-        future.set_exception(error)
-    return future
 
 
 def settle(future: Future[Any], loop: asyncio.AbstractEventLoop | None) -> None:
