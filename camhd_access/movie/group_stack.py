@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,9 @@ __all__ = ["GroupStack"]
 
 MAX_RUN_BYTES = 32 << 20
 """Longest run of samples that waits in memory for a thread; longer ones are decoded as they arrive."""
+
+Places: TypeAlias = dict[int, list[int]]
+"""The positions in a stack of the frame of each sample."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +93,7 @@ class GroupStack(FrameStack):
         """Sums over time of all images, and of their squares, decoded in the caller's thread."""
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
         picture = empty((1, *self.shape[1:]), self.dtype)
-        for positions, decoded in self._iter_frames(*self._plan_runs()):
+        for positions, decoded in self._iter_frames(*self._plan_runs(), self._find_places()):
             self._show(positions, decoded, picture, None, [0])
             for _ in positions:
                 sums.add(picture[0])
@@ -101,41 +105,52 @@ class GroupStack(FrameStack):
     def _fill(self, out: Pixels, *, parallel: bool, damaged: Damage | None) -> None:
         """Decode short runs in parallel; long ones in this thread, while others convert their frames."""
         runs, lost = self._plan_runs()
-        short = [run for run in runs if parallel and len(runs) > 1 and self._n_bytes(run) <= MAX_RUN_BYTES]
+        places = self._find_places()
+        short: list[Run] = []
+        others: list[Run] = []
+        for run in runs:
+            is_short = parallel and len(runs) > 1 and self._n_bytes(run) <= MAX_RUN_BYTES
+            (short if is_short else others).append(run)
         with spreading(parallel=parallel) as submit:
             if short:
                 samples = [n for run in short for n in range(run.start, run.stop)]
                 with closing(self._reader.iter_bytes(samples)) as arriving:
                     for run in short:
                         data = list(islice(arriving, run.stop - run.start))
-                        submit(self._show_run, run, data, out, damaged)
-            with closing(self._iter_frames([run for run in runs if run not in short], lost)) as frames:
+                        submit(self._show_run, run, data, places, out, damaged)
+            with closing(self._iter_frames(others, lost, places)) as frames:
                 for positions, decoded in frames:
                     submit(self._show, positions, decoded, out, damaged, positions)
 
     def _n_bytes(self, run: Run) -> int:
         return int(self.coded.size[run.start : run.stop].sum())
 
-    def _show_run(self, run: Run, data: list[ByteData], out: Pixels, damaged: Damage | None) -> None:
-        for positions, decoded in self._with_positions(self._reader.iter_run(run, data)):
+    def _show_run(
+        self, run: Run, data: list[ByteData], places: Places, out: Pixels, damaged: Damage | None
+    ) -> None:
+        for positions, decoded in self._with_positions(self._reader.iter_run(run, data), places):
             self._show(positions, decoded, out, damaged, positions)
 
     def _iter_frames(
-        self, runs: list[Run], lost: list[int]
+        self, runs: list[Run], lost: list[int], places: Places
     ) -> Generator[tuple[list[int], Decoded], None, None]:
         """Frames as they are decoded, with their positions in the stack."""
         for run in runs:
-            yield from self._with_positions(self._reader.iter_run(run))
-        yield from self._with_positions((sample, no_start()) for sample in lost)
+            yield from self._with_positions(self._reader.iter_run(run), places)
+        yield from self._with_positions(((sample, no_start()) for sample in lost), places)
 
-    def _with_positions(self, frames: Iterable[tuple[int, Decoded]]) -> Iterator[tuple[list[int], Decoded]]:
-        samples = self.coded.samples_of(self.frames)
-        order = np.argsort(samples, kind="stable")
-        ordered = samples[order]
+    def _find_places(self) -> Places:
+        places: Places = {}
+        for position, sample in enumerate(self.coded.samples_of(self.frames).tolist()):
+            places.setdefault(sample, []).append(position)
+        return places
+
+    def _with_positions(
+        self, frames: Iterable[tuple[int, Decoded]], places: Places
+    ) -> Iterator[tuple[list[int], Decoded]]:
         try:
             for sample, decoded in frames:
-                first, stop = np.searchsorted(ordered, [sample, sample + 1])
-                yield order[first:stop].tolist(), decoded
+                yield places[sample], decoded
         except UnsupportedCodecError as error:
             raise UnsupportedCodecError(f"{self.source.name}: {error}") from error
 
