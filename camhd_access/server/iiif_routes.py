@@ -7,9 +7,9 @@ folder's `iiif/`, of all its movies. Documents contain complete URLs, as the cli
 
 import asyncio
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from camhd_access.server.iiif_manifests import (
     choose_frames,
     describe_manifest,
 )
+from camhd_access.server.images import make_image
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.mirrors import Place
 from camhd_access.server.movies import Movie
@@ -91,15 +92,7 @@ async def _answer_image(
         [index], pix_fmt="rgb24" if wanted.quality == "default" else "gray", reduce=wanted.reduction
     ).crop(*wanted.window)
 
-    async def make() -> MadeFile:
-        begin = time.perf_counter()
-        sample = await movie.read_alone(index)
-        fetch_seconds = time.perf_counter() - begin
-        is_alone = not service.workers.gate.n_running
-        return await service.workers.run(
-            _make_image, movie.reader, stack, sample, wanted, fetch_seconds=fetch_seconds, is_alone=is_alone
-        )
-
+    finish = partial(_finish_image, movie.reader, stack, wanted)
     response = await service.send(
         request,
         movie,
@@ -107,7 +100,7 @@ async def _answer_image(
         f"{wanted.canonical}&reduce={wanted.reduction}",
         extension=wanted.format.name,
         content_type=wanted.format.content_type,
-        make=make,
+        make=lambda: make_image(movie, index, stack, finish, service.workers),
     )
     canonical = f"{_url_of(service, request, place)}/iiif/{number}/{wanted.canonical}"
     response.headers["Link"] = f'<{canonical}>;rel="canonical", <{COMPLIANCE}>;rel="profile"'
@@ -236,23 +229,11 @@ def _answer_document(request: web.Request, told: dict[str, Any], context: str) -
     return response
 
 
-def _make_image(
-    reader: MovieReader,
-    stack: FrameStack,
-    sample: bytes,
-    wanted: ImageRequest,
-    *,
-    fetch_seconds: float,
-    is_alone: bool,
-) -> MadeFile:
-    """The image of a part of a frame, whose bytes are `sample`; if made alone, it may use all cores."""
-    begin = time.perf_counter()
-    pixels = stack.decode(sample, parallel=is_alone)
-    decoded = time.perf_counter()
+def _finish_image(reader: MovieReader, stack: FrameStack, wanted: ImageRequest, pixels: Pixels) -> MadeFile:
+    """The image in the size, rotation, quality and format asked for."""
     turned = _turn(_scale(pixels, wanted), wanted)
     body = wanted.format.encode(turned, wanted.format.quality or 0, _describe(reader, stack, wanted))
-    stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
-    return MadeFile(body, wanted.format.content_type, turned.shape[1::-1], stages)
+    return MadeFile(body, wanted.format.content_type, turned.shape[1::-1])
 
 
 def _scale(pixels: Pixels, wanted: ImageRequest) -> Pixels:

@@ -1,14 +1,16 @@
 """The image of one frame: which pixels are read for a request, and the file that is made of them."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
 from camhd_access.movie.reader import MovieReader
-from camhd_access.movie.stack import FrameStack
+from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.output.film_writers import resize
+from camhd_access.server.limits import Workers
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FrameParameters
@@ -16,7 +18,7 @@ from camhd_access.server.problems import Problem
 from camhd_access.server.provenance import describe_picture
 from camhd_access.server.reductions import choose_reduction, find_reductions
 
-__all__ = ["check_number", "choose_frame_reduction", "make_image", "select_frame"]
+__all__ = ["check_number", "choose_frame_reduction", "finish_image", "make_image", "select_frame"]
 
 
 def check_number(movie: Movie, number: int) -> int:
@@ -66,22 +68,31 @@ def select_frame(movie: Movie, wanted: FrameParameters) -> FrameStack:
     return stack.crop(slice(y, y + height), slice(x, x + width))
 
 
-def make_image(
-    reader: MovieReader,
-    stack: FrameStack,
-    sample: bytes,
-    wanted: FrameParameters,
-    size: tuple[int, int],
-    *,
-    fetch_seconds: float,
-    is_alone: bool,
+async def make_image(
+    movie: Movie, index: int, stack: FrameStack, finish: Callable[[Pixels], MadeFile], workers: Workers
 ) -> MadeFile:
-    """The image of one frame, whose bytes are `sample`; if it is made alone, it may use all cores."""
+    """The image that `finish` makes of one frame; while nothing else is made, decoded by all cores."""
     begin = time.perf_counter()
-    pixels = stack.decode(sample, parallel=is_alone)
-    decoded = time.perf_counter()
+    sample = await movie.read_alone(index)
+    fetch_seconds = time.perf_counter() - begin
+    is_alone = not workers.gate.n_running
+
+    def make() -> MadeFile:
+        begin = time.perf_counter()
+        pixels = stack.decode(sample, parallel=is_alone)
+        decoded = time.perf_counter()
+        image = finish(pixels)
+        stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
+        return replace(image, seconds=stages)
+
+    return await workers.run(make)
+
+
+def finish_image(
+    reader: MovieReader, stack: FrameStack, wanted: FrameParameters, size: tuple[int, int], pixels: Pixels
+) -> MadeFile:
+    """The image in the size and format asked for."""
     if size != pixels.shape[1::-1]:
         pixels = np.asarray(resize(Image.fromarray(pixels), size))
     body = wanted.format.encode(pixels, wanted.quality, describe_picture(reader, stack, wanted, size))
-    stages = {"extraction": fetch_seconds + decoded - begin, "encode": time.perf_counter() - decoded}
-    return MadeFile(body, wanted.format.content_type, size, stages)
+    return MadeFile(body, wanted.format.content_type, size)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -41,7 +42,13 @@ from camhd_access.server.films import (
     make_sheet,
 )
 from camhd_access.server.hls import HLS_TYPES, SegmentMaker, open_film
-from camhd_access.server.images import check_number, choose_frame_reduction, make_image, select_frame
+from camhd_access.server.images import (
+    check_number,
+    choose_frame_reduction,
+    finish_image,
+    make_image,
+    select_frame,
+)
 from camhd_access.server.imagestore import open_store
 from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.listings import Listings
@@ -229,22 +236,7 @@ class Service:
         stack = select_frame(movie, wanted)
         size = wanted.size_of((stack.shape[2], stack.shape[1]), self.settings.max_pixels)
 
-        async def make() -> MadeFile:
-            begin = time.perf_counter()
-            sample = await movie.read_alone(index)
-            fetch_seconds = time.perf_counter() - begin
-            is_alone = not self.workers.gate.n_running
-            return await self.workers.run(
-                make_image,
-                movie.reader,
-                stack,
-                sample,
-                wanted,
-                size,
-                fetch_seconds=fetch_seconds,
-                is_alone=is_alone,
-            )
-
+        finish = partial(finish_image, movie.reader, stack, wanted, size)
         return await self.send(
             request,
             movie,
@@ -252,7 +244,7 @@ class Service:
             wanted.key,
             extension=wanted.format.name,
             content_type=wanted.format.content_type,
-            make=make,
+            make=lambda: make_image(movie, index, stack, finish, self.workers),
             is_stored=not wanted.format.is_raw,
         )
 
