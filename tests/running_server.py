@@ -52,3 +52,10 @@ class Answer:
 def fetch(url):
     with urlopen(url, timeout=100) as answer:  # noqa: S310 - servers on loopback
         return Answer(answer.read(), answer.url, answer.headers)
+
+
+def wait_until(is_true):
+    end = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < end, "60 s have passed"
+        time.sleep(0.025)

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from clusters import running_cluster
 from origin import stalls
 
 from camhd_access import FrameDecodeError, MovieReader, RemoteFileChangedError, open_movie
@@ -15,12 +15,7 @@ from camhd_access.synthetic import serve_folder, write_movie
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes of one thread each."""
-    with (
-        LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=True
-        ) as running,
-        Client(running) as client,
-    ):
+    with running_cluster(set_as_default=True) as client:
         yield client
 
 

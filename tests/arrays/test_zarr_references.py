@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from clusters import running_cluster
 from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.reference import LazyReferenceMapper
 from zarr.core.sync import sync
@@ -217,12 +217,7 @@ def test_25_000_frames_take_little(sparse_path, tmp_path, suffix):
 
 def test_workers_of_a_cluster_read_them(movie_path, tmp_path, movie_by_libav):
     write_references(MovieReader(movie_path), tmp_path / "a.json", pix_fmt="gray10le")
-    with (
-        LocalCluster(
-            processes=True, n_workers=1, threads_per_worker=2, dashboard_address=":0", silence_logs=True
-        ) as cluster,
-        Client(cluster),
-    ):
+    with running_cluster(n_workers=1, n_threads=2, set_as_default=True):
         movie = open_json(tmp_path / "a.json").video
         assert np.array_equal(movie.max("time").compute(), movie_by_libav.luma().max(axis=0))
 

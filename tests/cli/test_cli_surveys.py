@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from clusters import running_cluster
 from commands import run, start
-from distributed import LocalCluster
 from surveyed import CUT_SHORT, NAMES, write_numbered
 
 from camhd_access import open_archive, survey, write_catalog
@@ -76,10 +76,8 @@ def test_on_processes_and_on_a_cluster(folder):
     assert "2 movies done" in out, err
     (folder / "jobs").mkdir()
     (folder / "counting.py").rename(folder / "jobs" / "counting.py")  # not where the worker looks
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=True
-    ) as cluster:
-        where = ("--scheduler", cluster.scheduler_address, "-o", "b")
+    with running_cluster(n_workers=1) as cluster:
+        where = ("--scheduler", cluster.scheduler.address, "-o", "b")
         command = ("survey", "jobs/counting.py:number", folder, "--every", "9", *where)
         with start(*command) as program:
             out, err = program.communicate(timeout=120)

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import tomllib
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import yaml
+from running_server import wait_until
 from server_settings import OPTIONS, read_settings
 from webservers import free_port, require
 
@@ -347,14 +347,6 @@ def listens(address):
     with suppress(OSError), socket.create_connection((host, int(port)), 1):
         return True
     return False
-
-
-def wait_until(is_true):
-    for _ in range(800):
-        if is_true():
-            return
-        time.sleep(0.025)
-    raise AssertionError("20 s have passed")
 
 
 HOST = "camhd.example.org"

@@ -2,7 +2,6 @@
 
 import re
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
@@ -11,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from lazycache import running_server
+from running_server import wait_until
 
 from camhd_access import MovieReader
 from camhd_access.output.provenance import Provenance
@@ -185,14 +185,6 @@ def test_a_segment_that_nobody_waits_for_is_stopped(tmp_path):
             lambda: client.figure(running) == client.figure('camhd_access_work_running{gate="hls"}') == 0
         )
         assert client.figure('cache_size{store="made_files"}') == 0
-
-
-def wait_until(is_true):
-    for _ in range(600):
-        if is_true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("30 s have passed")
 
 
 # ---- problems

@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from importlib.metadata import entry_points
-from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -19,7 +18,7 @@ import nbformat
 import pytest
 from lazycache import DAY, MOVIE
 from nbclient import NotebookClient
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from running_server import fetch
 from webservers import free_port
 
@@ -144,16 +143,6 @@ def test_a_notebook_shows_it_and_ends_with_it(mirror, tmp_path):
 
 
 # ---- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPResponse
@@ -17,7 +16,7 @@ from urllib.error import HTTPError
 import pytest
 from lazycache import running_server
 from origin import running_origin
-from running_server import COMMAND, fetch, serving
+from running_server import COMMAND, fetch, serving, wait_until
 from urllib3 import PoolManager, Retry
 
 from camhd_access.synthetic import serve_folder, write_movie
@@ -153,14 +152,6 @@ def test_a_film_whose_client_has_left_is_stopped(tmp_path):
                 wait_until(lambda: client.figure('camhd_access_work_running{gate="films"}') == 1)
         wait_until(lambda: client.figure('camhd_access_work_running{gate="films"}') == 0)
         assert client.figure('cache_size{store="made_files"}') == 0
-
-
-def wait_until(is_true):
-    for _ in range(600):
-        if is_true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("30 s have passed")
 
 
 # ---- what mirrors do

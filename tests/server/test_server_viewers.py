@@ -1,14 +1,13 @@
 """IIIF viewers of other people, in a real browser on another site: OpenSeadragon and Mirador."""
 
 import io
-import os
 import re
 
 import numpy as np
 import pytest
 from lazycache import running_server
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from viewers import MIRADOR, OPENSEADRAGON, site_of
 
 from camhd_access.synthetic import read_frame_number, serve_folder, write_movie
@@ -33,16 +32,6 @@ def client(tmp_path_factory):
         running_server(mirror.url, cache_dir=tmp_path_factory.mktemp("cache")) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not os.path.exists(CHROMIUM):  # noqa: PTH110 - one name of a program
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from threading import Timer
 
 import pandas as pd
 import pytest
+from clusters import running_cluster
 from commands import start
-from distributed import Client, LocalCluster
 from surveyed import NAMES
 
 from camhd_access import survey
@@ -82,10 +82,7 @@ def test_a_survey_that_was_killed_goes_on(folder, undisturbed, tmp_path):
 def test_a_cluster_that_loses_a_worker_and_then_everything(undisturbed, tmp_path):
     movies, wanted, files = undisturbed
     options = {"frames": [3, 5], "out": tmp_path / "out", "progress": False}
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=True) as running,
-        Client(running, set_as_default=False) as client,
-    ):
+    with running_cluster() as client:
         victim, *_ = client.run(os.getpid).values()
         killer = Timer(0.3, os.kill, (victim, signal.SIGKILL))
         killer.start()

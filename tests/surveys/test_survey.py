@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from clusters import running_cluster
 from surveyed import CUT_SHORT, EMPTY, N_FRAMES, NAMES, write_numbered
 
 from camhd_access import MovieReader, SurveyError, SurveyReport, open_archive, survey
@@ -478,12 +478,7 @@ def test_a_bucket(good, s3):
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes."""
-    with (
-        LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=True
-        ) as running,
-        Client(running, set_as_default=False) as client,
-    ):
+    with running_cluster() as client:
         yield client
 
 

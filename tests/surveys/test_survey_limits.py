@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dask
 import pytest
-from distributed import Client, LocalCluster
+from clusters import running_cluster
 from surveyed import NAMES
 
 from camhd_access import RemoteFileError, survey
@@ -70,12 +70,7 @@ def size(pictures, context):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with (
-        LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=2, dashboard_address=":0", silence_logs=True
-        ) as running,
-        Client(running, set_as_default=False) as client,
-    ):
+    with running_cluster(n_threads=2) as client:
         yield client
 
 
