@@ -85,19 +85,24 @@ def _write(path, options, n_frames, *, varies, muxing, is_interlaced):
 
 def copy(data, *, skip_seconds=0.0, suffix="mp4", **muxing):
     """A copy without re-encoding, as `ffmpeg -ss … -c copy` makes it: earlier samples of the group hidden."""
-    file = BytesIO()
-    with av.open(BytesIO(data)) as movie, av.open(file, "w", format=suffix, options=dict(muxing)) as other:
-        (stream,) = movie.streams.video
-        target = other.add_stream_from_template(stream)
-        skip = round(skip_seconds / stream.time_base)
-        packets = [packet for packet in movie.demux(stream) if packet.size]
-        first = max(i for i, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= skip)
-        for packet in packets[first:]:
-            packet.pts -= skip
-            packet.dts -= skip
-            packet.stream = target
-            other.mux(packet)
-    return file.getvalue()
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/copy.{suffix}"
+        with av.open(BytesIO(data)) as movie, av.open(path, "w", options=dict(muxing)) as other:
+            _copy_packets(movie, other, skip_seconds)
+        return Path(path).read_bytes()
+
+
+def _copy_packets(movie, other, skip_seconds):
+    (stream,) = movie.streams.video
+    target = other.add_stream_from_template(stream)
+    skip = round(skip_seconds / stream.time_base)
+    packets = [packet for packet in movie.demux(stream) if packet.size]
+    first = max(i for i, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= skip)
+    for packet in packets[first:]:
+        packet.pts -= skip
+        packet.dts -= skip
+        packet.stream = target
+        other.mux(packet)
 
 
 @cache

@@ -17,7 +17,8 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
     This also works if the index of the movie points to bytes that are not frames, because the file was
     changed later. It walks from frame to frame and reads a thirtieth of the movie. The index is kept in the
     cache folder, where other commands find it with --recover, and Python with recover=True; -o also writes it
-    to a small sidecar file, which works on other machines too.
+    to a small sidecar file, which works on other machines too. Of an H.264 or HEVC movie whose end is
+    missing, it tells how many frames are left; --recover and recover=True read them, without a sidecar.
 
     \b
     Example:

@@ -1,7 +1,8 @@
 """Open movies: their indexes are read once and kept in memory.
 
 The index is the movie's own, or, with `recover`, rebuilt from its frames if the movie has none
-(see `rescue`): it is then stored in the cache folder, or was written to a sidecar before.
+(see `rescue`): it is then stored in the cache folder, or was written to a sidecar before. With inter-frame
+coding, `recover` keeps the part of the movie's own index whose groups of pictures are whole.
 """
 
 import os
@@ -24,9 +25,11 @@ from camhd_access.formats.prores import FrameHeader, parse_frame_header
 from camhd_access.formats.quicktime import (
     INTER_CODECS,
     Answer,
+    CodedSamples,
     MovieIndex,
     Request,
     Tail,
+    keep_whole_groups,
     parse_moov,
     read_moov,
 )
@@ -49,6 +52,8 @@ FRAME_HEAD_BYTES = 512
 N_HEADS_TRIED = 4
 """Number of samples whose headers are tried if they are damaged."""
 
+GROUPS_HINT = "or to read the whole groups of an H.264 or HEVC movie whose end is missing"
+
 N_READS = 4
 """Attempts to read an index whose file is replaced meanwhile."""
 
@@ -67,7 +72,7 @@ class OpenMovie:
     file_size: int
     """Size of the file in bytes."""
     recovery: Recovery | None = None
-    """How the index was rebuilt; None if it is the movie's own."""
+    """How the index was rebuilt or shortened; None if it is the movie's own."""
 
 
 _open_movies: LRUCache[tuple[ByteSource, Recover], OpenMovie] = LRUCache(MAX_INDEXES_KEPT)
@@ -114,15 +119,15 @@ def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:
     if not isinstance(recover, bool):
         return _recovered(address.pinned(), read_sidecar(recover, file_size=address.size))
     try:
-        movie = _read_index_anew(address)
+        movie = _read_index_anew(address, recover=recover)
     except InvalidMovieError as error:
         if not recover:
-            told = str(error) if isinstance(error, NotAMovieError) else f"{error}; {HINT}"
+            told = str(error) if isinstance(error, NotAMovieError) else f"{error}; {HINT}, {GROUPS_HINT}"
             address.forget()  # may have been a login page: the next attempt may succeed
             raise type(error)(told) from error
         problem = error
     else:
-        if not recover or _holds_frames(movie):
+        if not recover or movie.recovery or _holds_frames(movie):
             return movie
         problem = InvalidMovieError("its index points to bytes that are not frames of its size")
     try:
@@ -174,13 +179,13 @@ def find_header(movie: OpenMovie) -> FrameHeader:
     raise type(fault)(f"{source.name}: its first frames are damaged: {fault}; {HINT}") from fault
 
 
-def _read_index_anew(address: ByteSource) -> OpenMovie:
+def _read_index_anew(address: ByteSource, *, recover: bool) -> OpenMovie:
     """The movie with its own index; read again if cached bytes are not an index, or the file was replaced."""
     for _ in range(N_READS - 1):
         n_bytes_kept = _n_bytes_from_cache(address)
         source = _pin_if_near(address)
         try:
-            return _read_index(source)
+            return _read_index(source, recover=recover)
         except InvalidMovieError:
             is_kept = _n_bytes_from_cache(address) != n_bytes_kept
             is_replaced = source.version and source != address.pinned()
@@ -189,7 +194,7 @@ def _read_index_anew(address: ByteSource) -> OpenMovie:
         except RemoteFileChangedError:
             pass  # replaced since the last check of this session, or while it was read
         address.forget()
-    return _read_index(_pin_if_near(address))
+    return _read_index(_pin_if_near(address), recover=recover)
 
 
 def _pin_if_near(address: ByteSource) -> ByteSource:
@@ -202,8 +207,8 @@ def _n_bytes_from_cache(address: ByteSource) -> int:
     return cache.stats.bytes_from_cache if isinstance(cache, RangeCacheFileSystem) else 0
 
 
-def _read_index(address: ByteSource) -> OpenMovie:
-    """The movie at `address`, with its own index."""
+def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
+    """The movie at `address`, with its own index; with `recover` also if the end of the file is missing."""
     source = address
 
     def answer(request: Request) -> Answer:
@@ -218,7 +223,26 @@ def _read_index(address: ByteSource) -> OpenMovie:
         return Answer(data, size - len(data), size)
 
     moov, offset, file_size = read_moov(answer)
-    return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
+    try:
+        return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
+    except InvalidMovieError:
+        whole = parse_moov(moov, offset=offset, file_size=None) if recover else None
+        if whole is None or whole.coded is None:
+            raise
+    return _recovered(source, _shorten(whole, whole.coded, file_size))
+
+
+def _shorten(whole: MovieIndex, coded: CodedSamples, file_size: int) -> Recovery:
+    """The groups of pictures that are whole in a file whose end is missing."""
+    index = keep_whole_groups(whole, file_size)
+    cut = np.flatnonzero((coded.offset < file_size) & (coded.offset + coded.size > file_size))
+    return Recovery(
+        index,
+        file_size,
+        cut=ByteRange(int(coded.offset[cut[0]]), file_size) if cut.size else None,
+        holes=(),
+        n_lost=whole.n_frames - index.n_frames,
+    )
 
 
 def rebuild_index(address: ByteSource) -> Recovery:

@@ -66,8 +66,8 @@ class MovieReader:
         Anything that fsspec opens: `https://…`, `s3://…`, a local path, `memory://…`; or the base name of a
         movie, or a time (UTC) during its recording, which are looked up in the archive (`open_archive`).
     recover
-        True: if the index is missing or damaged, rebuild it from the frames' headers, which takes minutes for
-        a movie of 13 GB, once (see `rescue`). A path or URL: use the index that `camhd recover` wrote there.
+        True: rebuild a missing or damaged index from the frames' headers (minutes for 13 GB, once); of H.264
+        and HEVC cut off at the end, keep whole groups. A path or URL: the index that `camhd recover` wrote.
     clock
         Source of the start time: "mvhd", the movie's own clock; "name", its name, corrected for its period;
         or "auto", the clock unless it is missing or differs from the name by more than a day.
@@ -170,7 +170,7 @@ class MovieReader:
 
     @property
     def recovery(self) -> Recovery | None:
-        """How the index was rebuilt from the frames' headers; None if it is the movie's own."""
+        """How the index was rebuilt or shortened; None if it is the movie's own."""
         return self._opened.recovery
 
     @property

@@ -9,7 +9,7 @@ are not repaired: a frame at the wrong place is worse than no frame.
 Source throughout: Apple, QuickTime File Format (QTFF); ISO/IEC 14496-12 where it extends QTFF.
 """
 
-from camhd_access.formats.quicktime.coded_order import CodedSamples
+from camhd_access.formats.quicktime.coded_order import CodedSamples, keep_whole_groups
 from camhd_access.formats.quicktime.description import CODEC_NAMES, INTER_CODECS, PRORES_CODECS
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
 from camhd_access.formats.quicktime.moov import parse_moov
@@ -27,6 +27,7 @@ __all__ = [
     "MovieIndex",
     "Request",
     "Tail",
+    "keep_whole_groups",
     "parse_moov",
     "read_moov",
     "read_moov_async",

@@ -9,18 +9,18 @@ Source: ISO/IEC 14496-12, 8.6.1.3 (composition times), 8.6.2 (sync samples), 8.6
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.errors import UnsupportedMovieError
+from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.h26x import StreamFormat
-from camhd_access.formats.quicktime.index import Edit, find_delays
+from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.tables import SampleTables
 
-__all__ = ["CodedSamples", "ShownFrames", "order_frames"]
+__all__ = ["CodedSamples", "ShownFrames", "keep_whole_groups", "order_frames"]
 
 Ints = NDArray[np.int64]
 
@@ -145,3 +145,57 @@ def _only_stretch(edits: Sequence[Edit], timescale: int, movie_timescale: int) -
     ((start_ticks, delay),) = find_delays(edits, movie_timescale, timescale)
     n_ticks = (2 * shown[0].segment_duration_ticks * timescale + movie_timescale) // (2 * movie_timescale)
     return start_ticks, n_ticks, delay
+
+
+def keep_whole_groups(index: MovieIndex, file_size: int) -> MovieIndex:
+    """The index of the groups of pictures before the first sample that the end of the file cuts off.
+
+    Parameters
+    ----------
+    index
+        Index of the whole movie, with inter-frame coding.
+    file_size
+        Bytes of the file that are left.
+
+    Raises
+    ------
+    InvalidMovieError
+        No group is whole.
+
+    Notes
+    -----
+    Frames keep the times that they have in the whole movie. A group ends before the next sync sample in
+    decoding order; frames decoded after this one and shown before it (open group) are lost with it.
+    """
+    coded = index.coded
+    if coded is None:
+        raise ValueError(f"{index.codec} has no groups of pictures")
+    missing = np.flatnonzero(coded.offset + coded.size > file_size)
+    if not missing.size:
+        return index
+    starts = np.flatnonzero(coded.is_sync[: missing[0] + 1])
+    n_kept = int(starts[-1]) if starts.size else 0
+    is_kept = coded.by_rank < n_kept
+    n_hidden = int(is_kept[: coded.n_hidden].sum())
+    shown = is_kept[coded.n_hidden : coded.n_hidden + index.n_frames]
+    if not shown.any():
+        raise InvalidMovieError(
+            f"no group of pictures is whole: sample {missing[0]} is cut off by the end of the file at byte "
+            f"{file_size}, and no frame is shown before its group"
+        )
+    by_rank = coded.by_rank[is_kept]
+    rank = np.empty_like(by_rank)
+    rank[by_rank] = np.arange(n_kept)
+    return replace(
+        index,
+        **{name: getattr(index, name)[shown] for name in ("offset", "size", "pts", "duration", "is_sync")},
+        coded=replace(
+            coded,
+            offset=coded.offset[:n_kept],
+            size=coded.size[:n_kept],
+            rank=rank,
+            is_sync=coded.is_sync[:n_kept],
+            n_hidden=n_hidden,
+            by_rank=by_rank,
+        ),
+    )

@@ -1,4 +1,4 @@
-"""`Recovery`: an index rebuilt from the frames of a movie that has none.
+"""`Recovery`: what is left of a truncated movie; for ProRes an index rebuilt from its frames.
 
 The file is cut into segments, which are walked in parallel (see `walk`); if a segment does not end at the
 start of the next one, that one is walked again from there, so that the frames form one chain. Only if
@@ -33,20 +33,30 @@ TIMESCALE, FRAME_TICKS = 30_000, 1001
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recovery:
-    """The frames found in a file without an index."""
+    """The frames found in a file without an index, or without its end."""
 
     index: MovieIndex
-    """Positions of the complete frames. Durations and the ProRes profile are assumed to be CamHD's."""
+    """Positions of the complete frames. Durations and the ProRes profile are assumed to be CamHD's; with
+    H.264 and HEVC all is as in the movie's own index."""
     file_size: int
     """Bytes of the file."""
     cut: ByteRange | None
-    """The incomplete last frame, which is not in the index; None if there is none."""
+    """The incomplete frame at the end, which is not in the index; None if there is none."""
     holes: tuple[ByteRange, ...]
     """Stretches where frames seem to be missing. Frames after one are dated too early by as many frames."""
+
+    n_lost: int | None = None
+    """Frames that the movie's own index lists, and that are left out with their groups of pictures (H.264 and
+    HEVC); None if the index was rebuilt."""
 
     @property
     def summary(self) -> str:
         """Summary in one sentence."""
+        if self.n_lost is not None:
+            return (
+                f"the end of the file is missing: of {self.index.n_frames + self.n_lost:,} frames in its "
+                f"index the last {self.n_lost:,} are left out, whose groups of pictures are not whole"
+            )
         cut = f"; the last one is truncated after {self.cut.n_bytes:,} bytes" if self.cut else ""
         holes = ", ".join(f"{hole.start} to {hole.stop}" for hole in self.holes)
         return (

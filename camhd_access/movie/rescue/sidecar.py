@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fsspec.implementations.local import LocalFileSystem
 from numpy.lib import format as npy
 
-from camhd_access.errors import InvalidMovieError
+from camhd_access.errors import InvalidMovieError, UnsupportedCodecError
 from camhd_access.formats.prores import max_sample_bytes
 from camhd_access.formats.quicktime import MAX_FRAMES, PRORES_CODECS
 from camhd_access.movie.rescue.recovery import Recovery, build_index
@@ -55,7 +55,17 @@ _logger = logging.getLogger(__name__)
 
 
 def write_sidecar(urlpath: str | os.PathLike[str], recovery: Recovery) -> None:
-    """Write the rebuilt index to a file for `MovieReader(movie, recover=urlpath)`."""
+    """Write the rebuilt index to a file for `MovieReader(movie, recover=urlpath)`.
+
+    Raises
+    ------
+    UnsupportedCodecError
+        The index is a part of the movie's own (H.264 or HEVC): `recover=True` finds it as fast.
+    """
+    if recovery.index.coded:
+        raise UnsupportedCodecError(
+            "the index is the movie's own, without the end: recover=True reads it, no sidecar is needed"
+        )
     with open_target(urlpath) as file:
         file.write(_encode(recovery, version=None))
 
