@@ -481,7 +481,7 @@ def test_where_the_connection_is_too_slow_every_nth_frame_is_played(visitor):
     page.get_by_role("button", name="Play").click()
     told = page.locator(".note")
     expect(told).to_contain_text(
-        re.compile(r"Every \d+(nd|rd|th) frame is shown: the connection is too slow")
+        re.compile(r"Every \d+(nd|rd|th) frame is shown: the connection or the server is too slow")
     )
     step = int(re.search(r"\d+", told.inner_text())[0])
     visitor.rests_at(N_FRAMES)

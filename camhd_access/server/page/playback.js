@@ -7,7 +7,7 @@ import { ordinal } from "./text.js";
 
 const PICTURE_WIDTH = 640;
 const MAX_SPEED = 16;
-const TOO_SLOW = ": the connection is too slow for all of them";
+const TOO_SLOW = ": the connection or the server is too slow for all of them";
 
 export class Playback {
   /** How fast, compared with the movie; negative: backwards; 0: not playing. */
