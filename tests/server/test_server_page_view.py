@@ -132,6 +132,20 @@ def test_stretch_shows_ten_bits(visitor, reader):
     expect(told).to_have_text("")
 
 
+def test_stretch_shows_the_field_that_is_chosen(visitor, reader):
+    visitor.frame(5)
+    page = visitor.page
+    page.get_by_role("button", name="Stretch").click()
+    page.get_by_label("Fields").select_option("Second field")
+    canvas = "document.querySelector('.stage canvas')"
+    page.wait_for_function(f"() => !{canvas}.hidden && {canvas}.height === 96")
+    told = page.locator("[data-part=codes]").inner_text()
+    black, white = map(int, re.findall(r"is (\d+)", told))
+    codes = reader.read(4, pix_fmt="gray10le", fields=True)[1].astype(int)
+    expected = np.clip(np.rint(255 * (codes - black) / (white - black)), 0, 255)
+    assert np.abs(drawn(visitor, ".stage canvas")[..., 0] - expected).max() <= 1
+
+
 def test_deinterlaced_pictures_and_films(visitor):
     visitor.frame(5)
     page = visitor.page

@@ -228,14 +228,20 @@ class MoviePage {
 
   /** Show the luma of the frame stretched, if that is switched on, or else the image. */
   async #stretch() {
-    const { stretch, stretched, codes } = this.#parts;
+    const { stretch, stretched, codes, scan } = this.#parts;
     this.#stretching.abort();
     stretched.hidden = true;
     codes.textContent = "";
     if (!isPressed(stretch) || this.#playback.speed) return;
     const { signal } = (this.#stretching = new AbortController());
     try {
-      const { black, white } = await drawStretched(stretched, this.#movie.path, this.#number, signal);
+      const { black, white } = await drawStretched(
+        stretched,
+        this.#movie.path,
+        this.#number,
+        scan.value,
+        signal,
+      );
       if (signal.aborted) return;
       stretched.hidden = false;
       codes.textContent = `Luma: black is ${black}, white is ${white} of 1023.`;

@@ -5,9 +5,13 @@ import { ask } from "./api.js";
 const N_CODES = 1024;
 const TAIL = 0.002; // of the pixels, at each end, may be black or white
 
-/** Draw the luma of a frame into a canvas; returns the codes that are black and white. */
-export async function drawStretched(canvas, path, number, signal) {
-  const response = await ask(`${path}/frame/${number}.npy?pix_fmt=gray10le`, { signal });
+/**
+ * Draw the luma of a frame into a canvas; returns the codes that are black and white.
+ * `scan` is the part of the query that chooses a field or deinterlaces, or empty.
+ */
+export async function drawStretched(canvas, path, number, scan, signal) {
+  const url = `${path}/frame/${number}.npy?pix_fmt=gray10le${scan && `&${scan}`}`;
+  const response = await ask(url, { signal });
   const { codes, width, height } = parseNpy(await response.arrayBuffer());
   const [black, white] = findEnds(codes);
   const grey = Uint8ClampedArray.from({ length: N_CODES }, (_, code) => (255 * (code - black)) / (white - black));
