@@ -26,17 +26,19 @@ def cases(material: Material) -> Iterator[Case]:
         ways=[Way("camhd_access", ours(path, [[f] for f in frames])), Way("bare PyAV", pyav(path, frames))],
         budget=Budget("≤ 1.1 x bare PyAV", min_speed=1 / 1.1),
     )
-    yield Case(
-        name="twin-sequence",
-        title=f"{N_FRAMES} frames of an H.264 movie in sequence, local, gray",
-        unit="ms/frame",
-        limit="decoding on all cores",
-        ways=[
-            Way("camhd_access", ours(path, [range(k, k + GROUP) for k in range(0, N_FRAMES, GROUP)])),
-            Way("ffmpeg, 2 threads", ffmpeg(path)),
-        ],
-        budget=Budget("≥ 1.0 x ffmpeg with as many threads", min_speed=1.0),
-    )
+    groups = [range(k, k + GROUP) for k in range(0, N_FRAMES, GROUP)]
+    for pix_fmt, name in ("gray", "twin-sequence"), ("rgb24", "twin-sequence-rgb"):
+        yield Case(
+            name=name,
+            title=f"{N_FRAMES} frames of an H.264 movie in sequence, local, {pix_fmt}",
+            unit="ms/frame",
+            limit="decoding on all cores",
+            ways=[
+                Way("camhd_access", ours(path, groups, pix_fmt)),
+                Way("ffmpeg, 2 threads", ffmpeg(path, pix_fmt)),
+            ],
+            budget=Budget("≥ 1.0 x ffmpeg with as many threads", min_speed=1.0),
+        )
 
 
 def make_twin(path: Path) -> Path:
@@ -49,18 +51,20 @@ def make_twin(path: Path) -> Path:
     return path
 
 
-def ours(path: Path, reads: Sequence[Sequence[int]]) -> Callable[[], Any]:
+def ours(path: Path, reads: Sequence[Sequence[int]], pix_fmt: str = "gray") -> Callable[[], Any]:
     """Reads one after the other."""
 
     @contextmanager
     def opened() -> Iterator[Run]:
         from camhd_access import MovieReader
+        from camhd_access.decoding.machine_code import find_kernel
 
+        find_kernel(waits=True)
         reader = MovieReader(path, cache=False)
 
         def read() -> None:
             for frames in reads:
-                reader.read(list(frames), pix_fmt="gray")
+                reader.read(list(frames), pix_fmt=pix_fmt)
 
         yield timed(read, n=sum(map(len, reads)))
 
@@ -92,7 +96,7 @@ def pyav(path: Path, frames: Sequence[int]) -> Callable[[], Any]:
     return opened
 
 
-def ffmpeg(path: Path) -> Callable[[], Any]:
+def ffmpeg(path: Path, pix_fmt: str) -> Callable[[], Any]:
     """The command, without output."""
 
     @contextmanager
@@ -106,7 +110,7 @@ def ffmpeg(path: Path) -> Callable[[], Any]:
             "-i",
             str(path),
             "-pix_fmt",
-            "gray",
+            pix_fmt,
             "-f",
             "null",
             "-",

@@ -10,13 +10,16 @@ are accounted for, and after damage no frame is returned before the next sample 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Never, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access.decoding.colors import convert_colors, is_supported
 from camhd_access.decoding.decoders import Decoder, check_reduction
 from camhd_access.decoding.libav import VERSION, SequenceContext
+from camhd_access.decoding.machine_code import find_kernel
 from camhd_access.decoding.pixels import find_pixel_format
 from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert_frame
 from camhd_access.decoding.windows import Window
@@ -83,7 +86,9 @@ class GroupDecoder(Decoder):
         y, x = (slice(extent.start * step, extent.stop * step) for extent in window)
         size = y.stop - y.start, x.stop - x.start
         pixels = out if step == 1 else empty(self.pixel_format.shape(*size), self.pixel_format.dtype)
-        convert_frame(
+        kernel = find_kernel() if is_supported(frame, self.pixel_format, (y, x), pixels) else None
+        convert = convert_frame if kernel is None else partial(convert_colors, kernel)
+        convert(
             frame,
             self.pixel_format,
             window=(y, x),

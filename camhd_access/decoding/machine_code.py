@@ -1,11 +1,11 @@
 """The compiled decoder: when it is compiled, where its machine code is stored, and how it is loaded.
 
-No read waits for the compiler. While there is no machine code, libav decodes; `find_kernel` returns
-immediately. Callers announce how many frames they are about to decode. Once there are enough, machine code
-from an earlier process is loaded from the cache folder in a thread, which takes some tenths of a second; once
-compiling, which takes many seconds, is worthwhile, it is done in another process of low priority: numba is
-not imported into this one, and no lock is held meanwhile. If no folder is writable, it is compiled for this
-process only.
+No read waits for the compiler. While there is no machine code, libav decodes, and numpy computes the colours
+of frames that only libav decodes; `find_kernel` returns immediately. Callers announce how many frames they
+are about to decode. Once there are enough, machine code from an earlier process is loaded from the cache
+folder in a thread, which takes some tenths of a second; once compiling, which takes many seconds, is
+worthwhile, it is done in another process of low priority: numba is not imported into this one, and no lock is
+held meanwhile. If no folder is writable, it is compiled for this process only.
 
 The name of the file is a digest of everything that the code depends on: the source of the kernels, the
 versions of numba and llvmlite, the processor. So another version, or another processor that shares the

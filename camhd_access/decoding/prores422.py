@@ -49,7 +49,7 @@ class _Memory:
         self.lanes = allocate(512 + 2 * at.N_LANES * at.LANE_BYTES)
         self.tail = allocate(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES)
         self.matrices = allocate(128)
-        self.factors = allocate(32).view(np.float32)
+        self.factors = allocate(36).view(np.float32)
         self._sized: dict[str, npt.NDArray[np.uint8]] = {}
 
     def sized(self, name: str, n_bytes: int) -> int:
@@ -310,7 +310,7 @@ def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window:
     width = window[1].stop - window[1].start
     if pixel_format.is_color:
         luma, chroma = color_scales(matrix, pixel_format.full_scale)
-        memory.factors[:] = (*luma, *chroma, pixel_format.full_scale, 0.5)
+        memory.factors[:] = (*luma, *chroma, pixel_format.full_scale, 0.5, at.NEUTRAL)
     factor, shift = GRAY_STRETCH.get(pixel_format.full_scale, (0, 0))
     memory.parameters[at.LAYOUT : at.COLOR_FACTORS + 1] = (
         LAYOUTS[pixel_format.layout],

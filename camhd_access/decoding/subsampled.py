@@ -24,9 +24,9 @@ from camhd_access.decoding.pixels import (
 )
 from camhd_access.decoding.windows import Window
 
-__all__ = ["CodedFrame", "average_blocks", "convert_frame"]
+__all__ = ["CENTERED_COLUMNS", "ChromaPlace", "CodedFrame", "average_blocks", "convert_frame"]
 
-_CENTERED_COLUMNS = {1, 3, 5}
+CENTERED_COLUMNS = {1, 3, 5}
 """Chroma locations (ITU-T H.273) between two columns; the others are at even columns."""
 _LINE_OFFSETS = {2: 0.0, 3: 0.0, 4: 1.0, 5: 1.0}
 """Lines from the first of two to the chroma sample, by chroma location; 0.5 for the others."""
@@ -96,7 +96,7 @@ def convert_frame(
     nothing = np.empty((len(shown), 0), np.float32)
     cb = cr = nothing
     if pixel_format.is_color and chroma:
-        place = _ChromaPlace(frame, chroma_location, rows, wide)
+        place = ChromaPlace(frame, chroma_location, rows, wide)
         cb, cr = (place.upsample(plane) for plane in chroma)
     elif pixel_format.is_color:  # a movie without colour
         cb = cr = np.full(shown.shape, NEUTRAL, np.float32)
@@ -115,7 +115,7 @@ Blend: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArr
 
 
 @dataclass(frozen=True, slots=True)
-class _ChromaPlace:
+class ChromaPlace:
     """Where the chroma of a window is interpolated."""
 
     frame: CodedFrame
@@ -128,7 +128,7 @@ class _ChromaPlace:
     def upsample(self, plane: Plane) -> npt.NDArray[np.float32]:
         """10-bit codes at each line; at each column, or at every even one if the samples lie there."""
         height, width = self.frame.planes[0].shape
-        is_wide, is_centered = plane.shape[1] == width, self.chroma_location in _CENTERED_COLUMNS
+        is_wide, is_centered = plane.shape[1] == width, self.chroma_location in CENTERED_COLUMNS
         if is_wide:
             plane = plane[:, self.columns]
         elif not is_centered:
@@ -138,12 +138,13 @@ class _ChromaPlace:
             tall = plane[self.rows].astype(np.float32)
             tall *= scale
         else:
-            tall = _blend(plane, self._lines(plane.shape[0]), scale)
+            tall = _blend(plane, self.lines(plane.shape[0]), scale)
         if is_wide or not is_centered:
             return tall
         return np.ascontiguousarray(_blend(tall.T, self._columns(plane.shape[1]), 1).T)
 
-    def _lines(self, n_lines: int) -> Blend:
+    def lines(self, n_lines: int) -> Blend:
+        """The lines of chroma, of `n_lines`, around each line of the window."""
         line = np.arange(self.rows.start, self.rows.stop)
         n_fields = 2 if self.frame.interlaced else 1
         within, field = np.divmod(line, n_fields)

@@ -15,6 +15,7 @@ import numpy as np
 
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.groups import Decoded, GroupDecoder, choose_group_decoder
+from camhd_access.decoding.machine_code import announce
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import spreading
@@ -91,6 +92,7 @@ class GroupStack(FrameStack):
 
     def add_up(self, *, squares: bool = False) -> Sums:
         """Sums over time of all images, and of their squares, decoded in the caller's thread."""
+        self._announce()
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
         picture = empty((1, *self.shape[1:]), self.dtype)
         for positions, decoded in self._iter_frames(*self._plan_runs(), self._find_places()):
@@ -104,6 +106,7 @@ class GroupStack(FrameStack):
 
     def _fill(self, out: Pixels, *, parallel: bool, damaged: Damage | None) -> None:
         """Decode short runs in parallel; long ones in this thread, while others convert their frames."""
+        self._announce()
         runs, lost = self._plan_runs()
         places = self._find_places()
         short: list[Run] = []
@@ -121,6 +124,11 @@ class GroupStack(FrameStack):
             with closing(self._iter_frames(others, lost, places)) as frames:
                 for positions, decoded in frames:
                     submit(self._show, positions, decoded, out, damaged, positions)
+
+    def _announce(self) -> None:
+        """Announce the frames whose colours will be computed: for luma nothing is compiled."""
+        if self.pixel_format.is_color:
+            announce(len(self.frames))
 
     def _n_bytes(self, run: Run) -> int:
         return int(self.coded.size[run.start : run.stop].sum())

@@ -1,7 +1,7 @@
 """Fuzzing of the decoder between unreadable pages: an access out of bounds ends the process.
 
 Run as `python tests/decoding/fuzz.py SECONDS [SEED]`. Prints how many mutants were decoded, in how many the
-structure did not hold, and in how many slices were marked.
+structure did not hold, and in how many slices were marked. Planes of other decoders are converted likewise.
 """
 
 import ctypes
@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from prores_samples import Kind, sample_of
 
 from camhd_access import FrameDecodeError
-from camhd_access.decoding import machine_code, prores422
+from camhd_access.decoding import colors, machine_code, prores422
 from camhd_access.decoding.pixels import PIXEL_FORMATS
+from camhd_access.decoding.subsampled import CodedFrame, convert_frame
 from camhd_access.decoding.windows import CodedWindow
 from camhd_access.formats.prores import parse_frame_header
 
@@ -30,6 +31,7 @@ KINDS = (
     Kind(722, 98),
 )
 FORMATS = ("gray10le", "gray", "gray16be", "rgb24", "bgr48be")
+COLORS = ("rgb24", "bgr24", "rgb48le", "bgr48be")
 PAGE = mmap.PAGESIZE
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,6 +79,36 @@ def random_window(rng, height, width):
     return tuple(slice(*sorted(rng.choice(n + 1, 2, replace=False).tolist())) for n in (height, width))
 
 
+def guarded_array(shape, dtype, *, at_end):
+    return guarded(int(np.prod(shape)) * np.dtype(dtype).itemsize, at_end=at_end).view(dtype).reshape(shape)
+
+
+def convert_planes(rng, kernel, *, at_end):
+    """Convert a window of random planes of a random size; the pixels are those of numpy."""
+    height, width = map(int, rng.integers(1, 90, 2))
+    chroma = (height + 1) // int(rng.integers(1, 3)), (width + 1) // int(rng.integers(1, 3))
+    chroma = min(chroma[0], height), min(chroma[1], width)
+    depth = int(rng.choice([8, 10]))
+    planes = []
+    for shape in ((height, width), chroma, chroma):
+        plane = guarded_array(shape, np.uint8 if depth == 8 else np.uint16, at_end=at_end)
+        plane[:] = rng.integers(0, 1 << depth, shape)
+        planes.append(plane)
+    frame = CodedFrame(
+        0, False, tuple(planes), full_range=False, matrix=1, interlaced=bool(rng.integers(2) and height > 3)
+    )
+    window = random_window(rng, height, width)
+    pixel_format = PIXEL_FORMATS[rng.choice(COLORS)]
+    shape = pixel_format.shape(*(extent.stop - extent.start for extent in window))
+    out = guarded_array(shape, pixel_format.dtype, at_end=at_end)
+    assert colors.is_supported(frame, pixel_format, window, out)
+    options = {"window": window, "chroma_location": int(rng.integers(6)), "track_matrix": None}
+    colors.convert_colors(kernel, frame, pixel_format, **options, out=out)
+    expected = np.empty_like(out)
+    convert_frame(frame, pixel_format, **options, out=expected)
+    assert np.array_equal(out, expected), "not numpy's pixels"
+
+
 def main(seconds, seed=0):
     kernel = machine_code.find_kernel(waits=True)
     rng = np.random.default_rng(seed)
@@ -95,8 +127,7 @@ def main(seconds, seed=0):
         _kept.clear()
         prores422.allocate = lambda n_bytes, at_end=at_end: guarded(n_bytes, at_end=at_end)
         prores422._thread.memory = prores422._Memory()
-        out = guarded(int(np.prod(shape)) * pixel_format.dtype.itemsize, at_end=at_end)
-        out = out.view(pixel_format.dtype).reshape(shape)
+        out = guarded_array(shape, pixel_format.dtype, at_end=at_end)
         for _ in range(20):
             mutant = mutate(rng, sample_of(kind), header.picture_offset)
             data = guarded(len(mutant), at_end=at_end)
@@ -118,6 +149,11 @@ def main(seconds, seed=0):
             except FrameDecodeError:
                 counts["refused"] += 1
             assert not prores422._thread.memory.coefficients.any(), "coefficients are left behind"
+        _kept.clear()
+        colors.allocate = prores422.allocate
+        for _ in range(5):
+            colors._thread.memory = colors._Memory()
+            convert_planes(rng, kernel, at_end=at_end)
     print(", ".join(f"{n} {name}" for name, n in counts.items()))
 
 

@@ -1,12 +1,16 @@
 """The ProRes 4:2:2 decoder, compiled with numba: bit-exact with libavcodec, in a fraction of the time.
 
+Its conversion to R'G'B' also serves frames of H.264 and HEVC, which libav decodes.
+
 Data passes through these modules (terms of SMPTE RDD 36):
 
 `codes`       the codebooks of the coefficients as look-up tables (section 7.1)
 `entropy`     the coded coefficients of a slice, DC and AC, four slices side by side (section 7.1)
 `transform`   dequantisation and the inverse transform, sixteen blocks side by side (sections 7.3, 7.4)
 `strips`      blocks to lines, and lines to pixels of the wanted format in the caller's array
-`frame`       slice headers, rows of slices, and damage: `decode`, the function called from outside
+`frame`       slice headers, rows of slices, and damage: `decode`
+`planes`      decoded planes of H.264 and HEVC, of any subsampling, to R'G'B': `convert`
+`entry`       `perform`, the function called from outside: one of these two
 `machine`     machine operations that numba does not offer
 
 Three rules apply to all of them:

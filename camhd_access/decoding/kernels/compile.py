@@ -11,19 +11,19 @@ import sys
 import llvmlite.binding as llvm
 from numba import types
 
-from camhd_access.decoding.kernels.frame import decode
+from camhd_access.decoding.kernels.entry import perform
 from camhd_access.decoding.machine_code import ENTRY_POINT, processor
 
 __all__ = ["compile_kernels", "main"]
 
 
 def compile_kernels() -> bytes:
-    """The object code, in which `ENTRY_POINT` is `frame.decode`. Takes some seconds."""
+    """The object code, in which `ENTRY_POINT` is `entry.perform`. Takes some seconds."""
     signature = (types.int64,)
-    decode.compile(signature)
-    name = decode.overloads[signature].fndesc.llvm_func_name
+    perform.compile(signature)
+    name = perform.overloads[signature].fndesc.llvm_func_name
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(decode.inspect_llvm(signature).replace(name, ENTRY_POINT))
+    module = llvm.parse_assembly(perform.inspect_llvm(signature).replace(name, ENTRY_POINT))
     cpu, features = processor()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"

@@ -1,6 +1,6 @@
-"""The parameters of the decoder, and constants shared by kernels and the Python code that calls them.
+"""The parameters of the kernels, and constants shared by them and the Python code that calls them.
 
-`frame.decode` takes the address of `N_PARAMETERS` int64, at these indices. All intervals start
+`entry.perform` takes the address of `N_PARAMETERS` int64, at these indices. All intervals start
 at 0, are half-open, and count lines and columns of the output, unless stated otherwise.
 """
 
@@ -9,7 +9,7 @@ from itertools import count
 from typing import TypeAlias
 
 Kernel: TypeAlias = Callable[[int], int]
-"""The compiled `frame.decode`; takes the address of its parameters."""
+"""The compiled `entry.perform`; takes the address of its parameters."""
 
 _place = count()
 
@@ -82,7 +82,7 @@ GRAY_FACTOR = _next()
 GRAY_SHIFT = _next()
 """Luma above black times the factor, shifted right and rounded, is luma in full range."""
 COLOR_FACTORS = _next()
-"""Address of float32 [8]; see `strips`."""
+"""Address of float32 [9]; see `strips`."""
 STORES = _next()
 """1 to store pixels, 0 to add them to sums."""
 OUT = _next()
@@ -122,7 +122,41 @@ STRIDE = _next()
 LINE = _next()
 """A line of pixels in the wanted format, with room for `PIXELS_AT_ONCE` more."""
 
+# ---- conversion of decoded planes; its output is described by the parameters above
+TASK = _next()
+"""`DECODE` a sample, or `CONVERT` planes."""
+CODE_BYTES = _next()
+"""Bytes per code of the planes: 1 or 2."""
+FIRST_COLUMN = _next()
+"""0 or 1: columns from an even one to the window's first."""
+N_LINES = _next()
+N_LUMA = _next()
+N_CHROMA = _next()
+"""Lines of the window, and columns that are read from a line of luma and chroma."""
+CHROMA_PLACE = _next()
+"""`WIDE` if chroma has the columns of luma, `EVEN` if it lies on even ones, `BETWEEN` if after them."""
+N_BEFORE = _next()
+"""1 if the first column of chroma is the one before the even column, else 0."""
+Y_PLANE = _next()
+Y_LINE_BYTES = _next()
+"""Address of the first column, an even one, in the first line of the window, and bytes from line to line."""
+CB_PLANE = _next()
+CB_LINE_BYTES = _next()
+CR_PLANE = _next()
+CR_LINE_BYTES = _next()
+"""Likewise of chroma, in the first line of its planes."""
+CHROMA_LINES = _next()
+"""Address of int64 [line of the window][4]: two lines of chroma, and their weights in eighths."""
+BUFFERS = _next()
+BUFFER_BYTES = _next()
+"""Five buffers, each of 16 bits per column, with room for `2 * PIXELS_AT_ONCE` more."""
+
 N_PARAMETERS = _next()
+
+DECODE, CONVERT = range(2)
+EVEN, BETWEEN, WIDE = range(3)
+EIGHTHS, QUARTERS = 8, 4
+"""Chroma is computed in these parts of a code, between lines and between columns."""
 
 CODE, GRAY, COLOR, PLANES = range(4)
 """Luma as coded; luma stretched to full range; R'G'B'; all three planes as coded."""

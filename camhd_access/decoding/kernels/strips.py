@@ -44,7 +44,6 @@ from camhd_access.decoding.kernels.parameters import (
     LAYOUT,
     LINE_BYTES,
     N_ITEMS,
-    NEUTRAL,
     OUT,
     PIXELS_AT_ONCE,
     PLANES,
@@ -56,11 +55,30 @@ from camhd_access.decoding.kernels.parameters import (
 )
 from camhd_access.decoding.kernels.transform import MAX_BLOCKS, Lanes
 
-__all__ = ["place_blocks", "show_line"]
+__all__ = [
+    "ALTERNATING",
+    "INTS",
+    "SHORTS",
+    "WORD",
+    "N",
+    "load_vector",
+    "place_blocks",
+    "rgb8",
+    "rgb8_wide",
+    "rgb16",
+    "rgb16_swapped",
+    "rgb16_swapped_wide",
+    "rgb16_wide",
+    "show_line",
+    "spread",
+    "store_vector",
+]
 
 N = PIXELS_AT_ONCE
 WORD = ir.IntType(64)
 INTS, FLOATS, SHORTS = vector(32, N), vector(FLOAT, N), vector(16, N)
+ALTERNATING = INTS([k // 2 + k % 2 * (N // 2) for k in range(N)])
+"""The order that takes turns between two halves of a vector."""
 
 
 def _make_copy(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
@@ -120,11 +138,13 @@ def place_blocks(
 # ---- pixel formats: sixteen pixels of a line, from `first` on
 
 
-def _load(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
+def load_vector(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
+    """A value of this type at an offset from an address, not necessarily aligned."""
     return b.load(address_of(b, base, n_bytes, kind), align=1)
 
 
-def _store(b: Builder, value: Value, base: Value, n_bytes: Value) -> None:
+def store_vector(b: Builder, value: Value, base: Value, n_bytes: Value) -> None:
+    """Store a value there."""
     b.store(value, address_of(b, base, n_bytes, value.type), align=1)
 
 
@@ -142,44 +162,47 @@ def _make_gray(n_bits: int, is_swapped: bool) -> Any:  # noqa: ANN401 - numba's
 
     @operation(void, i64, i64, i64, i64, i64)
     def gray(b: Builder, luma: Value, first: Value, target: Value, factor: Value, shift: Value) -> None:
-        codes = b.zext(_load(b, luma, b.mul(first, WORD(2)), SHORTS), INTS)
+        codes = b.zext(load_vector(b, luma, b.mul(first, WORD(2)), SHORTS), INTS)
         above = (Lanes(b, codes) - BLACK).clip(0, 940 - BLACK).value
-        many = _spread(b, b.trunc(factor, ir.IntType(32)), INTS)
-        shifts = _spread(b, b.trunc(shift, ir.IntType(32)), INTS)
+        many = spread(b, b.trunc(factor, ir.IntType(32)), INTS)
+        shifts = spread(b, b.trunc(shift, ir.IntType(32)), INTS)
         half = b.lshr(b.shl(INTS([1] * N), shifts), INTS([1] * N))
         stretched = b.lshr(b.add(b.mul(above, many), half), shifts)
         pixels = _finish(b, stretched, n_bits, is_swapped)
-        _store(b, pixels, target, b.mul(first, WORD(n_bits // 8)))
+        store_vector(b, pixels, target, b.mul(first, WORD(n_bits // 8)))
 
     return gray
 
 
-def _spread(b: Builder, value: Value, kind: ir.VectorType) -> Value:
+def spread(b: Builder, value: Value, kind: ir.VectorType) -> Value:
     """A vector of equal numbers."""
     one = b.insert_element(kind(ir.Undefined), value, ir.IntType(32)(0))
     return b.shuffle_vector(one, kind(ir.Undefined), vector(32, kind.count)([0] * kind.count))
 
 
-def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool) -> Any:  # noqa: ANN401 - numba's
+def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool = False, is_wide: bool = False) -> Any:  # noqa: ANN401 - numba's
     """R'G'B' from Y'CbCr; chroma is given at even columns, and interpolated at odd ones.
 
-    `factors` holds eight float32: factor and offset of luma; factors of Cr in red, Cr in green, Cb in green
-    and Cb in blue; the full scale; half of one.
+    With `is_wide` it is given at every column. `factors` holds nine float32: factor and offset of luma;
+    factors of Cr in red, Cr in green, Cb in green and Cb in blue; the full scale; half of one; the code of
+    neutral chroma.
     """
-    few, floats = vector(16, N // 2), vector(FLOAT, N // 2)
+    n_chroma = N if is_wide else N // 2
+    few, floats = vector(16, n_chroma), vector(FLOAT, n_chroma)
 
     @operation(void, i64, i64, i64, i64, i64, i64)
     def color(
         b: Builder, luma: Value, cb: Value, cr: Value, first: Value, target: Value, factors: Value
     ) -> None:
         def factor(k: int, kind: ir.VectorType) -> Value:
-            return _spread(b, _load(b, factors, WORD(4 * k), FLOAT), kind)
+            return spread(b, load_vector(b, factors, WORD(4 * k), FLOAT), kind)
 
         def chroma(base: Value, n_after: int) -> Value:
-            codes = _load(b, base, b.add(first, WORD(2 * n_after)), few)
-            return b.fsub(b.uitofp(codes, floats), floats([float(NEUTRAL)] * (N // 2)))
+            start = b.mul(first, WORD(2)) if is_wide else first
+            codes = load_vector(b, base, b.add(start, WORD(2 * n_after)), few)
+            return b.fsub(b.uitofp(codes, floats), factor(8, floats))
 
-        codes = b.uitofp(_load(b, luma, b.mul(first, WORD(2)), SHORTS), FLOATS)
+        codes = b.uitofp(load_vector(b, luma, b.mul(first, WORD(2)), SHORTS), FLOATS)
         y = b.fadd(b.fmul(codes, factor(0, FLOATS)), factor(1, FLOATS))
         here, after = (
             _chroma_parts(b, chroma(cb, k), chroma(cr, k), [factor(j, floats) for j in range(2, 6)])
@@ -187,16 +210,17 @@ def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool) -> Any:  # noqa: AN
         )
         channels = []
         for left, right in zip(here, after, strict=True):
-            between = b.fmul(b.fadd(left, right), factor(7, floats))
-            both = b.shuffle_vector(
-                left, between, vector(32, N)([k // 2 + k % 2 * (N // 2) for k in range(N)])
-            )
+            if is_wide:
+                both = left
+            else:
+                between = b.fmul(b.fadd(left, right), factor(7, floats))
+                both = b.shuffle_vector(left, between, ALTERNATING)
             value = b.fadd(y, both)
             zero, full = FLOATS([0.0] * N), factor(6, FLOATS)
             value = b.select(b.fcmp_ordered(">", value, zero), value, zero)
             value = b.select(b.fcmp_ordered("<", value, full), value, full)
             channels.append(_finish(b, b.fptosi(value, INTS), n_bits, is_swapped))
-        _store(
+        store_vector(
             b,
             _interleave(b, *(channels[::-1] if is_bgr else channels)),
             target,
@@ -223,9 +247,12 @@ def _interleave(b: Builder, x: Value, y: Value, z: Value) -> Value:
 
 
 gray8, gray16, gray16_swapped = _make_gray(8, False), _make_gray(16, False), _make_gray(16, True)
-rgb8, bgr8 = _make_color(8, False, False), _make_color(8, False, True)
-rgb16, bgr16 = _make_color(16, False, False), _make_color(16, False, True)
-rgb16_swapped, bgr16_swapped = _make_color(16, True, False), _make_color(16, True, True)
+rgb8, bgr8 = _make_color(8, False), _make_color(8, False, is_bgr=True)
+rgb16, bgr16 = _make_color(16, False), _make_color(16, False, is_bgr=True)
+rgb16_swapped, bgr16_swapped = _make_color(16, True), _make_color(16, True, is_bgr=True)
+rgb8_wide, rgb16_wide, rgb16_swapped_wide = (
+    _make_color(*kind, is_wide=True) for kind in ((8, False), (16, False), (16, True))
+)
 
 
 @kernel
@@ -271,11 +298,11 @@ def _make_add(n_bits: int, n_square_bits: int) -> Any:  # noqa: ANN401 - numba's
 
     def accumulate(b: Builder, value: Value, base: Value, first: Value) -> None:
         place = b.mul(first, WORD(value.type.element.width // 8))
-        _store(b, b.add(_load(b, base, place, value.type), value), base, place)
+        store_vector(b, b.add(load_vector(b, base, place, value.type), value), base, place)
 
     @operation(void, i64, i64, i64, i64)
     def add(b: Builder, source: Value, first: Value, sums: Value, sums_of_squares: Value) -> None:
-        value = _load(b, source, b.mul(first, WORD(n_bits // 8)), kind)
+        value = load_vector(b, source, b.mul(first, WORD(n_bits // 8)), kind)
         accumulate(b, b.zext(value, INTS), sums, first)
         if squares is not None:
             wide = b.zext(value, squares)
