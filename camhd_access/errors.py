@@ -65,7 +65,7 @@ class NotAMovieError(InvalidMovieError):
 
 
 class UnsupportedMovieError(CamhdError, NotImplementedError):
-    """The movie is valid, but of an unsupported kind: fragmented, or with its media in another file."""
+    """The movie is valid, but of an unsupported kind, such as with its media in another file."""
 
 
 class UnsupportedCodecError(UnsupportedMovieError):

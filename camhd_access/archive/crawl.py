@@ -37,8 +37,8 @@ from camhd_access.formats.quicktime import (
     MovieIndex,
     Request,
     Tail,
-    parse_moov,
-    read_moov_async,
+    parse_movie_header,
+    read_movie_header_async,
 )
 from camhd_access.formats.quicktime.packing import can_pack
 from camhd_access.movie.index_store import IndexStore, name_index
@@ -207,9 +207,9 @@ class Crawl:
             return Answer(data, request.start, info["size"])
 
         try:
-            moov, offset, file_size = await read_moov_async(answer)
-            index = parse_moov(moov, offset=offset, file_size=file_size)
-            return _Found(_describe(row, index, file_size), index, str(info.get("validator")))
+            header = await read_movie_header_async(answer)
+            index = parse_movie_header(header)
+            return _Found(_describe(row, index, header.file_size), index, str(info.get("validator")))
         except (InvalidMovieError, UnsupportedMovieError) as error:
             if info["size"] == 0:
                 return _Found(replace(row, file_size=0, quality="empty", reason="0 bytes"))

@@ -30,8 +30,8 @@ from camhd_access.formats.quicktime import (
     Request,
     Tail,
     keep_whole_groups,
-    parse_moov,
-    read_moov,
+    parse_movie_header,
+    read_movie_header,
 )
 from camhd_access.movie.index_store import IndexStore
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
@@ -222,11 +222,12 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
             source.check()  # not replaced meanwhile: size and bytes are of one version
         return Answer(data, size - len(data), size)
 
-    moov, offset, file_size = read_moov(answer)
+    header = read_movie_header(answer)
+    file_size = header.file_size
     try:
-        return OpenMovie(source, parse_moov(moov, offset=offset, file_size=file_size), file_size)
+        return OpenMovie(source, parse_movie_header(header), file_size)
     except InvalidMovieError:
-        whole = parse_moov(moov, offset=offset, file_size=None) if recover else None
+        whole = parse_movie_header(header, must_be_whole=False) if recover else None
         if whole is None or whole.coded is None:
             raise
     return _recovered(source, _shorten(whole, whole.coded, file_size))

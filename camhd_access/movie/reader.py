@@ -85,7 +85,7 @@ class MovieReader:
     InvalidMovieError
         Not a movie, or a damaged one; `MissingMoovError` for truncated recordings.
     UnsupportedMovieError
-        Fragmented, its media in another file, or of another codec than ProRes, H.264 and HEVC.
+        Its media is in another file, or of another codec than ProRes, H.264 and HEVC.
     RemoteFileError
         The bytes could not be read.
     OSError
@@ -96,7 +96,7 @@ class MovieReader:
     Notes
     -----
     Opening costs one request for the file's last 512 KiB if `moov` is there, at most three for other
-    common layouts, and none if this process already has the movie open. Safe to use from many threads.
+    common layouts, one a fragment, and none if the movie is open already. Safe to use from many threads.
     Pickles as address and version; the copy opens the movie on first use.
     """
 

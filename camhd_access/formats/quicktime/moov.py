@@ -6,6 +6,7 @@ the file and not overlap others. A compressed movie header (`cmov`) is inflated 
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +17,20 @@ from camhd_access.formats.prores import max_sample_bytes, min_sample_bytes
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
 from camhd_access.formats.quicktime.coded_order import order_frames
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
+from camhd_access.formats.quicktime.fragment_walk import MovieHeader
+from camhd_access.formats.quicktime.fragments import Fragment, parse_fragments
 from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.metadata import parse_metadata
 from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tables
 
-__all__ = ["MAX_EDITS", "MAX_INFLATED_BYTES", "parse_clock", "parse_edits", "parse_moov"]
+__all__ = [
+    "MAX_EDITS",
+    "MAX_INFLATED_BYTES",
+    "parse_clock",
+    "parse_edits",
+    "parse_moov",
+    "parse_movie_header",
+]
 
 MAX_INFLATED_BYTES = 4 << 20
 """Limit for a `cmov`, which was made for short films on slow links; fits seven hours of CamHD video."""
@@ -39,7 +49,34 @@ _MAX_CREATION_SECONDS = 1 << 33  # the year 2176; later times are uninitialised 
 _ENABLED = 1  # flag of tkhd
 
 
-def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex:
+def parse_movie_header(header: MovieHeader, *, must_be_whole: bool = True) -> MovieIndex:
+    """The index of a movie, from `moov` and the fragments after it; see `parse_moov`.
+
+    Parameters
+    ----------
+    must_be_whole
+        False: samples may lie beyond the end of the file, and it may cut off the last fragment.
+
+    Raises
+    ------
+    InvalidMovieError
+        As `parse_moov`; or the file ends within a fragment, or a fragment is damaged.
+    """
+    if must_be_whole and header.cut is not None:
+        raise InvalidMovieError(
+            f"moof atom at byte {header.cut}: cut off by the end of the file at byte {header.file_size}"
+        )
+    return parse_moov(
+        header.moov,
+        offset=header.offset,
+        file_size=header.file_size if must_be_whole else None,
+        fragments=header.fragments,
+    )
+
+
+def parse_moov(
+    data: bytes, *, offset: int, file_size: int | None, fragments: Sequence[Fragment] | None = None
+) -> MovieIndex:
     """The index of the movie that a `moov` atom describes.
 
     Parameters
@@ -50,13 +87,15 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
         Its offset in the file, for messages.
     file_size
         Bytes of the file, in which every sample must lie; None if not known.
+    fragments
+        The fragments after `moov`; None if they are not known.
 
     Raises
     ------
     InvalidMovieError
         Truncated, inconsistent, without video, or samples outside the file.
     UnsupportedMovieError
-        Fragments, media in another file, several enabled video tracks.
+        Fragmented, and no fragments are given; media in another file, several enabled video tracks.
     UnsupportedCodecError
         The video is not ProRes, H.264 or HEVC.
 
@@ -68,7 +107,7 @@ def parse_moov(data: bytes, *, offset: int, file_size: int | None) -> MovieIndex
     moov = _open_moov(data, offset)
     cmov = moov.find("cmov")
     if cmov is None:
-        return _parse_movie(moov, file_size)
+        return _parse_movie(moov, file_size, fragments)
     inflated = _inflate(cmov)
     try:
         return _parse_movie(_open_moov(inflated, 0), file_size)
@@ -104,20 +143,29 @@ def _inflate(cmov: Atom) -> bytes:
     return inflated
 
 
-def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
+def _parse_movie(
+    moov: Atom, file_size: int | None, fragments: Sequence[Fragment] | None = None
+) -> MovieIndex:
     """The index, from an uncompressed `moov`."""
-    if moov.find("mvex"):
+    is_fragmented = moov.find("mvex") is not None
+    if is_fragmented and fragments is None:
         raise UnsupportedMovieError("the movie is fragmented (mvex atom); remux it with `ffmpeg -c copy`")
     if moov.find("rmra"):
         raise UnsupportedMovieError("the movie only refers to other movies (rmra atom); open one of those")
     track = _find_video_track(moov)
     minf = track.need("mdia", "minf")
-    tables = parse_sample_tables(minf.need("stbl"))
+    tables = (
+        parse_fragments(moov, track, fragments or ())
+        if is_fragmented
+        else parse_sample_tables(minf.need("stbl"))
+    )
     description = parse_description(minf, tables.descriptions)
     stbl = minf.need("stbl")
     _check_sizes(tables, description, stbl)
     _check_places(tables, stbl, file_size)
     edits = parse_edits(track)
+    if is_fragmented and edits:  # written before the fragments were: lasts to the end, as in libav
+        edits = (*edits[:-1], edits[-1]._replace(segment_duration_ticks=0))
     mvhd = moov.find("mvhd")
     if edits and not mvhd:
         raise moov.error("has an edit list, but no mvhd to say in which time scale")
@@ -144,7 +192,7 @@ def _parse_movie(moov: Atom, file_size: int | None) -> MovieIndex:
         edits=edits,
         movie_timescale=movie_timescale,
         kind=parse_track_kind(track, timescale, number=tables.descriptions[0]),
-        timecode_track=next((bytes(t.payload) for t in _find_tracks(moov, b"tmcd")), b""),
+        timecode_track=_find_timecode(moov),
         metadata=parse_metadata(moov),
     )
     return _in_display_order(index, tables, description.stream) if description.stream else index
@@ -190,6 +238,13 @@ def _find_video_track(moov: Atom) -> Atom:
 def _find_tracks(moov: Atom, handler: bytes) -> list[Atom]:
     """The tracks whose media have this handler (QTFF, "Handler Reference Atoms")."""
     return [atom for atom in moov.children() if atom.type == "trak" and _find_handler(atom) == handler]
+
+
+def _find_timecode(moov: Atom) -> bytes:
+    """The payload of the timecode track; empty if there is none, or its samples are in fragments."""
+    if moov.find("mvex"):
+        return b""
+    return next((bytes(track.payload) for track in _find_tracks(moov, b"tmcd")), b"")
 
 
 def _find_handler(track: Atom) -> bytes | None:

@@ -52,6 +52,8 @@ class Recovery:
     @property
     def summary(self) -> str:
         """Summary in one sentence."""
+        if self.n_lost == 0:
+            return f"the end of the file is missing: the {self.index.n_frames:,} frames before it are whole"
         if self.n_lost is not None:
             return (
                 f"the end of the file is missing: of {self.index.n_frames + self.n_lost:,} frames in its "

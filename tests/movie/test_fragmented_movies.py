@@ -1,0 +1,74 @@
+"""Frames of fragmented movies, compared with libav's decode of the whole movie."""
+
+from io import BytesIO
+
+import av
+import fragments
+import fsspec
+import inter_movies
+import numpy as np
+import pytest
+
+from camhd_access import MovieReader, open_movie
+from camhd_access.errors import InvalidMovieError
+from camhd_access.synthetic import write_movie
+
+PLAIN = "frag_keyframe+empty_moov"
+
+
+def place(data, name):
+    fsspec.filesystem("memory").pipe_file(f"/fragmented/{name}", data)
+    return f"memory://fragmented/{name}"
+
+
+@pytest.mark.parametrize(
+    "structure", ["closed groups", "open groups, pyramid", "one group", "HEVC, open groups"]
+)
+@pytest.mark.parametrize("movflags", [PLAIN, "frag_keyframe+dash", "frag_every_frame+empty_moov"])
+def test_every_frame_is_that_of_a_sequential_decode(structure, movflags):
+    data = fragments.write(movflags, structure=structure)
+    luma = inter_movies.expected_gray16(inter_movies.decode(data))
+    reader = MovieReader(place(data, f"{structure} {movflags}.mp4"))
+    assert reader.n_frames == len(luma) == 60
+    np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma)
+    for frame in (31, 7, 59, 0):
+        np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
+    assert len(open_movie(reader.urlpath).time) == 60
+
+
+def test_prores(tmp_path):
+    path = tmp_path / "whole.mov"
+    write_movie(path, n_frames=12, width=320, height=192)
+    file = BytesIO()
+    with av.open(path) as movie, av.open(file, "w", format="mov", options={"movflags": PLAIN}) as other:
+        (stream,) = movie.streams.video
+        target = other.add_stream_from_template(stream)
+        for packet in movie.demux(stream):
+            if packet.size:
+                packet.stream = target
+                other.mux(packet)
+    whole, reader = MovieReader(path), MovieReader(place(file.getvalue(), "prores.mov"))
+    np.testing.assert_array_equal(reader.read(slice(None)), whole.read(slice(None)))
+    assert reader.read_encoded([0, 11]) == whole.read_encoded([0, 11])
+    assert reader.index.is_sync.all()
+    assert reader.index.duration[0] / reader.index.timescale == pytest.approx(1001 / 30000)
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, open groups"])
+def test_whole_groups_of_a_truncated_movie(structure):
+    data = fragments.write(PLAIN, structure=structure)
+    luma = inter_movies.expected_gray16(inter_movies.decode(data))
+    moofs = [start for kind, start, _ in fragments.top_level(data) if kind == "moof"]
+    mdats = [start for kind, start, _ in fragments.top_level(data) if kind == "mdat"]
+    lengths = set()
+    for n_bytes in (moofs[2] + 12, moofs[2] + 50, mdats[2] + 500, mdats[3] + 9):
+        url = place(data[:n_bytes], f"{structure} {n_bytes}.mp4")
+        with pytest.raises(InvalidMovieError, match=r"whole groups of an H.264 or HEVC movie"):
+            MovieReader(url)
+        reader = MovieReader(url, recover=True)
+        n = reader.n_frames
+        np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma[:n])
+        assert "the end of the file is missing" in reader.recovery.summary
+        lengths.add(n)
+    assert len(lengths) == 2
+    assert min(lengths) > 20
