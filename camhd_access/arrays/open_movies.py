@@ -25,6 +25,7 @@ from camhd_access.arrays.concat import (
 from camhd_access.formats.names import Clock
 from camhd_access.messages import name_some
 from camhd_access.movie.address import Address
+from camhd_access.movie.key_frames import nearest_key_frames
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors
 from camhd_access.times import Duration, to_nanoseconds
@@ -155,6 +156,7 @@ def open_timelapse(
     *,
     frame: int | Sequence[int] | None = None,
     at: Duration | None = None,
+    keyframes: bool = False,
     pix_fmt: str = "rgb24",
     fields: Fields = False,
     deinterlace: Deinterlace = None,
@@ -181,6 +183,10 @@ def open_timelapse(
     at
         Instead of `frame`: time after the start of each movie, in seconds or as a timedelta. The nearest
         frame is used.
+    keyframes
+        Instead of this frame, the nearest key frame of the movie: where frames depend on each other (H.264,
+        HEVC), it costs one sample, any other those before it in its group. `frame` and `time` are those of
+        the frame shown. No difference for ProRes.
     pix_fmt, deinterlace, reduce, recover, clock, cache, indexes, storage_options
         As for `open_movie`.
     fields
@@ -247,6 +253,9 @@ def open_timelapse(
     def read_one(path: str, choice: Callable[[MovieReader], int]) -> MovieFrames:
         reader = MovieReader(path, **options)
         stack = reader.stack(choice(reader), **shown)
+        if keyframes:
+            everything = reader.stack(slice(None), **shown)
+            stack = everything.select(nearest_key_frames(everything, stack.frames, reader.elapsed()))
         return MovieFrames.of(reader, stack, marks_damage=marks_damage)
 
     parts = read_movies(paths, read_one, choices, unreadable=unreadable, progress=progress)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from camhd_access.archive import Archive
     from camhd_access.formats.names import Kind
 
-__all__ = ["catalog", "find_archive", "ls"]
+__all__ = ["KIND", "catalog", "find_archive", "ls"]
 
 KIND = click.option(
     "--kind",

@@ -176,6 +176,12 @@ DEINTERLACE: Decorator = click.option(
     help="Keep only the first field of each frame, without combing; every other line is interpolated.",
 )
 
+KEYFRAMES: Decorator = click.option(
+    "--keyframes",
+    is_flag=True,
+    help="Show the nearest key frames: for H.264 and HEVC, each costs one sample instead of part of a group.",
+)
+
 RECOVER: Decorator = click.option(
     "--recover",
     is_flag=True,

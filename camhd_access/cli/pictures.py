@@ -12,6 +12,7 @@ from camhd_access.cli.options import (
     CROP,
     DEINTERLACE,
     FRAME,
+    KEYFRAMES,
     MOMENT,
     PATH_OR_URL,
     PICTURE,
@@ -134,6 +135,7 @@ def _find_frame(reader: "MovieReader", *, at: float | str | None, frame: int | N
 @click.argument("url", type=PATH_OR_URL)
 @click.option("--every", type=POSITIVE, help="Seconds between thumbnails.  [default: 24 thumbnails]")
 @click.option("--columns", type=AT_LEAST_ONE, default=6, show_default=True, help="Thumbnails per row.")
+@KEYFRAMES
 @CROP
 @DEINTERLACE
 @click.option("-o", "--output", type=PICTURE, default="sheet.png", show_default=True, help="File to write.")
@@ -144,6 +146,7 @@ def sheet(
     url: str,
     every: float | None,
     columns: int,
+    keyframes: bool,
     crop: Crop | None,
     deinterlace: "Deinterlace",
     output: Path,
@@ -160,18 +163,22 @@ def sheet(
 
     movie = open_movie(url, deinterlace=deinterlace, recover=recover)
     part = crop.slices((movie.sizes["y"], movie.sizes["x"])) if crop else {}
-    n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns)
+    n_frames = write_sheet(movie.isel(part), output, step=every, columns=columns, keyframes=keyframes)
     if as_json:
         print_json({"path": output, "url": movie.encoding["source"], "n_frames": n_frames})
     else:
         click.echo(output)
 
 
-def write_sheet(movie: "xr.DataArray", output: Path, *, step: float | None, columns: int) -> int:
+def write_sheet(
+    movie: "xr.DataArray", output: Path, *, step: float | None, columns: int, keyframes: bool = False
+) -> int:
     """Write a contact sheet; returns the number of its thumbnails."""
     from camhd_access.storage.output_files import open_target
 
-    figure = movie.camhd.contact_sheet(step=step, columns=columns, progress=shows_progress())
+    figure = movie.camhd.contact_sheet(
+        step=step, columns=columns, keyframes=keyframes, progress=shows_progress()
+    )
     with open_target(output) as file:
         figure.savefig(file, format=output.suffix[1:], dpi=DOTS_PER_INCH)
     return len(figure.axes)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from camhd_access.cli.archives import find_archive
+from camhd_access.cli.archives import KIND, find_archive
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
     CROP,
     DEINTERLACE,
     FRAME,
+    KEYFRAMES,
     NOT_NEGATIVE,
     PATH_OR_URL,
     POSITIVE,
@@ -30,6 +31,7 @@ from camhd_access.errors import CamhdError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from camhd_access.formats.names import Kind
     from camhd_access.movie.selection import Deinterlace
 
 __all__ = ["timelapse"]
@@ -45,8 +47,10 @@ SHEET_COLUMNS = 6
     "--start", required=True, help="Start of the period (UTC), compared with the times in file names."
 )
 @click.option("--end", required=True, help="End of the period (exclusive).")
+@KIND
 @click.option("--at", type=NOT_NEGATIVE, help="Seconds from the start of each movie.")
 @click.option("--frame", type=FRAME, help="Index of the frame in each movie, from 0; negative: from the end.")
+@KEYFRAMES
 @CROP
 @REDUCE
 @DEINTERLACE
@@ -76,8 +80,10 @@ def timelapse(
     root: str | None,
     start: str,
     end: str,
+    kind: "Kind",
     at: float | None,
     frame: int | None,
+    keyframes: bool,
     crop: Crop | None,
     reduce: int,
     deinterlace: "Deinterlace",
@@ -105,12 +111,12 @@ def timelapse(
     is_sheet = output.suffix.lower() == SHEET
     if (fps if is_sheet else columns) is not None:
         raise click.UsageError("--fps applies to films, --columns to contact sheets")
-    urls = list(find_archive(root).catalog(*period, progress=shows_progress())["url"])
+    urls = list(find_archive(root).catalog(*period, kind=kind, progress=shows_progress())["url"])
     if not urls:
         raise ValueError(f"no movies in {root or 'the archive'} from {start} to {end}")
     skips = on_error == "skip"
-    options = {"at": at, "frame": frame, "reduce": reduce, "deinterlace": deinterlace, "recover": recover}
-    pictures = _open(urls, skips=skips, **options)
+    chosen: dict[str, Any] = {"at": at, "frame": frame, "keyframes": keyframes}
+    pictures = _open(urls, skips=skips, reduce=reduce, deinterlace=deinterlace, recover=recover, **chosen)
     if crop:
         size = pictures.sizes["y"] * reduce, pictures.sizes["x"] * reduce
         pictures = pictures.isel(crop.slices(size, reduce=reduce))

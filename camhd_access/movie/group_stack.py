@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from camhd_access.decoding.decoders import Decoder
 from camhd_access.decoding.groups import Decoded, GroupDecoder, choose_group_decoder
@@ -71,6 +72,12 @@ class GroupStack(FrameStack):
         """Number of the colour matrix, from the decoder configuration; no frame is decoded."""
         stream, decoder = self.coded.stream, self.decoder
         return choose_matrix(stream.matrix, decoder.track_matrix, height=decoder.frame_size[0])
+
+    @property
+    def is_key(self) -> npt.NDArray[np.bool_]:
+        """Whether each image is of a key frame: shown by a sync sample, and decoded from it alone."""
+        flags: npt.NDArray[np.bool_] = self.coded.is_sync[self.coded.samples_of(self.frames)]
+        return flags
 
     @property
     def n_decoded(self) -> int:

@@ -194,10 +194,11 @@ class GroupReader:
         last = _last_ranks.find(self.source)
         last_rank = int(ranks.max())
         _last_ranks.keep(self.source, last_rank)
-        goes_on = last is not None and 0 < int(ranks.min()) - last <= MAX_STEP
+        step = 0 if last is None else int(ranks.min()) - last
+        goes_on = 0 < step <= MAX_STEP
         parked = (_park.take(self.source, run) if goes_on else None) or _Parked(self._start(run))
         decoder = parked.decoder
-        waits = goes_on and self._is_within_group(last_rank)
+        waits = goes_on and self._is_within_group(last_rank, step)
         wanted = set(run.wanted)
         ready = parked.ready
         parked.ready = {n: ready[n] for n in ready.keys() - wanted if self.coded.rank[n] > last_rank}
@@ -228,11 +229,11 @@ class GroupReader:
         if wanted:
             yield from decoder.finish()
 
-    def _is_within_group(self, rank: int) -> bool:
-        """Whether the next frame in display order needs the same samples before it."""
-        if rank + 1 == len(self.coded.rank):
+    def _is_within_group(self, rank: int, step: int) -> bool:
+        """Whether the frame a step later in display order needs the same samples before it."""
+        if rank + step >= len(self.coded.rank):
             return False
-        here, following = self.coded.find_starts(self.coded.by_rank[rank : rank + 2])
+        here, following = self.coded.find_starts(self.coded.by_rank[[rank, rank + step]])
         return bool(here >= following)
 
 

@@ -201,6 +201,7 @@ class CamhdAccessor:
         step: Duration | None = None,
         n: int | None = 24,
         columns: int = 6,
+        keyframes: bool = False,
         progress: bool = False,
     ) -> "Figure":
         """A figure of thumbnails with their times, spread over the frames; for a timelapse, one per movie.
@@ -213,6 +214,10 @@ class CamhdAccessor:
             Number of thumbnails if no `step` is given, at most all frames; None for every frame.
         columns
             Thumbnails per row.
+        keyframes
+            Show the nearest key frames of the array instead: where frames depend on each other (H.264, HEVC),
+            each costs one sample, any other those before it in its group. A key frame is shown once, so there
+            may be fewer thumbnails. No difference for ProRes, and for arrays that were changed or loaded.
         progress
             Show a progress bar.
 
@@ -224,7 +229,7 @@ class CamhdAccessor:
         movie = self._movie()
         from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - imports matplotlib
 
-        return draw_contact_sheet(movie, step, n, columns, progress=progress)
+        return draw_contact_sheet(movie, step, n, columns, keyframes=keyframes, progress=progress)
 
     def activity(self, *, ax: "Axes | None" = None) -> "Figure | SubFigure":
         """A figure of the size of the encoded frames over time: scene changes, without reading a frame.

@@ -21,6 +21,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from tqdm.auto import tqdm
 
 from camhd_access.archive.quality import BLANK_BYTES_PER_FRAME, HEADER_BYTES
+from camhd_access.movie.key_frames import nearest_key_frames
 from camhd_access.output.array_provenance import describe_array, write_python
 from camhd_access.output.pictures import (
     describe_frame,
@@ -215,10 +216,17 @@ def _describe_values(array: xr.DataArray) -> str:
 
 
 def draw_contact_sheet(
-    movie: xr.DataArray, step: Duration | None, n: int | None, columns: int, *, progress: bool
+    movie: xr.DataArray,
+    step: Duration | None,
+    n: int | None,
+    columns: int,
+    *,
+    keyframes: bool,
+    progress: bool,
 ) -> Figure:
     """The figure of thumbnails: see `CamhdAccessor.contact_sheet`."""
-    chosen = movie.isel(time=_spread(movie, n) if step is None else _every(movie, step))
+    positions = _spread(movie, n) if step is None else _every(movie, step)
+    chosen = movie.isel(time=_nearest_keys(movie, positions) if keyframes else positions)
     previews = iter_frames(reduced_to(chosen, round(THUMBNAIL_INCHES * DPI)))
     n_frames = chosen.sizes["time"]
     frames = list(tqdm(previews, desc="frames", total=n_frames, unit=" frames", disable=not progress))
@@ -245,7 +253,8 @@ def draw_contact_sheet(
         ax.imshow(to_image(frame, *limits), cmap="gray", vmin=0, vmax=255, aspect="auto")
         ax.set_axis_off()
         ax.set_title(_label(frame, movie), fontsize=7.5, loc="left", y=0, pad=-10, color=GREY)
-    call = f"contact_sheet(step={step!r}, n={n!r}, columns={columns!r})"
+    by_keys = ", keyframes=True" if keyframes else ""
+    call = f"contact_sheet(step={step!r}, n={n!r}, columns={columns!r}{by_keys})"
     figure.provenance = describe_array(chosen, history=write_python(movie, call))
     return figure
 
@@ -280,6 +289,19 @@ def _every(movie: xr.DataArray, step: Duration) -> npt.NDArray[np.int64]:
     rounding = np.timedelta64(1, "ms")
     wanted = np.arange(np.timedelta64(0, "ns"), elapsed.max() + rounding, length)
     return np.unique(order[np.searchsorted(halfway, wanted)])
+
+
+def _nearest_keys(
+    movie: xr.DataArray, positions: npt.NDArray[np.int64] | slice
+) -> npt.NDArray[np.int64] | slice:
+    """Positions of the nearest key frames, each once, if the frames can still be read."""
+    data = unread(movie)
+    if data is None or data.shown is None:
+        return positions
+    stack = data.stack.select(data.shown[0])
+    wanted = np.arange(movie.sizes["time"])[positions]
+    found = nearest_key_frames(stack, wanted, movie["time"].values)
+    return wanted if np.array_equal(found, wanted) else np.unique(found)
 
 
 def _describe_span(movie: xr.DataArray) -> str:
