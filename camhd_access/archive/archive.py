@@ -22,7 +22,7 @@ from camhd_access.archive.folders import Folder
 from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.rate_limit import MAX_AT_ONCE, MAX_PER_SECOND, RateLimiter
 from camhd_access.archive.records import NOMINAL_SECONDS
-from camhd_access.formats.names import Kind, MovieName, check_kind, find_movie_name
+from camhd_access.formats.names import Kind, MovieName, check_kind, find_movie_name, is_of_kind
 from camhd_access.movie.index_store import IndexStore, find_store
 from camhd_access.storage.source import open_source
 from camhd_access.tables import write_table
@@ -81,7 +81,7 @@ def open_archive(
         raise TypeError(f"root must be the path or URL of a folder, not {root!r:.80}")
     root = text_of(root)
     name = find_movie_name(root)
-    if name and root.partition("?")[0].rstrip("/").endswith(".mov"):
+    if name and is_of_kind(root.partition("?")[0].rstrip("/"), "best"):
         folder = redact_url(root).rstrip("/").rpartition("/")[0]
         folder = folder.removesuffix(name.day.replace("-", "/"))
         raise ValueError(

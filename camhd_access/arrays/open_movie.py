@@ -29,7 +29,7 @@ from camhd_access.arrays.clocks import find_start, warn_of_clocks
 from camhd_access.arrays.dask_array import DamageArray, StackArray
 from camhd_access.arrays.group_chunks import cut_between_groups
 from camhd_access.arrays.missing import mark_missing
-from camhd_access.formats.names import Clock, find_movie_name
+from camhd_access.formats.names import Clock, find_movie_name, is_of_kind
 from camhd_access.movie.address import Address, is_address_of_archive
 from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.outer_index import AxisIndex, Index, take_outer
@@ -183,7 +183,9 @@ def open_movie(
 class CamhdBackendEntrypoint(BackendEntrypoint):
     """`xarray.open_dataset(urlpath, engine="camhd")`: a movie as a Dataset with the variable "video"."""
 
-    description: ClassVar[str] = "Movies of the seafloor camera CamHD (ProRes in QuickTime), from any server"
+    description: ClassVar[str] = (
+        "Movies of the seafloor camera CamHD (.mov) and their twins (.mp4), from any server"
+    )
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
         "filename_or_obj",
         "drop_variables",
@@ -253,12 +255,11 @@ class CamhdBackendEntrypoint(BackendEntrypoint):
         return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401 - xarray passes anything
-        """Whether it is the path or URL of a file named like a CamHD movie."""
+        """Whether it is the path or URL of a file named like a CamHD movie or its twin."""
         if not is_place(filename_or_obj):
             return False
         path = text_of(filename_or_obj)
-        name = find_movie_name(path)
-        return name is not None and PurePath(path.partition("?")[0]).suffix.lower() == ".mov"
+        return find_movie_name(path) is not None and is_of_kind(path.lower(), "best")
 
 
 def _without_folder(path: str | os.PathLike[str]) -> Address:

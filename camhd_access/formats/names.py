@@ -8,6 +8,7 @@ times in, times out.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_kind",
     "choose_start_time",
     "describe_start",
+    "find_best_files",
     "find_movie_name",
     "is_of_kind",
     "name_twin",
@@ -250,6 +252,12 @@ def check_kind(kind: Kind) -> Kind:
 def is_of_kind(urlpath: str, kind: Kind) -> bool:
     """Whether the name of a file ends as those of this kind."""
     return urlpath.partition("?")[0].endswith(_SUFFIXES[kind])
+
+
+def find_best_files(names: Iterable[str]) -> list[str]:
+    """The movies among the files of a folder, sorted; of a master and its twin, the master."""
+    movies = {name for name in names if is_of_kind(name, "best")}
+    return sorted(movies - {name_twin(name) for name in movies})
 
 
 def name_twin(urlpath: str) -> str | None:

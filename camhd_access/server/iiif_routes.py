@@ -17,6 +17,7 @@ from aiohttp import web
 from PIL import Image
 
 from camhd_access.errors import CamhdError
+from camhd_access.formats.names import find_best_files
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.output.provenance import Provenance, describe_stack, write_command
@@ -145,11 +146,11 @@ async def _answer_manifest(service: "Service", request: web.Request, place: Plac
 
 
 async def answer_folder_manifest(service: "Service", request: web.Request, place: Place) -> web.Response:
-    """The manifest of frames of all movies in a folder."""
+    """The manifest of frames of all movies in a folder, and of twins without a master."""
     request[ROUTE] = "iiif_folder_manifest"
     every = parse_interval("iiif_folder_manifest", request.query, service.settings)
     folder = await service.listings.read(place)
-    names = sorted(name for name in folder.files if name.endswith(".mov"))
+    names = find_best_files(folder.files)
     if len(names) > service.settings.max_frames:
         raise Problem(400, f"This folder has {len(names)} movies; a manifest has at most one frame of each.")
     places = [Place(place.mirror, (*place.names, name), is_folder=False) for name in names]

@@ -6,7 +6,7 @@ import pytest
 
 from camhd_access import MovieReader, open_archive, open_movie
 from camhd_access.errors import RemoteFileNotFoundError
-from camhd_access.formats.names import name_twin
+from camhd_access.formats.names import find_best_files, name_twin
 from camhd_access.synthetic import serve_folder, write_movie
 
 BOTH, MASTER, TWIN = (f"CAMHDA301-20161113T{hour}0000Z" for hour in ("00", "03", "06"))
@@ -38,6 +38,16 @@ def test_each_kind_is_listed(root):
     assert names(open_archive(root / "2016/11/13").movies(kind="mp4")) == twins
     with pytest.raises(ValueError, match='kind must be "mov", "mp4" or "best"'):
         archive.movies(kind="avi")
+
+
+def test_a_twin_is_not_a_folder(root):
+    with pytest.raises(ValueError, match=r"\.mp4 is a movie, not a folder of movies"):
+        open_archive(root / f"2016/11/13/{TWIN}.mp4")
+
+
+def test_the_best_files_of_a_folder():
+    files = [f"{BOTH}.mp4", f"{TWIN}.mp4", f"{BOTH}.mov", f"{MASTER}.mov", f"{TWIN}.md5", "notes.txt"]
+    assert find_best_files(files) == [f"{BOTH}.mov", f"{MASTER}.mov", f"{TWIN}.mp4"]
 
 
 def test_the_catalogue_knows_both(root, tmp_path):

@@ -186,7 +186,11 @@ def test_in_chunks_the_index_is_in_the_graph_but_once(sparse_path):
     [
         ("CAMHDA301-20161113T000000Z.mov", True),
         ("https://host/a/CAMHDA301-20180101T001500.mov?key=1", True),
-        ("CAMHDA301-20161113T000000Z.mp4", False),
+        ("CAMHDA301-20161113T000000Z.mp4", True),
+        ("https://host/a/CAMHDA301-20180101T001500.MP4?name=a.nc", True),
+        ("CAMHDA301-20161113T000000Z.md5", False),
+        ("CAMHDA301-20161113T000000Z.mp4.part", False),
+        ("holiday.mp4", False),
         ("holiday.mov", False),
         ("a.nc", False),
         (b"CAMHDA301-20161113T000000Z.mov", False),

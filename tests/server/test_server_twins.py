@@ -1,6 +1,7 @@
 """Frames of `.mp4` twins from the server; the twin itself stays a redirect, as in the ancestor."""
 
 import io
+from urllib.parse import urlsplit
 
 import av
 import inter_movies
@@ -10,7 +11,7 @@ from lazycache import running_server
 from PIL import Image
 
 from camhd_access import MovieReader
-from camhd_access.synthetic import serve_folder
+from camhd_access.synthetic import serve_folder, write_movie
 
 TWIN = "CAMHDA301-20161113T000000Z.mp4"
 
@@ -38,6 +39,23 @@ def test_frames_of_a_twin(client, folder):
     expected = reader.read(17, reduce=8)[0, 1:7, 2:10]
     np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), expected)
     assert client.get(f"{TWIN}/sample/18").content == reader.read_encoded(17)[0]
+
+
+def test_a_manifest_has_the_twin_where_there_is_no_master(tmp_path):
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    both, twin = "CAMHDA301-20161113T000000Z", "CAMHDA301-20161113T030000Z"
+    write_movie(movies / f"{both}.mov", n_frames=3, width=256, height=64)
+    for name in (both, twin):
+        (movies / f"{name}.mp4").write_bytes(inter_movies.encode("closed groups"))
+    with serve_folder(movies) as mirror, running_server(mirror.url, cache_dir=tmp_path / "cache") as client:
+        told = client.get("iiif/manifest.json?every=1").json()
+        bodies = [canvas["items"][0]["items"][0]["body"] for canvas in told["items"]]
+        services = [body["service"][0]["id"].partition("/iiif/")[0] for body in bodies]
+        assert {url.rpartition("/")[2] for url in services} == {f"{both}.mov", f"{twin}.mp4"}
+        assert [each["label"]["none"] for each in told["structures"]] == [[both], [twin]]
+        answer = client.get(urlsplit(bodies[-1]["id"]).path)
+        assert Image.open(io.BytesIO(answer.content)).size == (bodies[-1]["width"], bodies[-1]["height"])
 
 
 def test_the_twin_itself_is_a_redirect(client):
