@@ -90,15 +90,15 @@ def test_negative_composition_offsets():
     first = inter_movies.demux(data)[0][0, 0]
     assert index.pts[0] == 0 < first
     check(data, shift=first)
-    np.testing.assert_array_equal(
-        index.pts, parse(inter_movies.encode("closed groups", movflags="negative_cts_offsets")).pts
-    )
+    whole = parse(inter_movies.encode("closed groups", movflags="negative_cts_offsets"))
+    np.testing.assert_array_equal(index.pts * whole.timescale, whole.pts * index.timescale)
 
 
 def test_negative_composition_offsets_of_cmaf():
     data = fragments.write("cmaf", with_sound=False)
     check(data, shift=inter_movies.demux(data)[0][0, 0])
-    np.testing.assert_array_equal(parse(data).pts, parse(inter_movies.encode("open groups, pyramid")).pts)
+    index, whole = parse(data), parse(inter_movies.encode("open groups, pyramid"))
+    np.testing.assert_array_equal(index.pts * whole.timescale, whole.pts * index.timescale)
 
 
 @pytest.mark.parametrize("base", ["moof", "file", "chain"])
