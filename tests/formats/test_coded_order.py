@@ -1,11 +1,15 @@
 """The index of movies with inter-frame coding, compared with libav's demuxer."""
 
+import struct
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
+from itertools import pairwise
 
 import inter_movies
 import numpy as np
 import pytest
+from atoms import full, table
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.formats.h26x import Entry, find_entry, parse_configuration
@@ -120,3 +124,52 @@ def test_matrix_and_chroma_location_are_read(codec, location, monkeypatch):
     monkeypatch.setitem(inter_movies.STRUCTURES, name, kind | {f"{codec}-params": about})
     stream = parse(inter_movies.encode(name, 3)).coded.stream
     assert (stream.chroma_location, stream.matrix) == (location, 6)
+
+
+def mark_open_groups(data, make):
+    """The movie with one sync sample in `stss`, and the others in the atom that `make` returns."""
+    at = data.index(b"stss") - 4
+    (size,) = struct.unpack_from(">I", data, at)
+    first, *others = struct.unpack_from(f">{(size - 16) // 4}I", data, at + 16)
+    marks = table("stss", [(first,)], "I") + make(others)
+    grown = bytearray(data[:at] + marks + data[at + size :])
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):  # `moov` is behind the samples
+        place = data.rindex(kind, 0, at) - 4
+        struct.pack_into(">I", grown, place, struct.unpack_from(">I", data, place)[0] + len(marks) - size)
+    return bytes(grown)
+
+
+def in_stps(samples):
+    return table("stps", [(sample,) for sample in samples], "I")
+
+
+def in_group(samples, *, version=0):
+    stops = [0, *samples]
+    rows = [row for a, b in pairwise(stops) for row in ((b - a - 1, 0), (1, 1))]
+    parameter = struct.pack(">I", 0) if version else b""
+    return table("sbgp", rows, "II", prefix=b"rap " + parameter, version=version) + full(
+        "sgpd", b"rap ", struct.pack(">IIB", 1, 1, 0), version=1
+    )
+
+
+@pytest.mark.parametrize("make", [in_stps, in_group, partial(in_group, version=1)])
+@pytest.mark.parametrize("structure", ["open groups", "HEVC, open groups"])
+def test_open_groups_that_are_not_sync_samples(structure, make):
+    plain = inter_movies.encode(structure)
+    marked = mark_open_groups(plain, make)
+    index = check(marked)
+    assert index.is_sync.sum() == parse(plain).is_sync.sum() > 2
+    last = np.array([59])
+    assert index.coded.find_starts(last) == parse(plain).coded.find_starts(last) > 40
+    unmarked = parse(mark_open_groups(plain, lambda _: b""))
+    assert unmarked.coded.find_starts(last) == 0
+
+
+def test_damaged_marks_of_open_groups():
+    plain = inter_movies.encode("open groups")
+    with pytest.raises(InvalidMovieError, match=r"stps atom at byte .* lists samples outside 1 to 60"):
+        parse(mark_open_groups(plain, lambda _: in_stps([61])))
+    with pytest.raises(InvalidMovieError, match=r"sbgp atom at byte .* claims 9 entries"):
+        parse(mark_open_groups(plain, lambda _: full("sbgp", b"rap ", struct.pack(">I", 9))))
+    huge = table("sbgp", [(2**32 - 1, 1)] * 2, "II", prefix=b"rap ")
+    assert parse(mark_open_groups(plain, lambda _: huge)).is_sync.all()

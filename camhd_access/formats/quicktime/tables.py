@@ -27,6 +27,7 @@ MAX_TICKS = (1 << 31) - 1
 Ints = NDArray[np.int64]
 
 _STTS_ROW = np.dtype([("n_samples", ">u4"), ("ticks", ">u4")])
+_SBGP_ROW = np.dtype([("n_samples", ">u4"), ("group", ">u4")])
 _CTTS_ROW = np.dtype([("n_samples", ">u4"), ("ticks", ">i4")])
 _STSC_ROW = np.dtype([("first_chunk", ">u4"), ("n_samples", ">u4"), ("description", ">u4")])
 
@@ -169,13 +170,27 @@ def _offsets(chunks: _ChunkRuns, size: Ints) -> Ints:
 
 
 def _sync(stbl: Atom, n_frames: int) -> NDArray[np.bool_]:
-    """True for the samples that `stss` lists; for all if there is no `stss`."""
+    """True for the samples from which decoding may begin; for all if there is no `stss`.
+
+    Notes
+    -----
+    Writers that keep to ISO/IEC 14496-12 list only closed groups in `stss`, and open ones in `stps` (QTFF) or
+    the sample group `rap `.
+    """
     stss = stbl.find("stss")
     if stss is None:
         return np.ones(n_frames, np.bool_)
-    numbers = stss.table(">u4")
-    if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= n_frames:
-        raise stss.error(f"lists samples outside 1 to {n_frames}")
     is_sync = np.zeros(n_frames, np.bool_)
-    is_sync[numbers.astype(np.int64) - 1] = True
+    for place in filter(None, (stss, stbl.find("stps"))):
+        numbers = place.table(">u4")
+        if len(numbers) and not 1 <= numbers.min() <= numbers.max() <= n_frames:
+            raise place.error(f"lists samples outside 1 to {n_frames}")
+        is_sync[numbers.astype(np.int64) - 1] = True
+    for place in stbl.children():
+        if place.type == "sbgp" and place.unpack("4s", 4) == (b"rap ",):
+            rows = place.table(_SBGP_ROW, position=12 if place.unpack("B", 0) == (1,) else 8)
+            stops = np.cumsum(rows["n_samples"], dtype=np.int64)
+            is_open = rows["group"] > 0
+            for n, stop in zip(rows["n_samples"][is_open].tolist(), stops[is_open].tolist(), strict=True):
+                is_sync[stop - n : stop] = True
     return is_sync
