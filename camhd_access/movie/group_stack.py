@@ -33,6 +33,9 @@ __all__ = ["GroupStack"]
 MAX_RUN_BYTES = 32 << 20
 """Longest run of samples that waits in memory for a thread; longer ones are decoded as they arrive."""
 
+MAX_DECODED_PER_FRAME = 1.5
+"""Frames decoded in parallel for each frame of a read that could go on where the one before ended."""
+
 Places: TypeAlias = dict[int, list[int]]
 """The positions in a stack of the frame of each sample."""
 
@@ -116,10 +119,11 @@ class GroupStack(FrameStack):
         self._announce()
         runs, lost = self._plan_runs()
         places = self._find_places()
+        goes_on = self._goes_on(runs, len(places))
         short: list[Run] = []
         others: list[Run] = []
         for run in runs:
-            is_short = parallel and len(runs) > 1 and self._n_bytes(run) <= MAX_RUN_BYTES
+            is_short = parallel and len(runs) > 1 and not goes_on and self._n_bytes(run) <= MAX_RUN_BYTES
             (short if is_short else others).append(run)
         with spreading(parallel=parallel) as submit:
             if short:
@@ -136,6 +140,16 @@ class GroupStack(FrameStack):
         """Announce the frames whose colours will be computed: for luma nothing is compiled."""
         if self.pixel_format.is_color:
             announce(len(self.frames))
+
+    def _goes_on(self, runs: list[Run], n_frames: int) -> bool:
+        """Whether a read of few frames, on both sides of a group's edge, follows the one before.
+
+        One thread then goes on where that one ended, and the next read where this one ends. In parallel,
+        both groups would be decoded from their start.
+        """
+        n_decoded = sum(run.stop - run.start for run in runs)
+        is_small = len(runs) == 2 and n_decoded > MAX_DECODED_PER_FRAME * n_frames
+        return is_small and self._reader.find_step(runs[0]) > 0
 
     def _n_bytes(self, run: Run) -> int:
         return int(self.coded.size[run.start : run.stop].sum())

@@ -132,6 +132,12 @@ class GroupReader:
             runs.append(run)
         return runs, lost
 
+    def find_step(self, run: Run) -> int:
+        """Frames from the one read last to the first of a run; 0 if it is not the next in a sequence."""
+        last = _last_ranks.find(self.source)
+        step = 0 if last is None else int(self.coded.rank[list(run.wanted)].min()) - last
+        return step if 0 < step <= MAX_STEP else 0
+
     def ranges_of(self, samples: Iterable[int]) -> list[ByteRange]:
         """The samples' places in the file."""
         numbers = np.fromiter(samples, np.int64)
@@ -190,12 +196,10 @@ class GroupReader:
 
     def _iter_on(self, run: Run) -> Iterator[tuple[int, Decoded]]:
         """Fetch and decode a run; in a sequence of reads, with a decoder that waits, or will wait."""
-        ranks = self.coded.rank[list(run.wanted)]
-        last = _last_ranks.find(self.source)
-        last_rank = int(ranks.max())
+        step = self.find_step(run)
+        goes_on = step > 0
+        last_rank = int(self.coded.rank[list(run.wanted)].max())
         _last_ranks.keep(self.source, last_rank)
-        step = 0 if last is None else int(ranks.min()) - last
-        goes_on = 0 < step <= MAX_STEP
         parked = (_park.take(self.source, run) if goes_on else None) or _Parked(self._start(run))
         decoder = parked.decoder
         waits = goes_on and self._is_within_group(last_rank, step)

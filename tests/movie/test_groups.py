@@ -117,6 +117,16 @@ def test_consecutive_reads_go_on_where_the_decoder_stands(structure, step, sent)
         assert len(sent) <= 60 + 2 * step + 8
 
 
+@pytest.mark.parametrize("structure", GROUPED)
+@pytest.mark.parametrize("step", [5, 7])
+def test_reads_over_the_edge_of_a_group_go_on_too(structure, step, sent):
+    data = inter_movies.encode(structure)
+    luma, reader = expected(structure, data), open_bytes(data, f"edge-{structure}-{step}.mp4")
+    for start in range(0, 60, step):
+        np.testing.assert_array_equal(read(reader, slice(start, start + step)), luma[start : start + step])
+    assert len(sent) <= 60 + 2 * step
+
+
 def test_crops_and_reductions_are_made_of_decoded_frames():
     reader = open_bytes(inter_movies.encode("open groups"))
     whole = reader.read(17)
