@@ -33,6 +33,9 @@ __all__ = ["GroupStack"]
 MAX_RUN_BYTES = 32 << 20
 """Longest run of samples that waits in memory for a thread; longer ones are decoded as they arrive."""
 
+MAX_SHARE = 2 / 3
+"""Share of the frames to be decoded that one of the runs decoded in parallel may have."""
+
 MAX_DECODED_PER_FRAME = 1.5
 """Frames decoded in parallel for each frame of a read that could go on where the one before ended."""
 
@@ -119,11 +122,11 @@ class GroupStack(FrameStack):
         self._announce()
         runs, lost = self._plan_runs()
         places = self._find_places()
-        goes_on = self._goes_on(runs, len(places))
+        is_spread = parallel and self._gains_by_threads(runs, len(places))
         short: list[Run] = []
         others: list[Run] = []
         for run in runs:
-            is_short = parallel and len(runs) > 1 and not goes_on and self._n_bytes(run) <= MAX_RUN_BYTES
+            is_short = is_spread and self._n_bytes(run) <= MAX_RUN_BYTES
             (short if is_short else others).append(run)
         with spreading(parallel=parallel) as submit:
             if short:
@@ -141,15 +144,18 @@ class GroupStack(FrameStack):
         if self.pixel_format.is_color:
             announce(len(self.frames))
 
-    def _goes_on(self, runs: list[Run], n_frames: int) -> bool:
-        """Whether a read of few frames, on both sides of a group's edge, follows the one before.
+    def _gains_by_threads(self, runs: list[Run], n_frames: int) -> bool:
+        """Whether runs are better decoded side by side than one after the other.
 
-        One thread then goes on where that one ended, and the next read where this one ends. In parallel,
-        both groups would be decoded from their start.
+        Not if one has most of the work: other threads then convert its frames meanwhile. Nor if few frames,
+        on both sides of a group's edge, follow the read before: one thread then goes on where that one ended,
+        and the next read where this one ends.
         """
-        n_decoded = sum(run.stop - run.start for run in runs)
-        is_small = len(runs) == 2 and n_decoded > MAX_DECODED_PER_FRAME * n_frames
-        return is_small and self._reader.find_step(runs[0]) > 0
+        lengths = [run.stop - run.start for run in runs]
+        if len(runs) < 2 or max(lengths) > MAX_SHARE * sum(lengths):
+            return False
+        is_small = len(runs) == 2 and sum(lengths) > MAX_DECODED_PER_FRAME * n_frames
+        return not (is_small and self._reader.find_step(runs[0]) > 0)
 
     def _n_bytes(self, run: Run) -> int:
         return int(self.coded.size[run.start : run.stop].sum())
