@@ -119,7 +119,8 @@ class _Kernels:
 
     def wait(self) -> None:
         """Wait until the outcome is final."""
-        worker = self.worker
+        with _changing:  # a thread that is being started cannot be joined yet
+            worker = self.worker
         if worker is not None:
             worker.join()
         with _waiting:
@@ -176,10 +177,11 @@ def announce(n_frames: int) -> None:
         if not can_compile():
             _kernels.is_final = True
             return
-        _kernels.worker = threading.Thread(
+        worker = threading.Thread(
             target=_kernels.prepare, kwargs={"compiles": compiles}, name="camhd-compile", daemon=True
         )
-        _kernels.worker.start()
+        worker.start()
+        _kernels.worker = worker
 
 
 # ---- processes

@@ -124,6 +124,24 @@ def test_numba_by_choice_waits(code, fresh, monkeypatch):
     assert is_right()
 
 
+def test_a_thread_waits_for_a_loader_that_another_is_starting(code, fresh, monkeypatch):
+    machine_code.write_cached(code)
+    start, found, others = threading.Thread.start, [], []
+
+    def start_late(thread):
+        if thread.name == "camhd-compile":
+            other = threading.Thread(target=lambda: found.append(machine_code.find_kernel(waits=True)))
+            start(other)
+            other.join(0.2)  # until it waits, or has failed
+            others.append(other)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    others[0].join()
+    assert found == [machine_code.find_kernel(waits=True)]
+
+
 def test_other_choices_are_refused(fresh, monkeypatch):
     monkeypatch.setenv("CAMHD_DECODER", "fast")
     with pytest.raises(ValueError, match="auto, numba or libav, not 'fast'"):
