@@ -98,7 +98,8 @@ export class Film {
     let isFirst = true; // it comes sooner alone
     while (!signal.aborted) {
       const far = this.#video.currentTime + AHEAD * this.#video.playbackRate;
-      while (coming.length < (isFirst ? 1 : AT_ONCE) && this.#segments[next]?.start < far) {
+      const atOnce = isFirst || this.#secondsAhead > LOW * this.#video.playbackRate ? 1 : AT_ONCE;
+      while (coming.length < atOnce && this.#segments[next]?.start < far) {
         const segment = this.#segments[next++];
         if (!this.#has(segment)) coming.push(this.#fetch(segment, signal));
       }
