@@ -7,16 +7,29 @@ world: x from the middle to the right, y from the top (0) to the bottom (1).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Flakes", "Plume", "World", "build_flakes", "build_plume", "build_world", "sample_world"]
+__all__ = [
+    "SPIRES",
+    "Flakes",
+    "Plume",
+    "Spire",
+    "World",
+    "build_flakes",
+    "build_plume",
+    "build_world",
+    "sample_world",
+]
 
 _Pixel = TypeVar("_Pixel", np.uint16, np.int16)
 _Field = NDArray[np.floating[Any]]
-_SPIRES = (  # x of the axis, y of the tip, half width at the foot
+Spire: TypeAlias = tuple[float, float, float]
+"""x of the axis, y of the tip, half width at the foot."""
+
+SPIRES: tuple[Spire, ...] = (
     (0.02, 0.22, 0.24),
     (-0.15, 0.34, 0.17),
     (0.15, 0.30, 0.15),
@@ -27,6 +40,7 @@ _SPIRES = (  # x of the axis, y of the tip, half width at the foot
     (-0.06, 0.42, 0.13),
     (0.08, 0.50, 0.13),
 )
+"""The chimneys of the vent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +55,12 @@ class World:
     """(lines, pixels / 2); around 0."""
 
 
-def build_world(height: int, width: int, rng: np.random.Generator) -> World:
+def build_world(height: int, width: int, rng: np.random.Generator, spires: Sequence[Spire] = SPIRES) -> World:
     """A world of `height` lines of `width` pixels; `width` is even."""
     y = (np.arange(height, dtype=np.float32) / height)[:, None]
     x = ((np.arange(width, dtype=np.float32) - width / 2) / height)[None, :]
     rough, lumps, patches = _random_fields(height, width, (1.6, 2.0, 1.7), rng)
-    relief, rock = _relief(x + 0.016 * lumps + 0.004 * rough, y + 0.035 * patches)
+    relief, rock = _relief(x + 0.016 * lumps + 0.004 * rough, y + 0.035 * patches, spires)
     shade = _shade(height * (relief + 0.0048 * rough + 0.014 * lumps + 0.003 * np.abs(patches)))
     mats = np.clip(
         1.5 * (lumps + 0.6 * rough + 1.2 * (0.55 - y) - 0.9), 0, 1
@@ -77,10 +91,10 @@ def _random_fields(
     return fields
 
 
-def _relief(x: _Field, y: _Field) -> tuple[_Field, NDArray[np.bool_]]:
+def _relief(x: _Field, y: _Field, spires: Sequence[Spire]) -> tuple[_Field, NDArray[np.bool_]]:
     """How far the rock protrudes towards the camera, and where there is rock."""
     relief = 0.25 * np.clip(y - 0.86, 0, None) + np.zeros_like(x)  # the seafloor
-    for axis, tip, foot in _SPIRES:
+    for axis, tip, foot in spires:
         half_width = foot * np.clip((y - tip) / (1 - tip), 0, None) ** np.float32(0.62)
         relief = np.maximum(relief, np.sqrt(np.clip(half_width**2 - (x - axis) ** 2, 0, None)))
     return relief, relief > 0
