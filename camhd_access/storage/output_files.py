@@ -181,11 +181,7 @@ def replace_folder(
     """
     options = options_of(target, storage_options) or {}
     filesystem, path = fsspec.core.url_to_fs(text_of(target), **options)
-    has_marker = filesystem.exists(f"{path}/{marker}")
-    if not has_marker and filesystem.exists(path) and (filesystem.isfile(path) or filesystem.ls(path)):
-        raise FileExistsError(
-            errno.EEXIST, f"has no {marker}; only an empty folder or an earlier output is replaced", path
-        )
+    has_marker = _find_marker(filesystem, path, marker)
     in_order = sorted(files, key=marker.__eq__)
     if not isinstance(filesystem, LocalFileSystem):
         if has_marker:
@@ -206,6 +202,37 @@ def replace_folder(
         _sync_folder(place.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _find_marker(filesystem: fsspec.AbstractFileSystem, path: str, marker: str) -> bool:
+    """Whether there is an earlier output; raises `FileExistsError` if there is something else.
+
+    Meanwhile another writer may rename the folder away and put its own there: what was seen counts only if
+    the same folder was there all the time.
+    """
+    try:
+        while True:
+            before = _find_identity(filesystem, path)
+            if filesystem.exists(f"{path}/{marker}"):
+                return True
+            if not (filesystem.isfile(path) or filesystem.ls(path)):
+                return False
+            if before == _find_identity(filesystem, path):
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"has no {marker}; only an empty folder or an earlier output is replaced",
+                    path,
+                )
+    except FileNotFoundError:
+        return False
+
+
+def _find_identity(filesystem: fsspec.AbstractFileSystem, path: str) -> tuple[int, int] | None:
+    """What tells a local folder from one of the same name; None elsewhere, where folders are not renamed."""
+    if not isinstance(filesystem, LocalFileSystem):
+        return None
+    status = Path(path).stat()
+    return status.st_ino, status.st_ctime_ns
 
 
 def _move_folder(source: Path, target: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import s3fs
+from fsspec.implementations.local import LocalFileSystem
 
 from camhd_access.storage.output_files import open_target, replace_folder, suffix_of
 
@@ -157,6 +158,24 @@ def test_of_two_folders_written_at_once_one_stays_whole(tmp_path):
     assert not wrong
     assert read_folder(tmp_path / "folder") in [folder_of(n) for n in (1, 4, 9)]
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_another_writer_replaces_meanwhile_is_no_stranger(tmp_path, monkeypatch):
+    place, away = tmp_path / "folder", tmp_path / "away"
+    replace_folder(place, folder_of(2), marker="marker")
+    look = LocalFileSystem.exists
+
+    def look_while_it_is_away(self, path, **options):
+        if away.exists() or not str(path).endswith("marker"):
+            return look(self, path, **options)
+        place.rename(away)
+        found = look(self, path, **options)
+        replace_folder(place, folder_of(4), marker="marker")
+        return found
+
+    monkeypatch.setattr(LocalFileSystem, "exists", look_while_it_is_away)
+    replace_folder(place, folder_of(3), marker="marker")
+    assert read_folder(place) == folder_of(3)
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3"])
