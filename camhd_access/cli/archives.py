@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camhd_access.cli.options import AS_JSON, PATH_OR_URL, as_usage_error
+from camhd_access.cli.options import AS_JSON, KIND, PATH_OR_URL, as_usage_error
 from camhd_access.cli.printing import print_json, shows_progress
 
 if TYPE_CHECKING:
@@ -13,15 +13,7 @@ if TYPE_CHECKING:
     from camhd_access.archive import Archive
     from camhd_access.formats.names import Kind
 
-__all__ = ["KIND", "catalog", "find_archive", "ls"]
-
-KIND = click.option(
-    "--kind",
-    type=click.Choice(["mov", "mp4", "best"]),
-    default="mov",
-    show_default=True,
-    help="Masters, their twins in H.264, or the better of the two.",
-)
+__all__ = ["catalog", "find_archive", "ls"]
 
 
 @click.command

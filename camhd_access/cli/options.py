@@ -15,6 +15,8 @@ __all__ = [
     "CROP",
     "DEINTERLACE",
     "FRAME",
+    "KEYFRAMES",
+    "KIND",
     "MOMENT",
     "NOT_NEGATIVE",
     "PATH_OR_URL",
@@ -174,6 +176,14 @@ DEINTERLACE: Decorator = click.option(
     is_flag=True,
     callback=lambda _ctx, _param, value: "linear" if value else None,
     help="Keep only the first field of each frame, without combing; every other line is interpolated.",
+)
+
+KIND: Decorator = click.option(
+    "--kind",
+    type=click.Choice(["mov", "mp4", "best"]),
+    default="mov",
+    show_default=True,
+    help="Masters, their twins in H.264, or the better of the two.",
 )
 
 KEYFRAMES: Decorator = click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from camhd_access.cli.archives import KIND, find_archive
+from camhd_access.cli.archives import find_archive
 from camhd_access.cli.options import (
     AS_JSON,
     AT_LEAST_ONE,
@@ -14,6 +14,7 @@ from camhd_access.cli.options import (
     DEINTERLACE,
     FRAME,
     KEYFRAMES,
+    KIND,
     NOT_NEGATIVE,
     PATH_OR_URL,
     POSITIVE,

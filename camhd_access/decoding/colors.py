@@ -152,7 +152,7 @@ def _set_factors(
 
     `color_scales` are for codes of 10 bits. They change by powers of two only, which is exact.
     """
-    scale = 4 if frame.bit_depth == 8 else 1
+    scale = frame.scale
     (per_code, offset), chroma = color_scales(matrix, pixel_format.full_scale, frame.levels)
     if pixel_format.layout == "bgr":
         chroma = chroma[::-1]

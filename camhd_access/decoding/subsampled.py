@@ -57,6 +57,11 @@ class CodedFrame:
         return 8 if self.planes[0].dtype.itemsize == 1 else 10
 
     @property
+    def scale(self) -> int:
+        """Codes of 10 bits for one of these."""
+        return 4 if self.bit_depth == 8 else 1
+
+    @property
     def levels(self) -> Levels:
         """Codes of black and white, and the span of chroma, at 10 bits."""
         if not self.full_range:
@@ -90,9 +95,8 @@ def convert_frame(
     rows, columns = window
     # From an even column on, with one more chroma column, as `convert_planes` needs it.
     wide = slice(columns.start // 2 * 2, min(columns.stop + CHROMA_MARGIN, width))
-    scale = 4 if frame.bit_depth == 8 else 1
     shown = luma[rows, wide].astype(np.uint16)
-    shown *= scale
+    shown *= frame.scale
     nothing = np.empty((len(shown), 0), np.float32)
     cb = cr = nothing
     if pixel_format.is_color and chroma:
@@ -133,7 +137,7 @@ class ChromaPlace:
             plane = plane[:, self.columns]
         elif not is_centered:
             plane = plane[:, self.columns.start // 2 : (self.columns.stop + 1) // 2]
-        scale = 4 if self.frame.bit_depth == 8 else 1
+        scale = self.frame.scale
         if plane.shape[0] == height:
             tall = plane[self.rows].astype(np.float32)
             tall *= scale
