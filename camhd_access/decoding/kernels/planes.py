@@ -114,29 +114,28 @@ def chroma_line(p: int, plane: int, line_bytes: int, lines: int, buffer: int) ->
     return wide
 
 
-@kernel
-def color_line(p: int, luma: int, cb: int, cr: int, n: int, target: int) -> None:
-    """`n` pixels and up to 15 more of a line."""
-    factors, is_swapped = load_i64(p, at.COLOR_FACTORS), load_i64(p, at.IS_SWAPPED)
-    if load_i64(p, at.CHROMA_PLACE) == at.EVEN:
-        if load_i64(p, at.ITEM_BYTES) == 1:
+def _make_color_line(show8: Any, show16: Any, show16_swapped: Any) -> Any:  # noqa: ANN401 - numba's
+    """`n` pixels and up to 15 more of a line, by the operation for the wanted format."""
+
+    @kernel
+    def color_line(
+        luma: int, cb: int, cr: int, n: int, target: int, factors: int, item_bytes: int, is_swapped: int
+    ) -> None:
+        if item_bytes == 1:
             for i in range(0, n, N):
-                rgb8(luma, cb, cr, i, target, factors)
+                show8(luma, cb, cr, i, target, factors)
         elif is_swapped:
             for i in range(0, n, N):
-                rgb16_swapped(luma, cb, cr, i, target, factors)
+                show16_swapped(luma, cb, cr, i, target, factors)
         else:
             for i in range(0, n, N):
-                rgb16(luma, cb, cr, i, target, factors)
-    elif load_i64(p, at.ITEM_BYTES) == 1:
-        for i in range(0, n, N):
-            rgb8_wide(luma, cb, cr, i, target, factors)
-    elif is_swapped:
-        for i in range(0, n, N):
-            rgb16_swapped_wide(luma, cb, cr, i, target, factors)
-    else:
-        for i in range(0, n, N):
-            rgb16_wide(luma, cb, cr, i, target, factors)
+                show16(luma, cb, cr, i, target, factors)
+
+    return color_line
+
+
+color_line = _make_color_line(rgb8, rgb16, rgb16_swapped)
+color_line_wide = _make_color_line(rgb8_wide, rgb16_wide, rgb16_swapped_wide)
 
 
 @kernel
@@ -145,7 +144,8 @@ def convert(p: int) -> None:
     luma, buffer_bytes = load_i64(p, at.BUFFERS), load_i64(p, at.BUFFER_BYTES)
     n, line = load_i64(p, at.N_LUMA), load_i64(p, at.LINE)
     source = line + load_i64(p, at.FIRST_COLUMN) * load_i64(p, at.BYTES_OF_PIXEL)
-    n_bytes = load_i64(p, at.N_ITEMS) * load_i64(p, at.ITEM_BYTES)
+    item_bytes, is_swapped = load_i64(p, at.ITEM_BYTES), load_i64(p, at.IS_SWAPPED)
+    n_bytes, factors = load_i64(p, at.N_ITEMS) * item_bytes, load_i64(p, at.COLOR_FACTORS)
     for row in range(load_i64(p, at.N_LINES)):
         codes = load_i64(p, at.Y_PLANE) + row * load_i64(p, at.Y_LINE_BYTES)
         mix_lines(codes, codes, 1, 0, n, load_i64(p, at.CODE_BYTES), luma)
@@ -156,5 +156,8 @@ def convert(p: int) -> None:
         cr = chroma_line(
             p, load_i64(p, at.CR_PLANE), load_i64(p, at.CR_LINE_BYTES), lines, luma + 2 * buffer_bytes
         )
-        color_line(p, luma, cb, cr, n, line)
+        if load_i64(p, at.CHROMA_PLACE) == at.EVEN:
+            color_line(luma, cb, cr, n, line, factors, item_bytes, is_swapped)
+        else:
+            color_line_wide(luma, cb, cr, n, line, factors, item_bytes, is_swapped)
         copy_bytes(load_i64(p, at.OUT) + row * load_i64(p, at.LINE_BYTES), source, n_bytes)
