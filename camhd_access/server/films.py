@@ -27,7 +27,7 @@ from camhd_access.server.reductions import choose_film_reduction
 __all__ = [
     "CLIP_TYPE",
     "PIECE_BYTES",
-    "choose_film_size",
+    "choose_picture_size",
     "choose_sheet_size",
     "iter_clip",
     "make_film",
@@ -43,9 +43,14 @@ MAX_GAP_BYTES = 64 << 10
 """Sound between two frames that is read rather than skipped with another request."""
 
 
+def choose_picture_size(reader: MovieReader, wanted: FilmParameters | SheetParameters) -> tuple[int, int]:
+    """Width and height of a film's pictures, or of a sheet's thumbnails."""
+    return choose_size(reader.index.width, reader.index.height, wanted.width)
+
+
 def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> tuple[int, int]:
     """Width and height of the sheet."""
-    width, height = _thumbnail_size(reader, wanted)
+    width, height = choose_picture_size(reader, wanted)
     columns = min(wanted.columns, n_thumbnails)
     return columns * width, -(-n_thumbnails // columns) * height
 
@@ -57,7 +62,7 @@ def make_sheet(
     seconds = np.arange(n_thumbnails) * wanted.every
     elapsed = reader.elapsed() / np.timedelta64(1, "s")
     frames = np.minimum(np.searchsorted(elapsed, seconds), reader.n_frames - 1)
-    width, height = _thumbnail_size(reader, wanted)
+    width, height = choose_picture_size(reader, wanted)
     sheet = Image.new("RGB", choose_sheet_size(reader, wanted, n_thumbnails))
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
@@ -74,15 +79,10 @@ def make_sheet(
     return MadeFile(body, wanted.format.content_type, sheet.size)
 
 
-def choose_film_size(reader: MovieReader, wanted: FilmParameters) -> tuple[int, int]:
-    """Width and height of the film."""
-    return choose_size(reader.index.width, reader.index.height, wanted.width)
-
-
 def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
     """The film of these frames."""
     apart_seconds = frames.step * reader.duration / reader.n_frames
-    size = choose_film_size(reader, wanted)
+    size = choose_picture_size(reader, wanted)
     rate = choose_rate(wanted.fps, own_fps=1 / apart_seconds if apart_seconds else None)
     stack = _select_frames(reader, frames, wanted)
     record = describe_film(reader, stack, wanted, size)
@@ -110,10 +110,6 @@ async def iter_clip(movie: Movie, layout: ClipLayout, part: ByteRange) -> AsyncI
                 data = await movie.read(ByteRange(span.start, span.stop))
                 for position in span.members:
                     yield data[run[position].start - span.start : run[position].stop - span.start]
-
-
-def _thumbnail_size(reader: MovieReader, wanted: SheetParameters) -> tuple[int, int]:
-    return choose_size(reader.index.width, reader.index.height, wanted.width)
 
 
 def _select_frames(

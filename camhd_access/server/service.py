@@ -35,7 +35,7 @@ from camhd_access.server.answers import (
 )
 from camhd_access.server.films import (
     CLIP_TYPE,
-    choose_film_size,
+    choose_picture_size,
     choose_sheet_size,
     iter_clip,
     make_film,
@@ -299,7 +299,7 @@ class Service:
         movie = await self.open(request, place)
         await self._check_fields(wanted.splits_frames, movie)
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
-        check_pixels(*choose_film_size(movie.reader, wanted), self.settings.max_pixels)
+        check_pixels(*choose_picture_size(movie.reader, wanted), self.settings.max_pixels)
 
         async def make() -> MadeFile:
             return await self._film_workers.run_in_steps(make_film, movie.reader, wanted, frames)
