@@ -195,6 +195,17 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
     """The query parameters of each route, by route name; no image may have more than `max_pixels`."""
     most = min(MAX_SIDE, max_pixels)
     thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
+    played = (
+        _STEP,
+        Whole(
+            "width",
+            "Width; the height keeps the aspect ratio.",
+            MIN_THUMBNAIL,
+            thumbnail,
+            min(960, thumbnail),
+        ),
+        _DEINTERLACE,
+    )
     return {
         "frame": (
             Whole("width", "Width of the image; alone, it keeps the aspect ratio.", 1, most),
@@ -247,16 +258,16 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Decimal("fps", "Frames per second.", 1.0, 60.0),
             _DEINTERLACE,
         ),
-        "hls": (
-            _STEP,
-            Whole(
-                "width",
-                "Width; the height keeps the aspect ratio.",
-                MIN_THUMBNAIL,
-                thumbnail,
-                min(960, thumbnail),
+        "hls": played,
+        "hls_segment": (
+            *played,
+            Decimal(
+                "since",
+                "Seconds from the start of the movie: frames shown before may be left out.",
+                0.0,
+                float(MAX_NUMBER),
+                0.0,
             ),
-            _DEINTERLACE,
         ),
     }
 

@@ -4,6 +4,10 @@ The playlist lists segments of about a second. A segment is fetched, decoded and
 asks for it, and stored as other files are (see `made_files`): it is made once, and not to the end if all
 clients have left. Bytes are fetched on the mirrors' event loop; only a few segments are in memory at once.
 
+A player that seeks waits for a whole segment, although it shows only the rest of it. With `since`, a segment
+that was not made before begins with the sought frame: the fewer frames are left, the sooner it is there, and
+the next one can be made. Such parts are not stored.
+
 With `step`, only every n-th frame is encoded, at an n-th of the cost, for links that are too slow for all.
 All steps have the same segments and times, so a player may change between them at any segment.
 """
@@ -15,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 
@@ -81,6 +85,11 @@ class Film:
         width, height = self.format.size
         return f"{self.wanted.key}&size={width}x{height}&reduce={self.reduce}&each={self.n_each}"
 
+    @property
+    def whole(self) -> "Film":
+        """The film whose segments have all of their frames."""
+        return replace(self, wanted=replace(self.wanted, since=0.0))
+
     def frames(self, number: int) -> range:
         """Indices of the frames in a segment; numbers begin at 1.
 
@@ -91,8 +100,12 @@ class Film:
         """
         if not 1 <= number <= self.n_segments:
             raise Problem(404, f"There is no segment {number}; this movie has {self.n_segments}.")
-        start = (number - 1) * self.n_each
-        return range(start, min(start + self.n_each, self.movie.reader.n_frames), self.wanted.step)
+        start, stop = (number - 1) * self.n_each, self.stops(number)
+        if self.wanted.since:
+            ticks = self.wanted.since * self.format.timescale
+            sought = int(np.searchsorted(self.times, ticks, side="right")) - 1
+            start = sought if start < sought < stop else start
+        return range(start, stop, self.wanted.step)
 
     def stops(self, number: int) -> int:
         """Index of the frame after a segment."""

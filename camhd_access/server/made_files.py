@@ -52,6 +52,10 @@ class MadeFiles:
         """Public URL of the file of `key`; None if there is none."""
         return await self.store.public_url(key) if self.store else None
 
+    async def has(self, key: str) -> bool:
+        """Whether the file of `key` is in memory or stored."""
+        return bool(self.memory.find(key) or (self.store and await self.store.get(key)))
+
     async def find(self, key: str, make: Make, *, content_type: str, is_stored: bool = True) -> MadeFile:
         """The file of `key`: from memory or the store, else from `make`.
 

@@ -183,12 +183,14 @@ class HlsParameters(_Keyed):
     """Width; the height keeps the aspect ratio."""
     deinterlace: Deinterlace
     """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
+    since: float = 0.0
+    """A segment may begin with the frame that is shown at this time, in seconds from the first frame."""
 
     @property
     def query(self) -> str:
         """The parameters as a query, for the URLs in the playlist."""
         given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return "?" + urlencode({name: value for name, value in given.items() if value is not None})
+        return "?" + urlencode({name: value for name, value in given.items() if value})
 
 
 def _choose_frames(start: int, stop: int, step: int, n_frames: int, max_frames: int) -> range:
@@ -269,7 +271,8 @@ def parse_hls(name: str, query: MultiMapping[str], settings: ServerSettings) -> 
         if extension != "m4s":
             raise Problem(404, "A movie to be played has hls/index.m3u8, hls/init.mp4 and hls/N.m4s.")
         number = SEGMENT_NUMBER.parse(segment)
-    return number, HlsParameters(**_read("hls", query, settings.max_pixels))
+    route = "hls_segment" if number > 0 else "hls"
+    return number, HlsParameters(**_read(route, query, settings.max_pixels))
 
 
 def parse_interval(route: str, query: MultiMapping[str], settings: ServerSettings) -> float:

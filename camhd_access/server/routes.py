@@ -91,7 +91,9 @@ MIRROR_ROUTES = (
     Route(
         "hls", "{path}.mov/hls/init.mp4", "The start of each segment: fragmented MP4.", (HLS_TYPES["mp4"],)
     ),
-    Route("hls", "{path}.mov/hls/{segment}.m4s", "A segment, encoded on demand.", (HLS_TYPES["m4s"],)),
+    Route(
+        "hls_segment", "{path}.mov/hls/{segment}.m4s", "A segment, encoded on demand.", (HLS_TYPES["m4s"],)
+    ),
     Route(
         "iiif_image",
         "{path}.mov/iiif/{number}/{region}/{size}/{rotation}/{quality}.{format}",

@@ -337,7 +337,7 @@ class Service:
 
     async def hls(self, request: web.Request, place: Place, name: str) -> web.Response:
         """A movie to be played: the playlist, or a part of the film, encoded on demand."""
-        request[ROUTE] = "hls"
+        request[ROUTE] = "hls_segment" if name.endswith(".m4s") else "hls"
         number, wanted = parse_hls(name, request.query, self.settings)
         movie = await self.open(request, place)
         await self._check_fields(wanted.splits_frames, movie)
@@ -345,17 +345,19 @@ class Service:
         if number < 0:
             headers = {"Cache-Control": SHORTLY}
             return web.Response(text=film.write_playlist(), content_type=HLS_TYPES["m3u8"], headers=headers)
-        if number:
-            film.frames(number)
-        _, _, extension = name.partition(".")
+        name, extension = f"hls/{number:05d}", name.partition(".")[2]
+        is_whole = not number or film.frames(number) == film.whole.frames(number)
+        if is_whole or await self.made_files.has(_key(movie, name, film.whole.key, extension)):
+            film, is_whole = film.whole, True
         return await self.send(
             request,
             movie,
-            f"hls/{number:05d}",
+            name,
             film.key,
             extension=extension,
             content_type=HLS_TYPES[extension],
             make=lambda: self._segments.make(film, number),
+            is_stored=is_whole,
             is_public=False,
         )
 
@@ -395,10 +397,8 @@ class Service:
         is_public
             Whether to redirect to it in a public store: scripts of pages may not be allowed to read it there.
         """
-        place = movie.place
-        digest = _digest(movie, name, options)
-        key = "/".join((*place.mirror.mount[1:], *place.names, f"{name}-{digest}.{extension}"))
-        etag = f'"{digest}"'
+        key = _key(movie, name, options, extension)
+        etag = f'"{_digest(movie, name, options)}"'
         headers = {"Vary": ", ".join(SIZE_HEADERS.values())}
         if (unchanged := answer_unchanged(request, etag, content_type, headers)) is not None:
             return unchanged
@@ -416,6 +416,12 @@ def _timing(request: web.Request, stage: str) -> Iterator[None]:
     begin = time.perf_counter()
     yield
     request[STAGES][stage] = time.perf_counter() - begin
+
+
+def _key(movie: Movie, name: str, options: str, extension: str) -> str:
+    """Where a made file is stored."""
+    place, digest = movie.place, _digest(movie, name, options)
+    return "/".join((*place.mirror.mount[1:], *place.names, f"{name}-{digest}.{extension}"))
 
 
 def _digest(movie: Movie, name: str, options: str) -> str:

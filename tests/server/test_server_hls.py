@@ -1,5 +1,6 @@
 """A movie that is played: read by libav's HLS demuxer, as by ffmpeg and VLC; each segment made once."""
 
+import io
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,40 @@ def test_every_nth_frame(client, index, step):
         assert ends == [*index.pts[chosen[1:]].tolist(), N_FRAMES * 1001]
 
 
+@pytest.mark.parametrize(
+    ("frame", "shift", "first"),
+    [
+        (47, 1e-6, 47),
+        (47, -1e-4, 46),
+        (47, 0.02, 47),
+        (59, 0.02, 59),
+        (30, 0.02, 30),
+        (29, 0.02, 30),  # before the segment
+        (60, 0.001, 30),  # after it
+        (74, 500, 30),
+    ],
+)
+def test_a_segment_begins_with_the_sought_frame(client, index, frame, shift, first):
+    seconds = (index.pts[frame] - index.pts[0]) / index.timescale + shift
+    init = client.get(f"{MOVIE}/hls/init.mp4").content
+    part = client.get(f"{MOVIE}/hls/2.m4s?since={seconds:.9f}").content
+    with av.open(io.BytesIO(init + part)) as film:
+        frames = list(film.decode(video=0))
+    assert [each.pts for each in frames] == (index.pts[first:60] - index.pts[0]).tolist()
+    assert frames[0].key_frame
+    numbers = [read_frame_number(each.to_ndarray(format="rgb24")) for each in frames]
+    assert numbers == list(range(first, 60))
+
+
+def test_every_nth_frame_from_the_sought_one_on(client, index):
+    init = client.get(f"{MOVIE}/hls/init.mp4").content
+    part = client.get(f"{MOVIE}/hls/2.m4s?step=6&since=1.6").content
+    with av.open(io.BytesIO(init + part)) as film:
+        packets = [packet for packet in film.demux(video=0) if packet.size]
+    assert [packet.pts for packet in packets] == [index.pts[i] for i in (47, 53, 59)]
+    assert packets[-1].pts + packets[-1].duration == 60 * 1001
+
+
 def test_small_and_deinterlaced(client):
     with av.open(url_of(client, "index.m3u8?width=160&deinterlace=linear")) as film:
         frame = next(film.decode(video=0))
@@ -156,6 +191,29 @@ def test_every_nth_frame_costs_an_nth(client, mirror, index):
     assert mirror.n_bytes_sent - before <= 1.02 * index.size[0]
 
 
+def test_the_rest_of_a_segment_costs_only_the_rest(client, mirror, index):
+    client.get(f"{MOVIE}/hls/init.mp4")
+    before = mirror.n_bytes_sent
+    assert client.get(f"{MOVIE}/hls/2.m4s?since=1.6").status == 200
+    assert mirror.n_bytes_sent - before <= 1.02 * index.size[47:60].sum()
+
+
+def test_where_the_segment_is_there_no_rest_of_it_is_made(mirror, tmp_path):
+    options = {"image_store": str(tmp_path / "store")}
+    with running_server(mirror.url, cache_dir=tmp_path / "a", **options) as client:
+        rest = client.get(f"{MOVIE}/hls/2.m4s?since=1.6")
+        whole = client.get(f"{MOVIE}/hls/2.m4s")
+        assert len(rest.content) < len(whole.content)
+        assert client.get(f"{MOVIE}/hls/2.m4s?since=1.6").content == whole.content
+        assert client.figure('camhd_access_work_total{gate="hls"}') == 2
+    stored = [path.read_bytes() for path in (tmp_path / "store").rglob("*.m4s")]
+    assert whole.content in stored
+    assert rest.content not in stored
+    with running_server(mirror.url, cache_dir=tmp_path / "b", **options) as client:
+        assert client.get(f"{MOVIE}/hls/2.m4s?since=1.6").content == whole.content
+        assert client.figure('camhd_access_work_total{gate="hls"}') == 0
+
+
 def test_segments_stay_in_the_store(mirror, tmp_path):
     options = {"image_store": str(tmp_path / "store"), "image_store_url": "https://pictures.example/"}
     with running_server(mirror.url, cache_dir=tmp_path / "a", **options) as client:
@@ -202,6 +260,9 @@ def test_a_segment_that_nobody_waits_for_is_stopped(tmp_path):
         ("index.m3u8?step=0", 400),
         ("1.m4s?width=5", 400),
         ("1.m4s?step=x", 400),
+        ("1.m4s?since=x", 400),
+        ("1.m4s?since=-1", 400),
+        ("4.m4s?since=2", 404),
         ("init.mp4?deinterlace=x", 400),
     ],
 )

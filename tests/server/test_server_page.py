@@ -365,6 +365,78 @@ def test_play(visitor):
     assert not [url for url in visitor.asked if url.endswith(".jpg")]
 
 
+WAITS = """() => {
+  const video = document.querySelector("video");
+  const end = () => (video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0);
+  window.told = [];
+  for (const name of ["play", "waiting", "seeked"]) {
+    video.addEventListener(name, () => window.told.push([name, video.currentTime, end()]));
+  }
+}"""
+"""Records when the film moves and stops: the event, the time, and the end of what is there."""
+
+
+def hold(page, pattern):
+    """The requests that match, in a list that grows; they wait."""
+    held = []
+
+    def keep(route):  # playwright needs a function that has attributes
+        held.append(route)
+
+    page.route(re.compile(pattern), keep)
+    return held
+
+
+def test_near_the_end_of_a_segment_it_moves_once_the_next_is_there(visitor):
+    visitor.frame(28)
+    page = visitor.page
+    page.evaluate(WAITS)
+    held = hold(page, r"/2\.m4s")
+    page.keyboard.press("l")
+    page.wait_for_selector(".stage.playing")
+    page.wait_for_timeout(300)
+    shown, moves = page.evaluate("() => [document.querySelector('video').currentTime, window.told.length]")
+    assert shown == pytest.approx(27.5 * 1001 / 30000)
+    assert page.get_by_label("Frame", exact=True).input_value() == "28"
+    assert moves == 1  # it has only sought
+    expect(page.get_by_text("Loading…")).to_be_visible()
+    (route,) = held
+    route.continue_()
+    visitor.rests_at(N_FRAMES)
+    told = page.evaluate("() => window.told")
+    assert [name for name, _, _ in told[:2]] == ["seeked", "play"]
+    assert told[1][1] == shown
+    assert told[1][2] == pytest.approx(40 * 1001 / 30000, abs=0.01)
+    parts = [url.partition("/hls/")[2] for url in visitor.asked if "/hls/" in url]
+    assert parts[2:] == ["1.m4s?step=1&width=960&since=0.917583", "2.m4s?step=1&width=960"]
+
+
+def test_early_in_a_segment_it_moves_before_the_next_is_there(visitor):
+    visitor.frame(2)
+    page = visitor.page
+    held = hold(page, r"/2\.m4s")
+    page.keyboard.press("l")
+    page.wait_for_function("() => document.querySelector('input[type=number]').value > 20")
+    assert len(held) == 1
+    page.keyboard.press("k")
+
+
+def test_pause_before_it_moves(visitor):
+    visitor.frame(28)
+    page = visitor.page
+    page.evaluate(WAITS)
+    held = hold(page, r"/2\.m4s")
+    page.keyboard.press("l")
+    page.wait_for_selector(".stage.playing")
+    page.keyboard.press("k")
+    visitor.rests_at(28)
+    for route in held:
+        route.abort()
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => window.told.map(([name]) => name)") == ["seeked"]
+    assert page.evaluate("() => document.querySelector('video').paused")
+
+
 def test_pause(visitor):
     visitor.frame(1)
     page = visitor.page

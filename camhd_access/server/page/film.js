@@ -1,11 +1,13 @@
 // The film of a movie: its HLS segments, fetched ahead and appended to a video element (W3C, Media Source
 // Extensions). Where they arrive too slowly, every n-th frame is requested: all steps have the same segments.
+// A film shows the sought frame at once, and moves as soon as the next segment is there or comes in time.
 
 import { ask } from "./api.js";
 
 const AT_ONCE = 2; // requests: one is encoded while another is fetched
 const AHEAD = 6; // seconds of playing
 const LOW = 3; // with less ahead, frames are left out; with more, they come back
+const ENOUGH = 0.8; // with so much ahead it begins to move: the next segment takes less
 const BEHIND = 20;
 const MARGIN = 1.2; // how much faster than played segments must arrive
 const PATIENCE = 2; // seconds for the first segment, before frames are left out
@@ -48,9 +50,9 @@ export class Film {
     this.#events = events;
   }
 
-  /** Go to a time, and fetch what follows. */
+  /** Go to a time, fetch what follows, and play. */
   async seek(seconds) {
-    this.#filling.abort();
+    this.rest();
     const controller = (this.#filling = new AbortController());
     try {
       await (this.#opening ??= this.#open());
@@ -62,8 +64,9 @@ export class Film {
     }
   }
 
-  /** Stop fetching. */
+  /** Stop playing and fetching. */
   rest() {
+    this.#video.pause();
     this.#filling.abort();
   }
 
@@ -95,13 +98,19 @@ export class Film {
     const coming = [];
     let next = this.#segments.findIndex(({ end }) => end > seconds);
     let since = performance.now();
-    let isFirst = true; // it comes sooner alone
+    let count = 0;
+    let isMoving = false;
     while (!signal.aborted) {
-      const far = this.#video.currentTime + AHEAD * this.#video.playbackRate;
-      const atOnce = isFirst || this.#secondsAhead > LOW * this.#video.playbackRate ? 1 : AT_ONCE;
-      while (coming.length < atOnce && this.#segments[next]?.start < far) {
-        const segment = this.#segments[next++];
+      const { currentTime, playbackRate } = this.#video;
+      const atOnce = isMoving && this.#secondsAhead < LOW * playbackRate ? AT_ONCE : 1; // one comes sooner alone
+      while (coming.length < atOnce && this.#segments[next]?.start < currentTime + AHEAD * playbackRate) {
+        const { name, start, end } = this.#segments[next++];
+        const segment = { name, start: Math.max(start, seconds), end, isRest: start < seconds };
         if (!this.#has(segment)) coming.push(this.#fetch(segment, signal));
+      }
+      if (!isMoving && (count > 1 || !coming.length || this.#secondsAhead > ENOUGH * playbackRate)) {
+        isMoving = true;
+        this.#video.play().catch(() => {}); // paused meanwhile
       }
       if (!coming.length) {
         if (next < 0 || next >= this.#segments.length) return this.#end();
@@ -113,17 +122,19 @@ export class Film {
       if (signal.aborted) return;
       const elapsed = (performance.now() - since) / 1000;
       since = performance.now();
-      const seconds = segment.end - segment.start;
-      if (!isFirst || elapsed > PATIENCE) this.#measure((seconds * this.step) / step, elapsed);
-      isFirst = false;
+      const length = segment.end - segment.start;
+      if (count++ || elapsed > PATIENCE) this.#measure((length * this.step) / step, elapsed);
       await this.#change(() => this.#buffer.appendBuffer(body));
       await this.#drop();
     }
   }
 
+  /** A segment, or the rest of one, which takes less time. */
   #fetch(segment, signal) {
     const { step } = this;
-    const path = this.#folder + segment.name.replace(/\bstep=\d+/, `step=${step}`);
+    const name = segment.name.replace(/\bstep=\d+/, `step=${step}`);
+    const since = segment.isRest ? `&since=${segment.start.toFixed(6)}` : "";
+    const path = this.#folder + name + since;
     const coming = ask(path, { signal })
       .then((response) => response.arrayBuffer())
       .then((body) => ({ body, segment, step }));

@@ -31,7 +31,9 @@ export class Playback {
     const { video, loop } = parts;
     this.setScan("");
     video.addEventListener("ended", () => this.#end());
-    video.addEventListener("waiting", () => (parts.busy.hidden = this.speed <= 0));
+    for (const event of ["seeking", "waiting"]) {
+      video.addEventListener(event, () => (parts.busy.hidden = this.speed <= 0));
+    }
     video.addEventListener("playing", () => (parts.busy.hidden = true));
     video.addEventListener("error", () => this.#doWithoutFilm());
     loop.addEventListener("click", () => press(loop));
@@ -75,7 +77,6 @@ export class Playback {
     if (!this.speed) return;
     this.speed = 0;
     this.#pictures.abort();
-    this.#parts.video.pause();
     this.#film?.rest();
     this.#tell();
     this.#events.changed();
@@ -92,10 +93,8 @@ export class Playback {
   }
 
   #playFilm(isThere) {
-    const { video } = this.#parts;
-    video.playbackRate = this.speed;
+    this.#parts.video.playbackRate = this.speed;
     if (!isThere) this.#film.seek((this.#number - 0.5) / this.#frameRate); // the middle of the frame
-    video.play().catch(() => {}); // paused meanwhile
   }
 
   /** Follow the film: each frame as it is shown, or where browsers do not tell, several times a second. */
@@ -120,7 +119,6 @@ export class Playback {
 
   async #playPictures() {
     const controller = (this.#pictures = new AbortController());
-    this.#parts.video.pause();
     this.#film?.rest();
     let step = 0;
     const show = (image, wish) => {
