@@ -59,12 +59,16 @@ def judge_frames(
 
 
 def find_lit_frame(index: MovieIndex) -> int | None:
-    """The index of a frame that shows something; None if there is none, or if frame sizes do not tell.
+    """The index of a frame that shows something; None if there is none.
 
     It is the first frame as large as the median of those that are not black: recordings begin in the dark.
+    With inter-frame coding it is the first key frame as large as their median: it is decoded alone. Whether
+    all of them are black, their sizes do not tell.
     """
     if index.coded:
-        return None
+        keys = np.flatnonzero(index.is_sync)
+        sizes = index.size[keys]
+        return int(keys[np.argmax(sizes >= np.median(sizes))]) if keys.size else None
     limit = _blank_limit(index.width, index.height)
     lit = index.size[index.size >= limit]
     return int(np.argmax(index.size >= np.median(lit))) if len(lit) else None

@@ -147,7 +147,7 @@ def count_to_movie(place: Place) -> int | None:
 
     Notes
     -----
-    A twin (`.mp4`) itself is a file, as in the ancestor; only its frames are served.
+    A twin (`.mp4`) itself is a file, as in the ancestor; what lies below it is served.
     """
     for n, name in enumerate(place.names, 1):
         if name.endswith(".mov") or (name.endswith(".mp4") and n < len(place.names)):

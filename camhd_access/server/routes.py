@@ -6,7 +6,7 @@ OpenAPI document, from which clients and tests can be generated.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from camhd_access._version import __version__
@@ -18,7 +18,7 @@ from camhd_access.server.mirrors import Mirror
 from camhd_access.server.parameters import FILM_TYPES
 from camhd_access.server.settings import ServerSettings
 
-__all__ = ["MIRROR_ROUTES", "ROUTES", "Route", "describe_api"]
+__all__ = ["MIRROR_ROUTES", "ROUTES", "TWIN_ROUTES", "Route", "describe_api"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,11 @@ MIRROR_ROUTES = (
     Route(
         "file",
         "{path}",
-        "A folder; other files than movies are redirected to the mirror.",
+        "A folder; other files than `.mov` movies are redirected to the mirror.",
         ("application/json",),
     ),
     Route("movie", "{path}.mov", "Properties of a movie.", ("application/json",)),
+    Route("movie", "{path}.mov/info.json", "The same; of a twin, only here.", ("application/json",)),
     Route(
         "frame",
         "{path}.mov/frame/{number}.{extension}",
@@ -55,7 +56,7 @@ MIRROR_ROUTES = (
     Route(
         "sample",
         "{path}.mov/sample/{number}",
-        "One encoded frame as in the movie: ProRes.",
+        "One encoded frame as in the movie: ProRes; of a twin, H.264 or HEVC.",
         ("application/octet-stream",),
     ),
     Route(
@@ -112,6 +113,13 @@ MIRROR_ROUTES = (
 )
 """Routes below a mirror."""
 
+TWIN_ROUTES = tuple(
+    replace(route, path=route.path.replace(".mov/", ".mp4/", 1))
+    for route in MIRROR_ROUTES
+    if route.path.startswith("{path}.mov/")
+)
+"""The same for twins: all that lies below a movie. The twin itself is redirected to, as other files are."""
+
 ROUTES = (
     Route("root", "/", "The mirrors and their paths.", ("application/json",)),
     Route("info", "/info/", "Versions of the software.", ("application/json",)),
@@ -161,10 +169,10 @@ def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[st
     others: dict[str, dict[str, Any]] = {
         route.name: {} for route in MIRROR_ROUTES if route.content_types[-1] == "application/json"
     }
-    others["file"] = {"302": {"description": "It is not a movie; redirect to the mirror."}}
+    others["file"] = {"302": {"description": "It is not a `.mov` movie; redirect to the mirror."}}
     others["iiif"] = {"303": {"description": "Redirect to the description."}}
     for mirror in mirrors:
-        for route in MIRROR_ROUTES:
+        for route in MIRROR_ROUTES + TWIN_ROUTES:
             told = others.get(route.name, files) | problems
             paths[mirror.mount_path + route.path] = _describe(route, settings, told)
     return {
@@ -172,7 +180,7 @@ def describe_api(mirrors: Sequence[Mirror], settings: ServerSettings) -> dict[st
         "info": {
             "title": "camhd_access",
             "version": __version__,
-            "description": "Frames of ProRes movies on a web server, without downloading the movies.",
+            "description": "Frames of movies on a web server (ProRes, H.264, HEVC), without downloads.",
         },
         "paths": paths,
     }

@@ -79,7 +79,7 @@ logger = logging.getLogger("camhd_access.server")
 MAKERS = " ".join((__version__, version("av"), version("pillow")))
 """Part of ETags: another version may encode differently."""
 
-PARTS = "frame/N, sample/N, clip/A-B.mov, activity, sheet, animation, hls/index.m3u8, iiif/N"
+PARTS = "info.json, frame/N, sample/N, clip/A-B.mov, activity, sheet, animation, hls/index.m3u8, iiif/N"
 NOT_KEPT = {"Pragma": "no-cache", "Expires": "0"}
 SAMPLE_TYPE = "application/octet-stream"
 IGNORED_HEADER = "X-camhd-ignored-parameters"
@@ -177,7 +177,7 @@ class Service:
 
     async def _visit_movie(self, request: web.Request, place: Place, rest: tuple[str, ...]) -> web.Response:
         match [*rest]:
-            case []:
+            case [] | ["info.json"]:
                 return await self.movie(request, place)
             case [verb, name, *_] if verb.lower() in ("frame", "sample", "clip"):
                 answer = {"frame": self.frame, "sample": self.sample, "clip": self.clip}[verb.lower()]

@@ -63,6 +63,38 @@ def test_the_twin_itself_is_a_redirect(client):
     assert (answer.status, answer.headers["Location"].endswith(TWIN)) == (302, True)
 
 
+def test_properties_of_a_twin(client, folder):
+    reader = MovieReader(folder / TWIN)
+    told = client.get(f"{TWIN}/info.json").json()
+    assert (told["URL"], told["NumFrames"], told["Codec"]) == (f"/{TWIN}", 60, "avc1")
+    assert (told["Width"], told["Height"], told["Duration"]) == (96, 64, reader.duration)
+    keys = np.flatnonzero(reader.index.is_sync)
+    assert (
+        told["LitFrame"] == 1 + keys[np.argmax(reader.index.size[keys] >= np.median(reader.index.size[keys]))]
+    )
+    assert reader.stack([told["LitFrame"] - 1]).n_decoded == 1
+
+
+def test_all_that_lies_below_a_master_lies_below_a_twin(client):
+    """Each route that is described for twins is there."""
+    api = client.get("/openapi.json").json()
+    paths = {path for path in api["paths"] if path.startswith(f"{client.mount}{{path}}.mp4/")}
+    assert {path.replace(".mp4/", ".mov/", 1) for path in paths} == {
+        path for path in api["paths"] if path.startswith(f"{client.mount}{{path}}.mov/")
+    }
+    values = {
+        "path": TWIN.removesuffix(".mp4"),
+        "number": 3,
+        "extension": "png",
+        "segment": 1,
+        "numbers": "1-10",
+    }
+    values |= {"region": "full", "size": "max", "rotation": 0, "quality": "default", "format": "png"}
+    for path in paths - {f"{client.mount}{{path}}.mp4/clip/{{numbers}}.mov"}:
+        answer = client.get(path.format(**values))
+        assert answer.status == (303 if path.endswith("/iiif/{number}") else 200), path
+
+
 def test_films_and_sheets(client):
     film = client.get(f"{TWIN}/animation.mp4?start=2&stop=12")
     assert film.status == 200

@@ -4,7 +4,7 @@ import { askJson } from "./api.js";
 import { make } from "./elements.js";
 import { makeList } from "./listing.js";
 import { makePreviews } from "./previews.js";
-import { folderLink, movieLink, pathOf } from "./router.js";
+import { folderLink, groupMovies, movieLink, pathOf, suffixOf } from "./router.js";
 import { monthName, timeInName } from "./text.js";
 
 const CAMERA = ["RS03ASHS", "PN03B", "06-CAMHDA301"];
@@ -20,15 +20,14 @@ export function showMirrors(mirrors) {
 export async function showFolder(names, mirror, signal) {
   const listing = await askJson(pathOf(names, true), signal);
   const folders = listing.Directories.toSorted();
-  const movies = listing.Files.filter((name) => name.endsWith(".mov")).toSorted();
-  const others = listing.Files.filter((name) => !name.endsWith(".mov")).toSorted();
+  const others = listing.Files.filter((name) => !suffixOf(name)).toSorted();
   const date = dateOf(names);
   const isMirror = names.length === mirror.names.length;
   return [
     makeHeading(date ? titleOf(date) : isMirror ? mirror.title : names.at(-1)),
     ...(isMirror && folders.includes(CAMERA[0]) ? makeShortcut(names) : []),
     ...makeFolders(names, folders, date),
-    ...makeMovies(names, movies, date, signal),
+    ...makeMovies(names, groupMovies(listing.Files), date, signal),
     ...makeOthers(names, others),
     ...(listing.Directories.length + listing.Files.length ? [] : [make("p", {}, "This folder is empty.")]),
   ];
@@ -102,23 +101,30 @@ function makeDay(names, folders, day, [year, month]) {
   return make("td", {}, make("a", { href, "aria-label": titleOf([year, month, name]) }, String(day)));
 }
 
-function makeMovies(names, movies, date, signal) {
-  if (!movies.length) return [];
+function makeMovies(names, recordings, date, signal) {
+  if (!recordings.length) return [];
   const addPreview = makePreviews(signal);
-  const items = movies.map((name) => {
+  const items = recordings.map(([name, ...twins]) => {
     const time = timeInName(name);
-    let link = null; // made once, with its preview
-    const makeLink = () => {
+    let links = null; // made once, with the preview
+    const makeLinks = () => {
       const texts = [...(time ? [make("strong", {}, time)] : []), make("span", {}, name)];
       const href = movieLink([...names, name]);
-      return addPreview(make("a", { href }, ...texts), pathOf([...names, name]));
+      const link = addPreview(make("a", { href }, ...texts), pathOf([...names, name]));
+      return [link, ...twins.map((twin) => makeTwin([...names, twin]))];
     };
-    return [`${time} ${name}`, () => (link ??= makeLink())];
+    return [[time, name, ...twins].join(" "), () => (links ??= makeLinks())];
   });
   const list = makeList("movies", items);
   if (date?.length !== 3) return list;
   const told = date.join("") < NAMES_TELL_THE_END_FROM ? "start of the recording" : "end of the recording";
   return [make("p", { className: "hint" }, `Times are from the file names: ${told}, in UTC.`), ...list];
+}
+
+/** A small link to the twin of a movie. */
+function makeTwin(names) {
+  const properties = { className: "twin", href: movieLink(names), "aria-label": `Twin .mp4: ${names.at(-1)}` };
+  return make("a", properties, "Twin .mp4");
 }
 
 function makeOthers(names, others) {

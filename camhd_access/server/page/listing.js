@@ -10,7 +10,7 @@ const LEAST = 12; // shorter lists need no filter
 export function makeList(className, items) {
   const list = make("ul", { className });
   if (items.length <= LEAST) {
-    list.append(...items.map(([, makeContent]) => make("li", {}, makeContent())));
+    list.append(...items.map(([, makeContent]) => make("li", {}, ...[makeContent()].flat())));
     return [list];
   }
   const field = make("input", { type: "search", autocomplete: "off", spellcheck: false });
@@ -19,7 +19,7 @@ export function makeList(className, items) {
   let found = items;
 
   function show(from) {
-    const page = found.slice(from, from + PAGE).map(([, makeContent]) => make("li", {}, makeContent()));
+    const page = found.slice(from, from + PAGE).map(([, makeContent]) => make("li", {}, ...[makeContent()].flat()));
     if (from) list.append(...page);
     else list.replaceChildren(...page);
     const n = list.children.length;

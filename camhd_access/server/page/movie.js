@@ -5,11 +5,11 @@ import { askJson, Problem } from "./api.js";
 import { announce, copyTemplate, isPressed, make, press } from "./elements.js";
 import { Screen } from "./pictures.js";
 import { Playback } from "./playback.js";
-import { frameLink, movieLink, pathOf } from "./router.js";
+import { factsPath, frameLink, groupMovies, movieLink, pathOf, suffixOf } from "./router.js";
 import { Selection } from "./selection.js";
-import { makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
+import { addressOf, makeDownloads, pointDownloads, writeCurl, writePython } from "./snippets.js";
 import { drawStretched } from "./stretch.js";
-import { bytes, clock, count, duration, heading, moment, parseMoment } from "./text.js";
+import { bytes, clock, codecName, count, duration, heading, moment, parseMoment } from "./text.js";
 import { addThumbnails } from "./thumbnails.js";
 import { View } from "./view.js";
 
@@ -21,7 +21,7 @@ const STRIDES = { ArrowLeft: -1, ArrowRight: 1, PageUp: 300, PageDown: -300, Hom
 /** The page of a movie, showing one of its frames. */
 export async function openMovie({ names, mirror, number, crop }, signal) {
   const path = pathOf(names);
-  const facts = await askJson(path, signal);
+  const facts = await askJson(factsPath(path), signal);
   number ??= facts.LitFrame ?? 1;
   if (number < 1 || number > facts.NumFrames) {
     const text = `This movie has ${count(facts.NumFrames)} frames; there is no frame ${count(number)}.`;
@@ -33,6 +33,7 @@ export async function openMovie({ names, mirror, number, crop }, signal) {
 class MoviePage {
   #movie;
   #parts;
+  #more;
   #number;
   #screen;
   #selection;
@@ -63,7 +64,7 @@ class MoviePage {
       ended: (frame) => this.#seek(frame),
       failed: (error) => this.#fail(error),
     });
-    parts.downloads.append(...makeDownloads((problem) => this.#fail(problem)));
+    parts.downloads.append(...makeDownloads(movie, (problem) => this.#fail(problem)));
     this.#listen();
   }
 
@@ -95,6 +96,11 @@ class MoviePage {
     this.#screen.clear();
   }
 
+  /** Whether each frame is coded on its own: only then fields are read, and luma with 10 bits. */
+  get #isProRes() {
+    return codecName(this.#movie.facts.Codec) === "ProRes";
+  }
+
   get #milliseconds() {
     const { StartTime, Duration, NumFrames } = this.#movie.facts;
     const elapsed = (1000 * Duration * (this.#number - 1)) / NumFrames;
@@ -115,13 +121,15 @@ class MoviePage {
     const rows = {
       Length: `${duration(facts.Duration)}, ${facts.FrameRate?.toFixed(3) ?? "?"} frames/s`,
       Image: `${facts.Width} × ${facts.Height}${kind}`,
-      Codec: `ProRes (${facts.Codec})`,
+      Codec: `${codecName(facts.Codec)} (${facts.Codec})`,
       File: bytes(facts.FileSize),
     };
     for (const [term, text] of Object.entries(rows)) list.append(make("dt", {}, term), make("dd", {}, text));
-    const link = make("a", { href: this.#movie.path }, "JSON");
+    const link = make("a", { href: factsPath(this.#movie.path) }, "JSON");
     const sheet = make("a", { href: `${this.#movie.path}/sheet.jpg` }, "contact sheet");
-    list.append(make("dt", {}, "More"), make("dd", {}, link, " · ", sheet));
+    const file = make("a", { href: addressOf(this.#movie) }, "whole file");
+    this.#more = make("dd", {}, link, " · ", sheet, " · ", file);
+    list.append(make("dt", {}, "More"), this.#more);
   }
 
   #listen() {
@@ -144,7 +152,7 @@ class MoviePage {
       press(parts.stretch);
       this.#stretch();
     });
-    parts.scan.hidden = !this.#movie.facts.Interlaced;
+    parts.scan.hidden = !this.#movie.facts.Interlaced || !this.#isProRes;
     parts.scan.addEventListener("change", () => {
       this.#playback.setScan(parts.scan.value && "deinterlace=linear"); // films have no single fields
       if (!this.#playback.speed) this.#settle();
@@ -235,16 +243,17 @@ class MoviePage {
     if (!isPressed(stretch) || this.#playback.speed) return;
     const { signal } = (this.#stretching = new AbortController());
     try {
-      const { black, white } = await drawStretched(
+      const { black, white, most } = await drawStretched(
         stretched,
         this.#movie.path,
         this.#number,
+        this.#isProRes ? "gray10le" : "gray16le",
         scan.value,
         signal,
       );
       if (signal.aborted) return;
       stretched.hidden = false;
-      codes.textContent = `Luma: black is ${black}, white is ${white} of 1023.`;
+      codes.textContent = `Luma: black is ${black}, white is ${white} of ${most}.`;
       announce(codes.textContent);
     } catch (problem) {
       if (!signal.aborted) this.#fail(problem);
@@ -349,13 +358,20 @@ class MoviePage {
   async #addNeighbours() {
     const { names } = this.#movie;
     const listing = await this.#askAside(pathOf(names.slice(0, -1), true));
-    const movies = (listing?.Files ?? []).filter((name) => name.endsWith(".mov")).toSorted();
-    const here = movies.indexOf(names.at(-1));
-    for (const [part, name] of [["earlier", movies[here - 1]], ["later", movies[here + 1]]]) {
-      if (here < 0 || !name) continue;
-      this.#parts[part].href = movieLink([...names.slice(0, -1), name]);
+    const recordings = groupMovies(listing?.Files ?? []);
+    const here = recordings.findIndex((each) => each.includes(names.at(-1)));
+    if (here < 0) return;
+    const linkTo = (name) => movieLink([...names.slice(0, -1), name]);
+    for (const [part, found] of [["earlier", recordings[here - 1]], ["later", recordings[here + 1]]]) {
+      if (!found) continue;
+      const name = found.find((each) => suffixOf(each) === suffixOf(names.at(-1))) ?? found[0];
+      this.#parts[part].href = linkTo(name);
       this.#parts[part].title = name;
       this.#parts[part].hidden = false;
+    }
+    for (const name of recordings[here].filter((each) => each !== names.at(-1))) {
+      const kind = suffixOf(name) === ".mp4" ? "twin" : "master";
+      this.#more.append(" · ", make("a", { href: linkTo(name), title: name }, `${kind} (${suffixOf(name)})`));
     }
   }
 

@@ -3,6 +3,7 @@
 import { askJson } from "./api.js";
 import { make } from "./elements.js";
 import { load } from "./pictures.js";
+import { factsPath } from "./router.js";
 
 const AT_ONCE = 2; // movies: each costs the mirror its index and a frame
 
@@ -47,7 +48,7 @@ export function makePreviews(signal) {
 async function fill(link, path, signal) {
   const mark = (text) => link.append(make("em", {}, text));
   try {
-    const { Quality, QualityReason, LitFrame } = await askJson(path, signal);
+    const { Quality, QualityReason, LitFrame } = await askJson(factsPath(path), signal);
     if (QualityReason) mark(`${Quality}: ${QualityReason}`);
     if (!LitFrame) return;
     const image = await load(`${path}/frame/${LitFrame}.jpg?reduce=8`, signal);

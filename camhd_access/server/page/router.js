@@ -3,6 +3,12 @@
 // The page is at the root of the API, which may be a folder of another host (behind a proxy): `ROOT`.
 
 const ENCODED = /[!'()*]/g; // left by encodeURIComponent, but special in a shell
+const MOVIE = /\.(mov|mp4)$/;
+
+/** The suffix of a movie's name, `.mov` or `.mp4`; null for other files. */
+export function suffixOf(name) {
+  return MOVIE.exec(name)?.[0] ?? null;
+}
 
 /** The path of the API's root, with a trailing slash. */
 export const ROOT = new URL("./", document.baseURI).pathname;
@@ -15,6 +21,21 @@ export function encodeName(name) {
 /** The path of the API for these parts. */
 export function pathOf(names, isFolder = false) {
   return ROOT + below(names, isFolder);
+}
+
+/** The path of the properties of a movie; that of a twin (`.mp4`) itself is a redirect to the file. */
+export function factsPath(path) {
+  return suffixOf(path) === ".mp4" ? `${path}/info.json` : path;
+}
+
+/** The movies among some files, by recording: the master (`.mov`), then its twin (`.mp4`), if they exist. */
+export function groupMovies(files) {
+  const recordings = new Map();
+  for (const name of files.filter(suffixOf).toSorted()) {
+    const stem = name.replace(MOVIE, "");
+    recordings.set(stem, [...(recordings.get(stem) ?? []), name]);
+  }
+  return [...recordings.values()];
 }
 
 /** The parts of a path of the API, with or without its root. */
@@ -50,7 +71,7 @@ export function cropQuery(crop) {
 export function parseFragment(fragment) {
   const [path, query = ""] = fragment.replace(/^#/, "").split("?");
   const names = path.split("/").filter(Boolean).map(decodeName);
-  const n = names.findIndex((name) => name.endsWith(".mov")) + 1;
+  const n = names.findIndex(suffixOf) + 1;
   if (!n) return { names, isMovie: false };
   const [verb, number] = names.slice(n);
   const isNumbered = verb === "frame" && /^\d{1,9}$/.test(number);

@@ -2,11 +2,10 @@
 
 import { ask } from "./api.js";
 import { make } from "./elements.js";
-import { cropQuery, encodeName } from "./router.js";
+import { cropQuery, encodeName, suffixOf } from "./router.js";
+import { codecName } from "./text.js";
 
 const FORMATS = { PNG: "png", JPEG: "jpg", "TIFF, 16 bits": "tif", NumPy: "npy" };
-const SAMPLE = "ProRes sample";
-const CLIP = "Clip, ProRes";
 const FILM = "Film, MP4";
 const CLIP_FRAMES = 300; // the largest number that servers allow by default: 10 seconds
 
@@ -36,10 +35,12 @@ export function writeCurl(movie, number, crop) {
 }
 
 /** Links that save a frame in each format, the encoded frame, and what follows; they have no target yet. */
-export function makeDownloads(fail) {
-  return [...Object.keys(FORMATS), SAMPLE, CLIP, FILM].map((title) => {
+export function makeDownloads({ facts }, fail) {
+  const { sample, clip } = titlesOf(facts);
+  const clips = codecName(facts.Codec) === "ProRes" ? [clip] : []; // frames of others depend on those before
+  return [...Object.keys(FORMATS), sample, ...clips, FILM].map((title) => {
     const link = make("a", { className: "button" }, title);
-    if (title === CLIP || title === FILM) {
+    if (title === clip || title === FILM) {
       link.title = "10 seconds from this frame on";
       return link; // too large for memory: the browser saves it while it arrives
     }
@@ -52,11 +53,16 @@ export function makeDownloads(fail) {
   });
 }
 
+function titlesOf({ Codec }) {
+  const name = codecName(Codec);
+  return { sample: `${name} sample`, clip: `Clip, ${name}` };
+}
+
 /** Set the links to a frame. */
 export function pointDownloads(container, movie, number, crop) {
   const last = Math.min(movie.facts.NumFrames, number + CLIP_FRAMES - 1);
   const parts = {
-    [CLIP]: [`/clip/${number}-${last}.mov`, "mov"],
+    [titlesOf(movie.facts).clip]: [`/clip/${number}-${last}.mov`, "mov"],
     [FILM]: [`/animation.mp4?start=${number}&stop=${last}&width=960`, "mp4"],
   };
   for (const link of container.children) {
@@ -88,7 +94,7 @@ async function save({ href, download }) {
 }
 
 function nameOf({ names }, number, crop, kind) {
-  const stem = names.at(-1).replace(/\.mov$/, "");
+  const stem = names.at(-1).slice(0, -suffixOf(names.at(-1)).length);
   const part = crop ? `-${crop.x}-${crop.y}-${crop.width}x${crop.height}` : "";
   return `${stem}-frame-${String(number).padStart(6, "0")}${part}.${kind}`;
 }

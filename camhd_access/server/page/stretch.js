@@ -1,26 +1,26 @@
-// A frame's luma with all of its 10 bits, stretched over the whole range of grey, for what is hidden in the dark.
+// A frame's luma with all of its bits, stretched over the whole range of grey, for what is hidden in the dark.
 
 import { ask } from "./api.js";
 
-const N_CODES = 1024;
+const CODES = { gray10le: 1024, gray16le: 65536 }; // of each pixel format
 const TAIL = 0.002; // of the pixels, at each end, may be black or white
 
 /**
- * Draw the luma of a frame into a canvas; returns the codes that are black and white.
- * `scan` is the part of the query that chooses a field or deinterlaces, or empty.
+ * Draw the luma of a frame into a canvas; returns the codes that are black and white, and the largest possible.
+ * `pixFmt` is "gray10le", luma as coded, or "gray16le", which movies of 8 bits have too; `scan` is the part of the query that chooses a field or deinterlaces, or empty.
  */
-export async function drawStretched(canvas, path, number, scan, signal) {
-  const url = `${path}/frame/${number}.npy?pix_fmt=gray10le${scan && `&${scan}`}`;
+export async function drawStretched(canvas, path, number, pixFmt, scan, signal) {
+  const url = `${path}/frame/${number}.npy?pix_fmt=${pixFmt}${scan && `&${scan}`}`;
   const response = await ask(url, { signal });
   const { codes, width, height } = parseNpy(await response.arrayBuffer());
-  const [black, white] = findEnds(codes);
-  const grey = Uint8ClampedArray.from({ length: N_CODES }, (_, code) => (255 * (code - black)) / (white - black));
+  const [black, white] = findEnds(codes, CODES[pixFmt]);
+  const grey = Uint8ClampedArray.from({ length: CODES[pixFmt] }, (_, code) => (255 * (code - black)) / (white - black));
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < codes.length; i++) pixels[i] = 0xff000000 | (grey[codes[i]] * 0x010101);
   [canvas.width, canvas.height] = [width, height];
   canvas.getContext("2d").putImageData(image, 0, 0);
-  return { black, white };
+  return { black, white, most: CODES[pixFmt] - 1 };
 }
 
 /** The numbers in a NumPy file (format 1.0) of unsigned 16-bit integers: y, x. */
@@ -31,8 +31,8 @@ function parseNpy(body) {
   return { codes: new Uint16Array(body, start), width, height };
 }
 
-function findEnds(codes) {
-  const counts = new Uint32Array(N_CODES);
+function findEnds(codes, nCodes) {
+  const counts = new Uint32Array(nCodes);
   for (const code of codes) counts[code]++;
   const tail = TAIL * codes.length;
   const find = (order) => {

@@ -10,6 +10,11 @@ export function monthName(number) {
   return MONTHS[number - 1];
 }
 
+/** The name of a codec, from its four-character code. */
+export function codecName(code) {
+  return { ap: "ProRes", av: "H.264", hv: "HEVC", he: "HEVC" }[code.slice(0, 2)] ?? code;
+}
+
 /** A number with thousands separators. */
 export function count(number) {
   return number.toLocaleString("en");
