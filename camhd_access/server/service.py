@@ -319,9 +319,9 @@ class Service:
         request[ROUTE] = "clip"
         wanted = parse_clip(name, request.query, self.settings)
         movie = await self.open(request, place)
-        if movie.reader.index.coded:
-            raise Problem(422, "Clips are made of ProRes movies only; animation.mp4 is made of all.")
         frames = wanted.frames(movie.reader.n_frames, self.settings.max_frames)
+        if movie.reader.index.coded and frames.step > 1:
+            raise Problem(400, "step: frames of this movie depend on those between; animation.mp4 has steps.")
         etag = f'"{_digest(movie, "clip", wanted.key)}"'
         if (kept := answer_kept(request, etag, {})) is not None:
             return kept

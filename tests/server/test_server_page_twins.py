@@ -93,6 +93,10 @@ def test_downloads_of_a_twin(visitor, folder):
         f"{TWIN}-frame-000050.avc1",
         MovieReader(folder / f"{TWIN}.mp4").read_encoded(49)[0],
     )
+    name, body = visitor.save("Clip, H.264")
+    assert name == f"{TWIN}-frame-000050.mov"
+    with av.open(io.BytesIO(body)) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) == N_FRAMES - 49
     name, body = visitor.save("Film, MP4")
     assert name == f"{TWIN}-frame-000050.mp4"
     with av.open(io.BytesIO(body)) as film:

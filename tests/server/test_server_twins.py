@@ -90,9 +90,19 @@ def test_all_that_lies_below_a_master_lies_below_a_twin(client):
         "numbers": "1-10",
     }
     values |= {"region": "full", "size": "max", "rotation": 0, "quality": "default", "format": "png"}
-    for path in paths - {f"{client.mount}{{path}}.mp4/clip/{{numbers}}.mov"}:
+    for path in paths:
         answer = client.get(path.format(**values))
         assert answer.status == (303 if path.endswith("/iiif/{number}") else 200), path
+
+
+def test_a_clip_of_a_twin(client, folder, tmp_path):
+    answer = client.get(f"{TWIN}/clip/18-25.mov")
+    assert answer.status == 200
+    (tmp_path / "clip.mov").write_bytes(answer.content)
+    expected = MovieReader(folder / TWIN).read(slice(17, 25))
+    np.testing.assert_array_equal(MovieReader(tmp_path / "clip.mov").read(slice(None)), expected)
+    part = client.get(f"{TWIN}/clip/18-25.mov", {"Range": "bytes=1000-2999"})
+    assert (part.status, part.content) == (206, answer.content[1000:3000])
 
 
 def test_films_and_sheets(client):
@@ -106,9 +116,9 @@ def test_films_and_sheets(client):
 
 
 def test_what_is_not_supported_is_refused_by_name(client):
-    clip = client.get(f"{TWIN}/clip/1-10.mov")
-    assert clip.status == 422
-    assert b"made of ProRes movies only" in clip.content
+    clip = client.get(f"{TWIN}/clip/1-10.mov?step=3")
+    assert clip.status == 400
+    assert b"depend on those between" in clip.content
     for options in ("field=0", "deinterlace=linear"):
         answer = client.get(f"{TWIN}/frame/3.png?{options}")
         assert answer.status == 400

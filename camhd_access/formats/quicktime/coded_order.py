@@ -67,10 +67,12 @@ class CodedSamples:
         group of pictures).
         """
         syncs = np.array([n for n in np.flatnonzero(self.is_sync).tolist() if n not in refused], np.int64)
+        if not syncs.size:
+            return np.full_like(samples, -1)
         place = np.searchsorted(syncs, samples, "right") - 1
         while (late := (place >= 0) & (self.rank[syncs[place]] > self.rank[samples])).any():
             place[late] -= 1
-        starts: Ints = np.where(place >= 0, syncs[place], -1) if syncs.size else np.full_like(samples, -1)
+        starts: Ints = np.where(place >= 0, syncs[place], -1)
         return starts
 
     def starts(self) -> Ints:

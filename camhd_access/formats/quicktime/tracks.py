@@ -95,7 +95,15 @@ class Track:
     chunk_offsets: NDArray[np.int64]
     """First byte of each chunk in the file."""
     start_ticks: int = 0
-    """Media time of the first sample; players still show it at once."""
+    """Media time at which players begin; without `composition_ticks` that of the first sample."""
+    composition_ticks: NDArray[np.int64] | None = None
+    """Presentation time of each sample minus the time when it is decoded; None: both are the same."""
+    sync_samples: NDArray[np.int64] | None = None
+    """Numbers of the samples from which decoding may begin, from 0; None: all."""
+    shown_ticks: int | None = None
+    """How long players show it; None: to the end."""
+    delay_ticks: int = 0
+    """Pause before players begin, in ticks of the movie."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.media_ticks <= MAX_MEDIA_TICKS and 0 <= self.start_ticks <= MAX_START_TICKS):
@@ -116,13 +124,18 @@ class Track:
             return self.n_samples * self.sample_ticks
         return int(self.sample_ticks.sum())
 
+    @property
+    def movie_ticks(self) -> int:
+        """Its part of the movie, with the pause before it, if it has the time scale of the movie."""
+        return self.delay_ticks + (self.media_ticks if self.shown_ticks is None else self.shown_ticks)
+
 
 def build_moov(tracks: list[Track], creation_time: int, metadata: bytes = b"") -> bytes:
     """The movie atom; `creation_time` in seconds since 1904; the movie is as long as the first track.
 
     The first track refers to the timecode track, if there is one. `metadata` is a whole atom, or nothing.
     """
-    timescale, duration = tracks[0].kind.timescale, tracks[0].media_ticks
+    timescale, duration = tracks[0].kind.timescale, tracks[0].movie_ticks
     mvhd = struct.pack(">IIIIIIH10x", 0, creation_time, creation_time, timescale, duration, 1 << 16, 1 << 8)
     mvhd += _IDENTITY_MATRIX + struct.pack(">24xI", len(tracks) + 1)
     handlers = [track.kind.handler for track in tracks]
@@ -142,7 +155,10 @@ def _build_trak(track: Track, track_id: int, creation_time: int, movie_ticks: in
     tkhd = struct.pack(
         ">IIIIIIQHHHH", 0xF, creation_time, creation_time, track_id, 0, movie_ticks, 0, 0, 0, volume, 0
     )
-    elst = struct.pack(">IIIii", 0, 1, movie_ticks, track.start_ticks, 1 << 16)
+    edits = [(movie_ticks - track.delay_ticks, track.start_ticks, 1 << 16)]
+    if track.delay_ticks:
+        edits.insert(0, (track.delay_ticks, -1, 1 << 16))
+    elst = struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">Iii", *edit) for edit in edits)
     mdhd = struct.pack(">IIIIIHH", 0, creation_time, creation_time, kind.timescale, track.media_ticks, 0, 0)
     self_reference = build_atom(b"alis", struct.pack(">I", 1))
     minf = build_atom(
@@ -173,12 +189,14 @@ def _build_stbl(track: Track) -> bytes:
         stsz = struct.pack(">III", 0, track.sample_sizes, n_samples)
     else:
         stsz = struct.pack(">III", 0, 0, n_samples) + track.sample_sizes.astype(">u4").tobytes()
-    ctts = struct.pack(">IIIi", 0, 1, n_samples, track.start_ticks)
+    offsets = track.start_ticks if track.composition_ticks is None else track.composition_ticks
+    is_offset, sync = bool(np.any(offsets)), track.sync_samples
     return build_atom(
         b"stbl",
         build_atom(b"stsd", struct.pack(">II", 0, 1), track.kind.sample_description),
         _build_table(b"stts", _count_runs(track.sample_ticks, n_samples)),
-        build_atom(b"ctts", ctts) if track.start_ticks else b"",
+        _build_table(b"ctts", _count_runs(offsets, n_samples)) if is_offset else b"",
+        b"" if sync is None else _build_table(b"stss", sync + 1),
         _build_table(b"stsc", stsc),
         build_atom(b"stsz", stsz),
         _build_table(b"co64", track.chunk_offsets, ">u8"),

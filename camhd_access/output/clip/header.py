@@ -2,9 +2,10 @@
 
 Times are kept. A clip begins in whole seconds UTC (`mvhd`), its first frame some ticks later (`ctts`), as in
 the movie's own clock; a frame is shown until the next kept one, the last one for its original duration.
-An edit list lets players begin with the first frame at once. The timecode track, if there is one,
-starts at the number of the first frame. Display properties (`stsd` with `colr`, `fiel`, `pasp`;
-the end of `tkhd`) are copied. Sound is left out.
+An edit list lets players begin with the first frame at once. With inter-frame coding it hides the samples
+that are no frames of the clip (see `groups`), and the ticks before the first frame are a pause: players wait
+for less than a second. The timecode track, if there is one, starts at the number of the first frame. Display
+properties (`stsd` with `colr`, `fiel`, `pasp`; the end of `tkhd`) are copied. Sound is left out.
 
 Source: QTFF, "Movie Atoms"; ISO/IEC 14496-12, 8.6.1.3, for `ctts` with an edit list that takes it back.
 """
@@ -13,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from camhd_access.errors import UnsupportedMovieError
 from camhd_access.formats.quicktime import MovieIndex
@@ -32,6 +34,7 @@ from camhd_access.formats.quicktime.tracks import (
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
 from camhd_access.movie.timecodes import read_numbers
+from camhd_access.output.clip.groups import CarriedSamples
 from camhd_access.output.provenance import Provenance, clip_metadata, describe_stack, write_command
 
 __all__ = ["build_header"]
@@ -42,8 +45,13 @@ N_FRAMES_IN_CHUNK = 6
 _EPOCH = np.datetime64("1904-01-01T00:00:00", "ns")
 
 
-def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
+def build_header(reader: MovieReader, stack: FrameStack, carried: CarriedSamples | None) -> bytes:
     """The bytes before the samples of `stack`, which are frames of `reader` in the order of the movie.
+
+    Parameters
+    ----------
+    carried
+        The samples, if they are not just those of the frames.
 
     Notes
     -----
@@ -52,12 +60,15 @@ def build_header(reader: MovieReader, stack: FrameStack) -> bytes:
     """
     creation_time, start_ticks = _choose_start(reader, stack)
     metadata = build_metadata(clip_metadata(_describe(reader, stack)))
-    tracks, numbers = [_plan_video(reader, stack, start_ticks)], b""
+    plan = _plan_video(reader, stack, start_ticks) if carried is None else _plan_groups(reader, carried)
+    if carried is not None and reader.start_time is not None:
+        plan = replace(plan, delay_ticks=start_ticks)
+    tracks, numbers = [plan], b""
     timecode = _read_timecode(reader, stack)
     if timecode:
         track, numbers = timecode
-        tracks = [_moved(tracks[0], len(numbers)), track]
-    n_bytes = len(numbers) + int(stack.sample_size.sum())
+        tracks = [_moved(plan, len(numbers)), replace(track, delay_ticks=plan.delay_ticks)]
+    n_bytes = len(numbers) + int((stack.sample_size if carried is None else carried.size).sum())
     before = (
         len(FILE_TYPE) + len(build_moov(tracks, creation_time, metadata)) + len(build_mdat_header(n_bytes))
     )
@@ -102,15 +113,37 @@ def _plan_video(reader: MovieReader, stack: FrameStack, start_ticks: int) -> Tra
     )
     if (ticks < 0).any():
         raise UnsupportedMovieError(f"{reader.name}: its frames are not stored in presentation order")
-    first_of_chunk = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
+    counts, offsets = _split_chunks(sizes)
     return Track(
         kind=index.kind or _usual_kind(reader),
         sample_ticks=ticks,
         sample_sizes=sizes,
-        samples_per_chunk=np.diff(first_of_chunk, append=len(sizes)),
-        chunk_offsets=(np.cumsum(sizes) - sizes)[first_of_chunk],
+        samples_per_chunk=counts,
+        chunk_offsets=offsets,
         start_ticks=start_ticks,
     )
+
+
+def _plan_groups(reader: MovieReader, carried: CarriedSamples) -> Track:
+    """The same, with inter-frame coding."""
+    counts, offsets = _split_chunks(carried.size)
+    return Track(
+        kind=reader.index.kind or _usual_kind(reader),
+        sample_ticks=carried.decoding_ticks,
+        sample_sizes=carried.size,
+        samples_per_chunk=counts,
+        chunk_offsets=offsets,
+        start_ticks=carried.start_ticks,
+        composition_ticks=carried.composition_ticks,
+        sync_samples=carried.sync_samples,
+        shown_ticks=carried.shown_ticks,
+    )
+
+
+def _split_chunks(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of samples of each chunk, and its first byte, from the first sample on."""
+    first = np.arange(0, len(sizes), N_FRAMES_IN_CHUNK)
+    return np.diff(first, append=len(sizes)), (np.cumsum(sizes) - sizes)[first]
 
 
 def _stop_ticks(index: MovieIndex, stack: FrameStack) -> int:

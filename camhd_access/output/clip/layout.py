@@ -13,11 +13,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from camhd_access.errors import UnsupportedCodecError
-from camhd_access.formats.quicktime import INTER_CODECS
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.movie.stack import FrameStack
+from camhd_access.output.clip.groups import carry_samples
 from camhd_access.output.clip.header import build_header
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import ByteSource
@@ -38,7 +37,7 @@ class ClipLayout:
     sample_offset: NDArray[np.int64]
     """First byte of each sample in the movie."""
     sample_size: NDArray[np.int64]
-    """Bytes of each sample."""
+    """Bytes of each sample; with inter-frame coding also of those that the frames need, which are hidden."""
 
     @property
     def size(self) -> int:
@@ -115,7 +114,7 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     Parameters
     ----------
     frames
-        Frames in the order of the movie, each once; steps are allowed.
+        Frames in the order of the movie, each once. Steps are allowed in ProRes movies.
 
     Raises
     ------
@@ -124,16 +123,22 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     ValueError
         No frames, or not in the order of the movie.
     UnsupportedCodecError
-        The movie is not ProRes: its frames depend on each other.
+        Frames depend on each other, and are not successive.
     UnsupportedMovieError
         The clip would be longer than its header can store (39 hours at 30,000 ticks per second).
+    FrameDecodeError
+        A frame depends on frames before the start of the movie.
     InvalidMovieError
         The movie's timecode is damaged.
 
     Notes
     -----
     Costs one request of 4 bytes if the movie has timecode, and one for the first frame's header if its
-    index was rebuilt; otherwise none. The same frames of the same movie give the same bytes.
+    index was rebuilt, or for the first sample of H.264 and HEVC; otherwise none. The same frames of the same
+    movie give the same bytes.
+
+    With inter-frame coding a clip begins at a sync sample. The samples from there on that its frames need are
+    part of it, and its edit list hides them.
 
     Examples
     --------
@@ -141,18 +146,14 @@ def plan_clip(reader: MovieReader, frames: FrameSelection) -> ClipLayout:
     >>> len(clip.sample_size)
     100
     """
-    if reader.index.coded:
-        raise UnsupportedCodecError(
-            f"{reader.name}: frames of {INTER_CODECS[reader.index.codec]} depend on others; a clip without "
-            "re-encoding is made of frames that stand alone; write .mp4, .gif or images"
-        )
     stack = stack_frames(reader, frames)
     if (np.diff(stack.frames) <= 0).any():
         raise ValueError("the frames of a clip must be in the order of the movie, each once")
+    carried = carry_samples(reader, stack) if reader.index.coded else None
     return ClipLayout(
         source=stack.source,
         frames=stack.frames,
-        header=build_header(reader, stack),
-        sample_offset=stack.sample_offset,
-        sample_size=stack.sample_size,
+        header=build_header(reader, stack, carried),
+        sample_offset=stack.sample_offset if carried is None else carried.offset,
+        sample_size=stack.sample_size if carried is None else carried.size,
     )

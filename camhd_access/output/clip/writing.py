@@ -79,8 +79,9 @@ def write_clip(
     Notes
     -----
     A `.mov` costs the bytes of its frames, one request for each run of neighbours, and 4 bytes of
-    timecode, and no more memory for 25,000 frames than for 100. No incomplete target is left under its
-    name; of images, the complete ones stay. Sound is left out.
+    timecode, and no more memory for 25,000 frames than for 100. With inter-frame coding (H.264, HEVC) its
+    frames are successive, and it also has the samples before them back to a sync sample, which its edit list
+    hides. No incomplete target is left under its name; of images, the complete ones stay. Sound is left out.
 
     Examples
     --------

@@ -37,8 +37,7 @@ export function writeCurl(movie, number, crop) {
 /** Links that save a frame in each format, the encoded frame, and what follows; they have no target yet. */
 export function makeDownloads({ facts }, fail) {
   const { sample, clip } = titlesOf(facts);
-  const clips = codecName(facts.Codec) === "ProRes" ? [clip] : []; // frames of others depend on those before
-  return [...Object.keys(FORMATS), sample, ...clips, FILM].map((title) => {
+  return [...Object.keys(FORMATS), sample, clip, FILM].map((title) => {
     const link = make("a", { className: "button" }, title);
     if (title === clip || title === FILM) {
       link.title = "10 seconds from this frame on";
