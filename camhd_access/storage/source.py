@@ -30,6 +30,7 @@ from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import find_read_ahead
+from camhd_access.storage.versions import VERSION_FACTS, describe_version
 from camhd_access.urls import redact_url
 
 __all__ = ["ByteSource", "counts_from_end", "find_filesystem", "find_special_kind", "open_source"]
@@ -63,9 +64,6 @@ _KINDS = (
     (stat.S_ISSOCK, "socket"),
 )
 
-_VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
-"""Keys under which filesystems report properties that differ between versions of a file."""
-
 N_FILE_THREADS = 2
 """Concurrent reads from a blocking filesystem, such as a disk."""
 
@@ -96,7 +94,7 @@ class ByteSource:
             return ""
         if self._checks_itself:
             return "" if is_by_size(self.version) else self.version.rpartition(":")[0]
-        tags = self.version.split("|")[_VERSION_FACTS.index("ETag") :]
+        tags = self.version.split("|")[VERSION_FACTS.index("ETag") :]
         return next((tag.strip('"') for tag in tags if tag != "None"), "")
 
     @property
@@ -306,7 +304,7 @@ class ByteSource:
 
     def _current_version(self) -> str:
         info = self.filesystem.info(self.path)
-        return info.get("validator") or "|".join(str(info.get(fact)) for fact in _VERSION_FACTS)
+        return info.get("validator") or describe_version(info)
 
     def _check_version(self) -> None:
         """Check the version of a local file after each read; remote filesystems check responses."""

@@ -8,8 +8,8 @@ The name of a file tells what its rows were computed from::
 The key is a hash of the function's name, its version and the parameters, with the frames of this movie. So
 one listing of the folder tells what is missing or outdated. Files of movies with an error begin with
 `failed-`; they sort last, so that other programs take the columns from a movie that was read. `_survey.json`,
-which Parquet readers ignore, describes the survey. A new file of a movie is written after its old ones are
-deleted: no movie is in the folder twice.
+which Parquet readers ignore, describes the survey; `_rows.arrow` is a copy of many rows (`scalars`). A new
+file of a movie is written after its old ones are deleted: no movie is in the folder twice.
 """
 
 import json
@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from camhd_access.storage.output_files import check_parquet, open_target
+from camhd_access.storage.versions import describe_version
 from camhd_access.surveys.choices import digest
 from camhd_access.urls import is_place, options_of, redact_url, text_of
 
@@ -110,22 +111,22 @@ class ResultFolder:
         """Whether only this process has it."""
         return isinstance(self._place("")[0], MemoryFileSystem)
 
-    def list(self) -> list[ResultFile]:
-        """The files of results; if a movie has several, after a crash, the best comes last."""
+    def list(self) -> dict[ResultFile, str]:
+        """The files of results, each with its version; if a movie has several, the best comes last."""
         filesystem, path = self._place("")
         filesystem.invalidate_cache()
         try:
-            paths = filesystem.ls(path, detail=False)
+            entries = filesystem.ls(path, detail=True)
         except FileNotFoundError:
-            return []
-        files = [ResultFile.parse(str(path).rpartition("/")[2]) for path in paths]
-        return sorted(filter(None, files), key=lambda file: (file.movie, file.is_done))
+            return {}
+        parsed = ((ResultFile.parse(str(entry["name"]).rpartition("/")[2]), entry) for entry in entries)
+        found = [(file, describe_version(entry)) for file, entry in parsed if file is not None]
+        return dict(sorted(found, key=lambda pair: (pair[0].movie, pair[0].is_done)))
 
     def read_record(self) -> dict[str, Any] | None:
         """The description of the survey in this folder; None if there is none."""
-        filesystem, path = self._place(RECORD)
         try:
-            record = json.loads(filesystem.cat_file(path))
+            record = json.loads(self.read_beside(RECORD))
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -134,7 +135,7 @@ class ResultFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write the description of the survey."""
-        self._write(RECORD, json.dumps(record, indent=1).encode())
+        self.write_beside(RECORD, json.dumps(record, indent=1).encode())
 
     def write(self, file: ResultFile, data: bytes, *, replaced: Iterable[ResultFile] = ()) -> None:
         """Write the file of one movie; its `replaced` files are deleted first."""
@@ -149,10 +150,22 @@ class ResultFolder:
                 filesystem.rm_file(path)
 
     def read(self, file: ResultFile) -> bytes:
-        """The bytes of a file."""
-        filesystem, path = self._place(file.name)
+        """The bytes of a file of results."""
+        return self.read_beside(file.name)
+
+    def read_beside(self, name: str) -> bytes:
+        """The bytes of a file in this folder."""
+        filesystem, path = self._place(name)
         data: bytes = filesystem.cat_file(path)
         return data
+
+    def write_beside(self, name: str, data: bytes) -> None:
+        """Write another file than of results into this folder."""
+        self._write(name, data)
+
+    def local_path(self, file: ResultFile) -> str | None:
+        """The path of a file on a local disk; None elsewhere."""
+        return None if "://" in self.url or "::" in self.url else f"{self.url}/{file.name}"
 
     def _place(self, name: str) -> tuple[fsspec.AbstractFileSystem, str]:
         """The filesystem, and the path there of a file of this folder."""

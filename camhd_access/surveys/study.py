@@ -36,6 +36,9 @@ __all__ = ["MAX_GROUP_BYTES", "Outcome", "Study", "SurveyFunction", "study_movie
 SurveyFunction: TypeAlias = Callable[[Pixels, SurveyContext], Any]
 """Returns numbers, small arrays or rows for the pictures of one group."""
 
+Times: TypeAlias = tuple[npt.NDArray[np.datetime64], npt.NDArray[np.float64]]
+"""When each picture is shown, UTC, and seconds from the start of the movie."""
+
 MAX_GROUP_BYTES = 1 << 30
 """Largest group of pictures in memory."""
 
@@ -219,7 +222,8 @@ class _Work:
 
     def _study_group(self, reader: MovieReader, group: FrameStack) -> bool:
         """Add the rows of one group of frames, or one with its error; whether to go on with the next."""
-        about = _describe_pictures(reader, group)
+        shown = _times(reader, group)
+        about = _describe_pictures(reader, group, shown)
         everywhere = np.arange(len(group.frames))
         try:
             pictures, damaged = _read(group, self.study.errors)
@@ -228,7 +232,7 @@ class _Work:
             self.fail(error, is_general=_is_general(error), about=about(everywhere))
             return not _is_general(error)  # the server: the next group would wait for it too
         try:
-            context = _context(reader, group, damaged)
+            context = _context(reader, group, shown, damaged)
             result = self.study.function(pictures, context)
             rows = [
                 self.shared | about(positions) | {"damaged": float(damaged[positions].mean())} | values
@@ -285,21 +289,18 @@ def _read(group: FrameStack, errors: Errors) -> tuple[Pixels, npt.NDArray[np.flo
     return np.ma.MaskedArray(pixels, mask), shares
 
 
-def _times(reader: MovieReader, group: FrameStack) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    """UTC time of each picture, and seconds from the start."""
-    both = bool(group.decoder.fields)
-    positions = 2 * group.frames + group.field if both else group.frames
-    elapsed = reader.elapsed(fields=both)[positions]
+def _times(reader: MovieReader, group: FrameStack) -> Times:
+    elapsed = reader.index.elapsed_of(group.frames, group.field if group.decoder.fields else 0)
     start = reader.start_time
     times = np.full(len(elapsed), "NaT", "datetime64[ns]") if start is None else start + elapsed
     return times, elapsed / np.timedelta64(1, "s")
 
 
 def _describe_pictures(
-    reader: MovieReader, group: FrameStack
+    reader: MovieReader, group: FrameStack, shown: Times
 ) -> Callable[[npt.NDArray[np.int64]], dict[str, Any]]:
     """A function that returns the columns of a row about some pictures: those of the first of them."""
-    times, seconds = _times(reader, group)
+    times, seconds = shown
     frames = reader.original_frames(group.frames)
 
     def about(positions: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -315,8 +316,10 @@ def _describe_pictures(
     return about
 
 
-def _context(reader: MovieReader, group: FrameStack, damaged: npt.NDArray[np.float64]) -> SurveyContext:
-    times, seconds = _times(reader, group)
+def _context(
+    reader: MovieReader, group: FrameStack, shown: Times, damaged: npt.NDArray[np.float64]
+) -> SurveyContext:
+    times, seconds = shown
     rows, columns = (np.arange(extent.start, extent.stop) for extent in group.window)
     place = place_of(group.decoder, rows, columns)
     return SurveyContext(

@@ -270,8 +270,9 @@ class Survey:
     ) -> pd.DataFrame | xr.Dataset:
         """All results in a folder, of any movies, sorted by the names of the movies; as from a call."""
         folder = ResultFolder.open(out, out_options)
-        files = {file.movie: file for file in folder.list()}
-        return read_results(folder, [files[movie] for movie in sorted(files)])
+        versions = folder.list()
+        files = {file.movie: file for file in versions}
+        return read_results(folder, [files[movie] for movie in sorted(files)], versions)
 
 
 survey: Survey = Survey()
@@ -422,7 +423,8 @@ def _stop_if_useless(outcomes: Iterator[Outcome], study: Study) -> Iterator[Outc
 
 def _read(folder: ResultFolder, jobs: Sequence[Job], report: SurveyReport) -> pd.DataFrame | xr.Dataset:
     """The rows of the movies of this survey, in their order."""
-    files = {file.movie: file for file in folder.list()}
-    results = read_results(folder, [files[job.movie] for job in jobs if job.movie in files])
+    versions = folder.list()
+    files = {file.movie: file for file in versions}
+    results = read_results(folder, [files[job.movie] for job in jobs if job.movie in files], versions)
     results.attrs["survey"] = str(report)
     return results

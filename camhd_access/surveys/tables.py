@@ -6,8 +6,6 @@ them when they are computed, one file per dask chunk; all other columns are in m
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -20,43 +18,18 @@ from dask.delayed import delayed
 
 from camhd_access.surveys.dataset import ResultFile, ResultFolder
 from camhd_access.surveys.rows import ABOUT
+from camhd_access.surveys.scalars import METADATA_KEY, ArrayColumn, open_parquet, read_scalars
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["pack_rows", "read_results"]
 
-METADATA_KEY = b"camhd_access"
-"""Key of the provenance in the metadata of each file, as JSON."""
-
-N_READ_AT_ONCE = 16
-"""Files of results that are read at once."""
+MANY_ROWS = 100
+"""From this number of rows on dictionaries make the file smaller."""
 
 ROW = "row"
 """Dimension of a Dataset of results."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayColumn:
-    """A column whose values are arrays."""
-
-    shape: tuple[int, ...]
-    """Shape of each value."""
-    dims: tuple[str, ...]
-    """Names of its dimensions."""
-    dtype: np.dtype[Any]
-    """Type of its elements."""
-    has_missing: bool
-    """Whether some values of the file are missing."""
-
-    @classmethod
-    def parse(cls, field: "pa.Field") -> "ArrayColumn | None":
-        """The column in a schema; None if its values are not arrays."""
-        about = (field.metadata or {}).get(METADATA_KEY)
-        if about is None:
-            return None
-        known = json.loads(about)
-        return cls(tuple(known["shape"]), tuple(known["dims"]), np.dtype(known["dtype"]), known["missing"])
 
 
 def _schema_of_standard_columns() -> dict[str, "pa.DataType"]:
@@ -107,7 +80,8 @@ def pack_rows(
         columns.append(column)
     schema = pa.schema(fields, {METADATA_KEY: json.dumps(provenance).encode()})
     file = BytesIO()
-    parquet.write_table(pa.Table.from_arrays(columns, schema=schema), file)
+    table = pa.Table.from_arrays(columns, schema=schema)
+    parquet.write_table(table, file, use_dictionary=len(rows) >= MANY_ROWS, write_statistics=False)
     return file.getvalue()
 
 
@@ -135,8 +109,15 @@ def _pack_arrays(
     return pa.field(name, column.type, metadata={METADATA_KEY: about.encode()}), column
 
 
-def read_results(folder: ResultFolder, files: Sequence[ResultFile]) -> pd.DataFrame | xr.Dataset:
+def read_results(
+    folder: ResultFolder, files: Sequence[ResultFile], versions: Mapping[ResultFile, str]
+) -> pd.DataFrame | xr.Dataset:
     """The rows of these files, in their order: a DataFrame, or a Dataset if some values are arrays.
+
+    Parameters
+    ----------
+    versions
+        The version of each file in the folder.
 
     Raises
     ------
@@ -145,36 +126,18 @@ def read_results(folder: ResultFolder, files: Sequence[ResultFile]) -> pd.DataFr
     """
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
-    tables, arrays = [], []
-    for table, columns in _iter_scalars(folder, files):
-        tables.append(table)
-        arrays.append(columns)
-    if not tables:
+    rows = read_scalars(folder, files, versions)
+    if not rows:
         return pd.DataFrame(columns=list(ABOUT))
-    frame = _to_frame(pa.concat_tables(tables, promote_options="permissive"))
+    arrays = [each.arrays for each in rows]
+    tables = [each.table for each in rows]
+    frame = _to_frame(pa.concat_tables(tables, promote_options="permissive").combine_chunks())
     names = list(dict.fromkeys(name for columns in arrays for name in columns))
     if not names:
         return frame
     lengths = [table.num_rows for table in tables]
     variables = {name: _join(folder, files, lengths, [a.get(name) for a in arrays], name) for name in names}
     return xr.Dataset(variables | dict(_as_variables(frame)))
-
-
-def _iter_scalars(
-    folder: ResultFolder, files: Sequence[ResultFile]
-) -> "Iterator[tuple[pa.Table, dict[str, ArrayColumn]]]":
-    """For each file, the columns that are not arrays, and a description of those that are."""
-    from pyarrow import parquet  # noqa: PLC0415 - an extra
-
-    def read(file: ResultFile) -> "tuple[pa.Table, dict[str, ArrayColumn]]":
-        opened = parquet.ParquetFile(BytesIO(folder.read(file)))
-        found = {field.name: ArrayColumn.parse(field) for field in opened.schema_arrow}
-        scalars = [name for name, column in found.items() if column is None]
-        table = opened.read(scalars, use_threads=False).replace_schema_metadata()
-        return table, {name: column for name, column in found.items() if column is not None}
-
-    with ThreadPoolExecutor(N_READ_AT_ONCE, thread_name_prefix="camhd-results") as pool:
-        yield from pool.map(read, files)
 
 
 def _to_frame(table: "pa.Table") -> pd.DataFrame:
@@ -231,13 +194,12 @@ def _join(
 
 def _read_arrays(folder: ResultFolder, file: ResultFile, name: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """The arrays of one file."""
-    from pyarrow import parquet  # noqa: PLC0415 - an extra
-
-    opened = parquet.ParquetFile(BytesIO(folder.read(file)))
-    column = ArrayColumn.parse(opened.schema_arrow.field(name))
-    if column is None:
-        raise ValueError(f"{file.name} has been replaced; open the results again")
-    packed = opened.read([name]).column(name).combine_chunks()
+    with open_parquet(folder, file) as opened:
+        about = (opened.schema_arrow.field(name).metadata or {}).get(METADATA_KEY)
+        if about is None:
+            raise ValueError(f"{file.name} has been replaced; open the results again")
+        column = ArrayColumn.parse(about)
+        packed = opened.read([name]).column(name).combine_chunks()
     items: npt.NDArray[Any] = packed.values.to_numpy()  # noqa: PD011 - of Arrow
     values = items.reshape(len(packed), *column.shape).astype(dtype)
     missing = packed.is_null().to_numpy(zero_copy_only=False)

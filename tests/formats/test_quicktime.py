@@ -309,6 +309,10 @@ def test_frames_are_delayed_by_empty_edits_as_in_libav(edits, timescale):
     seconds = index.elapsed_all()[~index.hidden] / np.timedelta64(1, "ns")
     np.testing.assert_allclose(seconds, ticks / 30_000 * 1e9, atol=0.5, rtol=0)
     assert [index.elapsed(i) for i in range(23)] == list(index.elapsed_all())
+    frames = np.array([20, 3, 3, 11])
+    field = np.array([0, 1, 0, 1], np.int8)
+    assert list(index.elapsed_of(frames)) == [index.elapsed(i) for i in frames]
+    assert list(index.elapsed_of(frames, field)) == list(index.elapsed_all(fields=True)[2 * frames + field])
     assert index.end_seconds == (22 * 1001 + 1001 + index.delay[-1]) / 30_000
     assert index.total_seconds == index.end_seconds - index.delay[0] / 30_000
 

@@ -148,15 +148,19 @@ class MovieIndex:
 
     def elapsed_all(self, *, fields: bool = False) -> NDArray[np.timedelta64]:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
-        pts, timescale = self.pts + self.delay, self.timescale
-        if fields:
-            pts = np.stack((2 * pts, 2 * pts + self.duration), axis=1).ravel()
-            timescale *= 2
-        # Whole seconds apart, so that ticks of a long movie do not overflow, and nothing is rounded twice.
-        seconds, ticks = np.divmod(pts, timescale)
-        nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
-        elapsed: NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
-        return elapsed
+        pts = self.pts + self.delay
+        if not fields:
+            return _to_nanoseconds(pts, self.timescale)
+        return _to_nanoseconds(
+            np.stack((2 * pts, 2 * pts + self.duration), axis=1).ravel(), 2 * self.timescale
+        )
+
+    def elapsed_of(
+        self, frames: NDArray[np.int64], field: NDArray[np.int8] | int = 0
+    ) -> NDArray[np.timedelta64]:
+        """Presentation time of these frames, or of a field of each, likewise."""
+        ticks = 2 * (self.pts[frames] + self.delay[frames]) + field * self.duration[frames]
+        return _to_nanoseconds(ticks, 2 * self.timescale)
 
     @property
     def hidden(self) -> NDArray[np.bool_]:
@@ -181,3 +185,11 @@ class MovieIndex:
         seconds = Fraction(edit.segment_duration_ticks, self.movie_timescale)
         n_ticks = ceil(seconds * Fraction(edit.rate) * self.timescale)
         return start, min(start + max(n_ticks, 1), _LAST_TICK)
+
+
+def _to_nanoseconds(ticks: NDArray[np.int64], timescale: int) -> NDArray[np.timedelta64]:
+    """Ticks as times: whole seconds apart, so that nothing overflows, and nothing is rounded twice."""
+    seconds, ticks = np.divmod(ticks, timescale)
+    nanoseconds = seconds * 1_000_000_000 + (ticks * 1_000_000_000 + timescale // 2) // timescale
+    elapsed: NDArray[np.timedelta64] = nanoseconds.astype("timedelta64[ns]")
+    return elapsed
