@@ -64,6 +64,12 @@ def test_arrays_made_elsewhere_have_the_accessor_in_whatever_order_things_are_im
     assert run(f"{imports}; {code} (a.camhd, xarray.__loader__)))") == ["CamhdAccessor", "SourceFileLoader"]
 
 
+def test_the_server_loads_no_libraries_of_arrays():
+    """They are more than half of the memory of a process, and of the time until it answers."""
+    loaded = run(f"import camhd_access.server.application; {LOADED}")
+    assert not {"pandas", "dask", "xarray", "matplotlib", "numba", "zarr"}.intersection(loaded)
+
+
 def test_xarray_is_not_loaded_by_waiting_for_it():
     assert run("import camhd_access, sys; print('xarray' in sys.modules)") == ["False"]
 

@@ -18,16 +18,23 @@
     scenes           published tables of views → frames
 
 A movie is identified by its base name: the same movie exists at several URLs.
+
+A public name is loaded from its module when it is first used (PEP 562): the server needs `quality`, which is
+pure, but not pandas.
 """
 
-from camhd_access.archive.anomalies import Anomaly, known_anomalies
-from camhd_access.archive.archive import OOI_ARCHIVE, Archive, open_archive
-from camhd_access.archive.catalog import read_catalog, write_catalog
-from camhd_access.archive.deployments import DEPLOYMENTS, Deployment, find_deployment
-from camhd_access.archive.records import MovieRecord
-from camhd_access.archive.runs import find_runs
-from camhd_access.archive.scenes import find_scene_frames, read_regions
-from camhd_access.times import Moment
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camhd_access.archive.anomalies import Anomaly, known_anomalies
+    from camhd_access.archive.archive import OOI_ARCHIVE, Archive, open_archive
+    from camhd_access.archive.catalog import read_catalog, write_catalog
+    from camhd_access.archive.deployments import DEPLOYMENTS, Deployment, find_deployment
+    from camhd_access.archive.records import MovieRecord
+    from camhd_access.archive.runs import find_runs
+    from camhd_access.archive.scenes import find_scene_frames, read_regions
+    from camhd_access.times import Moment
 
 __all__ = [
     "DEPLOYMENTS",
@@ -46,3 +53,22 @@ __all__ = [
     "read_regions",
     "write_catalog",
 ]
+
+_HOMES = {
+    "anomalies": ("Anomaly", "known_anomalies"),
+    "archive": ("OOI_ARCHIVE", "Archive", "open_archive"),
+    "catalog": ("read_catalog", "write_catalog"),
+    "deployments": ("DEPLOYMENTS", "Deployment", "find_deployment"),
+    "records": ("MovieRecord",),
+    "runs": ("find_runs",),
+    "scenes": ("find_scene_frames", "read_regions"),
+}
+_HOME_OF = {name: f"camhd_access.archive.{home}" for home, names in _HOMES.items() for name in names}
+_HOME_OF["Moment"] = "camhd_access.times"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any module
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value

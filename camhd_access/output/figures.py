@@ -36,7 +36,7 @@ from camhd_access.output.pictures import (
     value_range,
 )
 from camhd_access.output.provenance import Provenance, exif_of, figure_metadata
-from camhd_access.output.reductions import reduced_to
+from camhd_access.output.small_images import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.times import Duration, to_nanoseconds
 from camhd_access.urls import is_place, text_of

@@ -22,7 +22,7 @@ from camhd_access.output.pictures import (
     time_of,
     to_image,
 )
-from camhd_access.output.reductions import reduced_to
+from camhd_access.output.small_images import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.urls import redact_url, text_of
 

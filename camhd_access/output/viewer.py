@@ -14,7 +14,7 @@ from camhd_access.decoding.machine_code import find_kernel
 from camhd_access.errors import CamhdError
 from camhd_access.output.film_writers import resize
 from camhd_access.output.pictures import deinterlaced, describe_frame, movie_of, to_image
-from camhd_access.output.reductions import reduced_to
+from camhd_access.output.small_images import reduced_to
 
 try:
     import ipywidgets

@@ -7,7 +7,8 @@ from PIL import Image
 from camhd_access import open_movie, open_movies
 from camhd_access.decoding import machine_code
 from camhd_access.output import film_writers
-from camhd_access.output.reductions import choose_reduction, reduced_to
+from camhd_access.output.reductions import choose_reduction
+from camhd_access.output.small_images import reduced_to
 from camhd_access.synthetic import write_movie
 
 
