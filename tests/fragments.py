@@ -153,3 +153,29 @@ def _trun(packets, offset, is_common):
         rows = [(p.duration, p.size, key, p.pts - p.dts) for p, key in zip(packets, keys, strict=True)]
         layout = ">IIIi"
     return atoms.full("trun", head, *(struct.pack(layout, *row) for row in rows), version=1, flags=flags)
+
+
+def with_table(data, places=None, *, version=0, lengths=0b111001):
+    """The movie with the table `mfra` of its fragments, or of other places, at its end."""
+    found = [start for kind, start, _ in top_level(data) if kind == "moof"]
+    place = ">QQ" if version else ">II"
+    numbers = bytes(sum((lengths >> shift & 3) + 1 for shift in (0, 2, 4)))
+    rows = [
+        struct.pack(place, 1000 * i, at) + numbers for i, at in enumerate(found if places is None else places)
+    ]
+    head = struct.pack(">III", 1, lengths, len(rows))
+    tfra = atoms.full("tfra", head, *rows, version=version)
+    mfro = atoms.full("mfro", struct.pack(">I", 8 + len(tfra) + 16))
+    return data + atoms.atom("mfra", tfra, mfro)
+
+
+def with_first_table(data, *, sizes=None, version=0):
+    """The movie with a table `sidx` of its fragments, or of parts of other sizes, after `moov`."""
+    places = [start for kind, start, _ in top_level(data) if kind == "moof"]
+    sizes = np.diff([*places, len(data)]).tolist() if sizes is None else sizes
+    (moov_stop,) = [stop for kind, _, stop in top_level(data) if kind == "moov"]
+    first = places[0] - moov_stop
+    fields = struct.pack(">IIQQ" if version else ">IIII", 1, 1000, 0, first)
+    rows = [struct.pack(">III", size, 1000, 0x9000_0000) for size in sizes]
+    sidx = atoms.full("sidx", fields, struct.pack(">HH", 0, len(rows)), *rows, version=version)
+    return data[:moov_stop] + sidx + data[moov_stop:]

@@ -6,6 +6,7 @@ coding, `recover` keeps the part of the movie's own index whose groups of pictur
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -222,7 +223,15 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
             source.check()  # not replaced meanwhile: size and bytes are of one version
         return Answer(data, size - len(data), size)
 
-    header = read_movie_header(answer)
+    def answer_several(ranges: Sequence[ByteRange]) -> list[Answer]:
+        found = dict[int, Answer]()
+        for span, data in source.fetch(ranges):
+            for k in span.members:
+                start, stop = ranges[k]
+                found[k] = Answer(bytes(data[start - span.start : stop - span.start]), start, source.size)
+        return [found[k] for k in range(len(ranges))]
+
+    header = read_movie_header(answer, answer_several)
     file_size = header.file_size
     try:
         return OpenMovie(source, parse_movie_header(header), file_size)

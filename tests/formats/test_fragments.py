@@ -151,6 +151,126 @@ def test_requests():
     assert len(file.requests) == 1
 
 
+class FarFile(File):
+    """The same, with the number of requests that are answered at the same time."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.n_together = []
+
+    def read_several(self, ranges):
+        self.n_together.append(len(ranges))
+        return [self.read(each) for each in ranges]
+
+
+def read_far(data):
+    """The file after its header was read; the fragments are all that it has."""
+    file = FarFile(data)
+    header = read_movie_header(file.read, file.read_several)
+    places = [(start, stop) for kind, start, stop in fragments.top_level(data) if kind == "moof"]
+    assert [(each.offset, each.offset + len(each.data)) for each in header.fragments] == places
+    assert all(
+        each.data == data[start:stop] for each, (start, stop) in zip(header.fragments, places, strict=True)
+    )
+    return file
+
+
+def far_movie(*, before=b"", n_in_fragment=3):
+    """Fragments 600 kB apart, each after some bytes of other atoms."""
+    data = fragments.lay_out(fragments.write(PLAIN, with_sound=False), n_in_fragment=n_in_fragment)
+    pieces = []
+    for kind, start, stop in fragments.top_level(data):
+        piece = data[start:stop]
+        if kind == "mdat":
+            piece = atoms.atom("mdat", piece[8:], bytes(600_000))
+        pieces.append(before + piece if kind == "moof" else piece)
+    return b"".join(pieces)
+
+
+TABLES = {
+    "mfra": fragments.with_table,
+    "mfra, 64 bit": lambda data: fragments.with_table(data, version=1, lengths=0b000110),
+    "sidx": fragments.with_first_table,
+    "sidx, 64 bit": lambda data: fragments.with_first_table(data, version=1),
+    "both": lambda data: fragments.with_table(fragments.with_first_table(data)),
+}
+
+
+@pytest.mark.parametrize("before", [b"", atoms.atom("styp", b"msdh", bytes(4))], ids=["", "styp"])
+@pytest.mark.parametrize("table", TABLES)
+def test_listed_fragments_are_requested_together(table, before):
+    data = TABLES[table](far_movie(before=before))
+    file = read_far(data)
+    assert file.n_together == [19]
+    assert len(file.requests) - 19 <= 3  # the end of the file, its start, and the first fragment
+    assert sum(each.n_bytes for each in file.requests) <= (512 << 10) + 2 * (64 << 10) + 19 * (4 << 10) + 1000
+    file = File(data)
+    read_movie_header(file.read)  # where they cannot be answered together
+    assert len(file.requests) <= 3 + 19
+
+
+def test_a_long_movie_is_read_in_a_few_batches(monkeypatch):
+    monkeypatch.setattr(fragment_walk, "_MAX_AT_ONCE", 8)
+    assert read_far(fragments.with_table(far_movie())).n_together == [8, 8, 3]
+    monkeypatch.setattr(fragment_walk, "_MAX_BYTES_AT_ONCE", 20_000)
+    assert read_far(fragments.with_table(far_movie())).n_together == [4, 4, 4, 4, 3]
+    monkeypatch.setattr(
+        fragment_walk, "MAX_FRAGMENT_REQUESTS", 16
+    )  # more than the table may cost: one by one
+    assert read_far(fragments.with_table(far_movie())).n_together == [4, 4, 4, 4]
+
+
+def lies():
+    data = far_movie()
+    places = [start for kind, start, _ in fragments.top_level(data) if kind == "moof"]
+    sizes = np.diff([*places, len(data)])
+    return {
+        "none": fragments.with_table(data, []),
+        "some": fragments.with_table(data, places[::3]),
+        "within fragments": fragments.with_table(data, [at + 9 for at in places]),
+        "before fragments": fragments.with_table(data, [at - 9 for at in places]),
+        "media": fragments.with_table(data, [at + 5000 for at in places] + places),
+        "beyond the end": fragments.with_table(data, [*places[:5], 2**32 - 1]),
+        "far beyond": fragments.with_table(data, [*places[:5], 2**63 + 1, 2**64 - 1], version=1),
+        "backwards, twice": fragments.with_table(data, 2 * places[::-1]),
+        "sizes": fragments.with_first_table(data, sizes=(sizes - 1).tolist()),
+        "large sizes": fragments.with_first_table(data, sizes=[2**31 - 1] * 30),
+        "two that differ": fragments.with_table(
+            fragments.with_first_table(data, sizes=[1000] * 30), places[3:9]
+        ),
+        "cut off": fragments.with_table(data)[:-1],
+        "too large": fragments.with_table(data)[:-4] + b"\xff" * 4,
+        "too short": fragments.with_table(data)[:-4] + struct.pack(">I", 40),
+        "of another kind": fragments.with_table(data).replace(b"tfra", b"free"),
+        "claims more": fragments.with_table(data).replace(
+            struct.pack(">II", 0b111001, 20), struct.pack(">II", 0b111001, 2**31)
+        ),
+    }
+
+
+@pytest.mark.parametrize("lie", lies())
+def test_a_table_that_lies_changes_nothing(lie):
+    data = lies()[lie]
+    file = read_far(data)
+    assert len(file.requests) <= 3 + 3 * 21
+    np.testing.assert_array_equal(parse(data).pts, parse(far_movie()).pts)
+
+
+def test_damaged_tables_change_nothing():
+    data = fragments.with_table(fragments.with_first_table(far_movie(n_in_fragment=12)))
+    expected = parse(data).pts
+    (sidx,) = [(start, stop) for kind, start, stop in fragments.top_level(data) if kind == "sidx"]
+    (mfra,) = [(start, stop) for kind, start, stop in fragments.top_level(data) if kind == "mfra"]
+    rng = np.random.default_rng(2)
+    for start, stop in (sidx, mfra):
+        for place in rng.integers(start + 8, stop, 60).tolist():
+            changed = bytearray(data)
+            changed[place] = rng.integers(256)
+            file = FarFile(bytes(changed))
+            header = read_movie_header(file.read, file.read_several)
+            np.testing.assert_array_equal(parse_movie_header(header).pts, expected)
+
+
 def test_too_many_requests(monkeypatch):
     monkeypatch.setattr(fragment_walk, "MAX_FRAGMENT_REQUESTS", 5)
     data = spread(fragments.lay_out(fragments.write(PLAIN), n_in_fragment=6), 600_000)

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+import atoms
 import av
 import fragments
 import fsspec
@@ -11,7 +12,7 @@ import pytest
 
 from camhd_access import MovieReader, open_movie
 from camhd_access.errors import InvalidMovieError
-from camhd_access.synthetic import write_movie
+from camhd_access.synthetic import serve_folder, write_movie
 
 PLAIN = "frag_keyframe+empty_moov"
 
@@ -72,3 +73,21 @@ def test_whole_groups_of_a_truncated_movie(structure):
         lengths.add(n)
     assert len(lengths) == 2
     assert min(lengths) > 20
+
+
+@pytest.mark.parametrize("table", [fragments.with_table, fragments.with_first_table])
+def test_listed_fragments_over_http(tmp_path, table):
+    data = fragments.lay_out(fragments.write(PLAIN, with_sound=False), n_in_fragment=3)
+    pieces = [
+        atoms.atom("mdat", data[start + 8 : stop], bytes(300_000)) if kind == "mdat" else data[start:stop]
+        for kind, start, stop in fragments.top_level(data)
+    ]
+    data = table(b"".join(pieces))
+    (tmp_path / "far.mp4").write_bytes(data)
+    expected = MovieReader(place(data, "far.mp4")).index
+    with serve_folder(tmp_path) as server:
+        index = MovieReader(f"{server.url}far.mp4", cache=False).index
+        assert server.n_requests <= 3 + 19
+        assert server.n_bytes_sent < (512 << 10) + 2 * (64 << 10) + 20 * (4 << 10)
+    for name in ("offset", "size", "pts", "duration", "is_sync"):
+        np.testing.assert_array_equal(getattr(index, name), getattr(expected, name))

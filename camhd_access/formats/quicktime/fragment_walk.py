@@ -2,19 +2,31 @@
 
 Fragments are found by jumping from atom to atom, over the media. A request for a header also fetches what
 follows: usually the whole `moof` and the header of its `mdat`, so that a fragment costs one request, and
-several small ones cost one together.
+several small ones cost one together. Where a table of the movie (`mfra`, `sidx`) tells where fragments begin,
+the bytes of many are requested at once; the walk over them is the same, so that nothing is taken from tables.
 
 Source: ISO/IEC 14496-12, 8.8.4 (`moof`).
 """
 
-from collections.abc import Awaitable, Callable, Generator
-from typing import NamedTuple
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
+from camhd_access.formats.quicktime.fragment_tables import (
+    MAX_TABLE_BYTES,
+    find_last_table,
+    parse_mfra,
+    parse_sidx,
+)
 from camhd_access.formats.quicktime.fragments import Fragment
 from camhd_access.formats.quicktime.walk import MAX_MOOV_BYTES, Answer, Request, walk_moov
-from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async
+from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async, plan_spans
 
 __all__ = [
     "MAX_FRAGMENT_REQUESTS",
@@ -31,6 +43,15 @@ _MAX_ATOMS = 1 << 17  # at the top level, of a fragmented movie
 _WINDOW_BYTES = 64 << 10  # fetched at each fragment: moof and the header of mdat
 _SMALL_BYTES = 256 << 10  # fragments below are fetched several at a time
 _LARGE_WINDOW_BYTES = 1 << 20
+_LISTED_BYTES = 4 << 10  # fetched at least at each fragment that a table lists
+_MAX_LISTED = 1 << 17  # fragments of tables that are used
+_MAX_PLANNED = 1 << 14  # of them at once
+_MAX_AT_ONCE, _MAX_BYTES_AT_ONCE = 256, 8 << 20  # requests together, and what they fetch
+
+Requests: TypeAlias = Sequence[Request]
+"""Requests that may be answered at the same time."""
+Answers: TypeAlias = Sequence[Answer]
+"""Their answers, in the same order."""
 
 
 class MovieHeader(NamedTuple):
@@ -48,8 +69,10 @@ class MovieHeader(NamedTuple):
     """First byte of a `moof` that the end of the file cuts off; None if there is none."""
 
 
-def walk_movie_header() -> Generator[Request, Answer, MovieHeader]:
+def walk_movie_header() -> Generator[Requests, Answers, MovieHeader]:
     """What describes the samples of a movie, by a generator that yields requests and is sent the answers.
+
+    It yields several requests where they may be answered at the same time.
 
     Raises
     ------
@@ -59,13 +82,14 @@ def walk_movie_header() -> Generator[Request, Answer, MovieHeader]:
     Notes
     -----
     As many requests as `walk_moov` for a movie without fragments. Otherwise one for each fragment besides;
-    one for several of them if they are small, or at the end of the file.
+    one for several of them if they are small, or at the end of the file. With a table of the fragments, up to
+    256 are made at the same time.
     """
     held: list[Answer] = []
     walk = walk_moov()
     request = next(walk)
     while True:
-        held.append((yield request))
+        held.extend((yield [request]))
         try:
             request = walk.send(held[-1])
         except StopIteration as end:
@@ -77,14 +101,33 @@ def walk_movie_header() -> Generator[Request, Answer, MovieHeader]:
     return MovieHeader(moov, offset, file_size, tuple(fragments), cut)
 
 
-def read_movie_header(read: Callable[[Request], Answer]) -> MovieHeader:
-    """What describes the samples of a movie, by a blocking function that answers requests."""
-    return drive_walk(walk_movie_header(), read)
+def read_movie_header(
+    read: Callable[[Request], Answer], read_several: Callable[[Sequence[ByteRange]], Answers] | None = None
+) -> MovieHeader:
+    """What describes the samples of a movie, by a blocking function that answers requests.
+
+    Parameters
+    ----------
+    read_several
+        Answers several requests at the same time; None: they are answered by `read`, one after the other.
+    """
+
+    def answer(requests: Requests) -> Answers:
+        ranges = [request for request in requests if isinstance(request, ByteRange)]
+        if read_several is None or len(ranges) < 2:
+            return [read(request) for request in requests]
+        return read_several(ranges)
+
+    return drive_walk(walk_movie_header(), answer)
 
 
 async def read_movie_header_async(read: Callable[[Request], Awaitable[Answer]]) -> MovieHeader:
-    """What describes the samples of a movie, by a coroutine function that answers requests."""
-    return await drive_walk_async(walk_movie_header(), read)
+    """The same by a coroutine function, which is asked for one answer after the other."""
+
+    async def answer(requests: Requests) -> Answers:
+        return [await read(request) for request in requests]
+
+    return await drive_walk_async(walk_movie_header(), answer)
 
 
 def _is_fragmented(moov: bytes, offset: int) -> bool:
@@ -94,38 +137,88 @@ def _is_fragmented(moov: bytes, offset: int) -> bool:
 
 
 class _Window:
-    """The bytes at the current position: of an earlier answer, or of the last request."""
+    """The bytes at the current position: of earlier answers, which may reach ahead to listed fragments."""
 
     def __init__(self, held: list[Answer], file_size: int) -> None:
         self.file_size = file_size
+        self.listed_bytes = 0
+        """Bytes to fetch at each fragment that a table lists; 0: none are fetched ahead."""
+        self._tail = held[0]
         self._held = held
         self._last = held[-1]
-        self._n_requests = 0
+        self._ahead: deque[Answer] = deque()
+        self._listed: list[int] | None = None  # None: the table at the end of the file has not been read
+        self._n_requests = self._n_listed_requests = 0
 
-    def read(self, start: int, stop: int, *, ahead_bytes: int) -> Generator[Request, Answer, bytes]:
+    def add(self, places: NDArray[np.int64]) -> None:
+        """Where a table says that fragments begin."""
+        known = {*(self._listed or ()), *places[places < self.file_size].tolist()}
+        self._listed = sorted(known)[:_MAX_LISTED]
+
+    def read(self, start: int, stop: int, *, ahead_bytes: int) -> Generator[Requests, Answers, bytes]:
         """The bytes `start` ≤ i < `stop` of the file; if they are fetched, with more after them."""
-        for part in (self._last, *self._held):
+        while self._ahead and self._ahead[0].stop <= start:
+            self._ahead.popleft()
+        next_part = self._ahead[0] if self._ahead else self._last
+        for part in (next_part, self._last, *self._held):
             if part.start <= start and stop <= part.stop:
                 return part.data[start - part.start : stop - part.start]
+        if self._listed is None:
+            yield from self._read_last_table()
+        ranges = self._plan_listed(start, stop)
+        if not ranges:
+            ranges = [ByteRange(start, min(max(stop, start + ahead_bytes), self.file_size))]
+            self._count_request(start)
+        parts = yield ranges
+        for wanted, part in zip(ranges, parts, strict=True):
+            if (part.start, part.stop) != wanted:
+                told = f"{wanted.start} to {wanted.stop} were requested"
+                raise ValueError(f"answer has bytes {part.start} to {part.stop}; {told}")
+        self._last, *others = parts
+        self._ahead = deque(others) if others else self._ahead
+        return self._last.data[: stop - start]
+
+    def _count_request(self, start: int) -> None:
         if self._n_requests == MAX_FRAGMENT_REQUESTS:
             raise UnsupportedMovieError(
                 f"the movie has more fragments than {MAX_FRAGMENT_REQUESTS} requests reach (byte {start}); "
                 "remux it with `ffmpeg -c copy`"
             )
         self._n_requests += 1
-        wanted = ByteRange(start, min(max(stop, start + ahead_bytes), self.file_size))
-        part = yield wanted
-        if (part.start, part.stop) != wanted:
-            raise ValueError(
-                f"answer has bytes {part.start} to {part.stop}; {start} to {wanted.stop} were requested"
-            )
-        self._last = part
-        return part.data[: stop - start]
+
+    def _read_last_table(self) -> Generator[Requests, Answers, None]:
+        self._listed = []
+        n_bytes = find_last_table(self._tail.data)
+        if 0 < n_bytes <= self.file_size:
+            data = yield from self.read(self.file_size - n_bytes, self.file_size, ahead_bytes=0)
+            self.add(parse_mfra(data))
+
+    def _plan_listed(self, start: int, stop: int) -> list[ByteRange]:
+        """The bytes from `start` on and at the next listed fragments; none if none is listed near `start`.
+
+        Atoms may precede each fragment (`styp`, `sidx`): as many bytes as before the first are fetched before
+        each.
+        """
+        listed, n_left = self._listed or [], MAX_FRAGMENT_REQUESTS - self._n_listed_requests
+        places = listed[bisect_left(listed, start) :][:_MAX_PLANNED]
+        n_before = places[0] - start if places else _LISTED_BYTES
+        if not (self.listed_bytes and n_left) or n_before >= _LISTED_BYTES:
+            return []
+        wanted = [
+            ByteRange(place - n_before, min(place + self.listed_bytes, self.file_size)) for place in places
+        ]
+        wanted[0] = ByteRange(start, max(stop, wanted[0].stop))
+        spans = plan_spans(wanted, max_gap_bytes=_WINDOW_BYTES, max_span_bytes=_LARGE_WINDOW_BYTES)
+        n_bytes = np.cumsum([span.n_bytes for span in spans])
+        n_spans = max(1, min(int(np.searchsorted(n_bytes, _MAX_BYTES_AT_ONCE)), _MAX_AT_ONCE, n_left))
+        self._n_listed_requests += n_spans
+        self._listed = [place for place in listed if place >= spans[n_spans - 1].stop]
+        return [ByteRange(span.start, span.stop) for span in spans[:n_spans]]
 
 
 def _walk_fragments(
     window: _Window, position: int
-) -> Generator[Request, Answer, tuple[list[Fragment], int | None]]:
+) -> Generator[Requests, Answers, tuple[list[Fragment], int | None]]:
     """The fragments from `position` on, and where one begins that is cut off."""
     found: list[Fragment] = []
     ahead_bytes, n_bytes_left, file_size = _WINDOW_BYTES, MAX_MOOV_BYTES, window.file_size
@@ -155,5 +248,10 @@ def _walk_fragments(
                 near = position - found[-1].offset <= _SMALL_BYTES
                 ahead_bytes = _LARGE_WINDOW_BYTES if near else _WINDOW_BYTES
             found.append(Fragment(whole, position))
+            window.listed_bytes = min(max(_LISTED_BYTES, 2 * len(whole)), _WINDOW_BYTES)
+        elif header.type == "sidx" and header.size <= MAX_TABLE_BYTES and stop <= file_size:
+            window.add(
+                parse_sidx((yield from window.read(position, stop, ahead_bytes=ahead_bytes)), position)
+            )
         position = stop
     raise UnsupportedMovieError(f"the fragmented movie has more than {_MAX_ATOMS} atoms (byte {position})")
