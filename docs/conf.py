@@ -1,6 +1,13 @@
-"""The documentation: Markdown pages, notebooks and the docstrings, built with warnings as errors."""
+"""The documentation: Markdown pages, notebooks and the docstrings, built with warnings as errors.
 
+Notebooks are executed, unless the tests have done so just before: `CAMHD_EXECUTED_NOTEBOOKS` names the folder
+where they kept them with their outputs.
+"""
+
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -41,6 +48,23 @@ myst_heading_anchors = 2
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", _keep_outputs_in_the_build_folder, priority=900)
+    app.connect("source-read", _take_outputs_of_the_tests)
+
+
+def _take_outputs_of_the_tests(app: Sphinx, name: str, content: list[str]) -> None:  # noqa: ARG001 - Sphinx's
+    """Take a notebook with the outputs from the tests, if there is one with the same cells."""
+    folder = os.environ.get("CAMHD_EXECUTED_NOTEBOOKS", "")
+    path = Path(folder, f"{Path(name).name}.ipynb")
+    if not (folder and name.startswith("notebooks/") and path.exists()):
+        return
+    executed = json.loads(path.read_text())
+    if _sources_of(executed) == _sources_of(json.loads(content[0])):
+        executed["metadata"]["mystnb"] = {"execution_mode": "off"}
+        content[0] = json.dumps(executed)
+
+
+def _sources_of(notebook: dict[str, Any]) -> list[str]:
+    return ["".join(cell["source"]) for cell in notebook["cells"]]
 
 
 def _keep_outputs_in_the_build_folder(app: Sphinx) -> None:
