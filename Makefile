@@ -43,8 +43,9 @@ $(VENV)/.%: pyproject.toml | $(BIN)/python
 $(VENV)/.test $(VENV)/.docs: | $(VENV)/.s3
 
 # Each process of pytest-xdist has its own servers, ports, folders and caches; the tests of a module stay together
-# until a process runs out of work.
-ON_ALL_CORES := --numprocesses auto --dist worksteal
+# until a process runs out of work. WORKERS is the number of processes; by default one per core.
+WORKERS ?= auto
+ON_ALL_CORES := --numprocesses $(WORKERS) --dist worksteal
 
 # The files that differ from main, or from the last commit on main itself.
 BASE = $$(git merge-base HEAD main 2>/dev/null || echo HEAD)

@@ -36,7 +36,12 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+LONGEST = "test_notebooks.py"
+"""They begin first, so that no process is left alone with them at the end."""
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name != LONGEST)
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in PURE:
             item.add_marker("pure")
