@@ -36,6 +36,7 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
             yield from remote.cases(material, origin, full=full)
             yield from fetch.transport_cases(material, origin)
             yield crops.link_case(material, origin)
+            yield twins.link_case(material, origin)
             if mbit == 100:  # over faster links whole frames are fetched, which is cheaper there
                 yield crops.bytes_case(material, origin)
             else:

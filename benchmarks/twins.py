@@ -1,4 +1,4 @@
-"""Frames of an H.264 twin: one at random, and all in sequence, beside bare PyAV and ffmpeg."""
+"""Frames of an H.264 twin: one at random, and all in sequence, near and far, beside its peers."""
 
 import random
 import subprocess
@@ -9,10 +9,13 @@ from typing import Any
 
 from benchmarks.harness import Budget, Case, Run, Way, timed
 from benchmarks.material import Material
+from benchmarks.servers import Origin
 
-__all__ = ["cases"]
+__all__ = ["cases", "link_case"]
 
 N_FRAMES, GROUP = 144, 48
+N_COPIES = 25
+"""How often the movie is repeated for the link: two minutes, 120 MB."""
 
 
 def cases(material: Material) -> Iterator[Case]:
@@ -23,7 +26,11 @@ def cases(material: Material) -> Iterator[Case]:
         title=f"One random frame of an H.264 movie (groups of {GROUP} frames), local, movie open, gray",
         unit="ms/frame",
         limit="decoding of the frames from the sync sample before, on one core",
-        ways=[Way("camhd_access", ours(path, [[f] for f in frames])), Way("bare PyAV", pyav(path, frames))],
+        ways=[
+            Way("camhd_access", ours(path, [[f] for f in frames])),
+            Way("bare PyAV", pyav(path, frames)),
+            Way("torchcodec, exact seeks", torchcodec(path, frames)),
+        ],
         budget=Budget("≤ 1.1 x bare PyAV", min_speed=1 / 1.1),
     )
     groups = [range(k, k + GROUP) for k in range(0, N_FRAMES, GROUP)]
@@ -41,6 +48,36 @@ def cases(material: Material) -> Iterator[Case]:
         )
 
 
+def link_case(material: Material, origin: Origin) -> Case:
+    path = make_long_twin(material.folder / "twin-long.mp4", make_twin(material.folder / "twin.mp4"))
+    url = f"{origin.http}/{path.name}"
+    frames = sorted(random.Random(0).sample(range(N_FRAMES * N_COPIES), 60))
+    few = frames[::10]
+    return Case(
+        name=f"twin-link-{origin.mbit:g}",
+        title=f"60 random frames of an H.264 movie (groups of {GROUP}), {origin.label}, movie open, gray",
+        unit="ms/frame",
+        limit="decoding of the frames from the sync samples before on all cores",
+        ways=[
+            Way("camhd_access", ours(url, [frames])),
+            Way("PyAV on fsspec", pyav_on_fsspec(url, few), max_rounds=3),
+            Way("torchcodec, after a download of the movie", torchcodec(url, frames), max_rounds=3),
+            Way("camhd_access, from a local file", ours(path, [frames])),
+        ],
+        budget=Budget("≥ 5 x PyAV on fsspec", min_speed=5.0),
+        note=f"PyAV on fsspec reads {len(few)} of the frames, in blocks of 1 MiB. torchcodec is asked for "
+        "all together, and the whole movie is downloaded for it.",
+    )
+
+
+def make_long_twin(path: Path, twin: Path) -> Path:
+    """The same movie again and again, with the index at its beginning."""
+    if not path.exists():
+        command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", str(N_COPIES - 1), "-i", str(twin)]
+        subprocess.run([*command, "-c", "copy", "-movflags", "+faststart", str(path)], check=True)
+    return path
+
+
 def make_twin(path: Path) -> Path:
     """A movie of 1920x1080, with closed groups."""
     if not path.exists():
@@ -51,7 +88,7 @@ def make_twin(path: Path) -> Path:
     return path
 
 
-def ours(path: Path, reads: Sequence[Sequence[int]], pix_fmt: str = "gray") -> Callable[[], Any]:
+def ours(path: Path | str, reads: Sequence[Sequence[int]], pix_fmt: str = "gray") -> Callable[[], Any]:
     """Reads one after the other."""
 
     @contextmanager
@@ -71,7 +108,40 @@ def ours(path: Path, reads: Sequence[Sequence[int]], pix_fmt: str = "gray") -> C
     return opened
 
 
-def pyav(path: Path, frames: Sequence[int]) -> Callable[[], Any]:
+def pyav_on_fsspec(url: str, frames: Sequence[int]) -> Callable[[], Any]:
+    """The same, with threads, from a file of fsspec's HTTP filesystem."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        import fsspec
+
+        with (
+            fsspec.open(url, "rb", block_size=1 << 20, cache_type="readahead") as file,
+            pyav(file, frames, thread_type="AUTO")() as run,
+        ):
+            yield run
+
+    return opened
+
+
+def torchcodec(path: Path | str, frames: Sequence[int]) -> Callable[[], Any]:
+    """Frames by index, exactly, all together; a movie on a server is downloaded first."""
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        import fsspec
+        from torchcodec.decoders import VideoDecoder
+
+        def read() -> None:
+            movie = fsspec.filesystem("http").cat_file(path) if isinstance(path, str) else str(path)
+            VideoDecoder(movie, seek_mode="exact", num_ffmpeg_threads=0).get_frames_at(list(frames))
+
+        yield timed(read, n=len(frames))
+
+    return opened
+
+
+def pyav(path: Any, frames: Sequence[int], *, thread_type: str = "NONE") -> Callable[[], Any]:
     """Seek to the sync sample before, decode up to the frame, and take its luma."""
 
     @contextmanager
@@ -80,7 +150,7 @@ def pyav(path: Path, frames: Sequence[int]) -> Callable[[], Any]:
 
         with av.open(path) as movie:
             (stream,) = movie.streams.video
-            stream.thread_type = "NONE"
+            stream.thread_type = thread_type
             ticks = round(1 / (stream.average_rate * stream.time_base))
 
             def read() -> None:

@@ -1,6 +1,6 @@
 """A file made of pieces, which counts reads."""
 
-from camhd_access.formats.quicktime import Answer, Tail
+from camhd_access.formats.quicktime import Answer, Head, Tail
 
 
 class CountedFile:
@@ -16,6 +16,8 @@ class CountedFile:
     def read(self, request):
         if isinstance(request, Tail):
             start, stop = max(0, self.size - request.n_bytes), self.size
+        elif isinstance(request, Head):
+            start, stop = 0, min(request.n_bytes, self.size)
         else:
             start, stop = request
             assert 0 <= start < stop <= self.size

@@ -42,6 +42,7 @@ from camhd_access.formats.quicktime import (
 )
 from camhd_access.formats.quicktime.packing import can_pack
 from camhd_access.movie.index_store import IndexStore, name_index
+from camhd_access.ranges import ByteRange
 from camhd_access.storage.source import counts_from_end
 from camhd_access.times import Period
 from camhd_access.urls import options_of, text_of
@@ -201,6 +202,7 @@ class Crawl:
                 data = await fs._cat_file(path, **wanted)  # noqa: SLF001
                 info = await fs._info(path)  # noqa: SLF001
                 return Answer(data, info["size"] - len(data), info["size"])
+            assert isinstance(request, ByteRange)  # noqa: S101 - the end of the file is requested first
             data = await fs._cat_file(path, start=request.start, end=request.stop, **_same_version(fs, info))  # noqa: SLF001
             if len(data) != request.n_bytes:
                 raise RemoteFileChangedError(f"{row.url} was replaced while it was read")

@@ -47,6 +47,10 @@ Recover: TypeAlias = bool | str | os.PathLike[str]
 
 HINT = "use recover=True (command line: --recover) to rebuild the index of a ProRes movie"
 
+HEAD_FIRST = (".mp4", ".m4v")
+"""Suffixes of files that are read from the beginning on: `moov` is as likely there, and often longer than
+what is requested of the end. Recorders of `.mov` put it at the end."""
+
 FRAME_HEAD_BYTES = 512
 """Bytes read of a frame to get its header (156 bytes in all known files)."""
 
@@ -214,14 +218,16 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
 
     def answer(request: Request) -> Answer:
         nonlocal source
-        if not isinstance(request, Tail):
+        if isinstance(request, ByteRange):
             return Answer(source.read(request), request.start, source.size)
-        data = source.read_tail(request.n_bytes)
+        is_tail = isinstance(request, Tail)
+        n_bytes = request.n_bytes
+        data = source.read_tail(n_bytes) if is_tail else source.read(ByteRange(0, n_bytes))
         source = source if source.version else source.pinned()
         size = source.size
         if not source.is_far:
             source.check()  # not replaced meanwhile: size and bytes are of one version
-        return Answer(data, size - len(data), size)
+        return Answer(data, size - len(data) if is_tail else 0, size)
 
     def answer_several(ranges: Sequence[ByteRange]) -> list[Answer]:
         found = dict[int, Answer]()
@@ -231,7 +237,9 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
                 found[k] = Answer(bytes(data[start - span.start : stop - span.start]), start, source.size)
         return [found[k] for k in range(len(ranges))]
 
-    header = read_movie_header(answer, answer_several)
+    header = read_movie_header(
+        answer, answer_several, head_first=source.is_far and source.path.lower().endswith(HEAD_FIRST)
+    )
     file_size = header.file_size
     try:
         return OpenMovie(source, parse_movie_header(header), file_size)

@@ -95,8 +95,8 @@ class MovieReader:
 
     Notes
     -----
-    Opening costs one request for the file's last 512 KiB if `moov` is there, at most three for other
-    common layouts, one a fragment, and none if the movie is open already. Safe to use from many threads.
+    Opening costs one request for the file's last 512 KiB if `moov` is there, at most three for other common
+    layouts, two for `.mp4`, one a fragment, and none if the movie is open already. Safe for many threads.
     Pickles as address and version; the copy opens the movie on first use.
     """
 

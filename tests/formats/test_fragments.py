@@ -12,6 +12,7 @@ import pytest
 from camhd_access.errors import CamhdError, InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime import (
     Answer,
+    Head,
     Tail,
     fragment_walk,
     parse_movie_header,
@@ -30,8 +31,13 @@ class File:
 
     def read(self, request):
         self.requests.append(request)
-        start = max(0, len(self.data) - request.n_bytes) if isinstance(request, Tail) else request.start
-        stop = len(self.data) if isinstance(request, Tail) else request.stop
+        start, stop = 0, len(self.data)
+        if isinstance(request, Tail):
+            start = max(0, stop - request.n_bytes)
+        elif isinstance(request, Head):
+            stop = min(stop, request.n_bytes)
+        else:
+            start, stop = request
         return Answer(self.data[start:stop], start, len(self.data))
 
 
@@ -207,6 +213,22 @@ def test_listed_fragments_are_requested_together(table, before):
     file = File(data)
     read_movie_header(file.read)  # where they cannot be answered together
     assert len(file.requests) <= 3 + 19
+
+
+@pytest.mark.parametrize("table", ["mfra", "sidx"])
+def test_from_the_head_on(table):
+    data = TABLES[table](far_movie())
+    file = FarFile(data)
+    header = read_movie_header(file.read, file.read_several, head_first=True)
+    np.testing.assert_array_equal(parse_movie_header(header).pts, parse(data).pts)
+    assert isinstance(file.requests[0], Head)
+    assert (
+        len(file.requests) - sum(file.n_together) <= 3
+    )  # the start of the file, its end, the first fragment
+    assert file.n_together == [19]
+    small = File(fragments.write(PLAIN))
+    assert len(read_movie_header(small.read, head_first=True).fragments) == 4
+    assert len(small.requests) == 1
 
 
 def test_a_long_movie_is_read_in_a_few_batches(monkeypatch):

@@ -20,7 +20,15 @@ from camhd_access.formats.quicktime.fragment_walk import (
 from camhd_access.formats.quicktime.index import Edit, MovieIndex
 from camhd_access.formats.quicktime.moov import parse_moov, parse_movie_header
 from camhd_access.formats.quicktime.tables import MAX_FRAMES
-from camhd_access.formats.quicktime.walk import Answer, Request, Tail, read_moov, read_moov_async, walk_moov
+from camhd_access.formats.quicktime.walk import (
+    Answer,
+    Head,
+    Request,
+    Tail,
+    read_moov,
+    read_moov_async,
+    walk_moov,
+)
 
 __all__ = [
     "CODEC_NAMES",
@@ -30,6 +38,7 @@ __all__ = [
     "Answer",
     "CodedSamples",
     "Edit",
+    "Head",
     "MovieHeader",
     "MovieIndex",
     "Request",

@@ -69,10 +69,15 @@ class MovieHeader(NamedTuple):
     """First byte of a `moof` that the end of the file cuts off; None if there is none."""
 
 
-def walk_movie_header() -> Generator[Requests, Answers, MovieHeader]:
+def walk_movie_header(*, head_first: bool = False) -> Generator[Requests, Answers, MovieHeader]:
     """What describes the samples of a movie, by a generator that yields requests and is sent the answers.
 
     It yields several requests where they may be answered at the same time.
+
+    Parameters
+    ----------
+    head_first
+        Begin at the beginning of the file, as in `walk_moov`.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def walk_movie_header() -> Generator[Requests, Answers, MovieHeader]:
     256 are made at the same time.
     """
     held: list[Answer] = []
-    walk = walk_moov()
+    walk = walk_moov(head_first=head_first)
     request = next(walk)
     while True:
         held.extend((yield [request]))
@@ -102,7 +107,10 @@ def walk_movie_header() -> Generator[Requests, Answers, MovieHeader]:
 
 
 def read_movie_header(
-    read: Callable[[Request], Answer], read_several: Callable[[Sequence[ByteRange]], Answers] | None = None
+    read: Callable[[Request], Answer],
+    read_several: Callable[[Sequence[ByteRange]], Answers] | None = None,
+    *,
+    head_first: bool = False,
 ) -> MovieHeader:
     """What describes the samples of a movie, by a blocking function that answers requests.
 
@@ -110,6 +118,8 @@ def read_movie_header(
     ----------
     read_several
         Answers several requests at the same time; None: they are answered by `read`, one after the other.
+    head_first
+        Begin at the beginning of the file, as in `walk_moov`.
     """
 
     def answer(requests: Requests) -> Answers:
@@ -118,7 +128,7 @@ def read_movie_header(
             return [read(request) for request in requests]
         return read_several(ranges)
 
-    return drive_walk(walk_movie_header(), answer)
+    return drive_walk(walk_movie_header(head_first=head_first), answer)
 
 
 async def read_movie_header_async(read: Callable[[Request], Awaitable[Answer]]) -> MovieHeader:
@@ -143,7 +153,6 @@ class _Window:
         self.file_size = file_size
         self.listed_bytes = 0
         """Bytes to fetch at each fragment that a table lists; 0: none are fetched ahead."""
-        self._tail = held[0]
         self._held = held
         self._last = held[-1]
         self._ahead: deque[Answer] = deque()
@@ -188,7 +197,11 @@ class _Window:
 
     def _read_last_table(self) -> Generator[Requests, Answers, None]:
         self._listed = []
-        n_bytes = find_last_table(self._tail.data)
+        first = self._held[0]  # the end of the file, or its beginning
+        end = first.data if first.stop == self.file_size else b""
+        if not end:
+            end = yield from self.read(max(0, self.file_size - _WINDOW_BYTES), self.file_size, ahead_bytes=0)
+        n_bytes = find_last_table(end)
         if 0 < n_bytes <= self.file_size:
             data = yield from self.read(self.file_size - n_bytes, self.file_size, ahead_bytes=0)
             self.add(parse_mfra(data))

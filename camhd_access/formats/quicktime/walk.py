@@ -4,7 +4,8 @@ A generator yields requests and is sent the answers, so that the same logic serv
 caller. It requests the end of the file first, where recorders put `moov`: if it is there, one request
 suffices. Otherwise it starts at the beginning and jumps from atom to atom, over the media, until it finds
 `moov`: three requests in all with at most one media atom before it, and one more for each further
-one.
+one. Without the end, which is not worth a request if `moov` is as likely at the beginning, or is long, it
+takes two.
 
 A `moov` near the end is told from the same four letters within a frame by what follows: its first
 child, and atoms that fill the file exactly to its end. Any doubt costs requests, not correctness.
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_MOOV_BYTES",
     "MAX_REQUESTS",
     "Answer",
+    "Head",
     "MoovBytes",
     "Request",
     "Tail",
@@ -56,7 +58,15 @@ class Tail:
     """Number of bytes. Shorter files are returned whole."""
 
 
-Request = Tail | ByteRange
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request for the first bytes of a file."""
+
+    n_bytes: int
+    """Number of bytes. Shorter files are returned whole."""
+
+
+Request = Tail | Head | ByteRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +91,17 @@ MoovBytes = tuple[bytes, int, int]
 Fetch = Generator[Request, Answer, bytes]
 
 
-def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovBytes]:
+def walk_moov(
+    tail_bytes: int = _TAIL_BYTES, *, head_first: bool = False
+) -> Generator[Request, Answer, MoovBytes]:
     """Bytes, offset and file size of `moov`, by a generator that yields requests and is sent the answers.
 
     Parameters
     ----------
     tail_bytes
         Length of the first request.
+    head_first
+        Do not request the end of the file, but begin at its beginning.
 
     Raises
     ------
@@ -101,17 +115,22 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovB
     Notes
     -----
     One request if `moov` lies within the tail. Otherwise at most three with at most one media atom before
-    `moov`, one more for each further one, never more than `MAX_REQUESTS`.
+    `moov`, one more for each further one, never more than `MAX_REQUESTS`. With `head_first` at most two, and
+    one more for each further one.
     """
-    tail = yield Tail(tail_bytes)
-    if not tail.file_size:
+    first = yield (Head(_HEAD_BYTES) if head_first else Tail(tail_bytes))
+    if not first.file_size:
         raise NotAMovieError("empty file: 0 bytes")
-    if tail.stop != tail.file_size:
+    if head_first and (first.start, first.stop) != (0, min(_HEAD_BYTES, first.file_size)):
         raise ValueError(
-            f"answer ends at byte {tail.stop} of {tail.file_size}; the end of the file was requested"
+            f"answer has bytes {first.start} to {first.stop}; the first {_HEAD_BYTES} were requested"
         )
-    known = _Known(tail)
-    place = _find_moov(tail) if tail.start else None
+    if not head_first and first.stop != first.file_size:
+        raise ValueError(
+            f"answer ends at byte {first.stop} of {first.file_size}; the end of the file was requested"
+        )
+    known = _Known(first)
+    place = _find_moov(first) if first.start else None
     if place is None:
         place = yield from _walk_atoms(known)
     if place.n_bytes > MAX_MOOV_BYTES:
@@ -119,7 +138,7 @@ def walk_moov(tail_bytes: int = _TAIL_BYTES) -> Generator[Request, Answer, MoovB
             f"moov atom at byte {place.start}: {place.n_bytes} bytes; at most {MAX_MOOV_BYTES} are read"
         )
     moov = yield from known.read(place.start, place.stop)
-    return moov, place.start, tail.file_size
+    return moov, place.start, known.file_size
 
 
 def read_moov(read: Callable[[Request], Answer]) -> MoovBytes:
@@ -135,10 +154,10 @@ async def read_moov_async(read: Callable[[Request], Awaitable[Answer]]) -> MoovB
 class _Known:
     """The parts of a file that have been fetched so far."""
 
-    def __init__(self, tail: Answer) -> None:
-        self.file_size = tail.file_size
-        self.tail_start = tail.start
-        self._parts = [tail]
+    def __init__(self, first: Answer) -> None:
+        self.file_size = first.file_size
+        self.tail_start = first.start if first.stop == first.file_size else first.file_size
+        self._parts = [first]
 
     def read(self, start: int, stop: int, *, ahead_stop: int = 0) -> Fetch:
         """The bytes `start` ≤ i < `stop`; fetches the missing ones, and more up to `ahead_stop`."""
@@ -157,7 +176,7 @@ class _Known:
             raise UnsupportedMovieError(
                 f"no moov found in {MAX_REQUESTS} requests; remux the movie with `ffmpeg -c copy`"
             )
-        stop = min([stop, *(part.start for part in self._parts if part.start > start)])
+        stop = min([stop, self.file_size, *(part.start for part in self._parts if part.start > start)])
         part = yield ByteRange(start, stop)
         if (part.start, part.stop) != (start, stop):
             raise ValueError(
