@@ -162,7 +162,7 @@ def test_what_the_codec_lacks_is_refused_by_name(tmp_path):
     with pytest.raises(UnsupportedCodecError, match=r"have a header; this movie is H.264"):
         reader.read_header()
     with pytest.raises(UnsupportedCodecError, match=r"frames of H.264 depend on others"):
-        write_clip(reader, slice(3, 5), tmp_path / "clip.mov")
+        write_clip(reader, slice(3, 9, 2), tmp_path / "clip.mov")
     with pytest.raises(UnsupportedCodecError, match="do not decode one by one"):
         MovieStore("memory://groups/refused.mp4")
     with pytest.raises(UnsupportedCodecError, match="do not decode one by one"):
