@@ -405,7 +405,7 @@ def test_near_the_end_of_a_segment_it_moves_once_the_next_is_there(visitor):
     visitor.rests_at(N_FRAMES)
     told = page.evaluate("() => window.told")
     assert [name for name, _, _ in told[:2]] == ["seeked", "play"]
-    assert told[1][1] == shown
+    assert told[1][1] >= shown  # the event comes a moment later
     assert told[1][2] == pytest.approx(40 * 1001 / 30000, abs=0.01)
     parts = [url.partition("/hls/")[2] for url in visitor.asked if "/hls/" in url]
     assert parts[2:] == ["1.m4s?step=1&width=960&since=0.917583", "2.m4s?step=1&width=960"]
@@ -425,13 +425,11 @@ def test_pause_before_it_moves(visitor):
     visitor.frame(28)
     page = visitor.page
     page.evaluate(WAITS)
-    held = hold(page, r"/2\.m4s")
+    hold(page, r"/2\.m4s")
     page.keyboard.press("l")
     page.wait_for_selector(".stage.playing")
     page.keyboard.press("k")
     visitor.rests_at(28)
-    for route in held:
-        route.abort()
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.told.map(([name]) => name)") == ["seeked"]
     assert page.evaluate("() => document.querySelector('video').paused")
