@@ -38,7 +38,7 @@ from camhd_access.movie.index_store import IndexStore
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache import RangeCacheFileSystem
-from camhd_access.storage.source import ByteSource
+from camhd_access.storage.source import ByteSource, counts_from_end
 
 __all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 
@@ -222,7 +222,7 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
             return Answer(source.read(request), request.start, source.size)
         is_tail = isinstance(request, Tail)
         n_bytes = request.n_bytes
-        data = source.read_tail(n_bytes) if is_tail else source.read(ByteRange(0, n_bytes))
+        data = source.read_tail(n_bytes) if is_tail else _read_head(source, n_bytes)
         source = source if source.version else source.pinned()
         size = source.size
         if not source.is_far:
@@ -248,6 +248,13 @@ def _read_index(address: ByteSource, *, recover: bool) -> OpenMovie:
         if whole is None or whole.coded is None:
             raise
     return _recovered(source, _shorten(whole, whole.coded, file_size))
+
+
+def _read_head(source: ByteSource, n_bytes: int) -> bytes:
+    """The first bytes of a file of unknown size."""
+    if not counts_from_end(source.filesystem):  # others may not cut a range that ends after the file
+        n_bytes = min(n_bytes, source.size)
+    return source.read(ByteRange(0, n_bytes)) if n_bytes else b""
 
 
 def _shorten(whole: MovieIndex, coded: CodedSamples, file_size: int) -> Recovery:
