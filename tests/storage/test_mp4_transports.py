@@ -40,8 +40,6 @@ def test_what_is_empty_or_not_there(folder, cache):
             MovieReader(f"{server.url}empty.mp4", cache=cache)
         with pytest.raises(RemoteFileNotFoundError):
             MovieReader(f"{server.url}nix.mp4", cache=cache)
-        with pytest.raises(FileNotFoundError):
-            MovieReader(f"{server.url}nix.mp4", cache=cache, storage_options={"transport": "obstore"})
 
 
 def test_bucket(s3, folder):
