@@ -9,7 +9,8 @@ The key is a hash of the function's name, its version and the parameters, with t
 one listing of the folder tells what is missing or outdated. Files of movies with an error begin with
 `failed-`; they sort last, so that other programs take the columns from a movie that was read. `_survey.json`,
 which Parquet readers ignore, describes the survey; `_rows.arrow` is a copy of many rows (`scalars`). A new
-file of a movie is written after its old ones are deleted: no movie is in the folder twice.
+file of a movie is written after its old ones are deleted: no movie is in the folder twice, unless a machine
+was cut off and read a movie that another one has read meanwhile; the next call deletes the spare file.
 """
 
 import json

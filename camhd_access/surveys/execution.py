@@ -2,10 +2,13 @@
 
 The function is pickled once, so that functions of notebooks work everywhere. Only names of movies and
 outcomes travel: rows are written by the task itself. Tasks are submitted as earlier ones complete, a few for
-each worker, so that an interrupt loses little, and the client never holds more than those.
+each worker, so that an interrupt loses little, and the client never holds more than those. On a cluster there
+are some more, because adaptive clusters grow with the tasks that wait; and each movie is read on the host
+that may have it in its cache, unless that is busy while others have nothing to do.
 """
 
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -23,10 +26,15 @@ from typing import Any, TypeAlias
 import cloudpickle
 import dask
 from distributed import Client, as_completed, default_client
+from distributed.client import FutureCancelledError
+from distributed.comm.addressing import get_address_host
+from distributed.comm.core import CommClosedError
 
 from camhd_access.decoding.threads import n_cores
+from camhd_access.storage.lazyhttp.permits import PermitsLostError
 from camhd_access.surveys.choices import Job
 from camhd_access.surveys.dataset import ResultFile
+from camhd_access.surveys.placement import choose_host
 from camhd_access.surveys.study import Outcome, Study, study_movie, write_failure
 
 __all__ = ["Task", "find_client", "run_tasks"]
@@ -36,6 +44,15 @@ Task: TypeAlias = tuple[Job, tuple[ResultFile, ...]]
 
 TASKS_PER_WORKER = 2
 """Tasks submitted ahead, for each worker."""
+
+TASKS_PER_CLUSTER = 100
+"""Further tasks submitted to a cluster, so that an adaptive one sees work for many workers."""
+
+MAX_LOST_IN_A_ROW = 10
+"""After this number of consecutive tasks that could not reach the permit server, the survey ends."""
+
+ASK_SECONDS = 2.0
+"""The scheduler is asked for its workers once in this time."""
 
 
 def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Outcome]:  # noqa: ANN401
@@ -147,24 +164,64 @@ def _run_on_cluster(study: Study, packed: bytes, tasks: Iterable[Task], client: 
     queue = deque(tasks)
     running: dict[Any, Task] = {}
     completed = as_completed(loop=client.loop)
+    workers = _Workers(client)
+    n_lost = 0
     try:
         while queue or running:
-            n_at_once = TASKS_PER_WORKER * max(_n_threads(client), 1)
+            workers.ask()
+            n_at_once = TASKS_PER_WORKER * workers.n_threads + TASKS_PER_CLUSTER
             while queue and len(running) < n_at_once:
-                future = client.submit(_run_packed, packed, *queue[0], pure=False)
+                place = workers.near(queue[0][0].movie) if study.opening["cache"] else {}
+                future = client.submit(_run_packed, packed, *queue[0], pure=False, **place)
                 running[future] = queue.popleft()
                 completed.add(future)
             future = next(completed)
             task = running.pop(future)
-            yield _settle(future, study, task)
+            try:
+                yield _settle(future, study, task)
+            except PermitsLostError:  # its worker was cut off for a while
+                queue.append(task)
+                n_lost += 1
+                if n_lost > MAX_LOST_IN_A_ROW:
+                    raise
+            else:
+                n_lost = 0
     finally:
-        if running:
+        if running and client.status == "running":
             client.cancel(list(running))
 
 
-def _n_threads(client: Client) -> int:
-    """Threads of all workers, now: clusters grow and shrink."""
-    return sum(client.nthreads().values())
+class _Workers:
+    """The workers of a cluster, which grows and shrinks."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asked_at = float("-inf")
+        self._threads: dict[str, int] = {}
+        self._hosts: Counter[str] = Counter()
+
+    def ask(self) -> None:
+        """Ask the scheduler which workers there are, if that has been some time ago."""
+        if time.monotonic() < self._asked_at + ASK_SECONDS:
+            return
+        self._threads = dict(self._client.nthreads())
+        self._hosts = Counter()
+        for address, n_threads in self._threads.items():
+            self._hosts[get_address_host(address)] += n_threads
+        self._asked_at = time.monotonic()
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of all workers."""
+        return sum(self._threads.values())
+
+    def near(self, movie: str) -> dict[str, Any]:
+        """Options of `submit` that prefer the workers where bytes of a movie may be cached."""
+        if len(self._hosts) < 2:
+            return {}
+        host = choose_host(movie, self._hosts)
+        workers = [address for address in self._threads if get_address_host(address) == host]
+        return {"workers": workers, "allow_other_workers": True}
 
 
 def _settle(future: Any, study: Study, task: Task) -> Outcome:  # noqa: ANN401
@@ -173,6 +230,10 @@ def _settle(future: Any, study: Study, task: Task) -> Outcome:  # noqa: ANN401
 
     try:
         outcome: Outcome = future.result()
+    except (FutureCancelledError, CommClosedError) as error:
+        raise ConnectionAbortedError(
+            "the connection to the scheduler is lost; the same call goes on with the movies that are missing"
+        ) from error
     except KilledWorker as error:
         return write_failure(study, task[0], error, task[1])
     return outcome

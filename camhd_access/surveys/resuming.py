@@ -65,33 +65,46 @@ def _count(reasons: Mapping[str, str]) -> str:
     return f" ({told})" if told else ""
 
 
-def find_tasks(study: Study, jobs: Sequence[Job]) -> tuple[list[Task], SurveyReport]:
-    """The movies to do, with their earlier files; and a report with the reasons, also for those skipped."""
+def find_tasks(study: Study, jobs: Sequence[Job]) -> tuple[list[Task], SurveyReport, list[ResultFile]]:
+    """What is to be done.
+
+    Returns
+    -------
+    tasks
+        The movies to do, with their earlier files.
+    report
+        The reasons, also for those that are skipped.
+    spare
+        Further files of movies that are skipped: of a machine that was cut off, and read the movie as well.
+    """
     found: dict[str, list[ResultFile]] = {}
     for file in study.folder.list():
         found.setdefault(file.movie, []).append(file)
     report = SurveyReport()
     unclear: list[tuple[Job, ResultFile]] = []
     for job in jobs:
-        reason = _find_reason(study, job, found.get(job.movie, []))
+        key, files = study.key(job.choice), found.get(job.movie, [])
+        files.sort(key=lambda file, key=key: (file.is_done, file.key == key))  # type: ignore[misc]
+        reason = _find_reason(job, key, files)
         if reason:
             report.done[job.movie] = reason
         elif job.file_size is None:
-            unclear.append((job, found[job.movie][-1]))
+            unclear.append((job, files[-1]))
         else:
             report.skipped[job.movie] = UP_TO_DATE
     for job, why in _compare_versions(study, unclear):
         (report.done if why == CHANGED else report.skipped)[job.movie] = why
     tasks = [(job, tuple(found.get(job.movie, ()))) for job in jobs if job.movie in report.done]
-    return tasks, report
+    spare = [file for movie in report.skipped for file in found[movie][:-1]]
+    return tasks, report, spare
 
 
-def _find_reason(study: Study, job: Job, files: Sequence[ResultFile]) -> str | None:
+def _find_reason(job: Job, key: str, files: Sequence[ResultFile]) -> str | None:
     """Why a movie is to be done, from the names of its files; None if nothing speaks for it."""
     if not files:
         return NEW
     last = files[-1]
-    if last.key != study.key(job.choice):
+    if last.key != key:
         return OTHER
     if not last.is_done:
         return FAILED
@@ -103,9 +116,8 @@ def _compare_versions(study: Study, unclear: Sequence[tuple[Job, ResultFile]]) -
 
     def compare(pair: tuple[Job, ResultFile]) -> tuple[Job, str]:
         job, file = pair
-        options = study.opening["storage_options"]
         try:
-            source = open_source(job.url, cache=False, storage_options=options)
+            source = open_source(job.url, cache=False, storage_options=study.storage_options(job))
             source.filesystem.invalidate_cache(source.path)  # ask, even if this process knows an answer
             version = source.pinned().version
         except OSError as error:  # the results are as good as before

@@ -24,6 +24,7 @@ from camhd_access.movie.index_cache import Recover
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, Errors, Fields, crop_stack
 from camhd_access.movie.stack import FrameStack, Pixels
+from camhd_access.storage.lazyhttp.permits import PermitsLostError
 from camhd_access.storage.source import open_source
 from camhd_access.surveys.choices import FrameChoice, Job, digest
 from camhd_access.surveys.context import SurveyContext
@@ -94,12 +95,16 @@ class Study:
         about = [self.name, self.version, self.parameters, choice.kind, choice.values]
         return digest(about)[:12]
 
+    def storage_options(self, job: Job) -> Mapping[str, Any] | None:
+        """Options for the filesystem of a movie; on web servers with the common limit on requests."""
+        given: Mapping[str, Any] | None = self.opening["storage_options"]
+        if self.permits and job.url.lower().startswith(("http://", "https://")):
+            return {**(given or {}), "permits": self.permits}
+        return given
+
     def open(self, job: Job, *, anew: bool = False) -> MovieReader:
         """The movie of a job; with `anew` in its present version, even if an older one is known."""
-        opening = self.opening
-        if self.permits and job.url.lower().startswith(("http://", "https://")):
-            given = opening["storage_options"] or {}
-            opening = opening | {"storage_options": {**given, "permits": self.permits}}
+        opening = self.opening | {"storage_options": self.storage_options(job)}
         if anew:
             given = {name: value for name, value in opening.items() if name != "indexes"}
             source = open_source(job.url, **given)
@@ -144,6 +149,8 @@ def study_movie(study: Study, job: Job, replaced: Sequence[ResultFile] = ()) -> 
     ------
     OSError
         The results cannot be written.
+    PermitsLostError
+        The survey has ended, or this machine is cut off. Nothing is written: others may read the movie now.
     """
     begin = time.monotonic()
     work = _Work(study, job, anew=bool(replaced))
@@ -201,6 +208,8 @@ class _Work:
             groups = list(_cut(stack, self.study.group))
             self.picture_shape = stack.shape[1:]
             self.provenance["decoder"] = stack.decoder.name
+        except PermitsLostError:
+            raise
         except Exception as error:  # noqa: BLE001 - one movie of thousands must not end a survey
             self.fail(error, is_general=_is_general(error))
             return
@@ -228,6 +237,8 @@ class _Work:
         try:
             pictures, damaged = _read(group, self.study.errors)
             self.n_bytes += int(group.sample_size.sum())
+        except PermitsLostError:
+            raise
         except (CamhdError, OSError, ValueError) as error:
             self.fail(error, is_general=_is_general(error), about=about(everywhere))
             return not _is_general(error)  # the server: the next group would wait for it too
@@ -238,6 +249,8 @@ class _Work:
                 self.shared | about(positions) | {"damaged": float(damaged[positions].mean())} | values
                 for positions, values in iter_rows(result, group.frames)
             ]
+        except PermitsLostError:  # the function has read more of the movie
+            raise
         except Exception as error:  # noqa: BLE001 - of the user's function
             self.fail(error, is_general=True, about=about(everywhere))
             return True

@@ -34,6 +34,9 @@ from camhd_access.times import Duration
 
 __all__ = ["Survey", "SurveyOptions", "survey"]
 
+AT_ONCE, PER_SECOND = 16, 50
+"""Default limits on requests, for OOI's server."""
+
 MAX_FAILURES_IN_A_ROW = 25
 """After this number of consecutive errors of the server or the function, the survey ends."""
 
@@ -87,8 +90,8 @@ class Survey:
         version: str | float = "",
         out: str | os.PathLike[str],
         client: Any = None,  # noqa: ANN401 - of distributed, which has no types
-        at_once: int | None = 16,
-        per_second: float | None = 50,
+        at_once: int | None = AT_ONCE,
+        per_second: float | None = PER_SECOND,
         recover: Recover = False,
         clock: Clock = "auto",
         cache: bool = True,
@@ -171,9 +174,10 @@ class Survey:
         -----
         A movie is skipped if `out` has its result for the same version of the file, the same name and version
         of the function, and the same parameters. The version is compared by the size in the table of movies
-        if it has the column `file_size`, without a request; else by one `HEAD` per movie that is done. Movies
-        with an error are tried again. For each thread, a worker holds the pictures of one group, 48 MB of
-        samples, and the rows of one movie.
+        if it has the column `file_size`, without a request; else by one `HEAD` per movie that is done, within
+        the limits. Movies with an error are tried again. On a cluster each movie is read on the same machine
+        in every survey, where its bytes may be cached, unless other machines have nothing to do. For each
+        thread, a worker holds the pictures of one group, 48 MB of samples, and the rows of one movie.
 
         Examples
         --------
@@ -216,8 +220,8 @@ class Survey:
         *,
         out: str | os.PathLike[str],
         client: Any = None,  # noqa: ANN401 - of distributed
-        at_once: int | None = 16,
-        per_second: float | None = 50,
+        at_once: int | None = AT_ONCE,
+        per_second: float | None = PER_SECOND,
         progress: bool = True,
         **options: Unpack[SurveyOptions],
     ) -> SurveyReport:
@@ -254,7 +258,8 @@ class Survey:
         not known before it runs.
         """
         study, jobs = _prepare(function, movies, out, options)
-        tasks, report = find_tasks(study, jobs)
+        with limiting(None, AT_ONCE, PER_SECOND) as permits:
+            tasks, report, _ = find_tasks(replace(study, permits=permits), jobs)
         return estimate_cost(
             study,
             [job for job, _ in tasks],
@@ -356,8 +361,10 @@ def _run(
     client = find_client(client)
     check_limits(*limits)
     begin = time.monotonic()
-    tasks, report = find_tasks(study, jobs)
+    with limiting(None, *limits) as permits:  # before there are tasks, all requests are of this process
+        tasks, report, spare = find_tasks(replace(study, permits=permits), jobs)
     _claim_folder(study)
+    study.folder.delete(spare)
     reasons = dict(report.done)
     report.done.clear()
     n_bytes = 0

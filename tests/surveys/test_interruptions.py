@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import ExitStack
 from threading import Timer
 
 import pandas as pd
@@ -11,8 +12,8 @@ from clusters import running_cluster
 from commands import start
 from surveyed import NAMES
 
-from camhd_access import survey
-from camhd_access.synthetic import read_frame_number
+from camhd_access import RemoteFileError, survey
+from camhd_access.synthetic import read_frame_number, serve_folder
 
 N_MOVIES = 12
 
@@ -77,6 +78,34 @@ def test_a_survey_that_was_killed_goes_on(folder, undisturbed, tmp_path):
     pd.testing.assert_frame_equal(table, wanted)
     assert not table.duplicated(["movie", "frame"]).any()
     assert len(pd.read_parquet(out)) == len(table)
+
+
+def test_the_row_of_a_machine_that_was_cut_off_is_deleted(undisturbed, tmp_path):
+    """It could not read a movie, and said so after another machine had read it."""
+    movies, wanted, files = undisturbed
+    out = tmp_path / "undisturbed"
+    name = next(name for name in files if name.startswith("done-")).replace("done-", "failed-")
+    movie, key, _, version, _ = name.split(".")
+    pd.DataFrame({"movie": [movie[7:]], "error": ["OSError: no route to host"]}).to_parquet(
+        out / f"{movie}.{key}.0.{version}.parquet"
+    )
+    table = survey(number, movies, frames=[3, 5], out=out, progress=False)
+    pd.testing.assert_frame_equal(table, wanted)
+    assert done_in(out) == files
+    assert len(pd.read_parquet(out)) == len(wanted)
+
+
+@pytest.mark.parametrize("place", ["threads", "cluster"])
+def test_who_cannot_ask_for_permits_writes_nothing(folder, tmp_path, place):
+    """The survey has ended, or the machine is cut off: that is no error of the movie."""
+    options = {"frames": [3], "out": tmp_path / "out", "progress": False, "at_once": None, "per_second": None}
+    nobody = {"storage_options": {"permits": "127.0.0.1:9/x"}}
+    with serve_folder(folder) as server, ExitStack() as stack:
+        client = stack.enter_context(running_cluster(n_workers=1)) if place == "cluster" else None
+        movies = [f"{server.url}{path.name}" for path in sorted(folder.iterdir())]
+        with pytest.raises(RemoteFileError, match="the job that limits the requests has ended"):
+            survey(number, movies, client=client, **options, **nobody)
+    assert done_in(tmp_path / "out") == []
 
 
 def test_a_cluster_that_loses_a_worker_and_then_everything(undisturbed, tmp_path):

@@ -1,15 +1,18 @@
 """One limit for all workers on the server of the movies: requests at once, requests a second, back-off."""
 
 import asyncio
+import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import dask
 import pytest
 from clusters import running_cluster
 from surveyed import NAMES
 
+import camhd_access
 from camhd_access import RemoteFileError, survey
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.permits import Permits, PermitServer
@@ -118,6 +121,25 @@ def test_a_crowd_of_workers_hears_of_the_back_off_of_one(watched, backend, tmp_p
     assert watch.starts[1] - watch.starts[0] >= 1.0
 
 
+def test_questions_for_versions_count_too(watched, backend, tmp_path):
+    """Without sizes in a table, the server is asked whether movies that are done have changed."""
+    urls, watch = watched
+    options = {"frames": [4], "out": tmp_path / "out", **quiet, **backend}
+    survey(size, urls, at_once=1, per_second=None, **options)
+    n = len(watch.starts)
+    again = survey(size, urls, at_once=1, per_second=10, **options)
+    assert again.attrs["survey"].startswith("0 movies done, 0 failed, 3 skipped")
+    assert len(watch.starts) == n + 3
+    assert watch.most == 1
+    assert (
+        watch.starts[-1] - watch.starts[n] >= 0.15
+    )  # two tenths of a second, apart from how long they travel
+    camhd_access.survey.plan(
+        size, urls, **{key: options[key] for key in ("frames", "out", "pix_fmt", "cache")}
+    )
+    assert len(watch.starts) == n + 6
+
+
 def test_without_limits_there_is_no_server_of_permits(watched, tmp_path, monkeypatch):
     monkeypatch.setattr(PermitServer, "start", None)
     urls, _ = watched
@@ -191,6 +213,28 @@ def test_a_client_that_goes_away_blocks_nobody(run_with):
         assert not waiting.done()
         dying.close()
         await waiting
+
+    run_with(job)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot be asked")
+def test_a_machine_that_is_cut_off_is_noticed(run_with):
+    """It sends nothing, not even that its connection has ended; benchmarks/observatory.py pulls a cable."""
+
+    async def job(server, connect):
+        client = connect()
+        async with client.permit():
+            (peer,) = server._peers
+            for end in (peer, client._connection):
+                option = partial(end.transport.get_extra_info("socket").getsockopt, socket.IPPROTO_TCP)
+                assert end.transport.get_extra_info("socket").getsockopt(
+                    socket.SOL_SOCKET, socket.SO_KEEPALIVE
+                )
+                silent = option(socket.TCP_KEEPIDLE) + option(socket.TCP_KEEPINTVL) * option(
+                    socket.TCP_KEEPCNT
+                )
+                assert silent <= 30
+                assert option(socket.TCP_USER_TIMEOUT) <= 30_000
 
     run_with(job)
 

@@ -3,7 +3,7 @@
 Before each request a client asks for a permit, and gives it back when the response has been read. The server
 bounds the permits in use and those granted per second. If a web server asks one client to slow down, the
 client passes this on, and no permit is granted to anybody until then. A connection that ends gives back its
-permits, so a process that is killed blocks nobody.
+permits, so a process that is killed blocks nobody; nor does a machine that is cut off, for more than 30 s.
 
 The protocol is lines of text: a client sends the token, then `ask N`, `done N` and `pause SECONDS`; the
 server sends `go N`. `N` is a number chosen by the client. An address is `HOST:PORT/TOKEN`.
@@ -13,13 +13,15 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from camhd_access.errors import RemoteFileError
 
-__all__ = ["PermitServer", "Permits", "check_address"]
+__all__ = ["PermitServer", "Permits", "PermitsLostError", "check_address"]
 
 MAX_PAUSE_SECONDS = 300.0
 """Longest pause that a client can ask for."""
@@ -29,6 +31,19 @@ MAX_LINE_BYTES = 200
 
 CONNECT_SECONDS = 10.0
 """Longest wait for a connection to the permit server."""
+
+
+_SILENCE_OPTIONS = (
+    ("TCP_KEEPIDLE", 10),
+    ("TCP_KEEPINTVL", 5),
+    ("TCP_KEEPCNT", 4),
+    ("TCP_USER_TIMEOUT", 30_000),
+)
+"""After 30 s without a sign of life a connection ends: seconds, probes, and milliseconds for unsent data."""
+
+
+class PermitsLostError(RemoteFileError):
+    """The permit server cannot be reached: its job has ended, or the network is cut."""
 
 
 def check_address(address: str) -> tuple[str, int, str]:
@@ -128,6 +143,14 @@ class PermitServer:
             peer.send(f"go {number}")
 
 
+def _notice_loss(connection: Any) -> None:  # noqa: ANN401 - a socket, as asyncio wraps it
+    """Have the system end a connection whose other end is silent, as that of a machine that is cut off is."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _SILENCE_OPTIONS:  # not every system has each of them
+        if option := getattr(socket, name, None):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class _Lines(asyncio.Protocol):
     """A connection on which lines of text are received and sent."""
 
@@ -138,6 +161,7 @@ class _Lines(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # of TCP
+        _notice_loss(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -223,7 +247,7 @@ class Permits:
 
         Raises
         ------
-        RemoteFileError
+        PermitsLostError
             The permit server does not respond: the job that started it has ended.
         """
         number = str(next(self._numbers))
@@ -245,7 +269,7 @@ class Permits:
                 connection.send(f"done {number}")
                 raise
         except OSError as error:
-            raise RemoteFileError(
+            raise PermitsLostError(
                 f"the server of permits at {self._host}:{self._port} does not respond ({error}): the job "
                 "that limits the requests has ended"
             ) from error
