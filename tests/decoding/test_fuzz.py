@@ -21,6 +21,7 @@ from camhd_access.decoding.kernels.codes import (
 SECONDS = 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_frames_between_unreadable_pages(kernel, seed):
     program = Path(__file__).parent / "fuzz.py"
