@@ -157,6 +157,30 @@ def test_arrays_whose_lines_are_not_contiguous(kernel):
         assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("reduce", [1, 2, 4])
+@pytest.mark.parametrize("kind", OURS, ids=str)
+def test_windows_along_the_edges_of_slices(kernel, kind, reduce):
+    """Their blocks go straight to the array, which may be part of a larger one: nothing else is written."""
+    sample, rng = sample_of(kind), np.random.default_rng(reduce)
+    whole = read(kernel, sample, reduce=reduce)
+    pictures = check_frame(sample).pictures
+    height, width = (16 * n // reduce for n in (len(pictures), 1 << pictures[0].log2_slice_width))
+    for _ in range(10):
+        window = tuple(
+            slice(step * start, min(step * stop, length))
+            for step, length in zip((height, width), whole.shape, strict=True)
+            for start, stop in [sorted(rng.choice(-(-length // step) + 1, 2, replace=False).tolist())]
+        )
+        around = np.full([n + 6 for n in whole.shape], 77, np.uint16)
+        out, expected = around[3:-3, 3:-3][window], around.copy()
+        expected[3:-3, 3:-3][window] = whole[window]
+        coded = whole_window(sample, size=(kind.height, kind.width), window=window, field=None)
+        prores422.decode_window(
+            kernel, coded, pixel_format=PIXEL_FORMATS["gray10le"], track_matrix=None, reduce=reduce, out=out
+        )
+        assert np.array_equal(around, expected)
+
+
 @pytest.mark.parametrize("pix_fmt", ["gray10le", "rgb24"])
 @pytest.mark.parametrize("kind", [OURS[0], INTERLACED, HD_KINDS[1]], ids=str)
 def test_threads_that_share_a_frame_change_nothing(kernel, kind, pix_fmt):

@@ -123,7 +123,7 @@ def step(
     entry = load_u32(pairs, state + lshr(bits, 64 - LOOKUP_BITS))
     if likely((entry & 63) != 0):
         bits <<= entry & 63
-        place += (entry >> PLACE_SHIFT) & 255
+        place += (entry >> PLACE_SHIFT) & 254
         store_i16(place, 0, (entry << 32) >> (32 + LEVEL_SHIFT))
         state = entry & STATE_MASK
     else:
@@ -183,7 +183,7 @@ def read_one(pairs: int, lane: int) -> None:
         entry = load_u32(pairs, state + lshr(window(position), 64 - LOOKUP_BITS))
         if likely((entry & 63) != 0):
             position += entry & 63
-            place += (entry >> PLACE_SHIFT) & 255
+            place += (entry >> PLACE_SHIFT) & 254
             state = entry & STATE_MASK
             level = (entry << 32) >> (32 + LEVEL_SHIFT)
         else:

@@ -1,8 +1,9 @@
 """Frames: pictures, rows of slices, slices, and their damage (SMPTE RDD 36, section 5).
 
 `decode` walks through the wanted rows of slices from top to bottom. Each plane of each wanted slice is a
-*job*; whichever of the four lanes of `entropy` is free takes the next. When the last job of a strip is done,
-its lines are output. Two strips may be in progress at once, so that no lane waits at the end of a strip.
+*job*; whichever of the four lanes of `entropy` is free takes the next, and the others go on. When the last
+job of a strip is done, its lines are output. Two strips may be in progress at once, so that no lane waits at
+the end of a strip. Where the blocks are already what is wanted, they go straight to the caller's array.
 """
 
 from camhd_access.decoding.kernels import parameters as at
@@ -22,6 +23,7 @@ from camhd_access.decoding.kernels.machine import (
     load_i64,
     load_u8,
     load_u16,
+    prefetch,
     store_i16,
     store_i64,
     store_u8,
@@ -32,9 +34,9 @@ from camhd_access.decoding.kernels.transform import block_lines
 __all__ = ["decode"]
 
 JOB_BYTES, PADDING_BYTES = at.JOB_BYTES, at.PADDING_BYTES
-START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT = range(9)
-"""A job: addresses of its bytes, blocks, plane, factor of the matrix; address in the strip and line step;
-position in the damage map; which of the two strips."""
+START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT, LINE_BYTES = range(10)
+"""A job: addresses of its bytes, blocks, plane, factor of the matrix; address of its first pixel and line
+step; position in the damage map; which of the two strips; bytes from line to line at its target."""
 
 
 @inlined
@@ -102,6 +104,22 @@ def find_rows(p: int) -> int:
 
 
 @kernel
+def goes_straight(p: int, row: int) -> bool:
+    """Whether the blocks of a row of slices are the lines wanted, whole and as coded: no strip is needed."""
+    layout, reduce = load_i64(p, at.LAYOUT), load_i64(p, at.REDUCE)
+    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    first_mb, n_lines = load_i64(p, at.FIRST_MB), 16 // reduce * n_shown
+    return (
+        layout in (at.CODE, at.PLANES)
+        and load_i64(p, at.STORES) != 0
+        and load_i64(p, at.WINDOW_TOP) <= row * n_lines
+        and (row + 1) * n_lines <= load_i64(p, at.WINDOW_BOTTOM)
+        and load_i64(p, at.WINDOW_LEFT) * reduce == first_mb * 16
+        and load_i64(p, at.WINDOW_WIDTH) * reduce == (load_i64(p, at.STOP_MB) - first_mb) * 16
+    )
+
+
+@kernel
 def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
     """List the planes of the wanted slices of one row of slices; returns their number."""
     data, size, mb_width = load_i64(p, at.DATA), load_i64(p, at.SIZE), load_i64(p, at.MB_WIDTH)
@@ -114,6 +132,7 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
         load_i64(p, at.LOG2_WIDTH),
     )
     n_columns = n_slices_across(mb_width, log2_width)
+    is_direct = goes_straight(p, row)
     tail, tail_start = load_i64(p, at.TAIL), load_i64(p, at.TAIL_START)
     damage, n_jobs = load_i64(p, at.DAMAGE), 0
     for shown in range(n_shown):
@@ -141,7 +160,8 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
                 else:
                     n_jobs += list_slice(
                         p, data if stop + PADDING_BYTES <= size else tail - tail_start, here, stop, width,
-                        left - first_mb, strip_line, n_shown, place, jobs + n_jobs * JOB_BYTES, slot,
+                        left - first_mb, row, strip_line, n_shown, place, jobs + n_jobs * JOB_BYTES, slot,
+                        is_direct,
                     )  # fmt: skip
             here = stop
             left += width
@@ -160,8 +180,8 @@ def picture_start(p: int, picture: int) -> int:
 
 @kernel
 def list_slice(
-    p: int, data: int, start: int, stop: int, width: int, mb_left: int, strip_line: int, line_step: int,
-    place: int, jobs: int, slot: int,
+    p: int, data: int, start: int, stop: int, width: int, mb_left: int, row: int, strip_line: int,
+    line_step: int, place: int, jobs: int, slot: int, is_direct: bool,
 ) -> int:  # fmt: skip
     """List the planes of one slice; returns their number, 0 if its header is inconsistent."""
     head, quantiser = load_u8(data, start) >> 3, load_u8(data, start + 1)
@@ -184,20 +204,31 @@ def list_slice(
         store_i64(job, N_BLOCKS, width * 2 if plane else width * 4)
         store_i64(job, PLANE, plane)
         store_i64(job, SCALE, quantiser if quantiser <= 128 else 4 * (quantiser - 96))
-        base = strip if plane == 0 else strip + n_lines * stride + (plane - 1) * n_lines * (stride >> 1)
-        line_bytes = stride >> 1 if plane else stride
+        if is_direct:
+            line_bytes = load_i64(p, at.LINE_BYTES + 2 * plane)
+            base = load_i64(p, at.OUT + 2 * plane)
+            base += (row * n_lines - load_i64(p, at.WINDOW_TOP)) * line_bytes
+        else:
+            base = strip if plane == 0 else strip + n_lines * stride + (plane - 1) * n_lines * (stride >> 1)
+            line_bytes = stride >> 1 if plane else stride
         column = mb_left * (8 if plane else 16) // reduce
         store_i64(job, TARGET, base + strip_line * line_bytes + 2 * column)
         store_i64(job, LINE_STEP, line_step)
         store_i64(job, DAMAGE_PLACE, place)
         store_i64(job, SLOT, slot)
+        store_i64(job, LINE_BYTES, line_bytes)
     return n_planes
 
 
 @kernel
 def open_job(p: int, lane: int, k: int, job: int) -> None:
-    """Start a job in lane `k`."""
+    """Start a job in lane `k`, and bring its target into the cache meanwhile."""
     reduce = load_i64(p, at.REDUCE)
+    n_bytes = load_i64(job, N_BLOCKS) // 2 * (16 // reduce)
+    for line in range(16 // reduce):
+        target = load_i64(job, TARGET) + line * load_i64(job, LINE_STEP) * load_i64(job, LINE_BYTES)
+        for offset in range(0, n_bytes, 64):
+            prefetch(target, offset)
     open_lane(
         lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, load_i64(job, START_BYTE),
         load_i64(job, STOP_BYTE), load_i64(job, N_BLOCKS), 64 // (reduce * reduce),
@@ -235,16 +266,17 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
         n_blocks,
         reduce,
     )
-    stride = load_i64(p, at.STRIDE)
     place_blocks(
         lines, n_blocks, 1 if plane else 2, 8 // reduce,
-        load_i64(job, TARGET), stride >> 1 if plane else stride, load_i64(job, LINE_STEP),
+        load_i64(job, TARGET), load_i64(job, LINE_BYTES), load_i64(job, LINE_STEP),
     )  # fmt: skip
 
 
 @kernel
 def show_strip(p: int, row: int, slot: int) -> None:
     """Output the lines of a complete strip."""
+    if goes_straight(p, row):
+        return
     reduce, stride = load_i64(p, at.REDUCE), load_i64(p, at.STRIDE)
     n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
     n_lines = 16 // reduce * n_shown
@@ -296,7 +328,6 @@ def decode(p: int) -> int:
     fault = find_rows(p)
     if fault < 0 and not load_i64(p, at.IS_LENIENT):
         return fault
-    pairs = PAIRS.ctypes.data
     lanes, jobs, max_jobs = load_i64(p, at.LANES), load_i64(p, at.JOBS), load_i64(p, at.MAX_JOBS)
     left = lanes + at.N_LANES * at.LANE_BYTES
     lane_jobs = left + at.N_LANES * at.LANE_BYTES
@@ -340,11 +371,12 @@ def decode(p: int) -> int:
         is_last = job == stop_job and row >= stop_row
         if n_active < at.N_LANES and not is_last:
             continue
-        if n_active == at.N_LANES:
-            read_four(pairs, lanes, left)
+        are_all_busy = n_active == at.N_LANES
+        if are_all_busy:
+            read_four(PAIRS.ctypes.data, lanes, left)
         for k in range(at.N_LANES):
             if load_i64(lane_jobs, k) == 0:
                 continue
-            if n_active < at.N_LANES or is_near_end(lanes + k * at.LANE_BYTES):
+            if not are_all_busy or is_near_end(lanes + k * at.LANE_BYTES):
                 close_lane(p, k, lane_jobs, n_left)
                 n_active -= 1

@@ -32,6 +32,7 @@ __all__ = [
     "load_u64",
     "lshr",
     "operation",
+    "prefetch",
     "store_i16",
     "store_i64",
     "store_u32",
@@ -153,3 +154,12 @@ def copy_bytes(b: Builder, target: Value, source: Value, n_bytes: Value) -> None
     copy = b.module.declare_intrinsic("llvm.memcpy", [pointer, pointer, WORD])
     zero = WORD(0)
     b.call(copy, [address_of(b, target, zero, BYTE), address_of(b, source, zero, BYTE), n_bytes, BIT(0)])
+
+
+@operation(void, i64, i64)
+def prefetch(b: Builder, address: Value, offset: Value) -> None:
+    """Bring a cache line that will be written soon."""
+    pointer, number = BYTE.as_pointer(), INT32
+    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+    fetch = b.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+    b.call(fetch, [address_of(b, address, offset, BYTE), number(1), number(3), number(1)])
