@@ -16,7 +16,7 @@ NBSP = "\N{NO-BREAK SPACE}"
 
 INDEX_BYTES = 512 * 1024
 """The end of a movie, where its index lies."""
-SPAN_BYTES = 4 * 1024 * 1024
+SPAN_BYTES = 1536 * 1024
 """Of neighbouring frames in one request."""
 
 # CPU milliseconds a frame on one core of the machine of docs/benchmarks.md, 2026-11-23.

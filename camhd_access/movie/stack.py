@@ -322,6 +322,7 @@ class FrameStack:
         Notes
         -----
         Parts must save a request's worth of bytes per sample, as some will take one more than expected.
+        Neighbouring samples count as one request: their spans arrive at the same time.
         """
         n = len(self.frames)
         if not (n and self.source.is_far and self.decoder.shows_parts):
@@ -330,7 +331,7 @@ class FrameStack:
         ranges = self._layout.expect(mean_size, self._coded_lines, self._field(0))
         spans = self.source.plan(ranges, n_times=n)
         n_requests, n_bytes = (n * count for count in _count(spans))
-        whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges)))
+        whole_cost = self.source.estimate_cost(*_count(self.source.plan(self.byte_ranges, split=False)))
         is_cheaper = self.source.estimate_cost(n_requests + n, n_bytes) < whole_cost
         return (n_requests, n_bytes) if is_cheaper else None
 

@@ -1,11 +1,11 @@
 """Read-ahead: fetch the bytes after the end of sequential reads before they are requested.
 
 Frames are mostly read sequentially: by iteration, by playback, by the chunks of an array. Each such read
-begins where an earlier one ended. From the second one on, pieces of equal size are fetched beyond the end of
-the read, so that the network is busy while frames are decoded, and between reads.
+begins where an earlier one ended. From the second one on, the whole read is requested when it begins, and
+pieces of equal size beyond its end, so that the network is busy while frames are decoded, and between reads.
 
-A sequence that ends never wastes more bytes than it used: at most as many bytes are fetched ahead as were
-read in sequence before, and at most `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels requests in
+A sequence that ends never wastes more bytes than it used: at most as many bytes are fetched beyond a read as
+were read in sequence before, and at most `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels requests in
 flight and drops the bytes that have arrived; `stats` counts them. Several sequences ("patterns") are followed
 at the same time, in one file or in several.
 """
@@ -23,13 +23,13 @@ from typing import TypeAlias
 
 from camhd_access.ranges import ByteRange, missing_ranges, overlapping, split_range
 
-__all__ = ["Piece", "ReadAhead", "ReadAheadStats", "find_read_ahead"]
+__all__ = ["MAX_BYTES_AHEAD", "Piece", "ReadAhead", "ReadAheadStats", "find_read_ahead"]
 
 PIECE_BYTES = 1024 * 1024
 """Bytes per request: well above its overhead, and small enough for sixteen connections to share a read."""
 
 MAX_BYTES_AHEAD = 32 * 1024 * 1024
-"""Maximum number of bytes fetched ahead of one sequence."""
+"""Once this much of a read or a sequence is in flight or waiting to be read, no more is requested."""
 
 MAX_BYTES_HELD = 2 * MAX_BYTES_AHEAD
 """Maximum number of bytes kept for one sequence, including bytes that were skipped."""
@@ -110,14 +110,20 @@ class _Pattern:
         return is_next or any(max(piece.start, piece.read_to) <= wanted.start < piece.stop for piece in ahead)
 
     def read_on(
-        self, wanted: ByteRange, file_size: int, fetch: Fetch, others: Sequence["_Pattern"]
+        self,
+        wanted: ByteRange,
+        read_stop: int,
+        file_size: int,
+        fetch: Fetch,
+        others: Sequence["_Pattern"],
     ) -> list[Piece]:
         """The pieces that contain `wanted`; fetches these, and more bytes that `others` have not read."""
         self.drop([piece for piece in self.pieces if piece.is_done])
         if self.n_bytes > MAX_BYTES_HELD:
             self.drop([piece for piece in self.pieces if piece.stop <= wanted.start])
-        n_ahead = min(self.stop - self.start, MAX_BYTES_AHEAD)
+        n_read = self.stop - self.start
         self.stop = max(self.stop, wanted.stop)
+        n_ahead = min(max(read_stop, self.stop) + n_read - self.stop, MAX_BYTES_AHEAD)
         self._fetch(list(missing_ranges(wanted, self.pieces)), fetch)
         if self.pieces[-1].stop - self.stop < n_ahead // 2:  # refill in large steps, to make few requests
             beyond = ByteRange(wanted.stop, max(wanted.stop, min(file_size, self.stop + n_ahead)))
@@ -179,7 +185,9 @@ class ReadAhead:
                 self._give_up(next((each for each in self._patterns if not each.pieces), self._patterns[0]))
             return False
 
-    def read_on(self, key: Hashable, wanted: ByteRange, file_size: int, fetch: Fetch) -> list[Piece]:
+    def read_on(
+        self, key: Hashable, wanted: ByteRange, read_stop: int, file_size: int, fetch: Fetch
+    ) -> list[Piece]:
         """The pieces that contain a part of a sequential read; none if its sequence was dropped.
 
         Parameters
@@ -188,6 +196,8 @@ class ReadAhead:
             Identifies the file and its version.
         wanted
             The range of the part.
+        read_stop
+            One past the last byte of the whole read: its other parts are fetched too.
         file_size
             Size of the file in bytes.
         fetch
@@ -203,7 +213,7 @@ class ReadAhead:
                 self._give_up(next(each for each in self._patterns if each.pieces))
             self._patterns.append(pattern)
             others = [each for each in mine if each.number > pattern.number]
-            return pattern.read_on(wanted, file_size, fetch, others)
+            return pattern.read_on(wanted, read_stop, file_size, fetch, others)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

@@ -7,6 +7,7 @@ decoded. The version of the file is pinned when it is opened: bytes of another v
 
 import asyncio
 import stat
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.rangecache import RangeCacheFileSystem
-from camhd_access.storage.read_ahead import find_read_ahead
+from camhd_access.storage.read_ahead import MAX_BYTES_AHEAD, find_read_ahead
 from camhd_access.storage.versions import VERSION_FACTS, describe_version
 from camhd_access.urls import redact_url
 
@@ -41,11 +42,8 @@ T = TypeVar("T")
 MIN_GAP_BYTES, MAX_GAP_BYTES = 64 * 1024, 1024 * 1024
 """Gap that is read instead of making another request, at least and at most: the cost of a request."""
 
-MAX_SPAN_BYTES = 4 * 1024 * 1024
-"""Neighbouring frames are fetched together up to this size: some six frames of 1080p."""
-
-MAX_BYTES_AHEAD = 48 * 1024 * 1024
-"""Once this much is in flight or waiting to be read, no more is requested."""
+MAX_SPAN_BYTES = 1536 * 1024
+"""Neighbouring frames are fetched together up to this size: two of 1080p; thirty then use all connections."""
 
 MAX_WALKS_AHEAD = 16
 """Samples with parts in flight or waiting to be read."""
@@ -163,10 +161,11 @@ class ByteSource:
         elif self.version != self._current_version():
             raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
 
-    def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1) -> list[Span]:
-        """The spans in which these ranges are fetched, if `n_times` such sets are fetched."""
+    def plan(self, ranges: Sequence[ByteRange], *, n_times: int = 1, split: bool = True) -> list[Span]:
+        """The spans in which these ranges, or `n_times` such, are fetched; of any size unless `split`."""
         gap = self.request_worth_bytes(n_times * len(ranges))
-        return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=MAX_SPAN_BYTES)
+        limit = MAX_SPAN_BYTES if split else sys.maxsize
+        return plan_spans(ranges, max_gap_bytes=gap, max_span_bytes=limit)
 
     def fetch(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
         """The spans that cover `ranges`, in file order, with their bytes; the next ones are then in flight.
@@ -178,7 +177,7 @@ class ByteSource:
         """
         spans = self.plan(ranges)
         if self._goes_on(spans):
-            yield from self._read_on(ranges)
+            yield from self._read_on(ranges, spans[-1].stop)
             return
         if len(spans) == 1:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
@@ -197,14 +196,14 @@ class ByteSource:
             return False
         return find_read_ahead().follows(self, ByteRange(spans[0].start, spans[-1].stop))
 
-    def _read_on(self, ranges: Sequence[ByteRange]) -> Iterator[tuple[Span, ByteData]]:
+    def _read_on(self, ranges: Sequence[ByteRange], stop: int) -> Iterator[tuple[Span, ByteData]]:
         """Each range with its bytes, while later ranges, and bytes beyond the last one, are in flight."""
         loop, ahead = self.filesystem.loop, find_read_ahead()
         size = _find_size(self) if self.version else self.size
         with self._submitting(loop) as fetch:
             for span in plan_spans(ranges, max_gap_bytes=0, max_span_bytes=0):
                 wanted = ByteRange(span.start, span.stop)
-                pieces = ahead.read_on(self, wanted, size, fetch)
+                pieces = ahead.read_on(self, wanted, stop, size, fetch)
                 try:
                     for piece in pieces:
                         settle(piece.future, loop)

@@ -41,7 +41,7 @@ def read(ahead, network, start, stop, *, key="movie", size=SIZE):
     """Whether the read continues an earlier one; if so, its bytes are requested."""
     wanted = ByteRange(start, stop)
     follows = ahead.follows(key, wanted)
-    for piece in ahead.read_on(key, wanted, size, network) if follows else ():
+    for piece in ahead.read_on(key, wanted, stop, size, network) if follows else ():
         piece.read_to = max(piece.read_to, stop)
     return follows
 
@@ -68,6 +68,29 @@ def test_what_is_ahead_grows_with_what_was_read_up_to_a_limit():
     assert all(a.stop == b.start for a, b in itertools.pairwise(asked))  # nothing twice, nothing left out
     assert all(wanted.n_bytes <= read_ahead.PIECE_BYTES for wanted in asked)
     assert ahead.stats.n_bytes_unused == 0
+
+
+def test_a_read_of_several_frames_is_fetched_whole_and_beyond_it_as_much_as_was_read_before():
+    """Otherwise its later frames would wait for decoded ones, and the link be idle meanwhile."""
+    ahead, network = ReadAhead(), Network(answers=False)
+    ahead.follows("movie", ByteRange(0, 4 * MIB))
+    whole = ByteRange(4 * MIB, 10 * MIB)
+    assert ahead.follows("movie", whole)
+    ahead.read_on("movie", ByteRange(4 * MIB, 5 * MIB), whole.stop, SIZE, network)
+    assert sorted(network.asked) == [ByteRange(i * MIB, (i + 1) * MIB) for i in range(4, 14)]
+
+
+def test_a_long_read_has_no_more_in_flight_than_the_limit():
+    ahead, network = ReadAhead(), Network(answers=False)
+    ahead.follows("movie", ByteRange(0, MIB))
+    whole = ByteRange(MIB, 90 * MIB)
+    assert ahead.follows("movie", whole)
+    for start in range(MIB, 50 * MIB, MIB):
+        (piece,) = ahead.read_on("movie", ByteRange(start, start + MIB), whole.stop, SIZE, network)
+        piece.future.set_result(bytes(MIB))
+        piece.take(ByteRange(start, start + MIB))
+        n_waiting = sum(not future.done() for future in network.futures)
+        assert read_ahead.MAX_BYTES_AHEAD // 2 <= n_waiting * MIB <= read_ahead.MAX_BYTES_AHEAD
 
 
 def test_nothing_is_fetched_beyond_the_end_of_the_file():
@@ -169,7 +192,9 @@ def test_what_is_held_in_all_is_bounded_and_what_is_dropped_is_counted_and_cance
     for viewer in range(8):
         for i in range(40):
             ahead.follows(viewer, ByteRange(i * MIB, (i + 1) * MIB))
-            for piece in ahead.read_on(viewer, ByteRange(i * MIB, (i + 1) * MIB), SIZE, network):
+            for piece in ahead.read_on(
+                viewer, ByteRange(i * MIB, (i + 1) * MIB), (i + 1) * MIB, SIZE, network
+            ):
                 piece.read_to = (i + 1) * MIB
     under_way = sum(not future.cancelled() for future in network.futures) * MIB - 8 * 39 * MIB
     assert under_way <= read_ahead.MAX_BYTES_HELD + read_ahead.MAX_BYTES_AHEAD
@@ -203,7 +228,7 @@ def test_a_piece_that_failed_ahead_is_fetched_again():
     read(ahead, network, MIB, 2 * MIB)
     network.futures[1].set_exception(RemoteFileError("ahead"))
     network.answers = True
-    (piece,) = ahead.read_on("movie", ByteRange(2 * MIB, 3 * MIB), SIZE, network)
+    (piece,) = ahead.read_on("movie", ByteRange(2 * MIB, 3 * MIB), 3 * MIB, SIZE, network)
     assert piece.future.result()
 
 
