@@ -125,6 +125,7 @@ def decode_window(
         pixel_format,
         matrix=choose_matrix(header.matrix, track_matrix, height=header.height),
         first_column=columns.start % 2,
+        n_threads=n_threads,
         out=out,
     )
 

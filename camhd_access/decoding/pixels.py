@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from camhd_access.decoding.threads import spreading
+
 __all__ = [
     "CHROMA_MARGIN",
     "LUMA_WEIGHTS",
@@ -161,6 +163,7 @@ def convert_planes(
     matrix: int,
     first_column: int = 0,
     levels: Levels = VIDEO,
+    n_threads: int = 1,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
     """Fill `out` with the pixels of `planes`.
@@ -179,6 +182,8 @@ def convert_planes(
         Column of `planes` that is the first column of `out`.
     levels
         Codes of black and white.
+    n_threads
+        With more than one, rows are converted to colours on the threads that decode; numpy releases the GIL.
     out
         Array of shape `pixel_format.shape(height, width)`.
 
@@ -198,10 +203,11 @@ def convert_planes(
     else:
         ordered = out if pixel_format.layout == "rgb" else out[..., ::-1]
         scales = color_scales(matrix, pixel_format.full_scale, levels)
-        for start in range(0, height, ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            part = Planes(planes.y[rows], planes.cb[rows], planes.cr[rows])
-            _convert_rows(part, scales, pixel_format.full_scale, columns, ordered[rows])
+        with spreading(parallel=n_threads > 1) as submit:
+            for start in range(0, height, ROWS_AT_ONCE):
+                rows = slice(start, start + ROWS_AT_ONCE)
+                part = Planes(planes.y[rows], planes.cb[rows], planes.cr[rows])
+                submit(_convert_rows, part, scales, pixel_format.full_scale, columns, ordered[rows])
 
 
 def _gray_table(pixel_format: PixelFormat, levels: Levels) -> npt.NDArray[np.unsignedinteger]:

@@ -1,9 +1,12 @@
 """Pixel formats: the conversion of planes against exact arithmetic."""
 
+import threading
+
 import numpy as np
 import pytest
 from exact_colors import exact_rgb
 
+from camhd_access.decoding import pixels as pixels_module
 from camhd_access.decoding.pixels import (
     CHROMA_MARGIN,
     LUMA_WEIGHTS,
@@ -24,11 +27,28 @@ def random_planes(height, width, chroma_width, seed=0):
     )
 
 
-def convert(planes, pixel_format, matrix=1, width=None, first_column=0):
+def convert(planes, pixel_format, matrix=1, width=None, **options):
     height, luma_width = planes.y.shape
     out = np.full(pixel_format.shape(height, width or luma_width), 77, pixel_format.dtype)
-    convert_planes(planes, pixel_format, matrix=matrix, first_column=first_column, out=out)
+    convert_planes(planes, pixel_format, matrix=matrix, out=out, **options)
     return out
+
+
+@pytest.mark.parametrize("pixel_format", COLOR, ids=lambda f: f.name)
+def test_colors_of_one_frame_are_shared_by_the_threads_that_decode(pixel_format, monkeypatch):
+    planes = random_planes(540, 94, 47)
+    expected = convert(planes, pixel_format)
+    threads = []
+
+    def record(*arguments):
+        threads.append(threading.current_thread().name)
+        convert_rows(*arguments)
+
+    convert_rows = pixels_module._convert_rows
+    monkeypatch.setattr(pixels_module, "_convert_rows", record)
+    assert np.array_equal(convert(planes, pixel_format, n_threads=2), expected)
+    assert len(threads) == 5
+    assert all(name.startswith("camhd-decode") for name in threads)
 
 
 @pytest.mark.parametrize("pixel_format", COLOR, ids=lambda f: f.name)
