@@ -449,12 +449,12 @@ def test_pause(visitor):
     page.locator(".stage").press(" ")
     page.wait_for_selector(".stage.playing")
     page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".stage.playing")).to_have_count(0, timeout=20_000)
     number = int(page.get_by_label("Frame", exact=True).input_value())
     visitor.rests_at(number)
-    expect(page.locator(".stage.playing")).to_have_count(0)
     page.keyboard.press(" ")  # on the button, which is pressed
-    page.wait_for_function(
-        "(number) => document.querySelector('input[type=number]').value > number", arg=number
+    page.wait_for_function(  # from the last frame it starts again
+        "(number) => document.querySelector('input[type=number]').value != number", arg=number
     )
     page.keyboard.press("k")
     assert page.evaluate("() => document.querySelector('video').paused")
