@@ -16,7 +16,7 @@ that their mean stays exact.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from camhd_access.formats.prores.slices import Frame, parse_slice_headers, walk_
 from camhd_access.ranges import ByteData, run_walk
 
 __all__ = ["decode_preview", "weave_fields"]
+
+Sums = TypeVar("Sums", np.int16, np.int64)
 
 N_PLANES = {"luma": 1, "yuv": 3}
 
@@ -198,13 +200,16 @@ def _arrange(
     return means[..., :n_rows, : width // 8].astype(np.uint16)
 
 
-def weave_fields(sums: NDArray[np.int64]) -> NDArray[np.int64]:
+def weave_fields(sums: NDArray[Sums]) -> NDArray[Sums]:
     """Two rows for each row of `sums` of both fields: 8 lines apart on the slope between its neighbours.
 
-    Shapes (samples, rows, columns) and (samples, 2 rows, columns).
+    Shapes (samples, rows, columns) and (samples, 2 rows, columns). 16 bits are enough.
     """
     padded = np.pad(sums, ((0, 0), (1, 1), (0, 0)), mode="edge")
     slope = padded[:, 2:] - padded[:, :-2]
-    rows = np.stack((8 * sums - slope, 8 * sums + slope), axis=2)
     n_samples, n_rows, n_columns = sums.shape
-    return ((rows + 8) >> 4).clip(4, 1019).reshape(n_samples, 2 * n_rows, n_columns)
+    rows, middle = np.empty((n_samples, n_rows, 2, n_columns), sums.dtype), 8 * sums + 8
+    np.subtract(middle, slope, out=rows[:, :, 0])
+    np.add(middle, slope, out=rows[:, :, 1])
+    rows >>= 4
+    return rows.clip(4, 1019, out=rows).reshape(n_samples, 2 * n_rows, n_columns)
