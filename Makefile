@@ -43,9 +43,10 @@ $(VENV)/.%: pyproject.toml | $(BIN)/python
 $(VENV)/.test $(VENV)/.docs: | $(VENV)/.s3
 
 # Each process of pytest-xdist has its own servers, ports, folders and caches; the tests of a module stay together
-# until a process runs out of work. WORKERS is the number of processes; by default one per core.
-WORKERS ?= auto
-ON_ALL_CORES := --numprocesses $(WORKERS) --dist worksteal
+# until a process runs out of work.
+ON_ALL_CORES := --numprocesses auto --dist worksteal
+# Compiles the decoder, which is stored for all later processes: on busy cores, tests would wait for it for minutes.
+COMPILE := -c 'from camhd_access.decoding.machine_code import can_compile, find_kernel; can_compile() and find_kernel(waits=True)'
 
 # The files that differ from main, or from the last commit on main itself.
 BASE = $$(git merge-base HEAD main 2>/dev/null || echo HEAD)
@@ -72,6 +73,7 @@ check-pure:
 
 test: $(VENV)/.test
 	@echo "== Running the tests on all cores (takes a few minutes; real servers are used where they are installed)"
+	$(BIN)/python $(COMPILE)
 	$(BIN)/python -m pytest $(ON_ALL_CORES)
 
 # The lowest versions of the direct dependencies in pyproject.toml, on a Python for which all of them have wheels;
@@ -92,6 +94,7 @@ $(LOWEST)/.installed: pyproject.toml | $(BIN)/python
 
 test-lowest: $(LOWEST)/.installed
 	@echo "== Running the tests of other libraries' interfaces with the lowest versions allowed"
+	$(LOWEST)/bin/python $(COMPILE)
 	$(LOWEST)/bin/python -m pytest $(ON_ALL_CORES) --quiet -m "not slow" -W "ignore::DeprecationWarning" \
 		-W "ignore:variable None has data in the form of a dask array" $(TESTS_OF_INTERFACES)
 
