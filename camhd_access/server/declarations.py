@@ -195,17 +195,12 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
     """The query parameters of each route, by route name; no image may have more than `max_pixels`."""
     most = min(MAX_SIDE, max_pixels)
     thumbnail = max(MIN_THUMBNAIL, min(MAX_THUMBNAIL, max_pixels // MIN_THUMBNAIL))
-    played = (
-        _STEP,
-        Whole(
-            "width",
-            "Width; the height keeps the aspect ratio.",
-            MIN_THUMBNAIL,
-            thumbnail,
-            min(960, thumbnail),
-        ),
-        _DEINTERLACE,
-    )
+
+    def film_width(usual: int) -> Whole:
+        text = "Width; the height keeps the aspect ratio."
+        return Whole("width", text, MIN_THUMBNAIL, thumbnail, min(usual, thumbnail))
+
+    played = (_STEP, film_width(960), _DEINTERLACE)
     return {
         "frame": (
             Whole("width", "Width of the image; alone, it keeps the aspect ratio.", 1, most),
@@ -248,13 +243,7 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Whole("start", "Number of the first frame.", 1, MAX_NUMBER, 1),
             Whole("stop", "Number of the last frame.", 1, MAX_NUMBER),
             _STEP,
-            Whole(
-                "width",
-                "Width; the height keeps the aspect ratio.",
-                MIN_THUMBNAIL,
-                thumbnail,
-                min(480, thumbnail),
-            ),
+            film_width(480),
             Decimal("fps", "Frames per second.", 1.0, 60.0),
             _DEINTERLACE,
         ),
