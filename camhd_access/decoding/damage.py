@@ -15,8 +15,8 @@ import numpy.typing as npt
 from camhd_access.decoding.kernels import parameters as at
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
 from camhd_access.errors import FrameDecodeError
-from camhd_access.formats.prores import FrameHeader, parse_frame_header, walk_frame
-from camhd_access.formats.prores.slices import slice_widths
+from camhd_access.formats.prores import FrameHeader, Picture, parse_frame_header, walk_frame
+from camhd_access.formats.prores.slices import find_pictures, slice_widths
 from camhd_access.ranges import ByteData, run_walk
 
 __all__ = ["Coding", "DamageMap", "blank", "describe_damage"]
@@ -82,6 +82,24 @@ class Coding:
     def lines_per_row(self) -> int:
         """Lines of output per row of slices."""
         return 16 // self.reduce * self.n_shown
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of slices in each picture."""
+        return -(-self.header.height // (16 * self.header.n_pictures))
+
+    def find_pictures(self) -> list[Picture | None]:
+        """The layout of each picture to the last one shown, as `slices.find_pictures` returns it."""
+        pictures = find_pictures(self.data, self.header, log2_slice_width=self.log2_slice_width)
+        return pictures[: max(self.field, 0) + self.n_shown]
+
+    def wanted_slices(self, margin: int) -> tuple[slice, slice]:
+        """Rows and columns of the slices that the window touches, with this many columns to its right."""
+        rows, columns = self.window
+        last = min(min(columns.stop + margin, self.width) * self.reduce, self.header.width) - 1
+        first, stop = np.searchsorted(self.edges, (columns.start * self.reduce // 16, last // 16), "right")
+        wanted_rows = slice(rows.start // self.lines_per_row, -(-rows.stop // self.lines_per_row))
+        return wanted_rows, slice(int(first) - 1, int(stop))
 
 
 @lru_cache(maxsize=64)

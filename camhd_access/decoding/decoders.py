@@ -5,8 +5,8 @@ for whole frames or single fields, at full size or reduced to a half or a
 quarter; and `PreviewDecoder`, for 1/8, from the DC coefficients. Both work in two steps. The first
 finds what must be decoded for a window: in a whole sample (`take`), or by a walk (see
 `formats.prores.slices`) that reads only some byte ranges of it. The second decodes that, one sample or
-several at once: with the package's own decoder if it is compiled and supports the frame, else with libav.
-The pixels are the same either way.
+several at once: with the package's own decoder if it is compiled and supports the frame, else with libav, or,
+if it is reduced, with numpy. The pixels are the same either way, and nothing waits for the compiler.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding import libav, machine_code, prores422, repair
+from camhd_access.decoding import libav, low_pass, machine_code, prores422, repair
 from camhd_access.decoding.deinterlacing import field_rows, interpolate_lines
 from camhd_access.decoding.pixels import PixelFormat, Planes, choose_matrix, convert_planes, find_pixel_format
 from camhd_access.decoding.sums import Sums
@@ -74,9 +74,10 @@ class Decoder(ABC):
 
     @property
     def name(self) -> str:
-        """Name of the decoder; libav (same results) is used until it is compiled, and for non-4:2:2."""
-        ours = machine_code.setting() != "libav" and machine_code.can_compile()
-        return "camhd_access numba, bit-exact with libavcodec" if ours else f"libavcodec {libav.VERSION}"
+        """Name of the decoder; another one with the same results is used until it is compiled."""
+        if machine_code.setting() != "libav" and machine_code.can_compile():
+            return "camhd_access numba, bit-exact with libavcodec"
+        return "camhd_access numpy" if self.reduction > 1 else f"libavcodec {libav.VERSION}"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -152,7 +153,7 @@ class FrameDecoder(Decoder):
     """Frames or fields at full size, or reduced to a half or a quarter.
 
     Only the slices that the window touches are decoded. Reduced frames are made from the low frequencies
-    of each block, by the package's own decoder only.
+    of each block.
     """
 
     shows_parts = True
@@ -205,7 +206,7 @@ class FrameDecoder(Decoder):
             raise UnsupportedCodecError(
                 f"reduce={self.reduction} is only supported for ProRes 4:2:2 without alpha; use 1 or 8"
             )
-        kernel = machine_code.find_kernel(waits=self.reduction > 1) if is_supported else None
+        kernel = machine_code.find_kernel() if is_supported else None
         if kernel is not None:
             return prores422.decode_window(
                 kernel,
@@ -214,6 +215,15 @@ class FrameDecoder(Decoder):
                 track_matrix=self.track_matrix,
                 reduce=self.reduction,
                 n_threads=n_threads,
+                masks=masks,
+                out=out,
+            )
+        if self.reduction > 1:
+            return low_pass.decode_window(
+                coded,
+                pixel_format=self.pixel_format,
+                track_matrix=self.track_matrix,
+                reduce=self.reduction,
                 masks=masks,
                 out=out,
             )

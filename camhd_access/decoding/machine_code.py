@@ -1,11 +1,11 @@
 """The compiled decoder: when it is compiled, where its machine code is stored, and how it is loaded.
 
-No read waits for the compiler. While there is no machine code, libav decodes, and numpy computes the colours
-of frames that only libav decodes; `find_kernel` returns immediately. Callers announce how many frames they
-are about to decode. Once there are enough, machine code from an earlier process is loaded from the cache
-folder in a thread, which takes some tenths of a second; once compiling, which takes many seconds, is
-worthwhile, it is done in another process of low priority: numba is not imported into this one, and no lock is
-held meanwhile. If no folder is writable, it is compiled for this process only.
+Nothing waits for the compiler. While there is no machine code, libav decodes whole frames, and numpy halves
+and quarters, and the colours of frames that only libav decodes; `find_kernel` returns immediately. Callers
+announce how many frames they are about to decode. Once there are enough, machine code from an earlier process
+is loaded from the cache folder in a thread, which takes some tenths of a second; once compiling, which takes
+many seconds, is worthwhile, it is done in another process of low priority: numba is not imported into this
+one, and no lock is held meanwhile. If no folder is writable, it is compiled for this process only.
 
 The name of the file is a digest of everything that the code depends on: the source of the kernels, the
 versions of numba and llvmlite, the processor. So another version, or another processor that shares the
@@ -46,7 +46,6 @@ __all__ = [
     "compile_elsewhere",
     "find_kernel",
     "load",
-    "may_have_kernel",
     "processor",
     "setting",
 ]
@@ -141,7 +140,7 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
     Parameters
     ----------
     waits
-        Wait until it is compiled, whatever `CAMHD_DECODER` says: for work that libav cannot do.
+        Wait until it is compiled, whatever `CAMHD_DECODER` says: for measurements. No read does.
 
     Raises
     ------
@@ -156,11 +155,6 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
         if _kernels.kernel is None:
             raise NotCompiledError("the decoder cannot be compiled here; check that numba is installed")
     return _kernels.kernel if waits or wanted != "libav" else None
-
-
-def may_have_kernel() -> bool:
-    """Whether `find_kernel(waits=True)` returns a kernel, as far as is known: compiling may fail, once."""
-    return can_compile() and (_kernels.kernel is not None or not _kernels.is_final)
 
 
 def announce(n_frames: int) -> None:

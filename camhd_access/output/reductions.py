@@ -1,12 +1,8 @@
 """Reductions of small images: frames are decoded at a half, a quarter or an eighth of their size.
 
-The choice depends on the movie, the size and the installation, never on the state of the process: the same
-call gives the same pixels at any time. Halves and quarters need the compiled decoder. Where numba is
-installed, the first ones wait for it; where it is not, or fails, there are only eighths. The reduction is in
-the provenance record.
+The choice depends on the movie and the size alone, and the pixels do not depend on which decoder is there:
+the same call gives the same pixels at any time. The reduction is in the provenance record.
 """
-
-from camhd_access.decoding.machine_code import may_have_kernel
 
 __all__ = ["choose_reduction", "find_reductions"]
 
@@ -15,7 +11,7 @@ CODECS_OF_422 = {"apco", "apcs", "apcn", "apch"}
 
 def find_reductions(codec: str) -> tuple[int, ...]:
     """The factors by which frames of this codec can be reduced, the cheapest last."""
-    return (1, 2, 4, 8) if codec in CODECS_OF_422 and may_have_kernel() else (1, 8)
+    return (1, 2, 4, 8) if codec in CODECS_OF_422 else (1, 8)
 
 
 def choose_reduction(codec: str, part: tuple[int, ...], size: tuple[float, float]) -> int:

@@ -1,13 +1,10 @@
 """Small images of an array: its frames, decoded at a half, a quarter or an eighth of their size."""
 
-from contextlib import suppress
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from camhd_access.arrays.dask_array import StackArray
-from camhd_access.decoding.machine_code import NotCompiledError, find_kernel
 from camhd_access.output.pictures import unread
 from camhd_access.output.reductions import choose_reduction
 
@@ -35,7 +32,7 @@ def reduced_to(array: xr.DataArray, width: int) -> xr.DataArray:
     (top, n_lines), (left, n_columns) = (
         (extent[0] + start, extent[1]) for extent, start in zip(extents, starts, strict=True) if extent
     )
-    reduce = _choose_possible(codec, (left, top, n_columns, n_lines), (width, width * n_lines / n_columns))
+    reduce = choose_reduction(codec, (left, top, n_columns, n_lines), (width, width * n_lines / n_columns))
     if reduce == 1:
         return array
     stack = data.stack.reduced(reduce)
@@ -56,16 +53,6 @@ def reduced_to(array: xr.DataArray, width: int) -> xr.DataArray:
         attrs=array.attrs,
         name=array.name,
     )
-
-
-def _choose_possible(codec: str, part: tuple[int, ...], size: tuple[float, float]) -> int:
-    """As `choose_reduction`, after an attempt to load or compile the decoder if it is needed."""
-    reduce = choose_reduction(codec, part, size)
-    if reduce in (2, 4):
-        with suppress(NotCompiledError):
-            find_kernel(waits=True)
-        return choose_reduction(codec, part, size)
-    return reduce
 
 
 def _extent(positions: npt.NDArray[np.int64]) -> tuple[int, int] | None:

@@ -10,7 +10,6 @@ from io import BytesIO
 import xarray as xr
 from PIL import Image
 
-from camhd_access.decoding.machine_code import find_kernel
 from camhd_access.errors import CamhdError
 from camhd_access.output.film_writers import resize
 from camhd_access.output.pictures import deinterlaced, describe_frame, movie_of, to_image
@@ -72,9 +71,8 @@ class _Viewer:
             movie = deinterlaced(movie)
         y, x = slice(*self._y.value), slice(*self._x.value)
         frame = movie.isel(time=self._frame.value, y=y, x=x)
-        shown = reduced_to(frame, self._width) if find_kernel() else frame  # nobody waits for a compiler
         try:
-            self._image.value = self._encode(shown.compute())
+            self._image.value = self._encode(reduced_to(frame, self._width).compute())
             self._title.value = describe_frame(frame)
         except (CamhdError, OSError) as error:
             self._image.value = b""

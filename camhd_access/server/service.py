@@ -21,7 +21,6 @@ from aiohttp import web
 
 from camhd_access._version import __version__
 from camhd_access.caching import LRUCache
-from camhd_access.decoding.machine_code import NotCompiledError
 from camhd_access.errors import CamhdError, RemoteFileChangedError
 from camhd_access.output.clip import plan_clip
 from camhd_access.server import iiif_routes
@@ -162,8 +161,6 @@ class Service:
                 return await self._visit_movie(request, movie, place.names[n:])
             except RemoteFileChangedError:
                 self.movies.forget(movie)
-                return await self._visit_movie(request, movie, place.names[n:])
-            except NotCompiledError:  # from now on, images are reduced without the compiled decoder
                 return await self._visit_movie(request, movie, place.names[n:])
         except CamhdError as error:
             logger.info("%s: %s: %s", place.path, type(error).__name__, error)

@@ -186,7 +186,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     _shorten_log(loop)
-    # Small images and films need the compiled decoder: it is compiled now, if it never was on this machine.
+    # A server decodes many frames: the decoder is compiled now, if it never was on this machine.
     announce(N_FRAMES_WORTH_LOADING if worker else N_FRAMES_WORTH_COMPILING)
     app = make_app(settings)
     app.cleanup_ctx.append(_serving_figures(settings, worker))

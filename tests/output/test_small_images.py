@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from camhd_access import open_movie, open_movies
-from camhd_access.decoding import machine_code
 from camhd_access.output import film_writers
 from camhd_access.output.reductions import choose_reduction
 from camhd_access.output.small_images import reduced_to
@@ -90,16 +89,10 @@ def test_what_was_changed_or_is_no_rectangle_stays(path):
         assert reduced_to(array, 10) is array
 
 
-def test_other_codecs_and_installations_have_eighths_only(path, monkeypatch):
+def test_other_codecs_have_eighths_only():
     frame = (0, 0, 1920, 1080)
     assert [choose_reduction("apch", frame, (w, w * 9 / 16)) for w in (1920, 960, 480, 240)] == [1, 2, 4, 8]
     assert [choose_reduction("ap4h", frame, (w, w * 9 / 16)) for w in (1920, 960, 480, 240)] == [1, 1, 1, 8]
-    monkeypatch.setattr(machine_code, "_kernels", machine_code._Kernels())
-    monkeypatch.setattr(machine_code, "read_cached", lambda: None)
-    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: None)
-    movie = open_movie(path)
-    assert reduced_to(movie, 160) is movie
-    assert same(reduced_to(movie, 80), open_movie(path, reduce=8))
 
 
 def test_a_film_is_decoded_at_its_size(path, tmp_path, monkeypatch):

@@ -157,40 +157,28 @@ def test_high_definition():
 # ---- whatever the state of the process
 
 
-def test_it_does_not_depend_on_which_decoder_is_there_yet(folder, tmp_path, monkeypatch):
+def test_it_does_not_depend_on_which_decoder_is_there(folder, tmp_path, monkeypatch):
     found = []
     with serve_folder(folder) as mirror:
-        for setting in ("auto", "libav", "numba"):
+        for setting in ("auto", "libav", "numba", "not installed"):
             monkeypatch.setenv("CAMHD_DECODER", setting)
+            if setting == "not installed":
+                monkeypatch.setenv("CAMHD_DECODER", "auto")
+                monkeypatch.setattr(machine_code, "can_compile", lambda: False)
+                monkeypatch.setattr(machine_code, "_kernels", machine_code._Kernels())
             with running_server(mirror.url, cache_dir=tmp_path / setting) as client:
-                found.append(
-                    [client.get(f"{NAME}/frame/1.png?width={width}") for width in (300, 150, 80, 400)]
-                )
+                queries = [f"width={width}" for width in (300, 150, 80, 400)] + ["reduce=2", "reduce=4"]
+                found.append([client.get(f"{NAME}/frame/1.png?{query}") for query in queries])
     first, *others = (
         [(each.headers["ETag"], picture(each).tobytes()) for each in answers] for answers in found
     )
-    assert others == [first, first]
+    assert others == [first, first, first]
 
 
-def test_without_numba_there_are_only_eighths(folder, tmp_path, monkeypatch, reader):
-    with serving(folder, tmp_path / "a") as client:
-        etag = client.get(f"{NAME}/frame/1.png?width=160").headers["ETag"]
-    monkeypatch.setattr(machine_code, "can_compile", lambda: False)
-    with serving(folder, tmp_path / "b") as client:
-        answer = client.get(f"{NAME}/frame/1.png?width=160")
-        np.testing.assert_array_equal(picture(answer), resized(reader.read([0])[0], 160, 96))
-        assert record_of(answer).reduce == 1
-        assert answer.headers["ETag"] != etag
+def test_a_reduction_that_the_codec_does_not_have_is_refused(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("camhd_access.output.reductions.CODECS_OF_422", set())
+    with serving(folder, tmp_path) as client:
+        assert record_of(client.get(f"{NAME}/frame/1.png?width=160")).reduce == 1
         assert record_of(client.get(f"{NAME}/frame/1.png?width=80")).reduce == 8
         refused = client.get(f"{NAME}/frame/1.png?reduce=2")
         assert (refused.status, refused.json()["title"]) == (501, "Not Implemented")
-
-
-def test_where_the_decoder_cannot_be_compiled_the_first_one_is_made_without(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(machine_code, "_kernels", machine_code._Kernels())
-    monkeypatch.setattr(machine_code, "read_cached", lambda: None)
-    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: None)
-    with serving(folder, tmp_path) as client:
-        for width in (160, 320):
-            assert record_of(client.get(f"{NAME}/frame/1.png?width={width}")).reduce == 1
-        assert client.get(f"{NAME}/hls/1.m4s?width=160").status == 200

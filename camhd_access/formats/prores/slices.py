@@ -8,6 +8,7 @@ on a whole sample; a reader can supply the parts it has, and fetch the others.
 """
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "Picture",
     "SliceHeaders",
     "check_frame",
+    "find_pictures",
     "parse_slice_headers",
     "slice_widths",
     "walk_frame",
@@ -214,6 +216,28 @@ def walk_frame(sample_size: int, *, n_pictures: int = 2) -> Walk[Frame]:
     if second.log2_slice_width != first.log2_slice_width:
         raise UnsupportedCodecError(f"slices of another width in the second field, at byte {second.start}")
     return Frame(header, (first, second))
+
+
+def find_pictures(data: ByteData, header: FrameHeader, *, log2_slice_width: int) -> list[Picture | None]:
+    """The layout of each picture of a damaged or truncated sample; None if it is inconsistent, or cut off.
+
+    The slices of a picture may lie after the end of the data. If a picture's header is inconsistent, the ones
+    after it cannot be found.
+    """
+    view, start = memoryview(data), header.picture_offset
+    pictures: list[Picture | None] = [None] * header.n_pictures
+    with suppress(FrameDecodeError):
+        for number in range(header.n_pictures):
+            head = view[start:]
+            shape, log2_width = _parse_picture_header(head, header, start)
+            if log2_width != log2_slice_width:
+                break
+            with suppress(FrameDecodeError):
+                pictures[number] = _parse_slice_table(head, start, shape=shape, log2_slice_width=log2_width)
+            if (head[0] >> 3) + 2 * shape[0] * shape[1] > min(len(head), int.from_bytes(head[1:5])):
+                break
+            start += int.from_bytes(head[1:5])
+    return pictures
 
 
 def _walk_picture(head: ByteData, header: FrameHeader, start: int) -> Walk[Picture]:
