@@ -45,7 +45,7 @@ class _Memory:
     def __init__(self) -> None:
         self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
         self.coefficients = allocate(2 * at.N_LANES * at.ROOM).view(np.int16)
-        self.blocks = allocate(3 * at.PLANE_BYTES)
+        self.blocks = allocate(at.BLOCKS_BYTES)
         self.lanes = allocate(512 + 2 * at.N_LANES * at.LANE_BYTES)
         self.tail = allocate(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES)
         self.matrices = allocate(128)
@@ -74,7 +74,9 @@ def is_supported(header: FrameHeader) -> bool:
 
 @cache
 def _scan(interlaced: bool) -> npt.NDArray[np.int64]:
-    return np.array(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+    """The position in the scan of each place in a block, and the first of each row."""
+    positions = np.argsort(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+    return np.concatenate([positions, positions.reshape(8, 8).min(axis=1)])
 
 
 def decode_window(

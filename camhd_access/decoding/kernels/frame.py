@@ -18,6 +18,7 @@ from camhd_access.decoding.kernels.entropy import (
     read_one,
 )
 from camhd_access.decoding.kernels.machine import (
+    clear_bytes,
     inlined,
     kernel,
     load_i64,
@@ -28,8 +29,8 @@ from camhd_access.decoding.kernels.machine import (
     store_i64,
     store_u8,
 )
-from camhd_access.decoding.kernels.strips import place_blocks, show_line
-from camhd_access.decoding.kernels.transform import block_lines
+from camhd_access.decoding.kernels.strips import show_line
+from camhd_access.decoding.kernels.transform import show_blocks
 
 __all__ = ["decode"]
 
@@ -245,30 +246,16 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM
     place, stop = load_i64(lane, PLACE), load_i64(lane, STOP)
     n_bits_left = 8 * load_i64(job, STOP_BYTE) - load_i64(lane, POSITION)
-    is_full = place >= stop
-    plane = load_i64(job, PLANE)
-    if n_bits_left < 0 or (reduce == 1 and (is_full or n_bits_left >= 32)):
+    n_set = min((place - coefficients) // 2 + 1, at.ROOM)
+    plane, n_blocks = load_i64(job, PLANE), load_i64(job, N_BLOCKS)
+    if n_bits_left < 0 or (reduce == 1 and (place >= stop or n_bits_left >= 32)):
         damage, slice_place = load_i64(p, at.DAMAGE), load_i64(job, DAMAGE_PLACE)
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
-        for i in range(at.ROOM):
-            store_i16(coefficients, i, 0)
-    elif is_full and reduce < 8:  # the rest of a group has written after the wanted coefficients
-        for i in range((stop - coefficients) // 2, min((place - coefficients) // 2 + 1, at.ROOM)):
-            store_i16(coefficients, i, 0)
-    n_blocks = load_i64(job, N_BLOCKS)
-    matrix = load_i64(p, at.MATRICES) + (64 if plane else 0)
-    lines = block_lines(
-        coefficients,
-        load_i64(p, at.BLOCKS),
-        load_i64(p, at.SCAN),
-        matrix,
-        load_i64(job, SCALE),
-        n_blocks,
-        reduce,
-    )
-    place_blocks(
-        lines, n_blocks, 1 if plane else 2, 8 // reduce,
-        load_i64(job, TARGET), load_i64(job, LINE_BYTES), load_i64(job, LINE_STEP),
+        clear_bytes(coefficients, 2 * n_set)
+    show_blocks(
+        coefficients, n_set, load_i64(p, at.BLOCKS), load_i64(p, at.SCAN),
+        load_i64(p, at.MATRICES) + (64 if plane else 0), load_i64(job, SCALE), n_blocks, reduce,
+        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES) * load_i64(job, LINE_STEP),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ BOTTOM_FIRST = _next()
 MATRICES = _next()
 """Address of the quantisation matrices: 64 bytes for luma, 64 for chroma, by place in the block."""
 SCAN = _next()
-"""Address of int64 [64]: the position in the block of each coefficient as coded."""
+"""Address of int64 [72]: the position in the scan of each place in a block, and the first of each row."""
 
 # ---- the wanted part of it
 FIELD = _next()
@@ -107,7 +107,7 @@ ROW_STARTS = _next()
 COEFFICIENTS = _next()
 """int16 [N_LANES * ROOM], 0 before and after."""
 BLOCKS = _next()
-"""Three times `PLANE_BYTES`, aligned to 64 bytes."""
+"""`BLOCKS_BYTES`, aligned to 64 bytes."""
 LANES = _next()
 """2 * N_LANES * LANE_BYTES."""
 JOBS = _next()
@@ -168,8 +168,8 @@ N_PAIRS = 5
 """Pairs of run and level read from one load of 64 bits, 57 of which are valid."""
 ROOM = 2048 + N_PAIRS * 64
 """Coefficients of a lane: of 32 blocks, plus the overrun of some runs of 64."""
-PLANE_BYTES = 4096
-"""Coefficients, or pixels, of 32 blocks."""
+BLOCKS_BYTES = 6400
+"""Coefficients, factors and pixels of 16 blocks."""
 PIXELS_AT_ONCE = 16
 BLACK, NEUTRAL = 64, 512
 PADDING_BYTES = 256
