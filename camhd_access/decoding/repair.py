@@ -78,7 +78,7 @@ def _pictures(coding: Coding) -> list[Picture | None]:
 
 def _find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
     """The map of the window's slices that libav rejects."""
-    header, edges = coding.header, coding.edges
+    header, edges = coding.header, np.array(coding.edges)
     n_rows = -(-header.height // (16 * header.n_pictures))
     damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
     rows, columns = coding.window
@@ -107,7 +107,7 @@ def _is_whole(data: bytes, coding: Coding, row: int, column: int, field: Field, 
     if 16 * row >= n_lines:
         return True  # of the larger field alone
     lines = 16 * row, min(16 * row + 16, n_lines)
-    left, right = (int(edge) * 16 for edge in coding.edges[column : column + 2])
+    left, right = (edge * 16 for edge in coding.edges[column : column + 2])
     walk = walk_crop(len(data), y=lines, x=(left, min(right, header.width)), field=field)
     try:
         libav.decode_planes(run_walk(walk, data).data, luma_only=luma_only, is_crop=True)

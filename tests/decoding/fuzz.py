@@ -148,7 +148,9 @@ def main(seconds, seed=0):
                 counts["marked"] += marks is not None
             except FrameDecodeError:
                 counts["refused"] += 1
-            assert not prores422._thread.memory.coefficients.any(), "coefficients are left behind"
+            assert not prores422._thread.memory._sized["coefficients"][0].any(), (
+                "coefficients are left behind"
+            )
         _kept.clear()
         colors.allocate = prores422.allocate
         for _ in range(5):

@@ -19,6 +19,7 @@ from camhd_access.decoding.kernels.entropy import (
 )
 from camhd_access.decoding.kernels.machine import (
     clear_bytes,
+    copy_bytes,
     inlined,
     kernel,
     load_i64,
@@ -34,7 +35,7 @@ from camhd_access.decoding.kernels.transform import show_blocks
 
 __all__ = ["decode"]
 
-JOB_BYTES, PADDING_BYTES = at.JOB_BYTES, at.PADDING_BYTES
+JOB_BYTES, PADDING_BYTES, MAX_SLICE_BYTES = at.JOB_BYTES, at.PADDING_BYTES, at.MAX_SLICE_BYTES
 START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT, LINE_BYTES = range(10)
 """A job: addresses of its bytes, blocks, plane, factor of the matrix; address of its first pixel and line
 step; position in the damage map; which of the two strips; bytes from line to line at its target."""
@@ -134,7 +135,6 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
     )
     n_columns = n_slices_across(mb_width, log2_width)
     is_direct = goes_straight(p, row)
-    tail, tail_start = load_i64(p, at.TAIL), load_i64(p, at.TAIL_START)
     damage, n_jobs = load_i64(p, at.DAMAGE), 0
     for shown in range(n_shown):
         picture = first_picture + shown
@@ -159,14 +159,24 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
                 if stop > size:
                     store_u8(damage, place, at.IS_MISSING)
                 else:
+                    base = data
+                    if stop + PADDING_BYTES > size:
+                        base = copy_of_slice(p, here, stop)
                     n_jobs += list_slice(
-                        p, data if stop + PADDING_BYTES <= size else tail - tail_start, here, stop, width,
-                        left - first_mb, row, strip_line, n_shown, place, jobs + n_jobs * JOB_BYTES, slot,
-                        is_direct,
+                        p, base, here, stop, width, left - first_mb, row, strip_line, n_shown, place,
+                        jobs + n_jobs * JOB_BYTES, slot, is_direct,
                     )  # fmt: skip
             here = stop
             left += width
     return n_jobs
+
+
+@kernel
+def copy_of_slice(p: int, start: int, stop: int) -> int:
+    """Copy a slice that ends within the last `PADDING_BYTES`; returns the address of byte 0 of the copy."""
+    base = load_i64(p, at.TAIL) - max(load_i64(p, at.SIZE) - MAX_SLICE_BYTES - PADDING_BYTES, 0)
+    copy_bytes(base + start, load_i64(p, at.DATA) + start, stop - start)
+    return base
 
 
 @kernel

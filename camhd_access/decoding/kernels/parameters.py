@@ -24,9 +24,8 @@ DATA = _next()
 SIZE = _next()
 """Their number."""
 TAIL = _next()
-"""Address of a copy of its last bytes, followed by `PADDING_BYTES` more."""
-TAIL_START = _next()
-"""Byte of the sample at which the copy begins."""
+"""Memory for copies of the slices that end with the sample, so that they may be read beyond their ends: that
+of the largest slice, and twice `PADDING_BYTES`."""
 FRAME_SIZE = _next()
 """Size of the sample according to its header."""
 PICTURE_OFFSET = _next()
@@ -175,6 +174,7 @@ BLACK, NEUTRAL = 64, 512
 PADDING_BYTES = 256
 """Limit for reads beyond the end of a damaged slice: 32 codes of a DC coefficient, 31 bits each, or four
 long pairs, and the 8 bytes of a load."""
+MAX_SLICE_BYTES = 0xFFFF
 N_STRIPS = 2
 JOB_BYTES = 80
 
