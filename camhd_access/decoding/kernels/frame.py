@@ -14,8 +14,20 @@ from camhd_access.decoding.kernels.entropy import (
     STOP,
     is_near_end,
     open_lane,
+    read_dc,
     read_four,
     read_one,
+)
+from camhd_access.decoding.kernels.jobs import (
+    DAMAGE_PLACE,
+    LINE_BYTES,
+    N_BLOCKS,
+    PLANE,
+    SCALE,
+    SLOT,
+    START_BYTE,
+    STOP_BYTE,
+    TARGET,
 )
 from camhd_access.decoding.kernels.machine import (
     clear_bytes,
@@ -36,9 +48,6 @@ from camhd_access.decoding.kernels.transform import show_blocks
 __all__ = ["decode"]
 
 JOB_BYTES, PADDING_BYTES, MAX_SLICE_BYTES = at.JOB_BYTES, at.PADDING_BYTES, at.MAX_SLICE_BYTES
-START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT, LINE_BYTES = range(10)
-"""A job: addresses of its bytes, blocks, plane, factor of the matrix; address of its first pixel and line
-step; position in the damage map; which of the two strips; bytes from line to line at its target."""
 
 
 @inlined
@@ -54,6 +63,12 @@ def n_slices_across(mb_width: int, log2_width: int) -> int:
     for bit in range(log2_width):
         n += mb_width >> bit & 1
     return n
+
+
+@inlined
+def count_shown(p: int) -> int:
+    """Number of interleaved pictures that are shown."""
+    return load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
 
 
 @kernel
@@ -109,7 +124,7 @@ def find_rows(p: int) -> int:
 def goes_straight(p: int, row: int) -> bool:
     """Whether the blocks of a row of slices are the lines wanted, whole and as coded: no strip is needed."""
     layout, reduce = load_i64(p, at.LAYOUT), load_i64(p, at.REDUCE)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     first_mb, n_lines = load_i64(p, at.FIRST_MB), 16 // reduce * n_shown
     return (
         layout in (at.CODE, at.PLANES)
@@ -123,11 +138,11 @@ def goes_straight(p: int, row: int) -> bool:
 
 @kernel
 def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
-    """List the planes of the wanted slices of one row of slices; returns their number."""
+    """List the planes of the wanted slices of a row, and read their DC coefficients; returns their number."""
     data, size, mb_width = load_i64(p, at.DATA), load_i64(p, at.SIZE), load_i64(p, at.MB_WIDTH)
     n_rows, field, row_starts = load_i64(p, at.N_ROWS), load_i64(p, at.FIELD), load_i64(p, at.ROW_STARTS)
     first_picture = max(field, 0)
-    n_shown = load_i64(p, at.N_PICTURES) if field < 0 else 1
+    n_shown = count_shown(p)
     first_mb, stop_mb, log2_width = (
         load_i64(p, at.FIRST_MB),
         load_i64(p, at.STOP_MB),
@@ -168,6 +183,7 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
                     )  # fmt: skip
             here = stop
             left += width
+    read_dc(jobs, n_jobs, load_i64(p, at.N_PLANES))
     return n_jobs
 
 
@@ -224,10 +240,9 @@ def list_slice(
             line_bytes = stride >> 1 if plane else stride
         column = mb_left * (8 if plane else 16) // reduce
         store_i64(job, TARGET, base + strip_line * line_bytes + 2 * column)
-        store_i64(job, LINE_STEP, line_step)
         store_i64(job, DAMAGE_PLACE, place)
         store_i64(job, SLOT, slot)
-        store_i64(job, LINE_BYTES, line_bytes)
+        store_i64(job, LINE_BYTES, line_step * line_bytes)
     return n_planes
 
 
@@ -237,13 +252,10 @@ def open_job(p: int, lane: int, k: int, job: int) -> None:
     reduce = load_i64(p, at.REDUCE)
     n_bytes = load_i64(job, N_BLOCKS) // 2 * (16 // reduce)
     for line in range(16 // reduce):
-        target = load_i64(job, TARGET) + line * load_i64(job, LINE_STEP) * load_i64(job, LINE_BYTES)
+        target = load_i64(job, TARGET) + line * load_i64(job, LINE_BYTES)
         for offset in range(0, n_bytes, 64):
             prefetch(target, offset)
-    open_lane(
-        lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, load_i64(job, START_BYTE),
-        load_i64(job, STOP_BYTE), load_i64(job, N_BLOCKS), 64 // (reduce * reduce),
-    )  # fmt: skip
+    open_lane(lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, job, 64 // (reduce * reduce))
 
 
 @kernel
@@ -265,7 +277,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     show_blocks(
         coefficients, n_set, load_i64(p, at.BLOCKS), load_i64(p, at.SCAN),
         load_i64(p, at.MATRICES) + (64 if plane else 0), load_i64(job, SCALE), n_blocks, reduce,
-        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES) * load_i64(job, LINE_STEP),
+        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES),
     )  # fmt: skip
 
 
@@ -275,7 +287,7 @@ def show_strip(p: int, row: int, slot: int) -> None:
     if goes_straight(p, row):
         return
     reduce, stride = load_i64(p, at.REDUCE), load_i64(p, at.STRIDE)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     n_lines = 16 // reduce * n_shown
     luma = load_i64(p, at.STRIPS) + slot * load_i64(p, at.STRIP_BYTES)
     cb = luma + n_lines * stride
@@ -333,7 +345,7 @@ def decode(p: int) -> int:
         store_i64(lane_jobs, k, 0)
     store_i64(n_left, 0, 0)
     store_i64(n_left, 2, 0)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     lines_of_row = 16 // load_i64(p, at.REDUCE) * n_shown
     row = load_i64(p, at.WINDOW_TOP) // lines_of_row
     stop_row = -(-load_i64(p, at.WINDOW_BOTTOM) // lines_of_row)

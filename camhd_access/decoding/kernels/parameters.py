@@ -176,7 +176,9 @@ PADDING_BYTES = 256
 long pairs, and the 8 bytes of a load."""
 MAX_SLICE_BYTES = 0xFFFF
 N_STRIPS = 2
-JOB_BYTES = 80
+MAX_BLOCKS = 32
+"""Blocks of a plane of a slice: four in each of eight macroblocks."""
+JOB_BYTES = 96 + 2 * MAX_BLOCKS
 
 IS_HEADER, IS_LUMA, IS_CB, IS_CR, IS_MISSING = 1, 2, 4, 8, 16
 """The damaged part of a slice: its header, or one of its planes; or it is missing."""
