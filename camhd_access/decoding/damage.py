@@ -5,9 +5,9 @@ an entry for each slice of the frames or fields shown. It becomes an error that 
 slice or, with `errors="mask"`, a mask of pixels, which are set to 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,9 @@ from camhd_access.formats.prores import FrameHeader, Picture, parse_frame_header
 from camhd_access.formats.prores.slices import find_pictures, slice_widths
 from camhd_access.ranges import ByteData, run_walk
 
-__all__ = ["Coding", "DamageMap", "blank", "describe_damage"]
+__all__ = ["IS_SOMEWHERE", "CodedSlices", "Coding", "DamageMap", "blank", "describe_damage", "preview_marks"]
+
+Ints: TypeAlias = npt.NDArray[np.int64]
 
 DamageMap: TypeAlias = npt.NDArray[np.uint8]
 """Damaged parts of each slice, shape (pictures shown, rows of slices, slices); 0 is intact."""
@@ -32,6 +34,8 @@ PART_NAMES = {
     at.IS_CR: "Cr",
     at.IS_MISSING: "end",
 }
+IS_SOMEWHERE = 32
+"""A slice that libav rejects: it does not say which part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +54,7 @@ class Coding:
     """Factor by which lines and columns are reduced."""
     width: int
     """Columns of the picture in `data` that are also columns of the movie's picture."""
-    edges: tuple[int, ...]
+    edges: npt.NDArray[np.int64]
     """Left edges of slices and the right edge of the last, in macroblocks."""
     log2_slice_width: int
     """Slices are 2 ** this macroblocks wide."""
@@ -80,6 +84,11 @@ class Coding:
         return self.header.n_pictures if self.field < 0 else 1
 
     @property
+    def n_walked(self) -> int:
+        """Pictures of `data` to the last one shown."""
+        return max(self.field, 0) + self.n_shown
+
+    @property
     def lines_per_row(self) -> int:
         """Lines of output per row of slices."""
         return 16 // self.reduce * self.n_shown
@@ -92,7 +101,7 @@ class Coding:
     def find_pictures(self) -> list[Picture | None]:
         """The layout of each picture to the last one shown, as `slices.find_pictures` returns it."""
         pictures = find_pictures(self.data, self.header, log2_slice_width=self.log2_slice_width)
-        return pictures[: max(self.field, 0) + self.n_shown]
+        return pictures[: self.n_walked]
 
     def wanted_slices(self, margin: int) -> tuple[slice, slice]:
         """Rows and columns of the slices that the window touches, with this many columns to its right."""
@@ -103,10 +112,65 @@ class Coding:
         return wanted_rows, slice(int(first) - 1, int(stop))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedSlices:
+    """Wanted slices; arrays of shape ([plane,] picture, row, column)."""
+
+    data: npt.NDArray[np.uint8]
+    """The sample, with some more bytes."""
+    start: Ints
+    """First byte of each plane of each slice in `data`."""
+    stop: Ints
+    """One past the last; where a slice is damaged, the first."""
+    scale: Ints
+    """Factor of the quantisation matrix."""
+    width: Ints
+    """Macroblocks of the slices of each column."""
+
+    @classmethod
+    def of(
+        cls,
+        coding: Coding,
+        pictures: Sequence[Picture | None],
+        wanted: tuple[slice, slice],
+        n_planes: int,
+        damage: DamageMap,
+    ) -> "CodedSlices":
+        """Find the planes of all slices; those that cannot be found are marked in `damage`."""
+        data = np.frombuffer(bytes(coding.data) + bytes(8), np.uint8)
+        n_bytes = len(coding.data)
+        start, stop = np.full((2, *damage.shape), n_bytes + 1)
+        for number, picture in enumerate(pictures):
+            if picture is not None:
+                start[number], stop[number] = picture.slice_offset[wanted], picture.slice_stop[wanted]
+        is_missing = stop > n_bytes
+        damage[is_missing] = at.IS_MISSING
+        head = data.take(np.where(is_missing, 0, start) + np.arange(8).reshape(8, 1, 1, 1)).astype(np.int64)
+        n_head, quantiser = head[0] >> 3, head[1]
+        first = start + n_head
+        cb = first + (head[2] << 8 | head[3])
+        cr = cb + (head[4] << 8 | head[5])
+        end = np.where(n_head > 7, cr + (head[6] << 8 | head[7]), stop)
+        holds = (n_head >= 6) & (quantiser >= 1) & (quantiser <= 224)
+        holds &= (cb > first) & (cr <= stop) & (end <= stop)
+        if n_planes == 3:  # only both may be empty
+            holds &= (cr > cb) == (end > cr)
+        damage[~is_missing & ~holds] = at.IS_HEADER
+        edges = np.stack((first, cb, cr, end))
+        edges[:, damage > 0] = 0
+        return cls(
+            data=data,
+            start=edges[:n_planes],
+            stop=edges[1 : n_planes + 1],
+            scale=np.where(quantiser > 128, (quantiser - 96) * 4, quantiser),
+            width=np.diff(coding.edges)[wanted[1]],
+        )
+
+
 @lru_cache(maxsize=64)
-def _slice_edges(mb_width: int, log2_width: int) -> tuple[int, ...]:
+def _slice_edges(mb_width: int, log2_width: int) -> npt.NDArray[np.int64]:
     """Left edges of the slices of a row and the right edge of the last, in macroblocks."""
-    return 0, *accumulate(slice_widths(mb_width, log2_width))
+    return np.cumsum([0, *slice_widths(mb_width, log2_width)])
 
 
 def _slice_width(sample: ByteData, header: FrameHeader) -> int:
@@ -122,26 +186,27 @@ def _slice_width(sample: ByteData, header: FrameHeader) -> int:
 
 def describe_damage(coded: CodedWindow, coding: Coding, fault: int, damage: DamageMap) -> FrameDecodeError:
     """An error that names the structural fault, or the first damaged slice."""
-    try:
-        frame = run_walk(walk_frame(len(coding.data)), coding.data)
-    except FrameDecodeError as error:
-        return error
+    if coded.crop is None:
+        try:
+            frame = run_walk(walk_frame(len(coding.data), n_pictures=coding.n_walked), coding.data)
+        except FrameDecodeError as error:
+            return error
+        pictures, first_slice = frame.pictures[max(coding.field, 0) :], (0, 0)
+    else:
+        pictures, first_slice = coded.crop.pictures, coded.crop.first_slice
     if fault:
         return FrameDecodeError(f"its structure is inconsistent at byte {-1 - fault}")
     shown, row, column = map(int, np.argwhere(damage)[0])
-    picture = max(coding.field, 0) + shown
-    place = f"slice row {row}, column {column}"
-    if coded.crop is None:
-        place += f", at byte {frame.pictures[picture].slice_offset[row, column]}"
-    else:
-        first_row, first_column = coded.crop.first_slice
-        place = f"slice row {first_row + row}, column {first_column + column}"
+    parts = damage[shown, row, column]
+    row, column = row + first_slice[0], column + first_slice[1]
+    place = f"slice row {row}, column {column}, at byte {pictures[shown].slice_offset[row, column]}"
     if coding.header.interlaced:
-        place += f", of the {('first', 'second')[coded.field or picture]} field"
-    what = " and ".join(name for bit, name in PART_NAMES.items() if damage[shown, row, column] & bit)
+        place += f", of the {('first', 'second')[shown if coded.field is None else coded.field]} field"
+    names = " and ".join(name for bit, name in PART_NAMES.items() if parts & bit)
     n_damaged = np.count_nonzero(damage)
     return FrameDecodeError(
-        f"{place}: its {what} cannot be decoded" + (f"; {n_damaged} slices in all" if n_damaged > 1 else "")
+        f"{place}: {f'its {names}' if names else 'it'} cannot be decoded"
+        + (f"; {n_damaged} slices in all" if n_damaged > 1 else "")
     )
 
 
@@ -158,10 +223,27 @@ def blank(
     for shown, row, column in np.argwhere(damage):
         top = int(row) * coding.lines_per_row + parities[shown] - rows.start
         left, right = (
-            edge * 16 // coding.reduce - columns.start for edge in coding.edges[column : column + 2]
+            int(edge) * 16 // coding.reduce - columns.start for edge in coding.edges[column : column + 2]
         )
         lines = np.arange(top, top + coding.lines_per_row - parities[shown], coding.n_shown)
         lines = lines[(lines >= 0) & (lines < len(marks))]
         marks[lines, max(0, left - in_color) : max(0, right)] = True
     out[marks] = 0
     return marks if marks.any() else None
+
+
+def preview_marks(coding: Coding, damage: DamageMap, *, in_color: bool) -> Marks:
+    """Mask of the block means that damaged slices affect, of a whole frame or field.
+
+    In a frame of two fields, both of them make each row, and so do the rows above and below.
+    """
+    rows = np.repeat(damage > 0, 2, axis=1).any(axis=0)
+    if coding.n_shown == 2:
+        padded = np.pad(rows, ((1, 1), (0, 0)))
+        rows = np.repeat(padded[:-2] | rows | padded[2:], 2, axis=0)
+    marks: Marks = np.repeat(rows, 2 * np.diff(coding.edges), axis=1)
+    n_chroma = coding.header.width // 2 + coding.header.width % 2
+    if in_color:  # columns without chroma of their own have that of the one before
+        last = 2 * (n_chroma // 8)
+        marks[:, last:] |= marks[:, last - 1 : last]
+    return marks

@@ -185,6 +185,7 @@ class FrameDecoder(Decoder):
 
     def add_up(self, coded: CodedWindow, sums: Sums) -> None:
         """Add the pixels of a window to sums over time, while decoding if possible."""
+        coded.check_length()
         kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
         if kernel is None or not self.pixel_format.dtype.isnative:
             Decoder.add_up(self, coded, sums)
@@ -206,6 +207,8 @@ class FrameDecoder(Decoder):
             raise UnsupportedCodecError(
                 f"reduce={self.reduction} is only supported for ProRes 4:2:2 without alpha; use 1 or 8"
             )
+        if not masks:
+            coded.check_length()
         kernel = machine_code.find_kernel() if is_supported else None
         if kernel is not None:
             return prores422.decode_window(
@@ -268,20 +271,37 @@ class PreviewDecoder(Decoder):
         masks: bool = False,
     ) -> list[Marks | None]:
         """Fill all of `out` at once."""
+        for each in () if masks else coded:
+            each.check_length()
         try:
             means = self._means(coded)
-        except FrameDecodeError:
-            if not masks or len(coded) > 1:
+        except FrameDecodeError as error:
+            if len(coded) > 1:
                 raise
-            out[0][...] = 0
-            return [np.ones(out[0].shape[:2], np.bool_)]
+            luma_only = not self.pixel_format.is_color
+            repaired, marks = repair.repair_preview(coded[0], luma_only=luma_only)
+            if not masks and marks.any():
+                raise repair.explain_preview(coded[0], error, luma_only=luma_only) from error
+            if repaired is not None:
+                self._fill([repaired], self._means([repaired]), out)
+            out[0][marks] = 0
+            return [marks if marks.any() else None]
+        self._fill(coded, means, out)
+        return [None] * len(coded)
+
+    def _fill(
+        self,
+        coded: Sequence[CodedWindow],
+        means: Sequence[Sequence[npt.NDArray[np.uint16]]],
+        out: Sequence[npt.NDArray[np.unsignedinteger]],
+    ) -> None:
+        """Cut the windows from the means, and convert them."""
         for each, (luma, *chroma), pixels in zip(coded, means, out, strict=True):
             shown = [plane[each.window] for plane in (luma, *(_widen(c, luma) for c in chroma))]
             matrix = choose_matrix(each.header.matrix, self.track_matrix, height=each.header.height)
             convert_planes(
                 Planes(*shown) if chroma else Planes(*shown * 3), self.pixel_format, matrix=matrix, out=pixels
             )
-        return [None] * len(coded)
 
     def _means(self, coded: Sequence[CodedWindow]) -> Sequence[Sequence[npt.NDArray[np.uint16]]]:
         """The block means of each whole frame or field: Y, or Y, Cb and Cr."""

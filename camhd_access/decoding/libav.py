@@ -105,7 +105,7 @@ def decode_window(
 
     Notes
     -----
-    For a whole frame, the headers of all slices are checked too; for a window, only libav checks them.
+    The headers of the slices are checked first: libav accepts some that are inconsistent.
     """
     header, columns = coded.header, coded.window[1]
     is_422 = header.chroma == "422"
@@ -115,6 +115,7 @@ def decode_window(
         chroma_x = slice(0, (header.width + 1) // 2) if is_422 else x
     else:
         crop = coded.crop or _crop(coded, in_color=pixel_format.is_color)
+        check_frame(crop.data, n_pictures=len(crop.pictures))
         data, y, x = crop.data, crop.rows, crop.columns
         chroma_x = crop.chroma_columns if is_422 else x
     planes = decode_planes(

@@ -15,15 +15,14 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding.damage import Coding, DamageMap, blank, describe_damage
+from camhd_access.decoding.damage import CodedSlices, Coding, DamageMap, blank, describe_damage
 from camhd_access.decoding.kernels import codes
-from camhd_access.decoding.kernels.parameters import IS_HEADER, IS_LUMA, IS_MISSING
+from camhd_access.decoding.kernels.parameters import IS_LUMA
 from camhd_access.decoding.kernels.scans import INTERLACED_SCAN, PROGRESSIVE_SCAN
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, convert_planes
 from camhd_access.decoding.windows import CodedWindow, Marks
-from camhd_access.formats.prores import Picture
 
-__all__ = ["decode_window"]
+__all__ = ["decode_window", "find_damage"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,8 +63,8 @@ def decode_window(
     rows, columns = coding.wanted_slices(CHROMA_MARGIN if in_color else 0)
     wanted = damage[:, rows, columns]
     shown = pictures[max(coding.field, 0) :]
-    slices = _Slices.of(coding, shown, (rows, columns), 3 if in_color else 1, wanted)
-    luma, *chroma = slices.decode(coding, wanted)
+    slices = CodedSlices.of(coding, shown, (rows, columns), 3 if in_color else 1, wanted)
+    luma, *chroma = _decode_planes(coding, slices, wanted)
     if damage.any() and not masks:
         raise describe_damage(coded, coding, 0, damage)
     lines, window = coding.window
@@ -84,86 +83,49 @@ def decode_window(
     return blank(coding, damage, out, in_color=in_color) if damage.any() else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slices:
-    """The wanted slices; arrays of shape ([plane,] picture, row, column)."""
+def find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
+    """The map of all slices whose DC coefficients cannot be read."""
+    damage = np.zeros((coding.n_shown, coding.n_rows, len(coding.edges) - 1), np.uint8)
+    pictures = coding.find_pictures()[max(coding.field, 0) :]
+    slices = CodedSlices.of(coding, pictures, np.s_[:, :], 1 if luma_only else 3, damage)
+    lanes = _read_lanes(slices, 1, damage)
+    has_no_bit = (lanes.end <= slices.start.ravel() * 8).reshape(slices.start.shape)
+    damage[(has_no_bit & (slices.stop > slices.start)).any(axis=0)] |= IS_LUMA
+    return damage
 
-    data: npt.NDArray[np.uint8]
-    """The sample, with some more bytes."""
-    start: Ints
-    """First byte of each plane of each slice in `data`."""
-    stop: Ints
-    """One past the last; where a slice is damaged, the first."""
-    scale: Ints
-    """Factor of the quantisation matrix."""
-    width: Ints
-    """Macroblocks of the slices of each column."""
 
-    @classmethod
-    def of(
-        cls,
-        coding: Coding,
-        pictures: list[Picture | None],
-        wanted: tuple[slice, slice],
-        n_planes: int,
-        damage: DamageMap,
-    ) -> "_Slices":
-        """Find the planes of all slices; those that cannot be found are marked in `damage`."""
-        data = np.frombuffer(bytes(coding.data) + bytes(8), np.uint8)
-        n_bytes = len(coding.data)
-        start, stop = np.full((2, *damage.shape), n_bytes + 1)
-        for number, picture in enumerate(pictures):
-            if picture is not None:
-                start[number], stop[number] = picture.slice_offset[wanted], picture.slice_stop[wanted]
-        is_missing = stop > n_bytes
-        damage[is_missing] = IS_MISSING
-        head = data.take(np.where(is_missing, 0, start) + np.arange(8).reshape(8, 1, 1, 1)).astype(np.int64)
-        n_head, quantiser = head[0] >> 3, head[1]
-        first = start + n_head
-        cb = first + (head[2] << 8 | head[3])
-        cr = cb + (head[4] << 8 | head[5])
-        end = np.where(n_head > 7, cr + (head[6] << 8 | head[7]), stop)
-        holds = (n_head >= 6) & (quantiser >= 1) & (quantiser <= 224)
-        holds &= (cb > first) & (cr <= stop) & (end <= stop)
-        if n_planes == 3:  # only both may be empty
-            holds &= (cr > cb) == (end > cr)
-        damage[~is_missing & ~holds] = IS_HEADER
-        edges = np.stack((first, cb, cr, end))
-        edges[:, damage > 0] = 0
-        return cls(
-            data=data,
-            start=edges[:n_planes],
-            stop=edges[1 : n_planes + 1],
-            scale=np.where(quantiser > 128, (quantiser - 96) * 4, quantiser),
-            width=np.diff(coding.edges)[wanted[1]],
-        )
+def _read_lanes(slices: CodedSlices, n_wanted: int, damage: DamageMap) -> "_Lanes":
+    """The lanes of slices after this many coefficients of each block are read; damage is marked."""
+    shape = slices.start.shape
+    per_block = np.array([4, 2, 2])[: shape[0]].reshape(-1, 1, 1, 1)
+    n_blocks = np.broadcast_to(per_block * slices.width, shape).ravel()
+    lanes = _Lanes.open(slices.data, slices.start.ravel(), slices.stop.ravel(), n_blocks, n_wanted)
+    lanes.read()
+    is_damaged = lanes.position > slices.stop.ravel() * 8
+    lanes.coefficients[is_damaged] = 0
+    for plane, each in enumerate(is_damaged.reshape(shape)):
+        damage[each] |= IS_LUMA << plane
+    return lanes
 
-    def decode(self, coding: Coding, damage: DamageMap) -> list[npt.NDArray[np.uint16]]:
-        """The planes of all slices, fields woven; damaged lanes are marked in `damage`."""
-        shape = self.start.shape
-        per_block = np.array([4, 2, 2])[: shape[0]].reshape(-1, 1, 1, 1)
-        n_blocks = np.broadcast_to(per_block * self.width, shape).ravel()
-        n_wanted = 64 // coding.reduce**2
-        lanes = _Lanes.open(self.data, self.start.ravel(), self.stop.ravel(), n_blocks, n_wanted)
-        lanes.read()
-        is_damaged = lanes.position > self.stop.ravel() * 8
-        lanes.coefficients[is_damaged] = 0
-        for plane, each in enumerate(is_damaged.reshape(shape)):
-            damage[each] |= IS_LUMA << plane
-        coefficients = lanes.coefficients.reshape(*shape, -1)
-        planes = []
-        for plane in range(shape[0]):
-            parts, column = [], 0
-            for width, run in groupby(self.width.tolist()):
-                stop = column + len(list(run))
-                n = (2 if plane else 4) * width
-                part = coefficients[plane, :, :, column:stop, : n * n_wanted]
-                levels = part.reshape(*part.shape[:3], n_wanted, n)
-                blocks = _invert(coding, levels, self.scale[:, :, column:stop], plane)
-                parts.append(_place(coding, blocks, 1 if plane else 2))
-                column = stop
-            planes.append(np.concatenate(parts, axis=1).astype(np.uint16))
-        return planes
+
+def _decode_planes(coding: Coding, slices: CodedSlices, damage: DamageMap) -> list[npt.NDArray[np.uint16]]:
+    """The planes of all slices, fields woven; damaged lanes are marked in `damage`."""
+    shape, n_wanted = slices.start.shape, 64 // coding.reduce**2
+    lanes = _read_lanes(slices, n_wanted, damage)
+    coefficients = lanes.coefficients.reshape(*shape, -1)
+    planes = []
+    for plane in range(shape[0]):
+        parts, column = [], 0
+        for width, run in groupby(slices.width.tolist()):
+            stop = column + len(list(run))
+            n = (2 if plane else 4) * width
+            part = coefficients[plane, :, :, column:stop, : n * n_wanted]
+            levels = part.reshape(*part.shape[:3], n_wanted, n)
+            blocks = _invert(coding, levels, slices.scale[:, :, column:stop], plane)
+            parts.append(_place(coding, blocks, 1 if plane else 2))
+            column = stop
+        planes.append(np.concatenate(parts, axis=1).astype(np.uint16))
+    return planes
 
 
 def _invert(coding: Coding, levels: npt.NDArray[np.int16], scale: Ints, plane: int) -> list[list[Ints]]:
@@ -242,7 +204,8 @@ class _Lanes:
     def read(self) -> None:
         """Read the wanted coefficients of all lanes."""
         self._read_dc()
-        self._read_pairs()
+        if self.n_wanted > 1:
+            self._read_pairs()
 
     def _next_bits(self, position: Ints) -> npt.NDArray[np.uint64]:
         """At least the next 57 bits, in the upper bits."""

@@ -11,17 +11,25 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from camhd_access.decoding import libav
-from camhd_access.decoding.damage import Coding, DamageMap, blank, describe_damage
-from camhd_access.decoding.kernels.parameters import IS_LUMA, IS_MISSING
-from camhd_access.decoding.pixels import PixelFormat
-from camhd_access.decoding.windows import CodedWindow, Field, Marks
+from camhd_access.decoding import libav, low_pass
+from camhd_access.decoding.damage import (
+    IS_SOMEWHERE,
+    CodedSlices,
+    Coding,
+    DamageMap,
+    blank,
+    describe_damage,
+    preview_marks,
+)
+from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat
+from camhd_access.decoding.windows import CodedWindow, Marks
 from camhd_access.errors import FrameDecodeError
-from camhd_access.formats.prores import Picture, walk_crop, walk_frame
+from camhd_access.formats.prores import parse_frame_header, walk_frame
+from camhd_access.formats.prores.crop import cut_slice
 from camhd_access.formats.prores.slices import slice_widths
 from camhd_access.ranges import run_walk
 
-__all__ = ["decode_repaired", "explain"]
+__all__ = ["decode_repaired", "explain", "explain_preview", "repair_preview"]
 
 
 def explain(coded: CodedWindow, error: FrameDecodeError, *, luma_only: bool) -> FrameDecodeError:
@@ -29,7 +37,7 @@ def explain(coded: CodedWindow, error: FrameDecodeError, *, luma_only: bool) -> 
     if coded.header.chroma != "422" or coded.header.alpha_bits:
         return error
     coding = Coding.of(coded, 1)
-    run_walk(walk_frame(len(coding.data)), coding.data)  # raises if the structure is inconsistent
+    run_walk(walk_frame(len(coding.data), n_pictures=coding.n_walked), coding.data)  # raises if inconsistent
     damage = _find_damage(coding, luma_only=luma_only)
     return describe_damage(coded, coding, 0, damage) if damage.any() else error
 
@@ -63,57 +71,53 @@ def decode_repaired(
     return marks
 
 
-def _pictures(coding: Coding) -> list[Picture | None]:
-    """The layout of each picture; None if its structure is inconsistent. The data may be truncated."""
-    data = bytes(coding.data).ljust(coding.header.frame_size, b"\0")
-    pictures: list[Picture | None] = []
-    n_coded = 1 if coding.field == 0 else coding.header.n_pictures
-    for n in range(1, n_coded + 1):
-        try:
-            pictures.append(run_walk(walk_frame(len(data), n_pictures=n), data).pictures[n - 1])
-        except FrameDecodeError:
-            pictures.append(None)
-    return pictures
+def explain_preview(coded: CodedWindow, error: FrameDecodeError, *, luma_only: bool) -> FrameDecodeError:
+    """The error that names the first slice whose DC coefficients cannot be read; `error` if there is none."""
+    if coded.header.chroma != "422" or coded.header.alpha_bits:
+        return error
+    coding, damage = _find_preview_damage(coded, luma_only=luma_only)
+    return describe_damage(coded, coding, 0, damage) if damage.any() else error
+
+
+def repair_preview(coded: CodedWindow, *, luma_only: bool) -> tuple[CodedWindow | None, Marks]:
+    """A damaged frame with flat slices in place of damaged ones, and the mask of the window's block means.
+
+    None, and a mask of everything, if no part of the frame can be read.
+    """
+    try:
+        if coded.header.chroma == "422" and not coded.header.alpha_bits:
+            coding, damage = _find_preview_damage(coded, luma_only=luma_only)
+            data = _repair(coding, damage)
+            repaired = replace(coded, data=data, header=parse_frame_header(data))
+            return repaired, preview_marks(coding, damage, in_color=not luma_only)[coded.window]
+    except FrameDecodeError:
+        pass
+    size = tuple(extent.stop - extent.start for extent in coded.window)
+    return None, np.ones(size, np.bool_)
+
+
+def _find_preview_damage(coded: CodedWindow, *, luma_only: bool) -> tuple[Coding, DamageMap]:
+    """The slices of a whole frame or field whose DC coefficients cannot be read."""
+    coding = Coding.of(coded, 8)
+    return coding, low_pass.find_damage(coding, luma_only=luma_only)
 
 
 def _find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
-    """The map of the window's slices that libav rejects."""
-    header, edges = coding.header, np.array(coding.edges)
-    n_rows = -(-header.height // (16 * header.n_pictures))
-    damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
-    rows, columns = coding.window
-    data = bytes(coding.data).ljust(header.frame_size, b"\0")
-    wanted_rows = range(rows.start // coding.lines_per_row, -(-rows.stop // coding.lines_per_row))
-    left, right = columns.start, columns.stop + (0 if luma_only else 2)
-    wanted_columns = np.flatnonzero((edges[1:] * 16 > left) & (edges[:-1] * 16 < right)).tolist()
-    for number, picture in enumerate(_pictures(coding)[max(coding.field, 0) :]):
-        for row in wanted_rows:
-            for column in wanted_columns:
-                field: Field = (0, 1)[number + max(coding.field, 0)] if header.interlaced else None
-                if picture is None or picture.slice_stop[row, column] > len(coding.data):
-                    damage[number, row, column] = IS_MISSING
-                elif not _is_whole(data, coding, row, column, field, luma_only=luma_only):
-                    damage[number, row, column] = IS_LUMA
+    """The map of the window's slices that libav rejects, or whose headers are inconsistent."""
+    damage = np.zeros((coding.n_shown, coding.n_rows, len(coding.edges) - 1), np.uint8)
+    rows, columns = coding.wanted_slices(0 if luma_only else CHROMA_MARGIN)
+    wanted = damage[:, rows, columns]
+    pictures = coding.find_pictures()[max(coding.field, 0) :]
+    CodedSlices.of(coding, pictures, (rows, columns), 1 if luma_only else 3, wanted)
+    for shown, row, column in np.argwhere(wanted == 0).tolist():
+        picture, place = pictures[shown], (rows.start + row, columns.start + column)
+        assert picture is not None  # noqa: S101 - for mypy: its slices are missing
+        alone = cut_slice(coding.data, coding.header, picture, place)
+        try:
+            libav.decode_planes(alone, luma_only=luma_only, is_crop=True)
+        except FrameDecodeError:
+            wanted[shown, row, column] = IS_SOMEWHERE
     return damage
-
-
-def _is_whole(data: bytes, coding: Coding, row: int, column: int, field: Field, *, luma_only: bool) -> bool:
-    """Whether libav decodes a slice."""
-    header = coding.header
-    n_lines = header.height
-    if field is not None:
-        is_bottom = (header.interlace == 2) != (field == 1)
-        n_lines = (header.height + (not is_bottom)) // 2
-    if 16 * row >= n_lines:
-        return True  # of the larger field alone
-    lines = 16 * row, min(16 * row + 16, n_lines)
-    left, right = (edge * 16 for edge in coding.edges[column : column + 2])
-    walk = walk_crop(len(data), y=lines, x=(left, min(right, header.width)), field=field)
-    try:
-        libav.decode_planes(run_walk(walk, data).data, luma_only=luma_only, is_crop=True)
-    except FrameDecodeError:
-        return False
-    return True
 
 
 def _repair(coding: Coding, damage: DamageMap) -> bytes:
@@ -123,7 +127,8 @@ def _repair(coding: Coding, damage: DamageMap) -> bytes:
     widths = slice_widths(-(-header.width // 16), coding.log2_slice_width)
     plain = [_plain_slice(width) for width in widths]
     parts = []
-    for number, picture in enumerate(_pictures(coding)):
+    pictures = coding.find_pictures()
+    for number, picture in enumerate(pictures + [None] * (header.n_pictures - len(pictures))):
         shown = number - max(coding.field, 0)
         slices = []
         for row in range(damage.shape[1]):

@@ -44,6 +44,13 @@ class CodedWindow:
     shown_lines: slice | None = None
     """Lines of the frame to be interpolated from this window of a field; None without deinterlacing."""
 
+    def check_length(self) -> None:
+        """Raise a `FrameDecodeError` if the sample is shorter than its header says."""
+        if self.crop is None and self.header.frame_size > len(self.data):
+            raise FrameDecodeError(
+                f"truncated: {len(self.data)} bytes of a frame that says {self.header.frame_size}"
+            )
+
     @property
     def shows_all(self) -> bool:
         """Whether the window is the whole frame."""

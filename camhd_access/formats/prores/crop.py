@@ -14,16 +14,16 @@ last wanted slice. The ranges requested for one frame, plus a margin, are a good
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from camhd_access.formats.prores.header import FrameHeader
-from camhd_access.formats.prores.slices import Picture, walk_frame
+from camhd_access.formats.prores.slices import Picture, slice_widths, walk_frame
 from camhd_access.ranges import ByteData, Walk, run_walk
 
-__all__ = ["CroppedFrame", "Interval", "crop_field", "crop_frame", "walk_crop"]
+__all__ = ["CroppedFrame", "Interval", "crop_field", "crop_frame", "cut_slice", "walk_crop"]
 
 Interval: TypeAlias = slice | tuple[int, int] | None
 """Lines or columns, half-open: a slice of step 1, a pair, or None for all."""
@@ -51,6 +51,8 @@ class CroppedFrame:
     """Distance in lines between two lines of the rectangle: 2 for a single field, else 1."""
     first_slice: tuple[int, int]
     """Row and column in the frame of its first slice."""
+    pictures: tuple[Picture, ...] = field(compare=False, repr=False)
+    """The whole pictures that it was made from."""
 
     @property
     def rows(self) -> slice:
@@ -151,6 +153,24 @@ def walk_crop(
         width=x1 - x0,
         y_step=y_step,
         first_slice=(rows.start, columns.start),
+        pictures=pictures,
+    )
+
+
+def cut_slice(data: ByteData, header: FrameHeader, picture: Picture, place: tuple[int, int]) -> bytes:
+    """A frame made of one slice, by its row and column; of an interlaced frame, one of its fields.
+
+    Parameters
+    ----------
+    data
+        The sample, which has at least the bytes of this slice.
+    """
+    rows, columns = (slice(each, each + 1) for each in place)
+    start, stop = _byte_range(picture, rows, columns)
+    width = slice_widths(-(-header.width // 16), picture.log2_slice_width)[place[1]]
+    return _assemble(
+        _resize(header, height=16 * header.n_pictures, width=16 * width, top_first=header.interlaced),
+        [_crop_picture(picture, data[start:stop], rows, columns)],
     )
 
 

@@ -33,6 +33,9 @@ NEXT_BOOK: Final = np.array([0, 1, 1, 2, 2, 3, 3])
 """The codebook after a code of 0, 1, … 6 or more."""
 FIRST_BOOK, SECOND_BOOK = 4, 3
 
+INVALID_LENGTH: Final = 1 << 30
+"""The length of a code of more than 31 bits: the position is far outside the slice then."""
+
 LENGTH_MASK: Final = 31
 STATE_MASK: Final = 7 << 16
 DIFFERENCE_SHIFT: Final = 19
@@ -99,7 +102,8 @@ def _step(
 
 def _next_bits(words: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.uint64]:
     """At least the next 57 bits from each bit `position`, in the upper bits."""
-    bits: NDArray[np.uint64] = words[position >> 3].astype(np.uint64)
+    byte = np.minimum(position >> 3, len(words) - 1)
+    bits: NDArray[np.uint64] = words[byte].astype(np.uint64)
     bits <<= position.view(np.uint64) & 7
     return bits
 
@@ -130,7 +134,8 @@ def _read_codes(
     last_quotient, rice_order, _ = CODEBOOKS[book].T
     n_zeros = _count_zeros(window)
     n_bits = n_zeros + 1 + rice_order
-    rice = n_zeros << rice_order | window >> (MAX_CODE_BITS - n_bits) & ((1 << rice_order) - 1)
+    rest = window >> np.maximum(MAX_CODE_BITS - n_bits, 0) & ((1 << rice_order) - 1)
+    rice = n_zeros << rice_order | rest
     golomb, n_golomb_bits = _read_golomb(window, book)
     is_rice = n_zeros <= last_quotient
     return np.where(is_rice, rice, golomb), np.where(is_rice, n_bits, n_golomb_bits)
@@ -140,11 +145,12 @@ def _read_golomb(
     window: NDArray[np.int64], book: NDArray[np.integer] | int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """As `_read_codes`, for codes with more leading zeros than Rice codes have."""
-    n_bits = np.minimum(2 * _count_zeros(window) + GOLOMB_EXCESS_BITS[book], MAX_CODE_BITS)
-    return np.maximum((window >> (MAX_CODE_BITS - n_bits)) + GOLOMB_OFFSET[book], 0), n_bits
+    n_bits = 2 * _count_zeros(window) + GOLOMB_EXCESS_BITS[book]
+    code = np.maximum((window >> np.maximum(MAX_CODE_BITS - n_bits, 0)) + GOLOMB_OFFSET[book], 0)
+    return code, np.where(n_bits < MAX_CODE_BITS, n_bits, INVALID_LENGTH)
 
 
 def _count_zeros(window: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Leading zeros of `window`, 32 bits of data; never more than valid codes can have."""
-    n_zeros: NDArray[np.int64] = np.minimum(MAX_CODE_BITS - np.frexp(window)[1].astype(np.int64), 15)
+    """Leading zeros of `window`, 32 bits of data."""
+    n_zeros: NDArray[np.int64] = MAX_CODE_BITS - np.frexp(window)[1].astype(np.int64)
     return n_zeros
