@@ -8,6 +8,7 @@ slice or, with `errors="mask"`, a mask of pixels, which are set to 0.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -54,7 +55,7 @@ class Coding:
     """Factor by which lines and columns are reduced."""
     width: int
     """Columns of the picture in `data` that are also columns of the movie's picture."""
-    edges: npt.NDArray[np.int64]
+    edges: tuple[int, ...]
     """Left edges of slices and the right edge of the last, in macroblocks."""
     log2_slice_width: int
     """Slices are 2 ** this macroblocks wide."""
@@ -168,9 +169,9 @@ class CodedSlices:
 
 
 @lru_cache(maxsize=64)
-def _slice_edges(mb_width: int, log2_width: int) -> npt.NDArray[np.int64]:
+def _slice_edges(mb_width: int, log2_width: int) -> tuple[int, ...]:
     """Left edges of the slices of a row and the right edge of the last, in macroblocks."""
-    return np.cumsum([0, *slice_widths(mb_width, log2_width)])
+    return 0, *accumulate(slice_widths(mb_width, log2_width))
 
 
 def _slice_width(sample: ByteData, header: FrameHeader) -> int:
@@ -223,7 +224,7 @@ def blank(
     for shown, row, column in np.argwhere(damage):
         top = int(row) * coding.lines_per_row + parities[shown] - rows.start
         left, right = (
-            int(edge) * 16 // coding.reduce - columns.start for edge in coding.edges[column : column + 2]
+            edge * 16 // coding.reduce - columns.start for edge in coding.edges[column : column + 2]
         )
         lines = np.arange(top, top + coding.lines_per_row - parities[shown], coding.n_shown)
         lines = lines[(lines >= 0) & (lines < len(marks))]

@@ -7,6 +7,7 @@ turns its map of damaged slices into an error that names the first, or into a ma
 """
 
 import threading
+from bisect import bisect_right
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -28,7 +29,6 @@ from camhd_access.ranges import ByteData
 
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 
-MAX_SLICE_BYTES = 0xFFFF
 PAD_PIXELS = 64
 """Extra columns after those of a strip, which conversion reads and writes without effect."""
 
@@ -44,20 +44,21 @@ class _Memory:
 
     def __init__(self) -> None:
         self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
-        self.coefficients = allocate(2 * at.N_LANES * at.ROOM).view(np.int16)
-        self.blocks = allocate(3 * at.PLANE_BYTES)
-        self.lanes = allocate(512 + 2 * at.N_LANES * at.LANE_BYTES)
-        self.tail = allocate(MAX_SLICE_BYTES + 2 * at.PADDING_BYTES)
         self.matrices = allocate(128)
         self.factors = allocate(36).view(np.float32)
-        self._sized: dict[str, npt.NDArray[np.uint8]] = {}
+        self._sized: dict[str, tuple[npt.NDArray[np.uint8], int]] = {}
+        self.parameters_at: int = self.parameters.ctypes.data
+        self.matrices_at: int = self.matrices.ctypes.data
+        self.factors_at: int = self.factors.ctypes.data
 
     def sized(self, name: str, n_bytes: int) -> int:
-        """Address of at least `n_bytes`, aligned to 64 bytes."""
-        held = self._sized.get(name)
-        if held is None or len(held) < n_bytes:
-            held = self._sized[name] = allocate(n_bytes)
-        return held.ctypes.data
+        """Address of at least `n_bytes`, initially 0, aligned to 64 bytes."""
+        held, address = self._sized.get(name, (b"", 0))
+        if len(held) < n_bytes:
+            memory = allocate(n_bytes)
+            address = memory.ctypes.data
+            self._sized[name] = memory, address
+        return address
 
 
 def allocate(n_bytes: int) -> npt.NDArray[np.uint8]:
@@ -74,7 +75,9 @@ def is_supported(header: FrameHeader) -> bool:
 
 @cache
 def _scan(interlaced: bool) -> npt.NDArray[np.int64]:
-    return np.array(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+    """The position in the scan of each place in a block, and the first of each row."""
+    positions = np.argsort(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+    return np.concatenate([positions, positions.reshape(8, 8).min(axis=1)])
 
 
 def decode_window(
@@ -138,14 +141,14 @@ def decode_window(
         _set_format(memory, pixel_format, matrix, coding.window)
         _set_target(memory, out if isinstance(out, Sums) else out[lines], pixel_format)
         memory.parameters[at.IS_LENIENT] = masks
-        return kernel(memory.parameters.ctypes.data), damage
+        return kernel(memory.parameters_at), damage
 
     bands = _cut_bands(coding, 1 if isinstance(out, Sums) else n_threads)
     if len(bands) > 1:
         results = [each.result() for each in [submit(decode_pool(), decode_lines, band) for band in bands]]
+        fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
     else:
-        results = [decode_lines(bands[0])]
-    fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
+        fault, damage = decode_lines(bands[0])
     if not fault and not damage.any():
         return None
     if not masks or isinstance(out, Sums):
@@ -226,7 +229,7 @@ def _decode_planes(
     p[at.ITEM_BYTES], p[at.BYTES_OF_PIXEL], p[at.N_ITEMS], p[at.STORES] = 2, 2, width, 1
     for place, plane in zip((at.OUT, at.OUT_CB, at.OUT_CR), out, strict=True):
         p[place : place + 2] = plane.ctypes.data, plane.strides[0]
-    fault = kernel(p.ctypes.data)
+    fault = kernel(memory.parameters_at)
     if fault or damage.any():
         raise describe_damage(coded, coding, fault, damage)
     return out
@@ -242,20 +245,17 @@ def _find_memory() -> _Memory:
 def _set_sample(memory: _Memory, coding: Coding) -> None:
     """Set the parameters of the sample and its coding."""
     data, header = np.frombuffer(coding.data, np.uint8), coding.header
-    n_tail = min(len(data), MAX_SLICE_BYTES + at.PADDING_BYTES)
-    memory.tail[:n_tail] = data[len(data) - n_tail :]
     memory.matrices[:64] = np.frombuffer(header.luma_matrix, np.uint8)
     memory.matrices[64:] = np.frombuffer(header.chroma_matrix, np.uint8)
     memory.parameters[at.DATA : at.SCAN + 1] = (
         data.ctypes.data,
         len(data),
-        memory.tail.ctypes.data,
-        len(data) - n_tail,
+        memory.sized("tail", at.MAX_SLICE_BYTES + 2 * at.PADDING_BYTES),
         header.frame_size,
         header.picture_offset,
         header.n_pictures,
         header.interlace == 2,
-        memory.matrices.ctypes.data,
+        memory.matrices_at,
         _scan(header.interlaced).ctypes.data,
     )
 
@@ -267,8 +267,8 @@ def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int)
     n_rows = -(-header.height // (16 * header.n_pictures))
     margin = CHROMA_MARGIN if n_planes == 3 else 0
     last = min(min(columns.stop + margin, coding.width) * reduce - 1, header.width - 1) // 16
-    first_mb = int(edges[np.searchsorted(edges, columns.start * reduce // 16, "right") - 1])
-    stop_mb = int(edges[np.searchsorted(edges, last, "right")])
+    first_mb = edges[bisect_right(edges, columns.start * reduce // 16) - 1]
+    stop_mb = edges[bisect_right(edges, last)]
     damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
     p[at.FIELD : at.PICTURE_CHROMA_WIDTH + 1] = (
         coding.field,
@@ -292,9 +292,9 @@ def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int)
     p[at.DAMAGE : at.LINE + 1] = (
         damage.ctypes.data,
         memory.sized("row starts", 16 * n_rows),
-        memory.coefficients.ctypes.data,
-        memory.blocks.ctypes.data,
-        memory.lanes.ctypes.data,
+        memory.sized("coefficients", 2 * at.N_LANES * at.ROOM),
+        memory.sized("blocks", at.BLOCKS_BYTES),
+        memory.sized("lanes", 512 + 2 * at.N_LANES * at.LANE_BYTES),
         memory.sized("jobs", 2 * max_jobs * at.JOB_BYTES),
         max_jobs,
         memory.sized("strips", at.N_STRIPS * strip_bytes),
@@ -322,7 +322,7 @@ def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window:
         pixel_format.layout == "bgr",
         factor,
         shift,
-        memory.factors.ctypes.data,
+        memory.factors_at,
     )
 
 

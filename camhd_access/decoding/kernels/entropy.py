@@ -27,7 +27,10 @@ from camhd_access.decoding.kernels.codes import (
     STATE_BOOKS,
     STATE_MASK,
 )
+from camhd_access.decoding.kernels.jobs import DC, END_BIT, N_BLOCKS, NEXT_BIT, START_BYTE, STOP_BYTE
 from camhd_access.decoding.kernels.machine import (
+    clear_bytes,
+    copy_bytes,
     inlined,
     kernel,
     leading_zeros,
@@ -41,9 +44,9 @@ from camhd_access.decoding.kernels.machine import (
     store_i64,
     trailing_zeros,
 )
-from camhd_access.decoding.kernels.parameters import LANE_BYTES, N_PAIRS
+from camhd_access.decoding.kernels.parameters import JOB_BYTES, LANE_BYTES, MAX_BLOCKS, N_PAIRS
 
-__all__ = ["PLACE", "POSITION", "STOP", "is_near_end", "open_lane", "read_four", "read_one"]
+__all__ = ["PLACE", "POSITION", "STOP", "is_near_end", "open_lane", "read_dc", "read_four", "read_one"]
 
 MARGIN_BITS = N_PAIRS * LOOKUP_BITS
 """When it is this near to its end, a lane is read alone."""
@@ -194,51 +197,102 @@ def read_one(pairs: int, lane: int) -> None:
     store_i64(lane, PLACE, place)
 
 
-@kernel
-def read_dc(position: int, place: int, n_blocks: int) -> int:
-    """The DC coefficients of a plane; returns the position after them, `INVALID` after an oversized code."""
+@inlined
+def first_dc(job: int) -> tuple[int, int, int, int, int]:
+    """Read the first DC coefficient of a plane; the result is as that of `next_dc`."""
+    position = load_i64(job, START_BYTE) * 8
     value, length = code(window(position), FIRST_DC)
-    position += length
-    if value >= INVALID:
-        return INVALID
     dc = (value >> 1) ^ -(value & 1)
-    store_i16(place, 0, dc)
-    book, sign = SECOND_DC, 0
-    for block in range(1, n_blocks):
-        value, length = code(window(position), book)
-        position += length
-        if value >= INVALID:
-            return INVALID
-        book = AFTER_DC[min(value, 6)]
-        sign = sign ^ -(value & 1) if value else 0
-        dc += (((value + 1) >> 1) ^ sign) - sign
-        store_i16(place, block, dc)
-    return position
+    store_i16(job + DC, 0, dc)
+    return position + length, SECOND_DC, 0, dc, value
+
+
+@inlined
+def next_dc(
+    job: int, block: int, position: int, book: int, sign: int, dc: int, values: int
+) -> tuple[int, int, int, int, int]:
+    """Read the DC coefficient of a block, from which `INVALID` gets into `values` if a code is too long."""
+    value, length = code(window(position), book)
+    sign = sign ^ -(value & 1) if value else 0
+    dc += (((value + 1) >> 1) ^ sign) - sign
+    store_i16(job + DC, block, dc)
+    return position + length, AFTER_DC[min(value, 6)], sign, dc, values | value
 
 
 @kernel
-def open_lane(lane: int, place: int, start: int, stop: int, n_blocks: int, n_wanted: int) -> None:
-    """Start a plane of a slice: find its end, and read its DC coefficients.
+def read_dc_of_four(a: int, b: int, c: int, d: int, n_blocks: int) -> None:
+    """The DC coefficients of four jobs, which have this number of blocks and are not empty."""
+    pa, ba, sa, da, va = first_dc(a)
+    pb, bb, sb, db, vb = first_dc(b)
+    pc, bc, sc, dc, vc = first_dc(c)
+    pd, bd, sd, dd, vd = first_dc(d)
+    for block in range(1, n_blocks):
+        pa, ba, sa, da, va = next_dc(a, block, pa, ba, sa, da, va)
+        pb, bb, sb, db, vb = next_dc(b, block, pb, bb, sb, db, vb)
+        pc, bc, sc, dc, vc = next_dc(c, block, pc, bc, sc, dc, vc)
+        pd, bd, sd, dd, vd = next_dc(d, block, pd, bd, sd, dd, vd)
+    store_i64(a, NEXT_BIT, pa if va < INVALID else INVALID)
+    store_i64(b, NEXT_BIT, pb if vb < INVALID else INVALID)
+    store_i64(c, NEXT_BIT, pc if vc < INVALID else INVALID)
+    store_i64(d, NEXT_BIT, pd if vd < INVALID else INVALID)
+
+
+@kernel
+def find_end(job: int) -> bool:
+    """Find the end of a plane, and whether it has any codes; if not, all its coefficients are 0."""
+    start, stop = load_i64(job, START_BYTE), load_i64(job, STOP_BYTE)
+    while (stop > start) and load_u8(stop - 1, 0) == 0:
+        stop -= 1
+    store_i64(job, END_BIT, start * 8)
+    if stop == start:
+        store_i64(job, NEXT_BIT, start * 8)
+        clear_bytes(job + DC, 2 * MAX_BLOCKS)
+        return False
+    last = load_u8(stop - 1, 0)
+    store_i64(job, END_BIT, stop * 8 - (63 - leading_zeros(last & -last)))
+    return True
+
+
+@kernel
+def are_alike(a: int, b: int, c: int, d: int) -> bool:
+    """Find the ends of four planes, and whether they have as many blocks and are not empty."""
+    n = load_i64(a, N_BLOCKS)
+    is_same = (n == load_i64(b, N_BLOCKS)) & (n == load_i64(c, N_BLOCKS)) & (n == load_i64(d, N_BLOCKS))
+    return is_same & find_end(a) & find_end(b) & find_end(c) & find_end(d)
+
+
+@kernel
+def read_dc(jobs: int, n_jobs: int, n_planes: int) -> None:
+    """The DC coefficients of a row of slices; where they are alike, of four slices side by side."""
+    step = n_planes * JOB_BYTES
+    for plane in range(n_planes):
+        job, last = jobs + plane * JOB_BYTES, jobs + (n_jobs - n_planes + plane) * JOB_BYTES
+        while job <= last:
+            a, b, c, d = job, job + step, job + 2 * step, job + 3 * step
+            job += 4 * step
+            if d <= last and are_alike(a, b, c, d):
+                read_dc_of_four(a, b, c, d, load_i64(a, N_BLOCKS))
+                continue
+            for each in range(a, min(d, last) + 1, step):
+                if find_end(each):
+                    read_dc_of_four(each, each, each, each, load_i64(each, N_BLOCKS))
+
+
+@kernel
+def open_lane(lane: int, place: int, job: int, n_wanted: int) -> None:
+    """Start a plane of a slice, of which the DC coefficients are read.
 
     Parameters
     ----------
     place
         Address of its first coefficient.
-    start, stop
-        Addresses of its bytes. If there are none, all coefficients are 0.
-    n_blocks
-        Blocks, 32 at most.
     n_wanted
         Number of coefficients wanted of each block; 1 for DC alone, after which no pair is read.
     """
-    while (stop > start) and load_u8(stop - 1, 0) == 0:
-        stop -= 1
-    store_i64(lane, POSITION, start * 8)
-    store_i64(lane, END, start * 8)
+    n_blocks = load_i64(job, N_BLOCKS)
+    copy_bytes(place, job + DC, 2 * n_blocks)
+    store_i64(lane, POSITION, load_i64(job, NEXT_BIT))
+    store_i64(lane, END, load_i64(job, END_BIT))
     store_i64(lane, PLACE, place + 2 * (n_blocks - 1))
     store_i64(lane, STOP, place + 2 * (n_blocks * n_wanted if n_wanted > 1 else n_blocks - 1))
     store_i64(lane, STATE, FIRST_STATE)
-    if stop > start:
-        last = load_u8(stop - 1, 0)
-        store_i64(lane, END, stop * 8 - (63 - leading_zeros(last & -last)))
-        store_i64(lane, POSITION, read_dc(start * 8, place, n_blocks))

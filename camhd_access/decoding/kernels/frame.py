@@ -14,10 +14,24 @@ from camhd_access.decoding.kernels.entropy import (
     STOP,
     is_near_end,
     open_lane,
+    read_dc,
     read_four,
     read_one,
 )
+from camhd_access.decoding.kernels.jobs import (
+    DAMAGE_PLACE,
+    LINE_BYTES,
+    N_BLOCKS,
+    PLANE,
+    SCALE,
+    SLOT,
+    START_BYTE,
+    STOP_BYTE,
+    TARGET,
+)
 from camhd_access.decoding.kernels.machine import (
+    clear_bytes,
+    copy_bytes,
     inlined,
     kernel,
     load_i64,
@@ -28,15 +42,12 @@ from camhd_access.decoding.kernels.machine import (
     store_i64,
     store_u8,
 )
-from camhd_access.decoding.kernels.strips import place_blocks, show_line
-from camhd_access.decoding.kernels.transform import block_lines
+from camhd_access.decoding.kernels.strips import show_line
+from camhd_access.decoding.kernels.transform import show_blocks
 
 __all__ = ["decode"]
 
-JOB_BYTES, PADDING_BYTES = at.JOB_BYTES, at.PADDING_BYTES
-START_BYTE, STOP_BYTE, N_BLOCKS, PLANE, SCALE, TARGET, LINE_STEP, DAMAGE_PLACE, SLOT, LINE_BYTES = range(10)
-"""A job: addresses of its bytes, blocks, plane, factor of the matrix; address of its first pixel and line
-step; position in the damage map; which of the two strips; bytes from line to line at its target."""
+JOB_BYTES, PADDING_BYTES, MAX_SLICE_BYTES = at.JOB_BYTES, at.PADDING_BYTES, at.MAX_SLICE_BYTES
 
 
 @inlined
@@ -52,6 +63,12 @@ def n_slices_across(mb_width: int, log2_width: int) -> int:
     for bit in range(log2_width):
         n += mb_width >> bit & 1
     return n
+
+
+@inlined
+def count_shown(p: int) -> int:
+    """Number of interleaved pictures that are shown."""
+    return load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
 
 
 @kernel
@@ -107,7 +124,7 @@ def find_rows(p: int) -> int:
 def goes_straight(p: int, row: int) -> bool:
     """Whether the blocks of a row of slices are the lines wanted, whole and as coded: no strip is needed."""
     layout, reduce = load_i64(p, at.LAYOUT), load_i64(p, at.REDUCE)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     first_mb, n_lines = load_i64(p, at.FIRST_MB), 16 // reduce * n_shown
     return (
         layout in (at.CODE, at.PLANES)
@@ -121,11 +138,11 @@ def goes_straight(p: int, row: int) -> bool:
 
 @kernel
 def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
-    """List the planes of the wanted slices of one row of slices; returns their number."""
+    """List the planes of the wanted slices of a row, and read their DC coefficients; returns their number."""
     data, size, mb_width = load_i64(p, at.DATA), load_i64(p, at.SIZE), load_i64(p, at.MB_WIDTH)
     n_rows, field, row_starts = load_i64(p, at.N_ROWS), load_i64(p, at.FIELD), load_i64(p, at.ROW_STARTS)
     first_picture = max(field, 0)
-    n_shown = load_i64(p, at.N_PICTURES) if field < 0 else 1
+    n_shown = count_shown(p)
     first_mb, stop_mb, log2_width = (
         load_i64(p, at.FIRST_MB),
         load_i64(p, at.STOP_MB),
@@ -133,7 +150,6 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
     )
     n_columns = n_slices_across(mb_width, log2_width)
     is_direct = goes_straight(p, row)
-    tail, tail_start = load_i64(p, at.TAIL), load_i64(p, at.TAIL_START)
     damage, n_jobs = load_i64(p, at.DAMAGE), 0
     for shown in range(n_shown):
         picture = first_picture + shown
@@ -158,14 +174,25 @@ def list_jobs(p: int, row: int, jobs: int, slot: int) -> int:
                 if stop > size:
                     store_u8(damage, place, at.IS_MISSING)
                 else:
+                    base = data
+                    if stop + PADDING_BYTES > size:
+                        base = copy_of_slice(p, here, stop)
                     n_jobs += list_slice(
-                        p, data if stop + PADDING_BYTES <= size else tail - tail_start, here, stop, width,
-                        left - first_mb, row, strip_line, n_shown, place, jobs + n_jobs * JOB_BYTES, slot,
-                        is_direct,
+                        p, base, here, stop, width, left - first_mb, row, strip_line, n_shown, place,
+                        jobs + n_jobs * JOB_BYTES, slot, is_direct,
                     )  # fmt: skip
             here = stop
             left += width
+    read_dc(jobs, n_jobs, load_i64(p, at.N_PLANES))
     return n_jobs
+
+
+@kernel
+def copy_of_slice(p: int, start: int, stop: int) -> int:
+    """Copy a slice that ends within the last `PADDING_BYTES`; returns the address of byte 0 of the copy."""
+    base = load_i64(p, at.TAIL) - max(load_i64(p, at.SIZE) - MAX_SLICE_BYTES - PADDING_BYTES, 0)
+    copy_bytes(base + start, load_i64(p, at.DATA) + start, stop - start)
+    return base
 
 
 @kernel
@@ -213,10 +240,9 @@ def list_slice(
             line_bytes = stride >> 1 if plane else stride
         column = mb_left * (8 if plane else 16) // reduce
         store_i64(job, TARGET, base + strip_line * line_bytes + 2 * column)
-        store_i64(job, LINE_STEP, line_step)
         store_i64(job, DAMAGE_PLACE, place)
         store_i64(job, SLOT, slot)
-        store_i64(job, LINE_BYTES, line_bytes)
+        store_i64(job, LINE_BYTES, line_step * line_bytes)
     return n_planes
 
 
@@ -226,13 +252,10 @@ def open_job(p: int, lane: int, k: int, job: int) -> None:
     reduce = load_i64(p, at.REDUCE)
     n_bytes = load_i64(job, N_BLOCKS) // 2 * (16 // reduce)
     for line in range(16 // reduce):
-        target = load_i64(job, TARGET) + line * load_i64(job, LINE_STEP) * load_i64(job, LINE_BYTES)
+        target = load_i64(job, TARGET) + line * load_i64(job, LINE_BYTES)
         for offset in range(0, n_bytes, 64):
             prefetch(target, offset)
-    open_lane(
-        lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, load_i64(job, START_BYTE),
-        load_i64(job, STOP_BYTE), load_i64(job, N_BLOCKS), 64 // (reduce * reduce),
-    )  # fmt: skip
+    open_lane(lane, load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM, job, 64 // (reduce * reduce))
 
 
 @kernel
@@ -245,30 +268,16 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM
     place, stop = load_i64(lane, PLACE), load_i64(lane, STOP)
     n_bits_left = 8 * load_i64(job, STOP_BYTE) - load_i64(lane, POSITION)
-    is_full = place >= stop
-    plane = load_i64(job, PLANE)
-    if n_bits_left < 0 or (reduce == 1 and (is_full or n_bits_left >= 32)):
+    n_set = min((place - coefficients) // 2 + 1, at.ROOM)
+    plane, n_blocks = load_i64(job, PLANE), load_i64(job, N_BLOCKS)
+    if n_bits_left < 0 or (reduce == 1 and (place >= stop or n_bits_left >= 32)):
         damage, slice_place = load_i64(p, at.DAMAGE), load_i64(job, DAMAGE_PLACE)
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
-        for i in range(at.ROOM):
-            store_i16(coefficients, i, 0)
-    elif is_full and reduce < 8:  # the rest of a group has written after the wanted coefficients
-        for i in range((stop - coefficients) // 2, min((place - coefficients) // 2 + 1, at.ROOM)):
-            store_i16(coefficients, i, 0)
-    n_blocks = load_i64(job, N_BLOCKS)
-    matrix = load_i64(p, at.MATRICES) + (64 if plane else 0)
-    lines = block_lines(
-        coefficients,
-        load_i64(p, at.BLOCKS),
-        load_i64(p, at.SCAN),
-        matrix,
-        load_i64(job, SCALE),
-        n_blocks,
-        reduce,
-    )
-    place_blocks(
-        lines, n_blocks, 1 if plane else 2, 8 // reduce,
-        load_i64(job, TARGET), load_i64(job, LINE_BYTES), load_i64(job, LINE_STEP),
+        clear_bytes(coefficients, 2 * n_set)
+    show_blocks(
+        coefficients, n_set, load_i64(p, at.BLOCKS), load_i64(p, at.SCAN),
+        load_i64(p, at.MATRICES) + (64 if plane else 0), load_i64(job, SCALE), n_blocks, reduce,
+        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES),
     )  # fmt: skip
 
 
@@ -278,7 +287,7 @@ def show_strip(p: int, row: int, slot: int) -> None:
     if goes_straight(p, row):
         return
     reduce, stride = load_i64(p, at.REDUCE), load_i64(p, at.STRIDE)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     n_lines = 16 // reduce * n_shown
     luma = load_i64(p, at.STRIPS) + slot * load_i64(p, at.STRIP_BYTES)
     cb = luma + n_lines * stride
@@ -336,7 +345,7 @@ def decode(p: int) -> int:
         store_i64(lane_jobs, k, 0)
     store_i64(n_left, 0, 0)
     store_i64(n_left, 2, 0)
-    n_shown = load_i64(p, at.N_PICTURES) if load_i64(p, at.FIELD) < 0 else 1
+    n_shown = count_shown(p)
     lines_of_row = 16 // load_i64(p, at.REDUCE) * n_shown
     row = load_i64(p, at.WINDOW_TOP) // lines_of_row
     stop_row = -(-load_i64(p, at.WINDOW_BOTTOM) // lines_of_row)

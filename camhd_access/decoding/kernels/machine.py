@@ -13,12 +13,16 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from camhd_access.decoding.machine_code import processor
+
 __all__ = [
     "FLOAT",
     "Builder",
     "Value",
     "address_of",
+    "clear_bytes",
     "copy_bytes",
+    "has_feature",
     "i64",
     "inlined",
     "kernel",
@@ -79,6 +83,11 @@ def operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], An
         return intrinsic(typer)
 
     return decorate
+
+
+def has_feature(name: str) -> bool:
+    """Whether the processor for which code is made has this instruction set, by LLVM's name of it."""
+    return f"+{name}" in processor()[1].split(",")
 
 
 def address_of(b: Builder, base: Value, n_bytes: Value, kind: ir.Type) -> Value:
@@ -154,6 +163,13 @@ def copy_bytes(b: Builder, target: Value, source: Value, n_bytes: Value) -> None
     copy = b.module.declare_intrinsic("llvm.memcpy", [pointer, pointer, WORD])
     zero = WORD(0)
     b.call(copy, [address_of(b, target, zero, BYTE), address_of(b, source, zero, BYTE), n_bytes, BIT(0)])
+
+
+@operation(void, i64, i64)
+def clear_bytes(b: Builder, target: Value, n_bytes: Value) -> None:
+    """Set bytes to 0."""
+    clear = b.module.declare_intrinsic("llvm.memset", [BYTE.as_pointer(), WORD])
+    b.call(clear, [address_of(b, target, WORD(0), BYTE), BYTE(0), n_bytes, BIT(0)])
 
 
 @operation(void, i64, i64)

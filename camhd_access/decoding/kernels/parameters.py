@@ -24,9 +24,8 @@ DATA = _next()
 SIZE = _next()
 """Their number."""
 TAIL = _next()
-"""Address of a copy of its last bytes, followed by `PADDING_BYTES` more."""
-TAIL_START = _next()
-"""Byte of the sample at which the copy begins."""
+"""Memory for copies of the slices that end with the sample, so that they may be read beyond their ends: that
+of the largest slice, and twice `PADDING_BYTES`."""
 FRAME_SIZE = _next()
 """Size of the sample according to its header."""
 PICTURE_OFFSET = _next()
@@ -38,7 +37,7 @@ BOTTOM_FIRST = _next()
 MATRICES = _next()
 """Address of the quantisation matrices: 64 bytes for luma, 64 for chroma, by place in the block."""
 SCAN = _next()
-"""Address of int64 [64]: the position in the block of each coefficient as coded."""
+"""Address of int64 [72]: the position in the scan of each place in a block, and the first of each row."""
 
 # ---- the wanted part of it
 FIELD = _next()
@@ -107,7 +106,7 @@ ROW_STARTS = _next()
 COEFFICIENTS = _next()
 """int16 [N_LANES * ROOM], 0 before and after."""
 BLOCKS = _next()
-"""Three times `PLANE_BYTES`, aligned to 64 bytes."""
+"""`BLOCKS_BYTES`, aligned to 64 bytes."""
 LANES = _next()
 """2 * N_LANES * LANE_BYTES."""
 JOBS = _next()
@@ -168,15 +167,18 @@ N_PAIRS = 5
 """Pairs of run and level read from one load of 64 bits, 57 of which are valid."""
 ROOM = 2048 + N_PAIRS * 64
 """Coefficients of a lane: of 32 blocks, plus the overrun of some runs of 64."""
-PLANE_BYTES = 4096
-"""Coefficients, or pixels, of 32 blocks."""
+BLOCKS_BYTES = 6400
+"""Coefficients, factors and pixels of 16 blocks."""
 PIXELS_AT_ONCE = 16
 BLACK, NEUTRAL = 64, 512
 PADDING_BYTES = 256
 """Limit for reads beyond the end of a damaged slice: 32 codes of a DC coefficient, 31 bits each, or four
 long pairs, and the 8 bytes of a load."""
+MAX_SLICE_BYTES = 0xFFFF
 N_STRIPS = 2
-JOB_BYTES = 80
+MAX_BLOCKS = 32
+"""Blocks of a plane of a slice: four in each of eight macroblocks."""
+JOB_BYTES = 96 + 2 * MAX_BLOCKS
 
 IS_HEADER, IS_LUMA, IS_CB, IS_CR, IS_MISSING = 1, 2, 4, 8, 16
 """The damaged part of a slice: its header, or one of its planes; or it is missing."""

@@ -53,7 +53,7 @@ from camhd_access.decoding.kernels.parameters import (
     SUMS,
     WINDOW_WIDTH,
 )
-from camhd_access.decoding.kernels.transform import MAX_BLOCKS, Lanes
+from camhd_access.decoding.kernels.transform import Lanes
 
 __all__ = [
     "ALTERNATING",
@@ -62,7 +62,6 @@ __all__ = [
     "WORD",
     "N",
     "load_vector",
-    "place_blocks",
     "rgb8",
     "rgb8_wide",
     "rgb16",
@@ -79,60 +78,6 @@ WORD = ir.IntType(64)
 INTS, FLOATS, SHORTS = vector(32, N), vector(FLOAT, N), vector(16, N)
 ALTERNATING = INTS([k // 2 + k % 2 * (N // 2) for k in range(N)])
 """The order that takes turns between two halves of a vector."""
-
-
-def _make_copy(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
-    """Copy this many bytes, between two offsets from two addresses."""
-    kind = vector(8, n_bytes)
-
-    @operation(void, i64, i64, i64, i64)
-    def copy(b: Builder, target: Value, i: Value, source: Value, j: Value) -> None:
-        b.store(b.load(address_of(b, source, j, kind), align=1), address_of(b, target, i, kind), align=1)
-
-    return copy
-
-
-copy32, copy16, copy8, copy4, copy2 = map(_make_copy, (32, 16, 8, 4, 2))
-
-
-@kernel
-def place_blocks(
-    lines: int, n_blocks: int, across: int, side: int, target: int, line_bytes: int, line_step: int
-) -> None:
-    """Write a plane of a slice to its place in the strip.
-
-    Parameters
-    ----------
-    lines
-        As `block_lines` returns them.
-    across
-        Blocks of a macroblock side by side: 2 of luma, 1 of chroma. There are always 2, one above the other.
-    side
-        Lines and pixels of a block.
-    target, line_bytes, line_step
-        Address of the first pixel in the strip, bytes from line to line, and line step.
-    """
-    n_bytes = across * side * 2
-    n_macroblocks = n_blocks // (2 * across)
-    for half in range(2):
-        for line in range(side):
-            to = target + (half * side + line) * line_step * line_bytes
-            source = lines + line * MAX_BLOCKS * side * 2 + half * n_bytes
-            if n_bytes == 32:
-                for m in range(n_macroblocks):
-                    copy32(to, 32 * m, source, 64 * m)
-            elif n_bytes == 16:
-                for m in range(n_macroblocks):
-                    copy16(to, 16 * m, source, 32 * m)
-            elif n_bytes == 8:
-                for m in range(n_macroblocks):
-                    copy8(to, 8 * m, source, 16 * m)
-            elif n_bytes == 4:
-                for m in range(n_macroblocks):
-                    copy4(to, 4 * m, source, 8 * m)
-            else:
-                for m in range(n_macroblocks):
-                    copy2(to, 2 * m, source, 4 * m)
 
 
 # ---- pixel formats: sixteen pixels of a line, from `first` on
