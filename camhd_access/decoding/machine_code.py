@@ -9,8 +9,8 @@ one, and no lock is held meanwhile. If no folder is writable, it is compiled for
 
 The name of the file is a digest of everything that the code depends on: the source of the kernels, the
 versions of numba and llvmlite, the processor. So another version, or another processor that shares the
-folder, never loads the wrong code, and processes that compile at the same time write the same file. It is
-written under a temporary name first, and begins with a checksum.
+folder, never loads the wrong code. It is written under a temporary name first, and begins with a checksum. Of
+several processes that share the folder one compiles, and the others wait, in a thread, for its file.
 
 `CAMHD_DECODER` chooses: "libav" never compiles or loads, "numba" waits for machine code, "auto" is
 as above.
@@ -25,7 +25,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -34,6 +36,11 @@ from typing import Literal, TypeAlias
 
 from camhd_access.decoding.kernels.parameters import Kernel
 from camhd_access.ending import is_ending
+
+try:
+    import fcntl
+except ImportError:  # Windows: each process compiles
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "ENTRY_POINT",
@@ -61,6 +68,9 @@ N_FRAMES_WORTH_COMPILING = 240
 
 COMPILE_SECONDS = 600
 """Time limit for the compiler."""
+
+POLL_SECONDS = 0.2
+"""Interval between looks at whether another process has finished compiling."""
 
 SOURCES = Path(__file__).parent / "kernels"
 
@@ -107,9 +117,10 @@ class _Kernels:
         code = None if self.is_missing else read_cached()
         self.is_missing = code is None
         if code is None and compiles:
-            code = compile_elsewhere()
-            if code is not None:
-                write_cached(code)
+            with _compiling_alone():
+                code = read_cached()
+                if code is None and (code := compile_elsewhere()) is not None:
+                    write_cached(code)
             self.is_final = True
         if code is not None:
             with _loading:
@@ -203,12 +214,19 @@ def compile_elsewhere() -> bytes | None:
     )
     if not sys.executable:
         return None
+    # Options of numba that turn the compiler off, or make it print, are not for this process.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("NUMBA_") or name.startswith("NUMBA_CPU_")
+    }
     try:
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-P", "-c", script],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment,
         )
     except OSError:
         return None
@@ -283,6 +301,37 @@ def read_cached() -> bytes | None:
     except OSError:
         return None
     return code if hashlib.sha256(code).digest() == checksum else None
+
+
+@contextmanager
+def _compiling_alone() -> Iterator[None]:
+    """A context in which no other process that shares the folder compiles, if it can be locked."""
+    file, lock = _cached_file(), None
+    with suppress(OSError):
+        if file is not None and fcntl is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = file.with_suffix(".lock").open("ab")
+    try:
+        deadline = time.monotonic() + COMPILE_SECONDS
+        while lock is not None and not _try_lock(lock.fileno()) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        if lock is not None:
+            with suppress(OSError):
+                fcntl.flock(lock.fileno(), fcntl.LOCK_UN)  # also that of a child that was forked meanwhile
+            lock.close()
+
+
+def _try_lock(fd: int) -> bool:
+    """Lock a file; whether nobody else holds it. True on filesystems without locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def write_cached(code: bytes) -> None:

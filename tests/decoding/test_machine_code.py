@@ -203,6 +203,55 @@ def test_other_kernels_and_other_processors_have_other_files(fresh, monkeypatch)
 # ---- processes
 
 
+def test_one_of_the_processes_that_share_a_folder_compiles(code, fresh, monkeypatch):
+    """The lock belongs to an open file, so two threads stand for two processes here."""
+    waits, may_end, compiled = threading.Event(), threading.Event(), []
+
+    def compile_slowly():
+        compiled.append(1)
+        assert may_end.wait(60)
+        return code
+
+    def sleep(_seconds):
+        waits.set()
+        threading.Event().wait(0.01)
+
+    monkeypatch.setattr(machine_code, "compile_elsewhere", compile_slowly)
+    monkeypatch.setattr(machine_code.time, "sleep", sleep)
+    processes = [machine_code._Kernels() for _ in range(3)]
+    threads = [threading.Thread(target=each.prepare, kwargs={"compiles": True}) for each in processes]
+    for thread in threads:
+        thread.start()
+    waits.wait(20)
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert compiled == [1]
+    assert all(each.kernel is not None for each in processes)
+
+
+def test_options_of_numba_do_not_reach_the_compiler(monkeypatch):
+    for name in ("NUMBA_DISABLE_JIT", "NUMBA_DUMP_ASSEMBLY", "NUMBA_CPU_NAME"):
+        monkeypatch.setenv(name, "1")
+    program = "import os; print(*sorted(n for n in os.environ if n.startswith('NUMBA_')), end='')"
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _command, **options: popen([sys.executable, "-c", program], **options)
+    )
+    assert machine_code.compile_elsewhere() == b"NUMBA_CPU_NAME"
+
+
+def test_a_folder_that_cannot_be_locked_does_no_harm(code, fresh, monkeypatch):
+    def refuse(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(machine_code.fcntl, "flock", refuse)
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: code)
+    machine_code.announce(10**6)
+    finish()
+    assert machine_code.find_kernel() is not None
+
+
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # what is tested is just that
 def test_a_process_forked_while_it_is_compiled_decodes(code, fresh, monkeypatch):
     may_end = threading.Event()
