@@ -114,18 +114,24 @@ class _Kernels:
 
     def prepare(self, *, compiles: bool) -> None:
         """Load machine code, or compile it; sets `kernel` on success."""
-        code = None if self.is_missing else read_cached()
-        self.is_missing = code is None
-        if code is None and compiles:
+        if not self.is_missing:
+            self.is_missing = not self._load(read_cached())
+        if self.is_missing and compiles:
             with _compiling_alone():
-                code = read_cached()
-                if code is None and (code := compile_elsewhere()) is not None:
-                    write_cached(code)
+                if not self._load(read_cached()):
+                    code = compile_elsewhere()
+                    if code is not None and self._load(code):
+                        write_cached(code)
             self.is_final = True
-        if code is not None:
-            with _loading:
-                self.kernel = load(code)
+
+    def _load(self, code: bytes | None) -> bool:
+        """Whether this is machine code; sets `kernel` then."""
+        if code is None:
+            return False
+        with _loading, suppress(RuntimeError):  # LLVM's, about bytes that are something else
+            self.kernel = load(code)
             self.is_final = True
+        return self.kernel is not None
 
     def wait(self) -> None:
         """Wait until the outcome is final."""

@@ -230,6 +230,27 @@ def test_one_of_the_processes_that_share_a_folder_compiles(code, fresh, monkeypa
     assert all(each.kernel is not None for each in processes)
 
 
+def test_bytes_that_are_no_machine_code_are_replaced(code, fresh, monkeypatch):
+    machine_code.write_cached(b"nothing of the kind")
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: code)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    finish()
+    assert machine_code.find_kernel() is None
+    machine_code.announce(machine_code.N_FRAMES_WORTH_COMPILING)
+    finish()
+    assert machine_code.find_kernel() is not None
+    assert machine_code.read_cached() == code
+
+
+def test_output_of_the_compiler_that_is_no_machine_code_is_not_kept(fresh, monkeypatch):
+    monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: b"a message")
+    machine_code.announce(10**6)
+    finish()
+    assert machine_code.find_kernel() is None
+    assert machine_code.read_cached() is None
+    assert is_right()
+
+
 def test_options_of_numba_do_not_reach_the_compiler(monkeypatch):
     for name in ("NUMBA_DISABLE_JIT", "NUMBA_DUMP_ASSEMBLY", "NUMBA_CPU_NAME"):
         monkeypatch.setenv(name, "1")
