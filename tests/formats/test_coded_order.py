@@ -13,7 +13,7 @@ from atoms import full, table
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.formats.h26x import Entry, find_entry, parse_configuration
-from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_moov
+from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_movie_header
 
 
 def parse(data):
@@ -25,7 +25,7 @@ def parse(data):
         file.seek(start)
         return Answer(file.read(stop - start), start, len(data))
 
-    moov, offset, size = read_moov(read)
+    moov, offset, size = read_movie_header(read)[:3]
     return parse_moov(moov, offset=offset, file_size=size)
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from shared_data import shared_data
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
-from camhd_access.formats.quicktime import Answer, Edit, MovieIndex, parse_moov, read_moov
+from camhd_access.formats.quicktime import Answer, Edit, MovieIndex, parse_moov, read_movie_header
 
 VIDEO = atoms.Track(atoms.samples(23), samples_per_chunk=[3])
 AUDIO = atoms.Track(
@@ -33,7 +33,7 @@ TIMECODE = atoms.Track([b"\0\0\1\2"], "tmcd", durations=[23 * 1001])
 
 
 def parse(movie, **options):
-    moov, offset, file_size = read_moov(lambda _: Answer(movie, 0, len(movie)))
+    moov, offset, file_size = read_movie_header(lambda _: Answer(movie, 0, len(movie)))[:3]
     return parse_moov(moov, **({"offset": offset, "file_size": file_size} | options))
 
 

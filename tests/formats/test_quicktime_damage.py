@@ -16,7 +16,7 @@ from shared_data import shared_data
 
 from camhd_access.errors import CamhdError, InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.prores import max_sample_bytes
-from camhd_access.formats.quicktime import parse_moov, read_moov
+from camhd_access.formats.quicktime import parse_moov, read_movie_header
 
 VIDEO = atoms.Track(
     atoms.samples(9),
@@ -323,7 +323,7 @@ def test_a_sample_larger_than_any_frame_of_its_size_is_refused(width, height, mo
 @pytest.mark.parametrize("name", ["", "-hq", "-lt", "-proxy"])
 def test_frames_by_apples_encoder_are_far_below_the_bound(name):
     data = shared_data("quicktime", f"apple-prores-422{name}.mov").read_bytes()
-    moov, offset, file_size = read_moov(CountedFile(data).read)
+    moov, offset, file_size = read_movie_header(CountedFile(data).read)[:3]
     index = parse_moov(moov, offset=offset, file_size=file_size)
     assert 4 * index.size.max() < max_sample_bytes(index.width, index.height)
 

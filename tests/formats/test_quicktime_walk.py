@@ -14,7 +14,13 @@ from camhd_access.errors import (
     UnsupportedCodecError,
     UnsupportedMovieError,
 )
-from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_moov, read_moov_async
+from camhd_access.formats.quicktime import (
+    Answer,
+    Tail,
+    parse_moov,
+    read_movie_header,
+    read_movie_header_async,
+)
 from camhd_access.ranges import ByteRange
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -95,7 +101,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_moov_is_found_at_its_cost(case):
     file = File(*case.pieces)
-    data, offset, file_size = read_moov(file.read)
+    data, offset, file_size = read_movie_header(file.read)[:3]
     assert data == case.moov
     assert file_size == file.size
     assert file.requests[:2] == [TAIL, HEAD][: case.n_requests]
@@ -107,14 +113,14 @@ def test_moov_is_found_at_its_cost(case):
 def test_a_head_reaches_no_further_than_the_tail():
     file = File(FTYP, bytes(20 * KIB), *mdat(512 * KIB))
     with pytest.raises(InvalidMovieError):
-        read_moov(file.read)
+        read_movie_header(file.read)
     assert file.requests == [TAIL, ByteRange(0, 20 * KIB + len(FTYP))]
 
 
 def test_no_byte_is_fetched_twice():
     for case in CASES.values():
         file = File(*case.pieces)
-        read_moov(file.read)
+        read_movie_header(file.read)
         stops = [(file.size - TAIL.n_bytes, file.size), *file.requests[1:]]
         for (_, stop), (start, _) in zip(sorted(stops), sorted(stops)[1:], strict=False):
             assert stop <= start
@@ -128,7 +134,7 @@ def test_an_async_caller_makes_the_same_requests(case):
         await asyncio.sleep(0)
         return awaited.read(request)
 
-    assert asyncio.run(read_moov_async(read)) == read_moov(blocking.read)
+    assert asyncio.run(read_movie_header_async(read)) == read_movie_header(blocking.read)
     assert awaited.requests == blocking.requests
 
 
@@ -150,7 +156,7 @@ def test_letters_in_the_media_fool_nobody(fake):
         (FTYP, CAMHD, atoms.atom("mdat", size=n_bytes + 8), *media),
     ):
         file = File(*pieces)
-        data, offset, _ = read_moov(file.read)
+        data, offset, _ = read_movie_header(file.read)[:3]
         assert data == CAMHD
         assert offset == (len(FTYP) if pieces[1] is CAMHD else file.size - len(CAMHD))
         assert len(file.requests) == (3 if pieces[1] is CAMHD else 1)
@@ -161,7 +167,7 @@ def test_a_tail_full_of_fakes_costs_one_look_at_each():
     fakes = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0" * (512 * KIB // 24 + 1)
     file = File(FTYP, atoms.atom("mdat", size=2 * GIB), 2 * GIB - 8 - len(fakes) - 7, fakes, b"\0" * 7)
     with pytest.raises(MissingMoovError):
-        read_moov(file.read)
+        read_movie_header(file.read)
     assert file.requests == [TAIL, HEAD]
 
 
@@ -194,7 +200,7 @@ def test_a_tail_full_of_fakes_costs_one_look_at_each():
 def test_what_is_refused(error, match, pieces):
     file = File(*pieces)
     with pytest.raises(error, match=match) as caught:
-        read_moov(file.read)
+        read_movie_header(file.read)
     assert type(caught.value) is error
     assert len(file.requests) <= 16
     assert file.n_bytes <= 40 * MIB
@@ -204,7 +210,7 @@ def test_every_truncation_of_a_movie_is_an_invalid_movie():
     movie = atoms.movie([atoms.Track(atoms.samples(2))])
     for n_bytes in range(len(movie)):
         with pytest.raises(InvalidMovieError):
-            read_moov(File(movie[:n_bytes]).read)
+            read_movie_header(File(movie[:n_bytes]).read)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +224,7 @@ def test_every_truncation_of_a_movie_is_an_invalid_movie():
 def test_an_answer_to_something_else_is_refused(answers):
     answer = iter(answers)
     with pytest.raises(ValueError, match="requested"):
-        read_moov(lambda _: next(answer))
+        read_movie_header(lambda _: next(answer))
 
 
 def test_what_goes_wrong_in_reading_reaches_the_caller():
@@ -226,7 +232,7 @@ def test_what_goes_wrong_in_reading_reaches_the_caller():
         raise StopIteration
 
     with pytest.raises(StopIteration):
-        read_moov(fail)
+        read_movie_header(fail)
 
 
 HEADS = {
@@ -251,13 +257,13 @@ HEADS = {
 @pytest.mark.parametrize("n_bytes", [0, 100, 2 * MIB])
 def test_other_formats_are_named(name, n_bytes):
     with pytest.raises(NotAMovieError, match=f"not a QuickTime movie: .*; it is .*{name.strip()}"):
-        read_moov(File(HEADS[name] + bytes(n_bytes)).read)
+        read_movie_header(File(HEADS[name] + bytes(n_bytes)).read)
 
 
 @pytest.mark.parametrize("head", [b"garbage!" * 4, b"\x00" * 16, b"xftypqt "])
 def test_what_is_unknown_is_not_named(head):
     with pytest.raises(InvalidMovieError, match=r"not a QuickTime movie|no moov") as caught:
-        read_moov(File(head + bytes(2 * MIB)).read)
+        read_movie_header(File(head + bytes(2 * MIB)).read)
     assert not isinstance(caught.value, NotAMovieError)
 
 
@@ -273,6 +279,6 @@ def test_what_is_unknown_is_not_named(head):
 )
 def test_other_codecs_are_named(codec, name):
     track = atoms.Track(atoms.samples(3), entry=atoms.video_entry(codec))
-    data, offset, size = read_moov(File(atoms.movie([track])).read)
+    data, offset, size = read_movie_header(File(atoms.movie([track])).read)[:3]
     with pytest.raises(UnsupportedCodecError, match=rf"the video is '{codec}' \(.*{name}.*\), not ProRes"):
         parse_moov(data, offset=offset, file_size=size)

@@ -25,8 +25,6 @@ from camhd_access.formats.quicktime.walk import (
     Head,
     Request,
     Tail,
-    read_moov,
-    read_moov_async,
     walk_moov,
 )
 
@@ -46,8 +44,6 @@ __all__ = [
     "keep_whole_groups",
     "parse_moov",
     "parse_movie_header",
-    "read_moov",
-    "read_moov_async",
     "read_movie_header",
     "read_movie_header_async",
     "walk_moov",

@@ -12,13 +12,13 @@ child, and atoms that fill the file exactly to its end. Any doubt costs requests
 """
 
 import re
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from camhd_access.errors import InvalidMovieError, MissingMoovError, NotAMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import AtomHeader, parse_header
 from camhd_access.formats.quicktime.other_formats import name_format
-from camhd_access.ranges import ByteRange, drive_walk, drive_walk_async
+from camhd_access.ranges import ByteRange
 
 __all__ = [
     "MAX_MOOV_BYTES",
@@ -28,8 +28,6 @@ __all__ = [
     "MoovBytes",
     "Request",
     "Tail",
-    "read_moov",
-    "read_moov_async",
     "walk_moov",
 ]
 
@@ -139,16 +137,6 @@ def walk_moov(
         )
     moov = yield from known.read(place.start, place.stop)
     return moov, place.start, known.file_size
-
-
-def read_moov(read: Callable[[Request], Answer]) -> MoovBytes:
-    """Bytes, offset and file size of `moov`, by a blocking function that answers requests."""
-    return drive_walk(walk_moov(), read)
-
-
-async def read_moov_async(read: Callable[[Request], Awaitable[Answer]]) -> MoovBytes:
-    """Bytes, offset and file size of `moov`, by a coroutine function that answers requests."""
-    return await drive_walk_async(walk_moov(), read)
 
 
 class _Known:
