@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import camhd_access
+import camhd_access.archive
 
 HEAVY = "pandas", "dask", "xarray", "av", "aiohttp", "matplotlib", "numpy", "fsspec", "PIL", "numba", "zarr"
 
@@ -39,6 +40,11 @@ def test_every_public_name_is_loaded_when_it_is_used_and_no_other_is_offered():
     }
     used = run("import camhd_access as c; print(*(n for n in dir(c) if getattr(c, n) is not None))")
     assert used == names
+
+
+def test_the_archive_offers_its_public_names_alone():
+    program = "import camhd_access.archive as a; names = dir(a); print(*(n for n in names if getattr(a, n)))"
+    assert run(program) == sorted(camhd_access.archive.__all__)
 
 
 def test_errors_can_be_caught_without_loading_anything():

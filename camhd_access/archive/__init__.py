@@ -72,3 +72,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__
