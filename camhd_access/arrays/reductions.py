@@ -1,13 +1,11 @@
 # mypy: disallow-untyped-calls=False
-"""Sums, means and deviations over time, in integer accumulators.
+"""Statistics over time of frames that are added up while they are decoded (see `decoding.sums`).
 
-dask's own mean creates two float64 images per dask chunk, the sum and the number of values (100 MB at 1080p),
-and keeps several of them in memory. Here sums of pixels fit into four bytes, and their number is known in
-advance. The results are bit-exact with numpy: neither sums of integers nor numpy's float64 sums of them are
-rounded.
+For arrays without missing values. Each dask chunk holds the sums of its frames and, if wanted, of their
+squares, so no frame is kept. They are integers up to the final division: sums and means are bit-exact with
+numpy. Arrays whose damaged slices are NaN (`errors="mask"`) have `statistics` instead.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,76 +13,9 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Moments", "finish_moments", "mean_over_time", "sum_over_time"]
+__all__ = ["Moments", "finish_moments"]
 
 Sums = npt.NDArray[np.unsignedinteger]
-
-
-def sum_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
-    """Sum of unsigned images along their first axis, uint64 as in numpy."""
-    return _reduce(pictures, _as_uint64, np.dtype(np.uint64), keepdims=keepdims, split_every=split_every)
-
-
-def mean_over_time(pictures: da.Array, *, keepdims: bool = False, split_every: int | None = None) -> da.Array:
-    """Mean of unsigned images along their first axis, float64 as in numpy."""
-    divide = partial(_divide, n=pictures.shape[0])
-    return _reduce(pictures, divide, np.dtype(np.float64), keepdims=keepdims, split_every=split_every)
-
-
-def _reduce(
-    pictures: da.Array,
-    finish: Callable[[Sums], npt.NDArray[Any]],
-    dtype: np.dtype[Any],
-    *,
-    keepdims: bool,
-    split_every: int | None,
-) -> da.Array:
-    largest = int(np.iinfo(pictures.dtype).max) * pictures.shape[0]
-    kind = np.uint32 if largest <= np.iinfo(np.uint32).max else np.uint64
-    reduced: da.Array = da.reduction(
-        pictures,
-        chunk=partial(_sum_chunk, kind=kind),
-        combine=_add,
-        aggregate=partial(_finish, finish=finish),
-        axis=0,
-        dtype=dtype,
-        keepdims=keepdims,
-        split_every=split_every,
-        concatenate=False,
-        meta=np.empty((0,) * (pictures.ndim if keepdims else pictures.ndim - 1), dtype),
-    )
-    return reduced
-
-
-def _sum_chunk(pictures: Sums, axis: tuple[int, ...], keepdims: bool, kind: type[np.unsignedinteger]) -> Sums:
-    # The sum of a few frames fits into half the width, in a third of the time.
-    narrow = np.min_scalar_type(int(np.iinfo(pictures.dtype).max) * len(pictures))
-    total: Sums = pictures.sum(axis=axis, dtype=narrow, keepdims=keepdims).astype(kind, copy=False)
-    return total
-
-
-def _add(sums: list[Sums], axis: tuple[int, ...], keepdims: bool) -> Sums:  # noqa: ARG001 - as dask calls it
-    first, *others = sums
-    total = first.copy()
-    for each in others:
-        total += each
-    return total
-
-
-def _finish(
-    sums: list[Sums], axis: tuple[int, ...], keepdims: bool, finish: Callable[[Sums], npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
-    result = finish(_add(sums, axis, keepdims))
-    return result if keepdims else result[0]
-
-
-def _as_uint64(total: Sums) -> npt.NDArray[Any]:
-    return total.astype(np.uint64)
-
-
-def _divide(total: Sums, n: int) -> npt.NDArray[Any]:
-    mean: npt.NDArray[Any] = total / n
-    return mean
 
 
 Moments = tuple[Sums, Sums | None]

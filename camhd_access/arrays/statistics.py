@@ -1,6 +1,7 @@
 # mypy: disallow-untyped-calls=False
-"""Sums, means, variances and standard deviations over time, with integer accumulators; NaN is skipped.
+"""Statistics over time of frames whose damaged slices are NaN (`errors="mask"`), without these.
 
+Frames are decoded whole and then added up; without missing values, `reductions` adds them up while decoding.
 dask's own mean creates two float64 images per dask chunk, the sum and the number of values (100 MB at 1080p),
 and keeps several of them in memory. Here pixels are integers, whose sums and sums of squares fit into four or
 eight bytes, and their number is known in advance, unless some are missing. Neither sums of integers nor

@@ -37,6 +37,14 @@ def test_variances_of_the_largest_codes_do_not_overflow(n):
     assert np.allclose(reduce_over_time(array, "std").compute(), 65535 / 2, rtol=1e-15, atol=0)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 70])
+def test_sums_that_need_more_than_four_bytes(n):
+    numbers = np.full((n, 2, 3), 2**32 - 1, np.uint32)
+    array = da.from_array(numbers, chunks=(1, 2, 2))
+    assert np.array_equal(reduce_over_time(array, "sum").compute(), numbers.sum(axis=0))
+    assert np.array_equal(reduce_over_time(array, "mean", split_every=2).compute(), numbers.mean(axis=0))
+
+
 def test_what_is_missing_counts_for_nothing(damaged_path, movie_path):
     movie = open_movie(damaged_path, pix_fmt="rgb48le", errors="mask", chunks=7)[:, :20, :30]
     good = np.delete(open_movie(movie_path, pix_fmt="rgb48le")[:, :20, :30].values, DAMAGED, axis=0)
