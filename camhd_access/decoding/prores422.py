@@ -336,9 +336,10 @@ def _set_target(
         squares = out.squares
         if not pixel_format.dtype.isnative:
             raise ValueError(f"sums of {pixel_format.name} need this machine's byte order")
-        p[at.STORES] = 0
-        p[at.SUMS : at.SQUARE_BYTES + 1] = (
-            out.values.ctypes.data,
+        values, n_bytes = out.values, out.values.itemsize
+        p[at.STORES : at.LINE_BYTES + 1] = 0, values.ctypes.data, n_bytes * values[0].size
+        p[at.SUM_BYTES : at.SQUARE_BYTES + 1] = (
+            n_bytes,
             0 if squares is None else squares.ctypes.data,
             0 if squares is None else squares.itemsize,
         )

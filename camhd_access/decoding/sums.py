@@ -18,8 +18,9 @@ __all__ = ["Sums"]
 class Sums:
     """Sums of images of one format and shape."""
 
-    values: npt.NDArray[np.uint32]
-    """Sums of values since the last move to `total`, with the shape of an image."""
+    values: npt.NDArray[np.unsignedinteger]
+    """Sums of values since the last move to `total`, with the shape of an image: uint16, or uint32 for 16-bit
+    formats."""
     squares: npt.NDArray[np.unsignedinteger] | None
     """Likewise of squares, as uint32 or, for 16-bit formats, uint64; None if not wanted."""
     max_value: int
@@ -35,10 +36,10 @@ class Sums:
     def zeros(cls, shape: tuple[int, ...], pixel_format: PixelFormat, *, squares: bool) -> "Sums":
         """Sums of zero images."""
         largest = 1023 if pixel_format.layout == "code" else pixel_format.full_scale
-        kind = np.uint32 if largest < 4096 else np.uint64
+        is_narrow = largest < 1024
         sums = cls(
-            np.zeros(shape, np.uint32),
-            np.zeros(shape, kind) if squares else None,
+            np.zeros(shape, np.uint16 if is_narrow else np.uint32),
+            np.zeros(shape, np.uint32 if is_narrow else np.uint64) if squares else None,
             max_value=largest,
             n_room=0,
         )
@@ -48,7 +49,7 @@ class Sums:
     @property
     def capacity(self) -> int:
         """Images that can be added before the sums must be moved."""
-        room = np.iinfo(np.uint32).max // self.max_value
+        room = int(np.iinfo(self.values.dtype).max) // self.max_value
         if self.squares is not None:
             room = min(room, int(np.iinfo(self.squares.dtype).max) // self.max_value**2)
         return room

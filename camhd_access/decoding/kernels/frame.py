@@ -19,6 +19,7 @@ from camhd_access.decoding.kernels.entropy import (
     read_one,
 )
 from camhd_access.decoding.kernels.jobs import (
+    ADDS,
     DAMAGE_PLACE,
     LINE_BYTES,
     N_BLOCKS,
@@ -120,6 +121,13 @@ def find_rows(p: int) -> int:
     return fault
 
 
+@inlined
+def can_add(p: int, reduce: int) -> bool:
+    """Whether blocks can be added to sums: no squares, and sixteen or more whole blocks in each slice."""
+    is_wide = load_i64(p, at.LOG2_WIDTH) >= 2 and load_i64(p, at.MB_WIDTH) & 3 == 0
+    return is_wide and reduce == 1 and load_i64(p, at.SQUARE_BYTES) == 0
+
+
 @kernel
 def goes_straight(p: int, row: int) -> bool:
     """Whether the blocks of a row of slices are the lines wanted, whole and as coded: no strip is needed."""
@@ -128,7 +136,7 @@ def goes_straight(p: int, row: int) -> bool:
     first_mb, n_lines = load_i64(p, at.FIRST_MB), 16 // reduce * n_shown
     return (
         layout in (at.CODE, at.PLANES)
-        and load_i64(p, at.STORES) != 0
+        and (load_i64(p, at.STORES) != 0 or can_add(p, reduce))
         and load_i64(p, at.WINDOW_TOP) <= row * n_lines
         and (row + 1) * n_lines <= load_i64(p, at.WINDOW_BOTTOM)
         and load_i64(p, at.WINDOW_LEFT) * reduce == first_mb * 16
@@ -243,6 +251,7 @@ def list_slice(
         store_i64(job, DAMAGE_PLACE, place)
         store_i64(job, SLOT, slot)
         store_i64(job, LINE_BYTES, line_step * line_bytes)
+        store_i64(job, ADDS, is_direct and load_i64(p, at.STORES) == 0)
     return n_planes
 
 
@@ -277,7 +286,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     show_blocks(
         coefficients, n_set, load_i64(p, at.BLOCKS), load_i64(p, at.SCAN),
         load_i64(p, at.MATRICES) + (64 if plane else 0), load_i64(job, SCALE), n_blocks, reduce,
-        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES),
+        1 if plane else 2, load_i64(job, TARGET), load_i64(job, LINE_BYTES), load_i64(job, ADDS) != 0,
     )  # fmt: skip
 
 

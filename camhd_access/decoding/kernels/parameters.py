@@ -92,8 +92,8 @@ LINE_BYTES_CB = _next()
 OUT_CR = _next()
 LINE_BYTES_CR = _next()
 """Likewise of the chroma planes of `PLANES`."""
-SUMS = _next()
-"""Address of uint32, one for each number of the window."""
+SUM_BYTES = _next()
+"""Bytes of each sum, 2 or 4; the sums are at `OUT`, one for each number of the window."""
 SQUARES = _next()
 SQUARE_BYTES = _next()
 """Address of as many sums of squares, and the bytes of each: 4, 8, or 0 for none."""

@@ -257,8 +257,19 @@ def make_factors(b: Builder, memory: Value, weights: Value, scale: Value) -> Non
     b.store(factors, address_of(b, memory, WORD(FACTORS), wide), align=2)
 
 
-def _make_place(side: int, across: int) -> Any:  # noqa: ANN401 - numba's
-    """Write line `y` of 16 blocks of `side` x `side` pixels to two lines of their macroblocks."""
+def _write(b: Builder, pixels: Value, to: Value) -> None:
+    """Write eight pixels."""
+    b.store(pixels, address_of(b, to, WORD(0), pixels.type), align=2)
+
+
+def _add(b: Builder, pixels: Value, to: Value) -> None:
+    """Add eight pixels to sums of 16 bits."""
+    sums = address_of(b, to, WORD(0), pixels.type)
+    b.store(b.add(b.load(sums, align=2), pixels), sums, align=2)
+
+
+def _make_place(side: int, across: int, put: Callable[[Builder, Value, Value], None] = _write) -> Any:  # noqa: ANN401 - numba's
+    """Put line `y` of 16 blocks of `side` x `side` pixels into two lines of their macroblocks."""
 
     @operation(void, i64, i64, i64, i64)
     def place(b: Builder, memory: Value, y: Value, upper: Value, lower: Value) -> None:
@@ -279,8 +290,7 @@ def _make_place(side: int, across: int) -> Any:  # noqa: ANN401 - numba's
                 sources = pixels[8 * chunk : 8 * chunk + 8]
                 first, last = sources[0][0], sources[-1][0]
                 order = [lane + (0 if which == first else BLOCKS_AT_ONCE) for which, lane in sources]
-                eight = _shuffle(b, v[first], v[last], order)
-                b.store(eight, address_of(b, to, WORD(16 * chunk), eight.type), align=2)
+                put(b, _shuffle(b, v[first], v[last], order), b.add(to, WORD(16 * chunk)))
 
     return place
 
@@ -288,12 +298,13 @@ def _make_place(side: int, across: int) -> Any:  # noqa: ANN401 - numba's
 places = {(side, across): _make_place(side, across) for side in (8, 4, 2, 1) for across in (2, 1)}
 luma8, luma4, luma2, luma1 = (places[side, 2] for side in (8, 4, 2, 1))
 chroma8, chroma4, chroma2, chroma1 = (places[side, 1] for side in (8, 4, 2, 1))
+luma8_sums = _make_place(8, 2, _add)
 
 
 @kernel
 def show_blocks(
     coefficients: int, n_set: int, memory: int, scan: int, weights: int, scale: int, n_blocks: int,
-    reduce: int, across: int, target: int, line_bytes: int,
+    reduce: int, across: int, target: int, line_bytes: int, adds: bool,
 ) -> None:  # fmt: skip
     """Write the pixels of a plane of a slice, and set its coefficients to 0.
 
@@ -317,6 +328,8 @@ def show_blocks(
         Blocks of a macroblock side by side: 2 of luma, 1 of chroma. There are always 2, one above the other.
     target, line_bytes
         Address of the first pixel, and bytes from line to line.
+    adds
+        Add the pixels of whole blocks, 16 or more, to sums of 16 bits there, instead of writing them.
     """
     is_narrow = n_blocks < BLOCKS_AT_ONCE
     if is_narrow:
@@ -348,7 +361,9 @@ def show_blocks(
             upper = shown + block * side + y * shown_bytes
             lower = upper + side * shown_bytes
             if across == 2:
-                if reduce == 1:
+                if adds:
+                    luma8_sums(memory, y, upper, lower)
+                elif reduce == 1:
                     luma8(memory, y, upper, lower)
                 elif reduce == 2:
                     luma4(memory, y, upper, lower)
