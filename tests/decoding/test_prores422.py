@@ -208,6 +208,25 @@ def test_sums_of_values_and_squares_are_numpys(kernel, pix_fmt):
     assert np.array_equal(sums.squares, (values**2).sum(axis=0))
 
 
+@pytest.mark.parametrize("mbs_per_slice", ["8", "4", "2"])
+@pytest.mark.parametrize("interlace", [0, 1, 2])
+@pytest.mark.parametrize("columns", [slice(0, 320), slice(128, 256), slice(16, 320), slice(0, 303)], ids=str)
+def test_sums_of_whole_slices_are_numpys(kernel, mbs_per_slice, interlace, columns):
+    """Blocks are added to sums where a row of slices lies in the window, and lines elsewhere."""
+    kind = Kind(320, 130, interlace=interlace, options=(("mbs_per_slice", mbs_per_slice),))
+    pixel_format = PIXEL_FORMATS["gray10le"]
+    window = slice(5, 130), columns
+    pictures = [read(kernel, sample_of(kind, seed), window) for seed in range(2)]
+    sums = Sums.zeros(pictures[0].shape, pixel_format, squares=False)
+    n = sums.capacity // 2 + 2  # so that they must be moved
+    for seed in [0, 1] * n:
+        coded = whole_window(sample_of(kind, seed), size=(130, 320), window=window, field=None)
+        prores422.decode_window(kernel, coded, pixel_format=pixel_format, track_matrix=None, out=sums)
+    values, squares = sums.result()
+    assert squares is None
+    assert np.array_equal(values, n * (pictures[0].astype(np.uint64) + pictures[1]))
+
+
 # ---- reduced pictures
 
 
