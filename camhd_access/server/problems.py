@@ -80,7 +80,7 @@ def problem_of(error: CamhdError, path: str) -> Problem:  # noqa: PLR0911 - one 
             detail = "This recording is truncated: the file has no index."
             return Problem(422, detail, members=legacy | {"Error": detail})
         case InvalidMovieError() | UnsupportedMovieError():
-            detail = "This file is damaged, or not a ProRes movie."
+            detail = "This file is damaged, or not a movie in ProRes, H.264 or HEVC."
             return Problem(422, detail, members=legacy | {"Error": detail})
         case FrameDecodeError():
             return Problem(422, "This frame is damaged in the movie; others can be read.", members=legacy)

@@ -258,7 +258,7 @@ def test_listings_show_a_lit_frame_and_what_is_wrong_with_a_movie(make_visitor, 
         for day, told in [
             ("20180301", "blank: 880 bytes per frame: no picture"),
             ("20161201", "broken: This recording is truncated: the file has no index."),
-            ("20160126", "broken: This file is damaged, or not a ProRes movie."),
+            ("20160126", "broken: This file is damaged, or not a movie in ProRes, H.264 or HEVC."),
         ]:
             expect(rows.filter(has_text=day).locator("em")).to_have_text(told)
         expect(page.locator(".preview img")).to_have_count(6)
