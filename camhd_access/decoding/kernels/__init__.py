@@ -5,9 +5,11 @@ Its conversion to R'G'B' also serves frames of H.264 and HEVC, which libav decod
 Data passes through these modules (terms of SMPTE RDD 36):
 
 `codes`       the codebooks of the coefficients as look-up tables (section 7.1)
+`jobs`        what is to be done for one plane of a slice, as numbers in memory
 `entropy`     the coded coefficients of a slice, DC and AC, four slices side by side (section 7.1)
-`transform`   dequantisation and the inverse transform, sixteen blocks side by side (sections 7.3, 7.4)
-`strips`      blocks to lines, and lines to pixels of the wanted format in the caller's array
+`transform`   dequantisation and the inverse transform, sixteen blocks side by side (sections 7.3, 7.4), to
+              the caller's array where blocks are what is wanted, else to a strip of lines
+`strips`      lines of a strip to pixels of the wanted format, in the caller's array or added to sums
 `frame`       slice headers, rows of slices, and damage: `decode`
 `planes`      decoded planes of H.264 and HEVC, of any subsampling, to R'G'B': `convert`
 `entry`       `perform`, the function called from outside: one of these two

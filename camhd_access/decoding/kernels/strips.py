@@ -1,4 +1,4 @@
-"""From blocks to pixels: strips of lines, and lines in the output format in the caller's array.
+"""From lines of blocks to pixels: lines in the output format, in the caller's array or added to sums.
 
 The macroblocks of one row of slices make a *strip*: 16 lines of each plane, or 32 if both fields of an
 interlaced frame are interleaved. It stays in the processor's cache until all of its slices are decoded, and
