@@ -13,6 +13,7 @@ from aiohttp import web
 from camhd_access.server import ServerSettings, make_app
 from camhd_access.server.application import METRICS
 from camhd_access.server.serving import LIMITS, Runner
+from camhd_access.synthetic import serve_folder
 
 DAY = "RS03ASHS/PN03B/06-CAMHDA301/2016/11/13"
 MOVIE = f"{DAY}/CAMHDA301-20161113T000000Z.mov"
@@ -92,3 +93,10 @@ def running_server(*mirror_urls, cache_dir, limits=LIMITS, **settings):
     finally:
         stop()
         thread.join()
+
+
+@contextmanager
+def serving(folder, cache_dir, **options):
+    """A client of a server whose mirror is a web server for that folder."""
+    with serve_folder(folder) as mirror, running_server(mirror.url, cache_dir=cache_dir, **options) as client:
+        yield client

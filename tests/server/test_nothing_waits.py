@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 from commands import run
-from lazycache import running_server
+from lazycache import serving
 
 from camhd_access import MovieReader, open_archive, open_movie, open_timelapse
 from camhd_access.decoding import machine_code
-from camhd_access.synthetic import serve_folder, write_movie
+from camhd_access.synthetic import write_movie
 
 NAME = "CAMHDA301-20161113T000000Z.mov"
 DAY = "2016/11/13"
@@ -137,7 +137,7 @@ ROUTES = [
 
 
 def test_routes(archive, compiling, tmp_path):
-    with serve_folder(archive) as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
+    with serving(archive, tmp_path) as client:
         for route in ROUTES:
             answer = client.get(f"{DAY}/{NAME}{route}")
             assert answer.status == 200, (route, answer.content[:300])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from iiif_rules import check_manifest
-from lazycache import DAY, MOVIE, running_server
+from lazycache import DAY, MOVIE, running_server, serving
 from PIL import Image
 
 from camhd_access import MovieReader
@@ -36,10 +36,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def large(folder, tmp_path_factory):
     """A client of a server of that folder."""
-    with (
-        serve_folder(folder) as mirror,
-        running_server(mirror.url, cache_dir=tmp_path_factory.mktemp("cache")) as client,
-    ):
+    with serving(folder, tmp_path_factory.mktemp("cache")) as client:
         yield client
 
 
@@ -380,10 +377,7 @@ def test_a_wrong_request_costs_nothing_of_the_frame(folder, tmp_path):
 
 
 def test_limits_are_told_and_kept(folder, tmp_path):
-    with (
-        serve_folder(folder) as mirror,
-        running_server(mirror.url, cache_dir=tmp_path, max_pixels=100_000) as client,
-    ):
+    with serving(folder, tmp_path, max_pixels=100_000) as client:
         info = client.get("large.mov/iiif/1/info.json").json()
         assert info["maxArea"] == 100_000
         assert all(each["width"] * each["height"] <= 100_000 for each in info["sizes"])
@@ -439,7 +433,7 @@ def test_movies_that_cannot_be_read_are_named(archive_path, tmp_path):
     (folder / "cut.mov").write_bytes(movie[: len(movie) // 2])
     (folder / "empty.mov").write_bytes(b"")
     (folder / "notes.txt").write_text("x")
-    with serve_folder(folder) as mirror, running_server(mirror.url, cache_dir=tmp_path / "cache") as client:
+    with serving(folder, tmp_path / "cache") as client:
         told = client.get("iiif/manifest.json").json()
         assert len(check_manifest(told)) == 1
         left_out = {each["label"]["en"][0]: each["value"]["none"] for each in told["metadata"]}

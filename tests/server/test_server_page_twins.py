@@ -6,12 +6,12 @@ import av
 import inter_movies
 import numpy as np
 import pytest
-from lazycache import running_server
+from lazycache import serving
 from PIL import Image
 from playwright.sync_api import expect
 
 from camhd_access import MovieReader
-from camhd_access.synthetic import serve_folder, write_movie
+from camhd_access.synthetic import write_movie
 
 BOTH, TWIN, LAST = (f"CAMHDA301-20161113T{hour}0000Z" for hour in ("00", "03", "06"))
 """A recording with master and twin, one of which only the twin is left, and one without a twin."""
@@ -33,10 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(folder, tmp_path_factory):
-    with (
-        serve_folder(folder) as mirror,
-        running_server(mirror.url, cache_dir=tmp_path_factory.mktemp("cache")) as client,
-    ):
+    with serving(folder, tmp_path_factory.mktemp("cache")) as client:
         yield client
 
 

@@ -2,12 +2,11 @@
 
 import io
 import re
-from contextlib import contextmanager
 
 import av
 import numpy as np
 import pytest
-from lazycache import running_server
+from lazycache import running_server, serving
 from PIL import Image
 
 from camhd_access import MovieReader
@@ -29,12 +28,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def reader(folder):
     return MovieReader(folder / NAME)
-
-
-@contextmanager
-def serving(folder, cache_dir):
-    with serve_folder(folder) as mirror, running_server(mirror.url, cache_dir=cache_dir) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import av
 import inter_movies
 import numpy as np
 import pytest
-from lazycache import running_server
+from lazycache import serving
 from PIL import Image
 
 from camhd_access import MovieReader
-from camhd_access.synthetic import serve_folder, write_movie
+from camhd_access.synthetic import write_movie
 
 TWIN = "CAMHDA301-20161113T000000Z.mp4"
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def client(folder, tmp_path):
-    with serve_folder(folder) as mirror, running_server(mirror.url, cache_dir=tmp_path) as client:
+    with serving(folder, tmp_path) as client:
         yield client
 
 
@@ -48,7 +48,7 @@ def test_a_manifest_has_the_twin_where_there_is_no_master(tmp_path):
     write_movie(movies / f"{both}.mov", n_frames=3, width=256, height=64)
     for name in (both, twin):
         (movies / f"{name}.mp4").write_bytes(inter_movies.encode("closed groups"))
-    with serve_folder(movies) as mirror, running_server(mirror.url, cache_dir=tmp_path / "cache") as client:
+    with serving(movies, tmp_path / "cache") as client:
         told = client.get("iiif/manifest.json?every=1").json()
         bodies = [canvas["items"][0]["items"][0]["body"] for canvas in told["items"]]
         services = [body["service"][0]["id"].partition("/iiif/")[0] for body in bodies]
