@@ -68,8 +68,8 @@ def open_movies(
     errors
         How to treat damaged frames, as for `open_movie`.
     unreadable
-        "raise", or "skip" to leave out movies that are missing, truncated, or not ProRes; a single warning
-        lists them. Server and network errors always raise.
+        "raise", or "skip" to leave out movies that are missing, truncated, or in a codec that is not read; a
+        single warning lists them. Server and network errors always raise.
     chunks
         As for `open_movie`, except None: dask is always used. A dask chunk may hold frames of two movies.
     progress
@@ -194,8 +194,8 @@ def open_timelapse(
     errors
         How to treat damaged frames, as for `open_movie`.
     unreadable
-        "raise", or "skip" to leave out movies that are missing, truncated, not ProRes, or too short;
-        a single warning lists them. Server and network errors always raise.
+        "raise", or "skip" to leave out movies that are missing, truncated, in a codec that is not read, or
+        too short; a single warning lists them. Server and network errors always raise.
     chunks
         "auto": dask chunks of 8 frames; a number of frames; a mapping from dimension to length.
     progress

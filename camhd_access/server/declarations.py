@@ -236,6 +236,13 @@ def declare_parameters(max_pixels: int) -> dict[str, tuple[Whole | Decimal | Cho
             Decimal("every", "Seconds between thumbnails.", 0.01, 86400.0, 30.0),
             Whole("columns", "Thumbnails per row.", 1, 40, 6),
             Whole("width", "Width of a thumbnail.", MIN_THUMBNAIL, thumbnail, min(240, thumbnail)),
+            Choice(
+                "keyframes",
+                "1: the nearest key frames, each once, with their own times. Of H.264 and HEVC, each "
+                "costs one sample instead of part of a group.",
+                (0, 1),
+                0,
+            ),
             _DEINTERLACE,
             _QUALITY,
         ),

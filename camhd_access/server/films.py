@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from camhd_access.movie.key_frames import nearest_key_frames
 from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import ClipLayout, split_runs
@@ -58,12 +59,20 @@ def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails
 def make_sheet(
     stop: threading.Event, reader: MovieReader, wanted: SheetParameters, n_thumbnails: int
 ) -> MadeFile:
-    """The sheet of thumbnails at regular intervals, each with its time from the start of the movie."""
+    """The sheet of thumbnails at regular intervals, each with its time from the start of the movie.
+
+    Of key frames there may be fewer.
+    """
     seconds = np.arange(n_thumbnails) * wanted.every
     elapsed = reader.elapsed() / np.timedelta64(1, "s")
     frames = np.minimum(np.searchsorted(elapsed, seconds), reader.n_frames - 1)
+    if wanted.keyframes:
+        keys = nearest_key_frames(reader.stack(slice(None)), frames, reader.elapsed())
+        if not np.array_equal(keys, frames):
+            frames = np.unique(keys)
+            seconds = elapsed[frames]
     width, height = choose_picture_size(reader, wanted)
-    sheet = Image.new("RGB", choose_sheet_size(reader, wanted, n_thumbnails))
+    sheet = Image.new("RGB", choose_sheet_size(reader, wanted, len(frames)))
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
     stack = _select_frames(reader, frames.tolist(), wanted)

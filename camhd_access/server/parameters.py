@@ -117,6 +117,8 @@ class SheetParameters(_Keyed):
     """Seconds between thumbnails."""
     columns: int
     """Thumbnails per row."""
+    keyframes: int
+    """1: the nearest key frames instead; 0: the frames at these times."""
     deinterlace: Deinterlace
     """How the lines of the second field are interpolated; None: interlaced frames as recorded."""
     width: int

@@ -37,7 +37,8 @@ def describe_film(
 def describe_sheet(reader: MovieReader, stack: FrameStack, wanted: SheetParameters) -> Provenance:
     """The record of a contact sheet of these frames."""
     record = describe_stack(reader, stack, reads=True, width=wanted.width)
-    options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns)]
+    keyframes = "" if wanted.keyframes else None
+    options = [("--every", f"{wanted.every:g}"), ("--columns", wanted.columns), ("--keyframes", keyframes)]
     return _tell_command(record, "sheet", options, f"sheet.{wanted.format.name}")
 
 

@@ -11,6 +11,7 @@ from lazycache import serving
 from PIL import Image
 
 from camhd_access import MovieReader
+from camhd_access.decoding import libav
 from camhd_access.synthetic import write_movie
 
 TWIN = "CAMHDA301-20161113T000000Z.mp4"
@@ -124,3 +125,33 @@ def test_what_is_not_supported_is_refused_by_name(client):
         assert answer.status == 400
         assert b"only read from ProRes" in answer.content
     assert client.get(f"{TWIN}/frame/61.png").status == 400
+
+
+def test_a_sheet_of_key_frames_decodes_these_alone(client, monkeypatch):
+    rows, _ = inter_movies.demux(inter_movies.encode("open groups"))
+    keys = np.flatnonzero(rows[:, 3])
+    assert 1 < len(keys) < len(rows)
+    sent = []
+    send = libav.SequenceContext.send
+
+    def count(self, sample, number):
+        sent.append(number)
+        return send(self, sample, number)
+
+    monkeypatch.setattr(libav.SequenceContext, "send", count)
+    answer = client.get(f"{TWIN}/sheet.png?every=0.02&columns=1&keyframes=1")
+    assert answer.status == 200
+    assert len(sent) == len(keys)
+    with Image.open(io.BytesIO(answer.content)) as sheet:
+        history = next(text for text in map(str, sheet.info.values()) if "camhd sheet" in text)
+        thumbnails = np.split(np.asarray(sheet), len(keys))
+    assert " --keyframes " in history
+    frames = [client.get(f"{TWIN}/frame/{key + 1}.png") for key in keys]
+    for thumbnail, frame in zip(thumbnails, frames, strict=True):
+        whole = np.asarray(Image.open(io.BytesIO(frame.content)))
+        half = len(whole) // 2  # below the time
+        np.testing.assert_array_equal(thumbnail[half:], whole[half:])
+    sent.clear()
+    assert client.get(f"{TWIN}/sheet.png?every=0.02&columns=1").status == 200
+    assert len(sent) > len(keys)
+    assert client.get(f"{TWIN}/sheet.png?keyframes=2").status == 400

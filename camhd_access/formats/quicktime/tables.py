@@ -86,9 +86,7 @@ def _count_samples(stbl: Atom) -> tuple[Atom, int]:
     stsz = stbl.find("stsz")
     if stsz is None:
         if stbl.find("stz2"):
-            raise UnsupportedMovieError(
-                "sample sizes are in the compact form stz2, which no ProRes writer uses"
-            )
+            raise UnsupportedMovieError("sample sizes are in the compact form stz2, which is not read")
         raise stbl.error("has no stsz atom")
     (n_samples,) = stsz.unpack("I", 8)
     if not n_samples:
