@@ -12,7 +12,7 @@
     ├── FrameDecodeError              (ValueError) one frame is damaged; the others can be read
     │   ├── NoFrameError              there is no frame at the position in the index
     │   └── FrameSizeError            (InvalidMovieError) its size differs from that of the movie
-    ├── SurveyError                   (RuntimeError) a survey ended: all movies failed, one after the other
+    ├── SurveyError                   (RuntimeError) a survey ended: movie after movie failed
     └── RemoteFileError               (OSError) the bytes could not be read
         ├── RemoteFileNotFoundError   (FileNotFoundError) the server has no such file
         ├── RangeNotSupportedError    the server does not send byte ranges
@@ -93,7 +93,7 @@ class FrameSizeError(FrameDecodeError, InvalidMovieError):
 
 
 class SurveyError(CamhdError, RuntimeError):
-    """Many movies in a row failed for reasons that are not their own: of the server or the function."""
+    """Many movies in a row failed because of the server or function, or two surveys shared a folder."""
 
 
 class RemoteFileError(CamhdError, OSError):

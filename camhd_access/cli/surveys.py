@@ -230,10 +230,9 @@ def _client(scheduler: str | None, processes: int | None) -> Iterator[Any]:
         with Client(scheduler) as client:
             yield client
     elif processes:
-        from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import get_context
+        from camhd_access.surveys.execution import make_processes
 
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with make_processes(processes) as pool:
             yield pool
     else:
         yield None

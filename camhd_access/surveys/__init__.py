@@ -12,7 +12,8 @@
     limits       one limit on requests for all workers
     estimate     requests, bytes, hours and money, from a sample of the movies
     resuming     which movies are to be done, and which are skipped, and why
-    survey       `survey`: checks the arguments, does the movies, returns the rows
+    preparing    the arguments, checked
+    survey       `survey`: does the movies, returns the rows
 
 A movie is done if the folder has its file for the same function, version of the function, parameters and
 version of the movie. All of these are in the name of the file, so one listing of the folder tells what is

@@ -155,9 +155,13 @@ def _list(movies: Movies, storage_options: Mapping[str, Any] | None) -> Iterable
     if not isinstance(movies, pd.DataFrame):
         if is_place(movies):
             raise TypeError(f"movies must be a list of paths or URLs: [{text_of(movies)!r}]")  # type: ignore[arg-type]
+        if not isinstance(movies, Iterable):
+            raise TypeError(f"movies must be a list of paths or URLs, or a table, not {movies!r:.80}")
         return [(find_address(movie, storage_options), None) for movie in movies]
     if "url" not in movies:
         raise ValueError(f"the table of movies has no column url; its columns are {list(movies)}")
+    if n_missing := int(movies["url"].isna().sum()):
+        raise ValueError(f"the table of movies has {n_missing} rows without a url; drop them")
     sizes = movies["file_size"] if "file_size" in movies else [None] * len(movies)
     return [(str(url), _size_of(size)) for url, size in zip(movies["url"], sizes, strict=True)]
 
@@ -172,7 +176,8 @@ def name_movie(url: str) -> str:
     if name is not None:
         return name.basename
     identity = identify_url(url) if "://" in url else url
-    return f"{PurePath(redact_url(url)).stem}-{digest(identity)[:8]}"
+    stem = "".join(each if each.isprintable() else "_" for each in PurePath(redact_url(url)).stem)
+    return f"{stem}-{digest(identity)[:8]}"
 
 
 def digest(value: object) -> str:

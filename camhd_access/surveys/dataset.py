@@ -97,6 +97,8 @@ class ResultFolder:
         check_parquet()
         if not is_place(place):
             raise TypeError(f"out must be the path or URL of a folder, not {place!r:.80}")
+        if not text_of(place):
+            raise ValueError("out must be the path or URL of a folder; '.' is the current one")
         found = dict(options_of(place, options) or {})
         filesystem, path = fsspec.core.url_to_fs(text_of(place), **found)
         url = path if isinstance(filesystem, LocalFileSystem) else text_of(place)

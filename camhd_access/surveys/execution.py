@@ -7,11 +7,13 @@ are some more, because adaptive clusters grow with the tasks that wait; and each
 that may have it in its cache, unless that is busy while others have nothing to do.
 """
 
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
+    BrokenExecutor,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -37,7 +39,7 @@ from camhd_access.surveys.dataset import ResultFile
 from camhd_access.surveys.placement import choose_host
 from camhd_access.surveys.study import Outcome, Study, study_movie, write_failure
 
-__all__ = ["Task", "find_client", "run_tasks"]
+__all__ = ["Task", "find_client", "make_processes", "run_tasks"]
 
 Task: TypeAlias = tuple[Job, tuple[ResultFile, ...]]
 """A movie, and its earlier files, which are replaced."""
@@ -72,8 +74,8 @@ def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Out
         The results would be in the memory of other processes.
     """
     if isinstance(client, Client):
-        _refuse_memory(study)
-        yield from _run_on_cluster(study, cloudpickle.dumps(study), tasks, client)
+        _refuse_memory(study, client)
+        yield from _run_on_cluster(study, _pack(study), tasks, client)
         return
     with _executor(client) as (executor, n_workers):
         if executor is None:
@@ -82,7 +84,7 @@ def run_tasks(study: Study, tasks: Iterable[Task], client: Any) -> Generator[Out
         run = partial(study_movie, study)
         if not isinstance(executor, ThreadPoolExecutor):
             _refuse_memory(study)
-            run = partial(_run_packed, cloudpickle.dumps(study))
+            run = partial(_run_packed, _pack(study))
         yield from _run_by(executor, run, tasks, n_at_once=TASKS_PER_WORKER * n_workers)
 
 
@@ -93,6 +95,8 @@ def find_client(client: Any) -> Any:  # noqa: ANN401
             "client must be a distributed.Client, a concurrent.futures.Executor or None (dask's configured "
             f"scheduler), not {client!r:.80}"
         )
+    if isinstance(client, Client) and client.status != "running":
+        raise ValueError(f"client is not connected to a cluster, it is {client.status}: open a new one")
     if client is not None:
         return client
     try:
@@ -101,8 +105,17 @@ def find_client(client: Any) -> Any:  # noqa: ANN401
         return None
 
 
-def _refuse_memory(study: Study) -> None:
-    if study.folder.is_in_memory:
+def make_processes(n_workers: int) -> ProcessPoolExecutor:
+    """Worker processes, which finish their movie if the survey is interrupted from the keyboard."""
+    context = get_context(dask.config.get("multiprocessing.context", "spawn"))
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=ignore)
+
+
+def _refuse_memory(study: Study, client: Client | None = None) -> None:
+    if not study.folder.is_in_memory:
+        return
+    if client is None or not str(client.scheduler_info()["address"]).startswith("inproc://"):
         raise ValueError(f"out={study.folder.name}: other processes cannot write to the memory of this one")
 
 
@@ -122,13 +135,24 @@ def _executor(given: Executor | None) -> Iterator[tuple[Executor | None, int]]:
         with ThreadPoolExecutor(n_workers, thread_name_prefix="camhd-survey") as pool:
             yield pool, n_workers
     elif scheduler in ("processes", "multiprocessing"):
-        context = get_context(dask.config.get("multiprocessing.context", "spawn"))
-        with ProcessPoolExecutor(n_workers, mp_context=context) as processes:
+        with make_processes(n_workers) as processes:
             yield processes, n_workers
     else:
         raise ValueError(
             f"dask's scheduler {scheduler!r:.80} cannot run surveys: use threads, processes, or client="
         )
+
+
+def _pack(study: Study) -> bytes:
+    """The study for other processes; `TypeError` if its function has what cannot be sent."""
+    try:
+        packed: bytes = cloudpickle.dumps(study)
+    except Exception as error:  # of the classes of what the function refers to
+        raise TypeError(
+            f"the function {study.name} cannot be sent to other processes ({error}): open files, make locks "
+            "and the like within it, or use threads"
+        ) from error
+    return packed
 
 
 @lru_cache(maxsize=4)
@@ -154,6 +178,11 @@ def _run_by(
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+    except BrokenExecutor as error:
+        raise ChildProcessError(
+            "a worker process died or was killed, perhaps for lack of memory; the same call goes on with the "
+            "movies that are missing"
+        ) from error
     finally:
         for future in running:
             future.cancel()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
+from numbers import Integral
 from typing import Any
 
 from distributed import Client
@@ -29,7 +30,9 @@ START_SECONDS = 30.0
 
 def check_limits(at_once: int | None, per_second: float | None) -> None:
     """Raise `ValueError` unless the limits are positive or None."""
-    if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1):
+    if at_once is not None and (
+        isinstance(at_once, bool) or not isinstance(at_once, Integral) or at_once < 1
+    ):
         raise ValueError(f"at_once must be a positive whole number of requests, or None, not {at_once!r:.80}")
     if per_second is not None and not per_second > 0:
         raise ValueError(f"per_second must be a positive number of requests, or None, not {per_second!r:.80}")
@@ -41,7 +44,7 @@ def limiting(client: Any, at_once: int | None, per_second: float | None) -> Iter
     if at_once is None and per_second is None:
         yield ""
         return
-    limits = (1 << 30 if at_once is None else at_once, inf if per_second is None else per_second)
+    limits = (1 << 30 if at_once is None else int(at_once), inf if per_second is None else per_second)
     if isinstance(client, Client):
         yield client.run_on_scheduler(_serve_on_scheduler, *limits)
         return

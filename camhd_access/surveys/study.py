@@ -184,7 +184,7 @@ class _Work:
         self.anew = anew
         self.job = job
         self.rows: list[dict[str, Any]] = []
-        self.shared: dict[str, Any] = {"movie": job.movie, "source": job.name}
+        self.shared: dict[str, Any] = {"movie": job.movie, "source": _as_unicode(job.name)}
         self.picture_shape: tuple[int, ...] = ()
         self.file_size = 0
         self.version = hash_version(None)
@@ -251,18 +251,32 @@ class _Work:
             ]
         except PermitsLostError:  # the function has read more of the movie
             raise
-        except Exception as error:  # noqa: BLE001 - of the user's function
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
             self.fail(error, is_general=True, about=about(everywhere))
             return True
         self.rows += rows
         return True
 
-    def fail(self, error: Exception, *, is_general: bool, about: Mapping[str, Any] | None = None) -> None:
+    def fail(self, error: BaseException, *, is_general: bool, about: Mapping[str, Any] | None = None) -> None:
         """Add a row with an error."""
-        text = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
+        text = _tell(error)
         self.error = self.error or text
         self.is_general |= is_general
         self.rows.append(self.shared | dict(about or {}) | {"error": text})
+
+
+def _tell(error: BaseException) -> str:
+    """The error in a text that can be written, whatever the user's class returns."""
+    try:
+        told = str(error)
+    except Exception as another:  # noqa: BLE001 - of the user's class
+        told = f"(its text cannot be made: {type(another).__name__})"
+    return _as_unicode(f"{type(error).__name__}: {told}"[:MAX_ERROR_CHARACTERS])
+
+
+def _as_unicode(text: str) -> str:
+    """The text with escapes for bytes in it that are no text, as in the names of some files."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _is_general(error: Exception) -> bool:

@@ -6,11 +6,10 @@ rows of all of them. What is in the folder was computed by one function; another
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import pandas as pd
 import xarray as xr
@@ -18,15 +17,16 @@ from tqdm.auto import tqdm
 
 from camhd_access._version import __version__
 from camhd_access.errors import SurveyError
-from camhd_access.formats.names import Clock, check_clock
+from camhd_access.formats.names import Clock
+from camhd_access.messages import name_some
 from camhd_access.movie.index_cache import Recover
-from camhd_access.movie.index_store import find_store
-from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection, check_errors, check_scan
-from camhd_access.surveys.choices import Job, Movies, choose_jobs
-from camhd_access.surveys.dataset import ResultFolder
+from camhd_access.movie.selection import Deinterlace, Errors, Fields, FrameSelection
+from camhd_access.surveys.choices import Job, Movies
+from camhd_access.surveys.dataset import ResultFile, ResultFolder
 from camhd_access.surveys.estimate import SurveyPlan, estimate_cost
 from camhd_access.surveys.execution import find_client, run_tasks
 from camhd_access.surveys.limits import check_limits, limiting
+from camhd_access.surveys.preparing import SurveyOptions, prepare_survey
 from camhd_access.surveys.resuming import SurveyReport, find_tasks
 from camhd_access.surveys.study import Outcome, Study, SurveyFunction
 from camhd_access.surveys.tables import read_results
@@ -39,31 +39,6 @@ AT_ONCE, PER_SECOND = 16, 50
 
 MAX_FAILURES_IN_A_ROW = 25
 """After this number of consecutive errors of the server or the function, the survey ends."""
-
-
-class SurveyOptions(TypedDict, total=False):
-    """Options of a survey; `survey` describes them."""
-
-    frames: FrameSelection | None
-    at: Duration | Sequence[Duration] | None
-    every: int | None
-    scene: str | None
-    regions: pd.DataFrame | None
-    pix_fmt: str
-    y: slice | None
-    x: slice | None
-    fields: Fields
-    deinterlace: Deinterlace
-    reduce: int
-    errors: Errors
-    group: int | None
-    version: str | float
-    recover: Recover
-    clock: Clock
-    cache: bool
-    indexes: str | os.PathLike[str] | None
-    storage_options: Mapping[str, Any] | None
-    out_options: Mapping[str, Any] | None
 
 
 class Survey:
@@ -107,9 +82,10 @@ class Survey:
         function
             `function(pictures, context)` gets the frames of one movie, or of one group of them, as a numpy
             array of shape (picture, y, x[, channel]), and a `SurveyContext` with their times, indices and
-            movie. It returns a number, a text, or a numpy array of numbers; a mapping of these by column; or
-            rows: a list, a mapping of lists, or a DataFrame, with one row for each picture, or with a column
-            `frame` and any number of rows. A list has one item for each picture; an array is a single value.
+            movie. It returns a number, a text, a time, or a numpy array of numbers; a mapping of these by
+            column; or rows: a list, a mapping of lists, or a DataFrame, with one row for each picture, or
+            with a column `frame` and any number of rows. A list has one item for each picture; an array is a
+            single value.
         movies
             Anything that `MovieReader` opens; or a table with the column `url`: a catalogue, or the result of
             `find_scene_frames`, whose column `frame` chooses the frames.
@@ -166,7 +142,8 @@ class Survey:
         ImportError
             pyarrow is not installed: it is in the extra `parquet`.
         SurveyError
-            25 movies in a row failed because of the server or the function. Results until then are in `out`.
+            25 movies in a row failed because of the server or the function; or another survey with other
+            parameters has written to `out` at the same time. Results until then are in `out`.
         OSError
             The results cannot be written.
 
@@ -209,9 +186,9 @@ class Survey:
             "storage_options": storage_options,
             "out_options": out_options,
         }
-        study, jobs = _prepare(function, movies, out, options)
+        study, jobs = prepare_survey(function, movies, out, options)
         report = _run(study, jobs, client, (at_once, per_second), progress=progress)
-        return _read(study.folder, jobs, report)
+        return _read(study, jobs, report)
 
     def run(
         self,
@@ -226,7 +203,7 @@ class Survey:
         **options: Unpack[SurveyOptions],
     ) -> SurveyReport:
         """Do the same as a call, but return only the report, for results that do not fit into memory."""
-        study, jobs = _prepare(function, movies, out, options)
+        study, jobs = prepare_survey(function, movies, out, options)
         return _run(study, jobs, client, (at_once, per_second), progress=progress)
 
     def plan(
@@ -257,7 +234,7 @@ class Survey:
         Opens up to eight movies, spread over the list: one request each. The time that the function takes is
         not known before it runs.
         """
-        study, jobs = _prepare(function, movies, out, options)
+        study, jobs = prepare_survey(function, movies, out, options)
         with limiting(None, AT_ONCE, PER_SECOND) as permits:
             tasks, report, _ = find_tasks(replace(study, permits=permits), jobs)
         return estimate_cost(
@@ -273,80 +250,23 @@ class Survey:
     def read(
         self, out: str | os.PathLike[str], *, out_options: Mapping[str, Any] | None = None
     ) -> pd.DataFrame | xr.Dataset:
-        """All results in a folder, of any movies, sorted by the names of the movies; as from a call."""
+        """All results in a folder, of any movies, sorted by the names of the movies; as from a call.
+
+        Raises
+        ------
+        FileNotFoundError
+            No survey has written there.
+        """
         folder = ResultFolder.open(out, out_options)
         versions = folder.list()
+        if not versions and folder.read_record() is None:
+            raise FileNotFoundError(f"{folder.name} has no results of a survey")
         files = {file.movie: file for file in versions}
         return read_results(folder, [files[movie] for movie in sorted(files)], versions)
 
 
 survey: Survey = Survey()
 """The survey of many movies; see `Survey.__call__` for its arguments."""
-
-
-def _prepare(
-    function: SurveyFunction, movies: Movies, out: str | os.PathLike[str], options: SurveyOptions
-) -> tuple[Study, list[Job]]:
-    """The checked arguments."""
-    if not callable(function):
-        raise TypeError(f"function must be callable, as function(pictures, context), not {function!r:.80}")
-    group = options.get("group")
-    if group is not None and (isinstance(group, bool) or not isinstance(group, int) or group < 1):
-        raise ValueError(f"group must be a positive whole number of frames per call, not {group!r:.80}")
-    fields, deinterlace = options.get("fields", False), options.get("deinterlace")
-    check_scan(fields, deinterlace)
-    opening = {
-        "cache": options.get("cache", True),
-        "indexes": find_store(options.get("indexes")),
-        "storage_options": options.get("storage_options"),
-    }
-    study = Study(
-        function=function,
-        name=_name_function(function),
-        version=str(options.get("version", "")),
-        folder=ResultFolder.open(out, options.get("out_options")),
-        pix_fmt=options.get("pix_fmt", "rgb24"),
-        y=_bounds(options.get("y"), "y"),
-        x=_bounds(options.get("x"), "x"),
-        fields=fields,
-        deinterlace=deinterlace,
-        reduce=options.get("reduce", 1),
-        errors=check_errors(options.get("errors", "raise")),
-        group=group,
-        recover=options.get("recover", False),
-        clock=check_clock(options.get("clock", "auto")),
-        opening=opening,
-    )
-    jobs = choose_jobs(
-        movies,
-        frames=options.get("frames"),
-        at=options.get("at"),
-        every=options.get("every"),
-        scene=options.get("scene"),
-        regions=options.get("regions"),
-        storage_options=options.get("storage_options"),
-    )
-    return study, jobs
-
-
-def _name_function(function: Callable[..., Any]) -> str:
-    """The name of a function; of a partial one with its arguments, which change the results."""
-    if isinstance(function, partial):
-        given = [
-            *map(repr, function.args),
-            *(f"{name}={value!r}" for name, value in function.keywords.items()),
-        ]
-        return f"{_name_function(function.func)}({', '.join(given)})"
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _bounds(extent: slice | None, name: str) -> tuple[int | None, int | None] | None:
-    if extent is None:
-        return None
-    if not isinstance(extent, slice) or extent.step not in (None, 1):
-        raise TypeError(f"{name} must be a slice without step, such as slice(0, 64), not {extent!r}")
-    start, stop = (None if bound is None else int(bound) for bound in (extent.start, extent.stop))
-    return start, stop
 
 
 def _run(
@@ -385,6 +305,7 @@ def _run(
             rate = n_bytes / 1e6 / max(time.monotonic() - begin, 1e-3)
             bar.set_postfix_str(f"{len(report.failed)} failed, {rate:,.1f} MB/s", refresh=False)
             bar.update()
+    _check_alone(study, jobs)
     return _tell(replace(report, n_bytes=n_bytes, seconds=time.monotonic() - begin), progress=progress)
 
 
@@ -428,10 +349,31 @@ def _stop_if_useless(outcomes: Iterator[Outcome], study: Study) -> Iterator[Outc
             )
 
 
-def _read(folder: ResultFolder, jobs: Sequence[Job], report: SurveyReport) -> pd.DataFrame | xr.Dataset:
+def _find_own(
+    study: Study, jobs: Sequence[Job], files: Iterable[ResultFile]
+) -> tuple[dict[str, ResultFile], list[str]]:
+    """The file of each movie of this survey, and the movies that another survey has done as well."""
+    keys = {job.movie: study.key(job.choice) for job in jobs}
+    mine = [file for file in files if file.movie in keys]
+    own = {file.movie: file for file in mine if file.key == keys[file.movie]}
+    return own, sorted({file.movie for file in mine if file.movie in own and file.key != keys[file.movie]})
+
+
+def _check_alone(study: Study, jobs: Sequence[Job]) -> None:
+    """Raise `SurveyError` if a survey with other parameters has written results of the same movies now."""
+    _, twice = _find_own(study, jobs, study.folder.list())
+    if twice:
+        raise SurveyError(
+            f"another survey, with other parameters, another version or other frames, has written to "
+            f"{study.folder.name} at the same time, which has two results now of {name_some(twice)}: call "
+            "either of them again, and give the other a folder of its own"
+        )
+
+
+def _read(study: Study, jobs: Sequence[Job], report: SurveyReport) -> pd.DataFrame | xr.Dataset:
     """The rows of the movies of this survey, in their order."""
-    versions = folder.list()
-    files = {file.movie: file for file in versions}
-    results = read_results(folder, [files[job.movie] for job in jobs if job.movie in files], versions)
+    versions = study.folder.list()
+    files, _ = _find_own(study, jobs, versions)
+    results = read_results(study.folder, [files[job.movie] for job in jobs if job.movie in files], versions)
     results.attrs["survey"] = str(report)
     return results

@@ -72,9 +72,9 @@ def pack_rows(
             else:
                 column = pa.array(values, standard.get(name))
                 field = pa.field(name, column.type)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeError) as error:
             raise ValueError(
-                f"the function returned different types in the column {name!r}: {error}"
+                f"the function returned different types in the column {name!r}, or no Unicode: {error}"
             ) from error
         fields.append(field)
         columns.append(column)
@@ -91,11 +91,12 @@ def _pack_arrays(
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     arrays = [value for value in values if isinstance(value, np.ndarray)]
-    kinds = {(array.shape, array.dtype.newbyteorder("=")) for array in arrays}
-    if len(kinds) > 1 or any(value is not None and not isinstance(value, np.ndarray) for value in values):
-        told = sorted(f"{dtype}{shape}" for shape, dtype in kinds)
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1 or any(value is not None and not isinstance(value, np.ndarray) for value in values):
+        told = sorted({f"{array.dtype}{array.shape}" for array in arrays})
         raise ValueError(f"the function returned different arrays in the column {name!r}: {', '.join(told)}")
-    ((shape, dtype),) = kinds
+    (shape,) = shapes
+    dtype = np.result_type(*{array.dtype.newbyteorder("=") for array in arrays})
     dims = [f"{name}_{axis}" for axis in range(len(shape))]
     if shape == picture_shape:
         dims = ["y", "x", "channel"][: len(shape)]
@@ -122,22 +123,56 @@ def read_results(
     Raises
     ------
     ValueError
-        The arrays of two movies differ in shape or type.
+        The values of two movies differ in type, or their arrays in shape.
     """
-    import pyarrow as pa  # noqa: PLC0415 - an extra
-
     rows = read_scalars(folder, files, versions)
     if not rows:
         return pd.DataFrame(columns=list(ABOUT))
     arrays = [each.arrays for each in rows]
     tables = [each.table for each in rows]
-    frame = _to_frame(pa.concat_tables(tables, promote_options="permissive").combine_chunks())
+    frame = _to_frame(_concat(tables, folder))
     names = list(dict.fromkeys(name for columns in arrays for name in columns))
     if not names:
         return frame
+    for name in set(names) & set(frame):
+        if frame.pop(name).notna().any():
+            raise ValueError(
+                f"in the column {name!r} the function returned arrays for some movies only; see the files in "
+                f"{folder.name}"
+            )
     lengths = [table.num_rows for table in tables]
     variables = {name: _join(folder, files, lengths, [a.get(name) for a in arrays], name) for name in names}
     return xr.Dataset(variables | dict(_as_variables(frame)))
+
+
+def _concat(tables: "Sequence[pa.Table]", folder: ResultFolder) -> "pa.Table":
+    """All rows; of numbers of several types the one that holds them all."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"the function returned different types in one column, {_tell_conflict(tables)}; see the files "
+            f"in {folder.name}"
+        ) from error
+
+
+def _tell_conflict(tables: "Sequence[pa.Table]") -> str:
+    """The first column whose types have none in common, with a movie for each of these types."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    known: dict[str, dict[pa.DataType, str]] = {}
+    for table in tables:
+        for field in table.schema:
+            movie = str(table["movie"][0]) if len(table) else "a movie without rows"
+            known.setdefault(field.name, {}).setdefault(field.type, movie)
+    for name, movies in known.items():
+        try:
+            pa.unify_schemas([pa.schema({name: kind}) for kind in movies], promote_options="permissive")
+        except pa.ArrowException:
+            return f"{name!r}: " + ", ".join(f"{kind} for {movie}" for kind, movie in movies.items())
+    return "which cannot be told"
 
 
 def _to_frame(table: "pa.Table") -> pd.DataFrame:
@@ -175,13 +210,15 @@ def _join(
     name: str,
 ) -> Any:  # noqa: ANN401 - a variable for xarray
     """The arrays of all files along rows; NaN in rows that have none, which makes them floating-point."""
-    known = {(column.shape, column.dtype): column for column in columns if column is not None}
+    known = {column.shape: column for column in columns if column is not None}
     if len(known) > 1:
-        kinds = ", ".join(f"{dtype}{shape}" for shape, dtype in known)
-        raise ValueError(f"the arrays {name!r} of the movies differ: {kinds}; see the files in {folder.name}")
+        raise ValueError(
+            f"the arrays {name!r} of the movies differ in shape: {', '.join(map(str, known))}; see the files "
+            f"in {folder.name}"
+        )
     (column,) = known.values()
     some_missing = any(own.has_missing if own else n > 0 for own, n in zip(columns, lengths, strict=True))
-    dtype = np.promote_types(column.dtype, np.float32) if some_missing else column.dtype
+    dtype = np.result_type(*{own.dtype for own in columns if own}, *([np.float32] if some_missing else []))
     blocks = []
     for file, n, own in zip(files, lengths, columns, strict=True):
         shape = (n, *column.shape)
@@ -200,7 +237,7 @@ def _read_arrays(folder: ResultFolder, file: ResultFile, name: str, dtype: np.dt
             raise ValueError(f"{file.name} has been replaced; open the results again")
         column = ArrayColumn.parse(about)
         packed = opened.read([name]).column(name).combine_chunks()
-    items: npt.NDArray[Any] = packed.values.to_numpy()  # noqa: PD011 - of Arrow
+    items: npt.NDArray[Any] = packed.values.to_numpy(zero_copy_only=False)  # noqa: PD011 - of Arrow
     values = items.reshape(len(packed), *column.shape).astype(dtype)
     missing = packed.is_null().to_numpy(zero_copy_only=False)
     if missing.any():
