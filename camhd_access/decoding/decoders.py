@@ -36,10 +36,6 @@ __all__ = [
     "choose_decoder",
 ]
 
-# Of two threads that make them at the same time, one would use the address of an array that is not kept.
-for _interlaced in (False, True):
-    prores422._scan(_interlaced)  # noqa: SLF001 - of this room
-
 
 @dataclass(frozen=True, slots=True)
 class Decoder(ABC):

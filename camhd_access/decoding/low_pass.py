@@ -192,10 +192,11 @@ class _Lanes:
         last = np.maximum.accumulate(np.where(data, place, -1))[stop - 1]
         byte = data[last]
         n_zeros = np.frexp(byte & -byte.astype(np.int64))[1] - 1
+        is_empty, is_zero = stop == start, (stop > start) & (last < start)
         return cls(
             words=np.ndarray(len(data) - 7, ">u8", data, strides=(1,)),
-            position=start * 8,
-            end=np.where((last < start) | (stop == start), start * 8, last * 8 + 8 - n_zeros),
+            position=np.where(is_zero, OUTSIDE, start * 8),
+            end=np.where(is_empty | is_zero, start * 8, last * 8 + 8 - n_zeros),
             n_blocks=n_blocks,
             n_wanted=n_wanted,
             coefficients=np.zeros((len(start), MAX_BLOCKS * n_wanted), np.int16),

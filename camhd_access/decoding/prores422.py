@@ -9,7 +9,6 @@ turns its map of damaged slices into an error that names the first, or into a ma
 import threading
 from bisect import bisect_right
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -73,11 +72,14 @@ def is_supported(header: FrameHeader) -> bool:
     return header.chroma == "422" and not header.alpha_bits
 
 
-@cache
-def _scan(interlaced: bool) -> npt.NDArray[np.int64]:
+def _places(scan: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     """The position in the scan of each place in a block, and the first of each row."""
-    positions = np.argsort(INTERLACED_SCAN if interlaced else PROGRESSIVE_SCAN)
+    positions = np.argsort(scan)
     return np.concatenate([positions, positions.reshape(8, 8).min(axis=1)])
+
+
+SCANS = _places(PROGRESSIVE_SCAN), _places(INTERLACED_SCAN)
+"""Kept, as kernels get their addresses."""
 
 
 def decode_window(
@@ -256,7 +258,7 @@ def _set_sample(memory: _Memory, coding: Coding) -> None:
         header.n_pictures,
         header.interlace == 2,
         memory.matrices_at,
-        _scan(header.interlaced).ctypes.data,
+        SCANS[header.interlaced].ctypes.data,
     )
 
 

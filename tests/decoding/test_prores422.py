@@ -13,7 +13,6 @@ from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import CodedWindow, walk_window, whole_window
 from camhd_access.formats.prores import check_frame, decode_preview, parse_frame_header
-from camhd_access.formats.prores.slices import parse_slice_headers
 from camhd_access.ranges import run_walk
 
 OURS = [
@@ -275,15 +274,6 @@ def assert_equal_means(kernel, samples):
                     assert np.array_equal(ours, theirs[i] if field is None else theirs[i, field])
 
 
-def has_plane_of_zeros(sample):
-    return any(
-        size > 0 and not any(sample[offset : offset + size])
-        for picture in check_frame(sample).pictures
-        for headers in [parse_slice_headers(sample, picture)]
-        for offset, size in zip(headers.plane_offset.flat, headers.plane_size.flat, strict=True)
-    )
-
-
 @pytest.mark.parametrize("kind", [OURS[0], replace(INTERLACED, width=352)], ids=str)
 def test_damage_before_the_last_dc_coefficient_is_found_in_previews(kernel, kind):
     """All damage found by numpy's decoder is found; results that both consider intact are equal."""
@@ -298,11 +288,8 @@ def test_damage_before_the_last_dc_coefficient_is_found_in_previews(kernel, kind
             expected = decode_preview([sample], planes="yuv")
         except CamhdError:
             n_found += 1
-            try:
+            with pytest.raises(CamhdError):
                 means_of(kernel, sample)
-            except CamhdError:
-                continue
-            assert has_plane_of_zeros(sample)  # the kernels take it for an empty one
             continue
         try:
             means = means_of(kernel, sample)

@@ -239,13 +239,13 @@ def read_dc_of_four(a: int, b: int, c: int, d: int, n_blocks: int) -> None:
 
 @kernel
 def find_end(job: int) -> bool:
-    """Find the end of a plane, and whether it has any codes; if not, all its coefficients are 0."""
+    """Find the end of a plane, and whether it has any codes; one without bytes has coefficients of 0."""
     start, stop = load_i64(job, START_BYTE), load_i64(job, STOP_BYTE)
     while (stop > start) and load_u8(stop - 1, 0) == 0:
         stop -= 1
     store_i64(job, END_BIT, start * 8)
     if stop == start:
-        store_i64(job, NEXT_BIT, start * 8)
+        store_i64(job, NEXT_BIT, start * 8 if start == load_i64(job, STOP_BYTE) else INVALID)
         clear_bytes(job + DC, 2 * MAX_BLOCKS)
         return False
     last = load_u8(stop - 1, 0)
