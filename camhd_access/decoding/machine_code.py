@@ -117,12 +117,16 @@ class _Kernels:
         if not self.is_missing:
             self.is_missing = not self._load(read_cached())
         if self.is_missing and compiles:
-            with _compiling_alone():
-                if not self._load(read_cached()):
-                    code = compile_elsewhere()
-                    if code is not None and self._load(code):
-                        write_cached(code)
-            self.is_final = True
+            with suppress(OSError):  # too many open files, for instance: the next frames try again
+                self._compile()
+
+    def _compile(self) -> None:
+        with _compiling_alone():
+            if not self._load(read_cached()):
+                code = compile_elsewhere()
+                if code is not None and self._load(code):
+                    write_cached(code)
+        self.is_final = True
 
     def _load(self, code: bytes | None) -> bool:
         """Whether this is machine code; sets `kernel` then."""

@@ -1,5 +1,6 @@
 """When the decoder is compiled and loaded, and how its code is stored."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -249,6 +250,23 @@ def test_output_of_the_compiler_that_is_no_machine_code_is_not_kept(fresh, monke
     assert machine_code.find_kernel() is None
     assert machine_code.read_cached() is None
     assert is_right()
+
+
+def test_a_process_that_can_open_no_files_tries_again_later(code, fresh, monkeypatch):
+    outcomes = [OSError(errno.EMFILE, "Too many open files"), code]
+
+    def compile_elsewhere():
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(machine_code, "compile_elsewhere", compile_elsewhere)
+    kernels = machine_code._Kernels()
+    kernels.prepare(compiles=True)
+    assert (kernels.kernel, kernels.is_final) == (None, False)
+    kernels.prepare(compiles=True)
+    assert kernels.kernel is not None
 
 
 def test_options_of_numba_do_not_reach_the_compiler(monkeypatch):

@@ -23,7 +23,7 @@ export function addThumbnails(elements, box, { path, facts }) {
     const { left, width } = currentTarget.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (clientX - left) / width));
     const nColumns = Math.min(COLUMNS, Math.ceil(facts.Duration / every));
-    box.hidden = !sheet.naturalWidth;
+    box.hidden = !(sheet.complete && sheet.naturalWidth); // its width is known before its last pixels
     if (box.hidden) return;
     const shown = sheet.naturalWidth / nColumns;
     const nRows = Math.ceil(Math.ceil(facts.Duration / every) / nColumns);
