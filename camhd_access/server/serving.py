@@ -44,6 +44,7 @@ __all__ = ["LIMITS", "Runner", "listen", "run_server", "serve_app"]
 
 logger = logging.getLogger("camhd_access.server")
 
+STOPPING = signal.SIGTERM, signal.SIGINT
 SHUTDOWN_SECONDS = 60
 """Time for requests in flight to finish."""
 BACKLOG = 1024
@@ -183,7 +184,7 @@ async def _serve(
 ) -> None:
     """Serve on a socket until this process is told to stop, or its parent has ended."""
     loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         loop.add_signal_handler(number, told_to_stop.set)
     _shorten_log(loop)
     # A server decodes many frames: the decoder is compiled now, if it never was on this machine.
@@ -268,10 +269,18 @@ def _run_workers(settings: ServerSettings, listening: socket.socket) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM if number == signal.SIGINT else number)
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    def start(worker: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until they can be forwarded to the worker
+        try:
+            if not is_stopping:
+                workers[_fork(each, listening, worker)] = worker
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    handlers = {number: signal.signal(number, stop) for number in STOPPING}
     try:
         for worker in range(settings.workers):
-            workers[_fork(each, listening, worker)] = worker
+            start(worker)
         while workers:
             pid, status = os.wait()
             worker = workers.pop(pid)
@@ -279,15 +288,14 @@ def _run_workers(settings: ServerSettings, listening: socket.socket) -> None:
                 code = os.waitstatus_to_exitcode(status)
                 logger.error("worker %d ended (%d); starting another", worker, code)
                 time.sleep(RESTART_SECONDS)
-            if not is_stopping:
-                workers[_fork(each, listening, worker)] = worker
+            start(worker)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> int:
-    """Fork a worker and return its process id."""
+    """Fork a worker and return its process id. A signal that comes before the worker serves ends it."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -296,6 +304,9 @@ def _fork(settings: ServerSettings, listening: socket.socket, worker: int) -> in
         return pid
     code = 1
     try:
+        for number in STOPPING:  # not by the handlers of its parent
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         asyncio.run(_serve(settings, listening, worker, parent))
         code = 0
     except Exception:

@@ -301,6 +301,33 @@ def test_workers_share_a_port_and_stop_cleanly(served_movie, movie_path, tmp_pat
         assert "Traceback" not in process.stderr.read()
 
 
+def test_workers_that_are_about_to_serve_stop_too(served_movie, tmp_path):
+    program = """
+import runpy, time
+from camhd_access.server import serving
+
+serve = serving._serve
+
+async def begin_late(*arguments):
+    time.sleep(20)
+    await serve(*arguments)
+
+serving._serve = begin_late
+runpy.run_module("camhd_access.cli", run_name="__main__")
+"""
+    own = ("serve", *OWN, "--workers", 2, "--mirror", served_movie.url, "--cache-dir", tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, own)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: len(children_of(process)) == 2)
+        process.terminate()
+        try:
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_workers_make_each_image_once_between_them(served_movie, movie_path, tmp_path):
     store = ("--image-store", tmp_path / "store", "--cache-dir", tmp_path / "cache")
     with workers(2, "--mirror", served_movie.url, *store) as (process, address):
