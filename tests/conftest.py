@@ -13,6 +13,7 @@ from oracle import read_by_libav
 from origin import running_origin
 from webservers import start_apache, start_nginx
 
+from camhd_access.decoding import libav
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.synthetic import serve_folder, write_movie, write_sparse_movie
@@ -55,6 +56,20 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr[2]}"
     return report
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The number of each sample that of H.264 or HEVC that is decoded."""
+    numbers = []
+    send = libav.SequenceContext.send
+
+    def counting(self, sample, number):
+        numbers.append(number)
+        return send(self, sample, number)
+
+    monkeypatch.setattr(libav.SequenceContext, "send", counting)
+    return numbers
 
 
 @pytest.fixture(scope="session")

@@ -117,3 +117,12 @@ def apple_samples(n_frames=1):
             samples += [bytes(packet) for packet, _ in zip(packets, range(n_frames), strict=False)]
     assert samples
     return samples
+
+
+def random_windows(rng, height, width, n):
+    """Windows of all sizes, the corners among them."""
+    yield slice(0, 1), slice(0, 1)
+    yield slice(height - 1, height), slice(width - 1, width)
+    for _ in range(n):
+        y, x = (sorted(rng.choice(length + 1, 2, replace=False).tolist()) for length in (height, width))
+        yield slice(*y), slice(*x)

@@ -14,8 +14,7 @@ NOMINAL_SECONDS = 15 * 60
 
 Quality: TypeAlias = Literal["good", "blank", "odd", "empty", "unreadable"]
 """`good`: a normal recording. `blank`: black, the camera was off. `odd`: can be read, but differs from a
-routine
-recording. `empty`: no bytes. `unreadable`: no index (truncated), a damaged index, or a codec that is
+routine recording. `empty`: no bytes. `unreadable`: no index (truncated), a damaged index, or a codec that is
 not read."""
 
 

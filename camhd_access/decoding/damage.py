@@ -5,6 +5,7 @@ an entry for each slice of the frames or fields shown. It becomes an error that 
 slice or, with `errors="mask"`, a mask of pixels, which are set to 0.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,9 +109,13 @@ class Coding:
         """Rows and columns of the slices that the window touches, with this many columns to its right."""
         rows, columns = self.window
         last = min(min(columns.stop + margin, self.width) * self.reduce, self.header.width) - 1
-        first, stop = np.searchsorted(self.edges, (columns.start * self.reduce // 16, last // 16), "right")
+        first = bisect_right(self.edges, columns.start * self.reduce // 16) - 1
         wanted_rows = slice(rows.start // self.lines_per_row, -(-rows.stop // self.lines_per_row))
-        return wanted_rows, slice(int(first) - 1, int(stop))
+        return wanted_rows, slice(first, bisect_right(self.edges, last // 16))
+
+    def no_damage(self) -> DamageMap:
+        """The map of an intact frame."""
+        return np.zeros((self.n_shown, self.n_rows, len(self.edges) - 1), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

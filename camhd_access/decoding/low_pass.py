@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from camhd_access.decoding.damage import CodedSlices, Coding, DamageMap, blank, describe_damage
 from camhd_access.decoding.kernels import codes
-from camhd_access.decoding.kernels.parameters import IS_LUMA
+from camhd_access.decoding.kernels.parameters import H1, H2, H3, HALF, HIGHEST, IS_LUMA, LOWEST, MAX_BLOCKS
 from camhd_access.decoding.kernels.scans import INTERLACED_SCAN, PROGRESSIVE_SCAN
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, convert_planes
 from camhd_access.decoding.windows import CodedWindow, Marks
@@ -26,14 +26,6 @@ __all__ = ["decode_window", "find_damage"]
 
 Ints = npt.NDArray[np.int64]
 
-H1, H2, H3 = 5352, 4096, 2217
-"""sqrt(2) cos(k pi / 8) times 2 ** 12."""
-LOWEST, HIGHEST = 4, 1019
-"""Codes that pixels may have (RDD 36, 7.5.1)."""
-HALF = 512
-"""The code of a block of zeros."""
-MAX_BLOCKS = 32
-"""Blocks of a lane: four in each of eight macroblocks."""
 OUTSIDE = codes.INVALID
 """The position of a lane after a code that is too long."""
 
@@ -56,7 +48,7 @@ def decode_window(
     """
     coding = Coding.of(coded, reduce)
     in_color = pixel_format.is_color
-    damage = np.zeros((coding.n_shown, coding.n_rows, len(coding.edges) - 1), np.uint8)
+    damage = coding.no_damage()
     pictures = coding.find_pictures()
     if None in pictures and not masks:
         raise describe_damage(coded, coding, -1 - coding.header.picture_offset, damage)
@@ -68,7 +60,7 @@ def decode_window(
     if damage.any() and not masks:
         raise describe_damage(coded, coding, 0, damage)
     lines, window = coding.window
-    top, left = rows.start * coding.lines_per_row, int(coding.edges[columns.start]) * 16 // reduce
+    top, left = rows.start * coding.lines_per_row, coding.edges[columns.start] * 16 // reduce
     y = slice(lines.start - top, lines.stop - top)
     first, stop = window.start // 2 * 2, min(window.stop + CHROMA_MARGIN, coding.width)
     chroma_x = slice((first - left) // 2, (stop + 1 - left) // 2)
@@ -85,7 +77,7 @@ def decode_window(
 
 def find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
     """The map of all slices whose DC coefficients cannot be read."""
-    damage = np.zeros((coding.n_shown, coding.n_rows, len(coding.edges) - 1), np.uint8)
+    damage = coding.no_damage()
     pictures = coding.find_pictures()[max(coding.field, 0) :]
     slices = CodedSlices.of(coding, pictures, np.s_[:, :], 1 if luma_only else 3, damage)
     lanes = _read_lanes(slices, 1, damage)

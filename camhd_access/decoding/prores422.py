@@ -7,7 +7,6 @@ turns its map of damaged slices into an error that names the first, or into a ma
 """
 
 import threading
-from bisect import bisect_right
 from dataclasses import replace
 from itertools import pairwise
 
@@ -264,20 +263,17 @@ def _set_sample(memory: _Memory, coding: Coding) -> None:
 
 def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int) -> DamageMap:
     """Set the wanted part of the sample, and memory for it; returns the map for damage."""
-    p, header, reduce, edges = memory.parameters, coding.header, coding.reduce, coding.edges
+    p, reduce, edges = memory.parameters, coding.reduce, coding.edges
     rows, columns = coding.window
-    n_rows = -(-header.height // (16 * header.n_pictures))
-    margin = CHROMA_MARGIN if n_planes == 3 else 0
-    last = min(min(columns.stop + margin, coding.width) * reduce - 1, header.width - 1) // 16
-    first_mb = edges[bisect_right(edges, columns.start * reduce // 16) - 1]
-    stop_mb = edges[bisect_right(edges, last)]
-    damage = np.zeros((coding.n_shown, n_rows, len(edges) - 1), np.uint8)
+    _, wanted = coding.wanted_slices(CHROMA_MARGIN if n_planes == 3 else 0)
+    first_mb, stop_mb = edges[wanted.start], edges[wanted.stop]
+    damage = coding.no_damage()
     p[at.FIELD : at.PICTURE_CHROMA_WIDTH + 1] = (
         coding.field,
         n_planes,
         reduce,
-        n_rows,
-        -(-header.width // 16),
+        coding.n_rows,
+        edges[-1],
         coding.log2_slice_width,
         first_mb,
         stop_mb,
@@ -293,7 +289,7 @@ def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int)
     strip_bytes = 2 * coding.lines_per_row * stride + 64
     p[at.DAMAGE : at.LINE + 1] = (
         damage.ctypes.data,
-        memory.sized("row starts", 16 * n_rows),
+        memory.sized("row starts", 16 * coding.n_rows),
         memory.sized("coefficients", 2 * at.N_LANES * at.ROOM),
         memory.sized("blocks", at.BLOCKS_BYTES),
         memory.sized("lanes", 512 + 2 * at.N_LANES * at.LANE_BYTES),

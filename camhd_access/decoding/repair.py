@@ -104,7 +104,7 @@ def _find_preview_damage(coded: CodedWindow, *, luma_only: bool) -> tuple[Coding
 
 def _find_damage(coding: Coding, *, luma_only: bool) -> DamageMap:
     """The map of the window's slices that libav rejects, or whose headers are inconsistent."""
-    damage = np.zeros((coding.n_shown, coding.n_rows, len(coding.edges) - 1), np.uint8)
+    damage = coding.no_damage()
     rows, columns = coding.wanted_slices(0 if luma_only else CHROMA_MARGIN)
     wanted = damage[:, rows, columns]
     pictures = coding.find_pictures()[max(coding.field, 0) :]

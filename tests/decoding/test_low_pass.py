@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, sample_of
+from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, random_windows, sample_of
 
 from camhd_access import CamhdError
 from camhd_access.decoding import low_pass, prores422
@@ -57,10 +57,7 @@ def windows_of(kind, rng, reduce, *, field, n):
     height = (kind.height if field is None else kind.height // 2) // reduce
     width = kind.width // reduce
     yield slice(0, height), slice(0, width)
-    yield slice(height - 1, height), slice(width - 1, width)
-    for _ in range(n):
-        y, x = (sorted(rng.choice(length + 1, 2, replace=False).tolist()) for length in (height, width))
-        yield slice(*y), slice(*x)
+    yield from random_windows(rng, height, width, n)
 
 
 @pytest.mark.parametrize("kind", OURS, ids=str)

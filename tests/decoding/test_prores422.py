@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, sample_of
+from prores_samples import HD_KINDS, KINDS, Kind, apple_samples, decode, decoded, random_windows, sample_of
 
 from camhd_access import CamhdError, FrameDecodeError
 from camhd_access.decoding import libav, prores422, repair
@@ -60,15 +60,6 @@ def read_by_libav(sample, window, pix_fmt, field=None):
         out=out,
     )
     return out
-
-
-def random_windows(rng, height, width, n):
-    """Windows of all sizes, the corners among them."""
-    yield slice(0, 1), slice(0, 1)
-    yield slice(height - 1, height), slice(width - 1, width)
-    for _ in range(n):
-        y, x = (sorted(rng.choice(length + 1, 2, replace=False).tolist()) for length in (height, width))
-        yield slice(*y), slice(*x)
 
 
 @pytest.mark.parametrize("kind", OURS, ids=str)

@@ -13,7 +13,7 @@ import xarray as xr
 from camhd_access import MovieReader, MovieStore, open_movie, write_clip
 from camhd_access.arrays import group_chunks
 from camhd_access.arrays.zarr.references import write_references
-from camhd_access.decoding import groups, libav
+from camhd_access.decoding import groups
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
 
 GROUPED = ["closed groups", "open groups, pyramid", "one group", "HEVC, open groups"]
@@ -30,20 +30,6 @@ def expected(structure, data):
 
 def read(reader, frames, **options):
     return reader.read(frames, pix_fmt="gray16le", **options)
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """The number of each sample that is decoded."""
-    numbers = []
-    send = libav.SequenceContext.send
-
-    def counting(self, sample, number):
-        numbers.append(number)
-        return send(self, sample, number)
-
-    monkeypatch.setattr(libav.SequenceContext, "send", counting)
-    return numbers
 
 
 @pytest.mark.parametrize("structure", inter_movies.STRUCTURES)

@@ -8,7 +8,6 @@ import pytest
 from commands import run
 
 from camhd_access import MovieReader, open_movie, open_movies, open_timelapse
-from camhd_access.decoding import libav
 from camhd_access.synthetic import serve_folder, write_movie
 
 NAMES = [f"CAMHDA301-20161113T{hour}0000Z.mp4" for hour in ("00", "03")]
@@ -38,19 +37,6 @@ def keys_of(structure, **options):
 
 def numbers_of(sheet):
     return [int(ax.get_title(loc="left").rpartition(" ")[2]) for ax in sheet.axes]
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """The number of each sample that is decoded."""
-    numbers, send = [], libav.SequenceContext.send
-
-    def counting(self, sample, number):
-        numbers.append(number)
-        return send(self, sample, number)
-
-    monkeypatch.setattr(libav.SequenceContext, "send", counting)
-    return numbers
 
 
 @pytest.mark.parametrize("name", NAMES)

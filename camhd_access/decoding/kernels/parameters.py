@@ -171,6 +171,12 @@ BLOCKS_BYTES = 6400
 """Coefficients, factors and pixels of 16 blocks."""
 PIXELS_AT_ONCE = 16
 BLACK, NEUTRAL = 64, 512
+LOWEST, HIGHEST = 4, 1019
+"""Codes that pixels may have (RDD 36, 7.5.1)."""
+HALF = 512
+"""The code of a block of zeros: no signal."""
+H1, H2, H3 = 5352, 4096, 2217
+"""sqrt(2) cos(k pi / 8) times 2 ** 12, for the inverse transform of 4x4 frequencies."""
 PADDING_BYTES = 256
 """Limit for reads beyond the end of a damaged slice: 32 codes of a DC coefficient, 31 bits each, or four
 long pairs, and the 8 bytes of a load."""

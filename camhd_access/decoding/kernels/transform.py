@@ -30,6 +30,7 @@ from camhd_access.decoding.kernels.machine import (
     vector,
     void,
 )
+from camhd_access.decoding.kernels.parameters import H1, H2, H3, HALF, HIGHEST, LOWEST
 
 __all__ = ["BLOCKS_AT_ONCE", "Lanes", "show_blocks"]
 
@@ -41,13 +42,6 @@ SHORT, WORD, INT = ir.IntType(16), ir.IntType(64), ir.IntType(32)
 
 C1, C2, C3, C4, C5, C6, C7 = 22725, 21407, 19265, 16384, 12873, 8867, 4520
 """sqrt(2) cos(k pi / 16) times 2 ** 14."""
-H1, H2, H3 = 5352, 4096, 2217
-"""sqrt(2) cos(k pi / 8) times 2 ** 12."""
-
-HALF = 512
-"""The code of a block of zeros: no signal."""
-LOWEST, HIGHEST = 4, 1019
-"""Codes that pixels may have (RDD 36, 7.5.1)."""
 ANY = -32768, 32767
 
 PIXELS, FACTORS, ASIDE = 64 * VECTOR_BYTES, 128 * VECTOR_BYTES, 132 * VECTOR_BYTES
