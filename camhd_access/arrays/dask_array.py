@@ -214,7 +214,9 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         graph = HighLevelGraph.from_collections(layer_name, layer)
         cuts = ((1,) * len(self.chunks[0]), *self.chunks[1:])
         parts = da.Array(graph, layer_name, cuts, meta=np.empty((0,) * self.ndim, np.uint64))
-        return finish_moments(parts, name, n=self.shape[0], **options)
+        return finish_moments(
+            parts, name, n=self.shape[0], max_value=self.stack.pixel_format.max_value, **options
+        )
 
     def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
         """Whether it is the time axis only."""

@@ -6,6 +6,7 @@ squares, so no frame is kept. They are integers up to the final division: sums a
 numpy. Arrays whose damaged slices are NaN (`errors="mask"`) have `statistics` instead.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,11 @@ __all__ = ["Moments", "finish_moments"]
 
 Sums = npt.NDArray[np.unsignedinteger]
 
-
 Moments = tuple[Sums, Sums | None]
 """Sums of values and, if wanted, of their squares; with the shape of one image."""
+
+VALUES_AT_ONCE = 1 << 15
+"""Numbers whose sums are finished together: few enough for the cache of a core."""
 
 
 def finish_moments(
@@ -27,6 +30,7 @@ def finish_moments(
     name: str,
     *,
     n: int,
+    max_value: int,
     ddof: int = 0,
     keepdims: bool = False,
     split_every: int | None = None,
@@ -39,6 +43,8 @@ def finish_moments(
         Array whose chunks have length one on the first axis.
     n
         Number of images in the sums.
+    max_value
+        The largest value of a pixel.
     ddof
         Subtracted from `n` in the divisor of a variance.
 
@@ -51,8 +57,8 @@ def finish_moments(
     reduced: da.Array = da.reduction(
         parts,
         chunk=_take,
-        combine=_add_moments,
-        aggregate=partial(_finish_moments, name=name, n=n, ddof=ddof),
+        combine=partial(_add_moments, largest=n * max_value, largest_square=n * max_value**2),
+        aggregate=partial(_finish_moments, name=name, n=n, max_value=max_value, ddof=ddof),
         axis=0,
         dtype=dtype,
         keepdims=keepdims,
@@ -67,40 +73,78 @@ def _take(moments: Moments, axis: tuple[int, ...], keepdims: bool) -> Moments:  
     return moments
 
 
-def _add_moments(parts: list[Moments], axis: tuple[int, ...], keepdims: bool) -> Moments:  # noqa: ARG001
-    values = _add_wide([values for values, _ in parts])
-    squares = [squares for _, squares in parts if squares is not None]
-    return values, _add_wide(squares) if squares else None
+def _add_moments(
+    parts: list[Moments],
+    axis: tuple[int, ...],  # noqa: ARG001 - as dask calls it
+    keepdims: bool,  # noqa: ARG001
+    *,
+    largest: int,
+    largest_square: int,
+) -> Moments:
+    """The sums of several parts, in no more bytes than the sums of all images need."""
+    shape = parts[0][0].shape
+    values, squares = _flat(parts)
+    total = np.empty(values[0].size, np.min_scalar_type(largest))
+    of_squares = np.empty(total.size if squares else 0, np.min_scalar_type(largest_square))
+    for some in _pieces(total.size):
+        _add(values, some, total[some])
+        if squares:
+            _add(squares, some, of_squares[some])
+    return total.reshape(shape), of_squares.reshape(shape) if squares else None
 
 
-def _add_wide(sums: list[Sums]) -> Sums:
-    total = np.zeros(sums[0].shape, np.uint64)
-    for each in sums:
-        total += each
-    return total
+def _flat(parts: list[Moments]) -> tuple[list[Sums], list[Sums]]:
+    """Their sums of values, and their sums of squares."""
+    values = [values.ravel() for values, _ in parts]
+    return values, [squares.ravel() for _, squares in parts if squares is not None]
+
+
+def _pieces(n: int) -> Iterator[slice]:
+    return (slice(start, start + VALUES_AT_ONCE) for start in range(0, n, VALUES_AT_ONCE))
+
+
+def _add(sums: list[Sums], some: slice, out: Sums) -> Sums:
+    """Add this piece of all sums."""
+    first, *others = sums
+    out[...] = first[some]
+    for each in others:
+        out += each[some]
+    return out
 
 
 def _finish_moments(
-    parts: list[Moments], axis: tuple[int, ...], keepdims: bool, *, name: str, n: int, ddof: int
+    parts: list[Moments],
+    axis: tuple[int, ...],  # noqa: ARG001 - as dask calls it
+    keepdims: bool,
+    *,
+    name: str,
+    n: int,
+    max_value: int,
+    ddof: int,
 ) -> npt.NDArray[Any]:
-    values, squares = _add_moments(parts, axis, keepdims)
-    result: npt.NDArray[Any]
-    if name == "sum":
-        result = values
-    elif name == "mean":
-        result = values / n
-    else:
-        assert squares is not None  # noqa: S101 - for mypy
-        result = _variance(values, squares, n=n, ddof=ddof)
-        result = np.sqrt(result) if name == "std" else result
-    return result[np.newaxis] if keepdims else result
+    shape = parts[0][0].shape
+    values, squares = _flat(parts)
+    result = np.empty(values[0].size, np.uint64 if name == "sum" else np.float64)
+    for some in _pieces(result.size):
+        out = result[some]
+        total = _add(values, some, np.empty(out.size, np.uint64))
+        if name == "sum":
+            out[...] = total
+        elif name == "mean":
+            np.divide(total, n, out=out)
+        else:
+            of_squares = _add(squares, some, np.empty(out.size, np.uint64))
+            out[...] = _variance(total, of_squares, n=n, max_value=max_value, ddof=ddof)
+            if name == "std":
+                np.sqrt(out, out=out)
+    return result.reshape((1, *shape) if keepdims else shape)
 
 
-def _variance(values: Sums, squares: Sums, *, n: int, ddof: int) -> npt.NDArray[np.float64]:
+def _variance(values: Sums, squares: Sums, *, n: int, max_value: int, ddof: int) -> npt.NDArray[np.float64]:
+    """From sums in uint64."""
     if n <= ddof:
         return np.full(values.shape, np.nan)
-    values, squares = values.astype(np.uint64), squares.astype(np.uint64)
-    if n < 1 << 16:  # n times the sum of 16-bit squares fits into 64 bits
+    if (n * max_value) ** 2 < 1 << 64:
         return (squares * np.uint64(n) - values * values) / (n * (n - ddof))
     mean = values / n
     return np.maximum(squares / n - mean * mean, 0) * (n / (n - ddof))

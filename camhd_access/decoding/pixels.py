@@ -109,6 +109,11 @@ class PixelFormat:
         """Significant bits of a value."""
         return 10 if self.layout == "code" else 8 * self.dtype.itemsize
 
+    @property
+    def max_value(self) -> int:
+        """The largest value of these bits."""
+        return (1 << self.bit_depth) - 1
+
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of one image: (height, width[, channel])."""
         return (height, width, len(self.channels)) if self.is_color else (height, width)

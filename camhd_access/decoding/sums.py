@@ -35,12 +35,11 @@ class Sums:
     @classmethod
     def zeros(cls, shape: tuple[int, ...], pixel_format: PixelFormat, *, squares: bool) -> "Sums":
         """Sums of zero images."""
-        largest = 1023 if pixel_format.layout == "code" else pixel_format.full_scale
-        is_narrow = largest < 1024
+        is_narrow = pixel_format.max_value < 1024
         sums = cls(
             np.zeros(shape, np.uint16 if is_narrow else np.uint32),
             np.zeros(shape, np.uint32 if is_narrow else np.uint64) if squares else None,
-            max_value=largest,
+            max_value=pixel_format.max_value,
             n_room=0,
         )
         sums.n_room = sums.capacity
