@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks import relay
-
 __all__ = ["SCHEDULER", "Sites", "open_sites"]
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,13 +51,15 @@ class Sites:
     def __init__(self, state: Path, stack: ExitStack) -> None:
         self.state = state
         self._stack = stack
+        self._archive = ""
+        """Address of the archive, once the link to it is there."""
 
     def start_archive(self, root: Path) -> str:
         """Serve a folder at the other end of the link; its URL."""
         configuration = self.state / "nginx.conf"
-        configuration.write_text(NGINX_CONF.format(state=self.state, root=root, address=relay.SERVER_ADDRESS))
+        configuration.write_text(NGINX_CONF.format(state=self.state, root=root, address=self._archive))
         self._start("archive", "nginx", "-e", f"{self.state}/error.log", "-c", str(configuration))
-        return f"http://{relay.SERVER_ADDRESS}/"
+        return f"http://{self._archive}/"
 
     def start_scheduler(self) -> None:
         """The scheduler, which is started again if it ends."""
@@ -117,9 +117,9 @@ class Sites:
             )
         )
         self._stack.callback(link.stdin.close)
-        if link.stdout.readline() != b"ready\n":
+        self._archive = link.stdout.readline().decode().strip()
+        if not self._archive:
             raise RuntimeError("the relay did not start")
-        _run(f"ip -n {_name('archive')} route add default dev camhd-far")
 
     def _add_namespace(self, name: str) -> None:
         _run(f"ip netns add {name}")

@@ -1,7 +1,7 @@
 """Servers of the movies, near and far: nginx on loopback or behind a long link, and replacements for either.
 
-A link is emulated in a network namespace of its own: by netem where the kernel has it, else by `relay`. Both
-leave TCP to the kernel, slow start included. Who may not make namespaces, or has no nginx, gets `proxy`.
+A link is emulated by `relay`, in a network namespace of its own, with the TCP of the kernel, slow start
+included. Who may not make namespaces, or has no nginx, gets `proxy`.
 """
 
 import os
@@ -16,11 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import relay
-
 __all__ = ["Origin", "emulated_link", "serve"]
-
-NAMESPACE = "camhd-bench"
 
 NGINX_CONF = """
 daemon off; master_process off; worker_processes 1; pid {state}/pid; error_log {state}/error.log;
@@ -82,18 +78,11 @@ def serve(root: Path, *, core: int | None = None) -> Iterator[Origin]:
 @contextmanager
 def emulated_link(root: Path, *, mbit: float, rtt_ms: float = 50.0) -> Iterator[Origin]:
     """`root` behind a link of that rate and round trip."""
-    if os.geteuid() == 0 and shutil.which("ip") and shutil.which("nginx") and Path("/dev/net/tun").exists():
-        with _namespace(mbit, rtt_ms) as how:
-            inside = ["ip", "netns", "exec", NAMESPACE]
-            with _nginx(root, relay.SERVER_ADDRESS, inside) as (port, tls_port):
-                where = relay.SERVER_ADDRESS
-                yield Origin(
-                    f"nginx in a network namespace, {how}",
-                    f"http://{where}:{port}",
-                    f"https://{where}:{tls_port}",
-                    mbit,
-                    rtt_ms,
-                )
+    if os.geteuid() == 0 and shutil.which("tc") and shutil.which("nginx") and Path("/dev/net/tun").exists():
+        with _namespace() as name, _helper("-m", "benchmarks.relay", name, str(mbit), str(rtt_ms)) as address:
+            with _nginx(root, address, ["ip", "netns", "exec", name]) as (port, tls_port):
+                http, https = f"http://{address}:{port}", f"https://{address}:{tls_port}"
+                yield Origin("nginx in a network namespace", http, https, mbit, rtt_ms)
         return
     with serve(root) as near:
         ports = [url and url.rpartition(":")[2] for url in (near.http, near.https)]
@@ -108,33 +97,14 @@ def emulated_link(root: Path, *, mbit: float, rtt_ms: float = 50.0) -> Iterator[
 
 
 @contextmanager
-def _namespace(mbit: float, rtt_ms: float) -> Iterator[str]:
-    """A namespace at the other end of a link; says what makes the link long."""
-    _run("ip", "netns", "add", NAMESPACE)
+def _namespace() -> Iterator[str]:
+    """A new network namespace; its name is that of this process, so that several may measure at once."""
+    name = f"camhd-bench-{os.getpid()}"
+    _run("ip", "netns", "add", name)
     try:
-        if _try_netem(mbit, rtt_ms):
-            yield "netem"
-        else:
-            with _helper("-m", "benchmarks.relay", NAMESPACE, str(mbit), str(rtt_ms)):
-                yield "a relay between TUN devices"
+        yield name
     finally:
-        _run("ip", "netns", "del", NAMESPACE)
-
-
-def _try_netem(mbit: float, rtt_ms: float) -> bool:
-    """Whether two ends of a virtual cable are there, each with a delay of half the round trip."""
-    near, far = "camhd-near", "camhd-far"
-    _run("ip", "link", "add", near, "type", "veth", "peer", "name", far)
-    netem = f"root netem delay {rtt_ms / 2}ms rate {mbit}mbit limit {int(mbit * 1000 * relay.QUEUE_SECONDS)}"
-    try:
-        for command in relay.namespace_commands(NAMESPACE, near, far):
-            _run(*command.split())
-        _run("tc", "qdisc", "add", "dev", near, *netem.split())
-        _run("tc", "-n", NAMESPACE, "qdisc", "add", "dev", far, *netem.split())
-    except subprocess.CalledProcessError:
-        _run("ip", "link", "del", near)
-        return False
-    return True
+        _run("ip", "netns", "del", name)
 
 
 @contextmanager
