@@ -1,9 +1,9 @@
 """A long link from this machine to a network namespace, for kernels without netem.
 
 Packets to the far end pass two TUN devices and this process in between, which hands them over a whole round
-trip later. Packets from the far end take a virtual cable, at the rate of the link (`tbf`), and never leave the
-kernel. Both ends see the same round trip and slow start as on a link that is as long in both directions, and
-processor time goes only into requests and acknowledgements. Run as
+trip later. Packets from the far end take a virtual cable, at the rate of the link (`tbf`), and never leave
+the kernel. Both ends see the same round trip and slow start as on a link that is as long in both directions,
+and processor time goes only into requests and acknowledgements. Run as
 `python -m benchmarks.relay NAMESPACE MBIT RTT_MS`; it prints the address of the far end, and works until its
 standard input ends. Devices and addresses are named after the process, so that links do not collide.
 

@@ -79,10 +79,13 @@ def serve(root: Path, *, core: int | None = None) -> Iterator[Origin]:
 def emulated_link(root: Path, *, mbit: float, rtt_ms: float = 50.0) -> Iterator[Origin]:
     """`root` behind a link of that rate and round trip."""
     if os.geteuid() == 0 and shutil.which("tc") and shutil.which("nginx") and Path("/dev/net/tun").exists():
-        with _namespace() as name, _helper("-m", "benchmarks.relay", name, str(mbit), str(rtt_ms)) as address:
-            with _nginx(root, address, ["ip", "netns", "exec", name]) as (port, tls_port):
-                http, https = f"http://{address}:{port}", f"https://{address}:{tls_port}"
-                yield Origin("nginx in a network namespace", http, https, mbit, rtt_ms)
+        with (
+            _namespace() as name,
+            _helper("-m", "benchmarks.relay", name, str(mbit), str(rtt_ms)) as address,
+            _nginx(root, address, ["ip", "netns", "exec", name]) as (port, tls_port),
+        ):
+            http, https = f"http://{address}:{port}", f"https://{address}:{tls_port}"
+            yield Origin("nginx in a network namespace", http, https, mbit, rtt_ms)
         return
     with serve(root) as near:
         ports = [url and url.rpartition(":")[2] for url in (near.http, near.https)]
