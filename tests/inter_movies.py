@@ -21,6 +21,7 @@ STRUCTURES = {
     "open groups, pyramid": X264
     | {"g": "16", "x264-params": "open-gop=1:bframes=5:b-adapt=0:b-pyramid=normal:ref=4"},
     "strict pyramid": X264 | {"g": "20", "x264-params": "bframes=7:b-adapt=0:b-pyramid=strict:ref=5"},
+    "sixteen between": X264 | {"g": "40", "x264-params": "bframes=16:b-adapt=0:b-pyramid=none:ref=2"},
     "intra only": X264 | {"g": "1"},
     "one group": X264 | {"g": "9999", "bf": "2"},
     "no reordering": X264 | {"g": "12", "bf": "0"},
@@ -34,6 +35,8 @@ STRUCTURES = {
     | {"x265-params": "log-level=0:keyint=12:min-keyint=12:open-gop=1:bframes=4:b-adapt=0"},
     "HEVC, checksums": X265 | {"x265-params": "log-level=0:keyint=12:open-gop=1:bframes=3:hash=1"},
     "HEVC, leading pictures": X265 | {"x265-params": "log-level=0:keyint=12:open-gop=0:bframes=3:radl=2"},
+    "HEVC, temporal layers": X265
+    | {"x265-params": "log-level=0:keyint=20:bframes=7:b-adapt=0:rc-lookahead=12:temporal-layers=3"},
     "HEVC, 10 bit": X265
     | {"pix_fmt": "yuv420p10le", "x265-params": "log-level=0:keyint=12:open-gop=1:bframes=3"},
 }
@@ -122,6 +125,68 @@ def decode(data):
         (stream,) = movie.streams.video
         stream.thread_type = "NONE"
         return [planes_of(frame) for frame in movie.decode(stream)]
+
+
+def strip_usability(data):
+    """The H.264 movie as many cameras write it: nothing tells how many frames are decoded early."""
+    place = data.index(b"avcC") + 12
+    n_bytes = int.from_bytes(data[place - 2 : place], "big")
+    payload = data[place + 1 : place + n_bytes].replace(b"\0\0\3", b"\0\0")
+    bits = "".join(f"{byte:08b}" for byte in payload)
+    position = 24
+
+    def read_code():
+        nonlocal position
+        n_zeros = bits.index("1", position) - position
+        start, position = position + n_zeros, position + 2 * n_zeros + 1
+        return int(bits[start:position], 2) - 1
+
+    read_code()
+    if payload[0] >= 100:  # profiles with a chroma format
+        for _ in range(3):
+            read_code()
+        position += 2
+    read_code()
+    if read_code() == 0:
+        read_code()
+    read_code()
+    position += 1
+    for _ in range(2):
+        read_code()
+    position += 1 if bits[position] == "1" else 2  # frame_mbs_only_flag
+    position += 1
+    position += 1
+    if bits[position - 1] == "1":
+        for _ in range(4):
+            read_code()
+    assert bits[position] == "1"
+    bits = bits[:position] + "01"
+    short = int(bits.ljust(8 * -(-len(bits) // 8), "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    assert b"\0\0" not in short
+    return data[: place + 1] + short.ljust(n_bytes - 1, b"\0") + data[place + n_bytes :]
+
+
+def find_references(data):
+    """Whether others may refer to the picture of each sample, in the order of decoding."""
+    with av.open(BytesIO(data)) as movie:
+        (stream,) = movie.streams.video
+        samples = [bytes(packet) for packet in movie.demux(stream) if packet.size]
+        is_h264 = stream.codec_context.name == "h264"
+        highest = 1 if is_h264 else stream.codec_context.extradata[21] >> 3 & 7
+    flags = []
+    for sample in samples:
+        units, position = [], 0
+        while position < len(sample):
+            n_bytes = int.from_bytes(sample[position : position + 4], "big")
+            units.append(sample[position + 4 : position + 4 + n_bytes])
+            position += 4 + n_bytes
+        if is_h264:
+            (flag,) = {unit[0] >> 5 > 0 for unit in units if unit[0] & 31 <= 5}
+        else:
+            (kind,) = {unit[0] >> 1 for unit in units if unit[0] >> 1 < 32}
+            flag = kind > 15 or kind % 2 == 1 or {unit[1] for unit in units} != {highest}
+        flags.append(flag)
+    return np.array(flags)
 
 
 def planes_of(frame):

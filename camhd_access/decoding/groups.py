@@ -24,13 +24,16 @@ from camhd_access.decoding.pixels import find_pixel_format
 from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert_frame
 from camhd_access.decoding.windows import Window
 from camhd_access.errors import FrameDecodeError, FrameSizeError, UnsupportedCodecError
-from camhd_access.formats.h26x import Entry, StreamFormat, find_entry
+from camhd_access.formats.h26x import Entry, StreamFormat, find_entry, is_disposable
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData
 
 __all__ = ["Decoded", "GroupDecoder", "NoEntryError", "RunDecoder", "choose_group_decoder"]
 
 CODEC_NAMES = {"h264": "H.264", "hevc": "HEVC"}
+
+MAX_LATE = 16
+"""Frames that a decoder can hold back (ITU-T H.264, A.3.1)."""
 
 Decoded: TypeAlias = CodedFrame | FrameDecodeError
 """The frame of a sample, or why there is none."""
@@ -175,8 +178,10 @@ class RunDecoder:
         """Whether the frame of a sample that was sent has not been returned."""
         return sample in self._waiting
 
-    def send(self, sample: ByteData) -> Iterator[tuple[int, Decoded]]:
+    def send(self, sample: ByteData, *, is_wanted: bool = True) -> Iterator[tuple[int, Decoded]]:
         """Decode the next sample; the frames that are certain now, in decoding order.
+
+        A sample that is not wanted is left out if no other needs it.
 
         Raises
         ------
@@ -187,6 +192,9 @@ class RunDecoder:
         entry = find_entry(sample, self._stream) if self._is_sync[number] else Entry.NONE
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
+        if not is_wanted and not self._is_sync[number] and is_disposable(sample, self._stream):
+            self.next += 1
+            return
         if entry is not Entry.NONE and not self.is_intact:
             yield from self.finish()
             self.start, self.is_finished, self._context = number, False, None
@@ -206,7 +214,9 @@ class RunDecoder:
         self._fault, self._last_rank, self.is_intact = None, -1, True
         self._exact_from = int(self._rank[self.next])
         # HEVC marks the pictures that cannot be decoded from here, and libav leaves them out.
-        return SequenceContext(self._stream, strict=entry is Entry.CLOSED or self._stream.codec == "hevc")
+        strict = entry is Entry.CLOSED or self._stream.codec == "hevc"
+        n_late = int((np.arange(len(self._rank)) - self._rank).max())
+        return SequenceContext(self._stream, strict=strict, n_late=min(n_late, MAX_LATE))
 
     def finish(self) -> Iterator[tuple[int, Decoded]]:
         """The frames that are left; no more samples can be sent."""

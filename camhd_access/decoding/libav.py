@@ -210,15 +210,21 @@ class SequenceContext:
     strict
         Errors stop the decoding of a sample. Not from an open group on, whose first samples refer to missing
         ones: those are decoded all the same, because later ones count them.
+    n_late
+        Greatest number of samples that are decoded before another one and shown after it, at most 16. Many
+        cameras leave it out of the stream, and libav would lose frames until it has seen as many.
     """
 
-    def __init__(self, stream: StreamFormat, *, strict: bool) -> None:
+    def __init__(self, stream: StreamFormat, *, strict: bool, n_late: int) -> None:
         context = av.CodecContext.create(stream.codec, "r")
         assert isinstance(context, VideoCodecContext)  # noqa: S101 - for mypy
         context.extradata = stream.configuration
         context.thread_type = ThreadType.NONE
         context.thread_count = 1
-        context.options = {"err_detect": "crccheck+bitstream+buffer" + ("+explode" if strict else "")}
+        context.options = {
+            "err_detect": "crccheck+bitstream+buffer" + ("+explode" if strict else ""),
+            "has_b_frames": str(n_late),
+        }
         self._context = context
 
     def send(self, sample: ByteData, number: int) -> list[CodedFrame]:

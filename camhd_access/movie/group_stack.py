@@ -87,7 +87,7 @@ class GroupStack(FrameStack):
 
     @property
     def n_decoded(self) -> int:
-        """Frames that a read decodes, with those on which the wanted ones depend."""
+        """Frames that a read decodes at most, with those on which the wanted ones may depend."""
         runs, _ = self._plan_runs()
         return sum(run.stop - run.start for run in runs)
 

@@ -188,7 +188,8 @@ class GroupReader:
         decoder = self._start(run)
         wanted = set(run.wanted)
         for sample in data:
-            yield from (each for each in decoder.send(sample) if each[0] in wanted)
+            is_wanted = decoder.next in wanted
+            yield from (each for each in decoder.send(sample, is_wanted=is_wanted) if each[0] in wanted)
         yield from (each for each in decoder.finish() if each[0] in wanted)
 
     def _start(self, run: Run) -> RunDecoder:
@@ -208,7 +209,8 @@ class GroupReader:
         parked.ready = {n: ready[n] for n in ready.keys() - wanted if self.coded.rank[n] > last_rank}
         yield from ((n, ready[n]) for n in ready.keys() & wanted)
         wanted -= ready.keys()
-        for number, frame in self._iter_decoded(decoder, run.stop, wanted, goes_on=waits):
+        decoded = self._iter_decoded(decoder, run.stop, wanted, goes_on=waits, leaves_out=not goes_on)
+        for number, frame in decoded:
             if number in wanted:
                 wanted.remove(number)
                 yield number, frame
@@ -218,15 +220,16 @@ class GroupReader:
             _park.keep(self.source, parked)
 
     def _iter_decoded(
-        self, decoder: RunDecoder, stop: int, wanted: set[int], *, goes_on: bool
+        self, decoder: RunDecoder, stop: int, wanted: set[int], *, goes_on: bool, leaves_out: bool
     ) -> Iterator[tuple[int, Decoded]]:
         """What a decoder returns, up to the last frame that is `wanted`; the caller removes those it has.
 
-        With `goes_on`, more samples are fetched after `stop` if the decoder can then go on later.
+        With `goes_on`, more samples are fetched after `stop` if the decoder can then go on later. With
+        `leaves_out`, samples are not decoded that are neither wanted nor needed for others.
         """
         while wanted:
             for data in self.iter_bytes(range(decoder.next, stop)) if decoder.next < stop else ():
-                yield from decoder.send(data)
+                yield from decoder.send(data, is_wanted=not leaves_out or decoder.next in wanted)
             stop = min(decoder.next + N_SAMPLES_ON, len(self.coded.rank))
             if not goes_on or decoder.next == stop:
                 break

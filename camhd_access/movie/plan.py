@@ -16,7 +16,7 @@ class ReadPlan:
     n_bytes: int
     """Bytes fetched."""
     n_frames: int
-    """Frames decoded."""
+    """Frames decoded at most: of H.264 and HEVC, those that no other needs are left out."""
 
     def _repr_html_(self) -> str:
         rows = {"requests": f"{self.n_requests:,}", "bytes": f"{self.n_bytes / 1e6:,.1f} MB"}

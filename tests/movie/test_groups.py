@@ -55,6 +55,27 @@ def test_copies_that_begin_within_a_group(structure):
         np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
 
 
+@pytest.mark.parametrize("structure", [name for name in inter_movies.STRUCTURES if "HEVC" not in name])
+def test_streams_that_do_not_tell_their_reordering(structure):
+    data = inter_movies.encode(structure)
+    bare = inter_movies.strip_usability(data)
+    luma = inter_movies.expected_gray16(inter_movies.decode(bare))
+    assert len(luma) == 60
+    reader = open_bytes(bare, f"bare-{structure}.mp4")
+    np.testing.assert_array_equal(read(reader, slice(None)), luma)
+    for frame in range(59, -1, -3):
+        np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
+
+
+def test_an_index_with_an_order_that_no_decoder_can_restore():
+    data = inter_movies.strip_usability(inter_movies.encode("closed groups"))
+    coded = open_bytes(data).index.coded
+    decoder = groups.RunDecoder(coded.stream, coded.rank[::-1].copy(), coded.is_sync, 0)
+    samples = [data[a : a + n] for a, n in zip(coded.offset.tolist(), coded.size.tolist(), strict=True)]
+    frames = [each for sample in samples for each in decoder.send(sample)] + list(decoder.finish())
+    assert len(frames) == 60
+
+
 def test_ten_bits_as_coded():
     data = inter_movies.encode("HEVC, 10 bit")
     luma = np.stack([planes[0] for planes in inter_movies.decode(data)])
@@ -66,8 +87,10 @@ def test_ten_bits_as_coded():
 
 @pytest.mark.parametrize("structure", GROUPED)
 def test_what_is_fetched_and_decoded(structure, sent):
-    reader = open_bytes(inter_movies.encode(structure))
+    data = inter_movies.encode(structure)
+    reader, is_reference = open_bytes(data), inter_movies.find_references(data)
     coded = reader.index.coded
+    assert not is_reference.all()
     for frame in (29, 7, 50):
         (sample,) = coded.samples_of(np.array([frame]))
         ranks = coded.rank[: sample + 1]
@@ -75,16 +98,21 @@ def test_what_is_fetched_and_decoded(structure, sent):
         plan = reader.plan(frame)
         sent.clear()
         read(reader, frame)
-        assert sent == list(range(start, sample + 1))
-        assert (plan.n_frames, plan.n_requests) == (len(sent), 1)
-        assert plan.n_bytes == coded.size[sent].sum()
+        fetched = np.arange(start, sample + 1)
+        assert sent == fetched[is_reference[fetched] | (fetched == sample)].tolist()
+        assert (plan.n_frames, plan.n_requests) == (len(fetched), 1)
+        assert plan.n_bytes == coded.size[fetched].sum()
 
 
 @pytest.mark.parametrize("structure", GROUPED)
 def test_frames_asked_for_together_are_decoded_once(structure, sent):
-    reader = open_bytes(inter_movies.encode(structure))
-    read(reader, [31, 3, 30, 3, 59, 33])
-    assert len(sent) == len(set(sent)) == reader.plan([31, 3, 30, 3, 59, 33]).n_frames
+    data = inter_movies.encode(structure)
+    reader, frames = open_bytes(data), [31, 3, 30, 3, 59, 33]
+    read(reader, frames)
+    wanted = set(reader.index.coded.samples_of(np.array(frames)).tolist())
+    assert len(sent) == len(set(sent)) <= reader.plan(frames).n_frames
+    assert wanted <= set(sent)
+    assert inter_movies.find_references(data)[list(set(sent) - wanted)].all()
     sent.clear()
     read(reader, slice(None))
     assert sorted(sent) == list(range(60))
@@ -111,6 +139,22 @@ def test_reads_over_the_edge_of_a_group_go_on_too(structure, step, sent):
     for start in range(0, 60, step):
         np.testing.assert_array_equal(read(reader, slice(start, start + step)), luma[start : start + step])
     assert len(sent) <= 60 + 2 * step
+
+
+@pytest.mark.parametrize("structure", inter_movies.STRUCTURES)
+def test_frames_that_others_do_not_need_are_not_decoded(structure, sent):
+    data = inter_movies.encode(structure)
+    luma, reader = expected(structure, data), open_bytes(data, f"needed-{structure}.mp4")
+    is_needed = inter_movies.find_references(data) | (structure == "fields")
+    for frame in range(len(luma) - 1, -1, -3):  # backwards: no sequence that goes on
+        sent.clear()
+        np.testing.assert_array_equal(read(reader, frame)[0], luma[frame])
+        (sample,) = reader.index.coded.samples_of(np.array([frame]))
+        (start,) = reader.index.coded.find_starts(np.array([sample]))
+        fetched = np.arange(sent[0] if structure == "gradual refresh" else start, sample + 1)
+        assert sent == fetched[is_needed[fetched] | (fetched == sample)].tolist()
+    order = np.random.default_rng(4).permutation(len(luma))[:9]
+    np.testing.assert_array_equal(read(reader, order), luma[order])
 
 
 def test_crops_and_reductions_are_made_of_decoded_frames():

@@ -42,6 +42,8 @@ class StreamFormat(NamedTuple):
     """Number of the colour matrix (ITU-T H.273); 2 if it is not stated."""
     interlaced: bool
     """Whether frames may be coded as two fields."""
+    n_temporal_layers: int
+    """Temporal layers of HEVC; 0 if their number is not stated."""
     configuration: bytes
     """The record itself, which a decoder needs."""
 
@@ -72,17 +74,18 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
     sets = _h264_sets(record) if is_h264 else _hevc_sets(record)
     parse = _parse_h264 if is_h264 else _parse_hevc
     try:
-        sequence = next((parse(BitReader(unescape(nal))) for nal in sets), None)
+        sequences = [parse(BitReader(unescape(nal))) for nal in sets]
     except EOFError as err:
         raise ValueError("its sequence parameter set is truncated") from err
-    bit_depth, interlaced, shown = sequence or _Sequence(0, False, _Usability())
+    bit_depth, _, shown = sequences[0] if sequences else _Sequence(0, False, _Usability())
     return StreamFormat(
         codec,
         length_size=(record[length_place] & 3) + 1,
         bit_depth=bit_depth or None,
         chroma_location=shown.chroma_location,
         matrix=shown.matrix,
-        interlaced=interlaced,
+        interlaced=any(sequence.interlaced for sequence in sequences),
+        n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
         configuration=bytes(record),
     )
 

@@ -1,11 +1,16 @@
-"""Where decoding can begin: what a sample says about its dependence on earlier ones.
+"""What a sample says about its dependence on others: where decoding can begin, and what can be left out.
 
 A container marks some samples as sync samples, but writers mark more than decode exactly from there: the
 start of a gradual refresh, or a picture in the middle of an open group. The sample itself tells: an IDR
 picture empties the decoder; from a recovery point with a count of 0, all pictures that follow it in display
 order are exact; a CRA or BLA picture of HEVC likewise.
 
-Source: ITU-T H.264, 7.4.1.2.4 and D.2.8; ITU-T H.265, 7.4.2.2; ISO/IEC 14496-15, 5.3.2.
+Pictures to which no other refers are marked as well: in H.264 by a `nal_ref_idc` of 0 in all of their slices,
+in HEVC as sub-layer non-reference pictures, to which only higher temporal layers may refer. A sample of such
+a picture may be left out, unless it has something else that counts later, such as a parameter set.
+
+Source: ITU-T H.264, 7.4.1, 7.4.1.2.4 and D.2.8; ITU-T H.265, 3.147 and 7.4.2.2; ISO/IEC 14496-15,
+5.3.2 and 8.3.3.1.
 """
 
 from collections.abc import Iterator
@@ -15,13 +20,17 @@ from camhd_access.formats.h26x.bits import BitReader, unescape
 from camhd_access.formats.h26x.parameter_sets import StreamFormat
 from camhd_access.ranges import ByteData
 
-__all__ = ["Entry", "find_entry"]
+__all__ = ["Entry", "find_entry", "is_disposable"]
 
-_IDR, _SEI = 5, 6
+_SLICE, _IDR, _SEI = 1, 5, 6
 _H264_SLICES = range(1, 6)
 _HEVC_PICTURES, _HEVC_ENTRIES = range(32), range(16, 22)
 _HEVC_CLOSED = range(19, 21)  # IDR
 _RECOVERY_POINT = 6
+_H264_PASSING, _HEVC_PASSING = {6, 9, 12}, {35, 38, 39, 40}
+"""Messages, delimiters and fillers: nothing in them is needed for later samples."""
+_HEVC_SLICES = range(0, 32, 4)
+"""First bytes of slices of sub-layer non-reference pictures."""
 
 
 class Entry(Enum):
@@ -35,6 +44,34 @@ class Entry(Enum):
 def find_entry(sample: ByteData, stream: StreamFormat) -> Entry:
     """What decodes exactly from this sample on; `NONE` too if it is damaged."""
     return _find_h264(sample, stream) if stream.codec == "h264" else _find_hevc(sample, stream)
+
+
+def is_disposable(sample: ByteData, stream: StreamFormat) -> bool:
+    """Whether all other samples decode as well without this one.
+
+    False if it is damaged, or if that is not certain.
+    """
+    units = list(_iter_units(sample, stream.length_size))
+    if len(sample) != sum(stream.length_size + len(unit) for unit in units):
+        return False
+    return (
+        _is_h264_disposable(units, stream) if stream.codec == "h264" else _is_hevc_disposable(units, stream)
+    )
+
+
+def _is_h264_disposable(units: list[memoryview], stream: StreamFormat) -> bool:
+    if stream.interlaced or stream.bit_depth is None:
+        return (
+            False  # a field may need its other one; and libav judges by the frame before what is interlaced
+        )
+    headers = {unit[0] & 127 for unit in units if unit[0] & 31 not in _H264_PASSING}
+    return headers == {_SLICE}
+
+
+def _is_hevc_disposable(units: list[memoryview], stream: StreamFormat) -> bool:
+    headers = {bytes(unit[:2]) for unit in units if unit[0] >> 1 & 63 not in _HEVC_PASSING}
+    # The second byte of slices of the base layer is the number of the temporal layer, counted from 1.
+    return headers in [{bytes([first, stream.n_temporal_layers])} for first in _HEVC_SLICES]
 
 
 def _iter_units(sample: ByteData, length_size: int) -> Iterator[memoryview]:
