@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import crops, decode, decoder, fetch, index, memory, remote, render, server, twins
+from benchmarks import crops, decode, decoder, fetch, fresh, index, memory, remote, render, server, twins
 from benchmarks.harness import Case, machine_facts, measure, save
 from benchmarks.material import FOLDER, Material, make_material
 from benchmarks.servers import emulated_link, serve
+from camhd_access.decoding.machine_code import find_kernel
 
 
 def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iterator[Case]:
@@ -20,6 +21,7 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
     yield from decoder.cases(material, full=full)
     yield from crops.cases(material)
     yield from twins.cases(material)
+    yield from fresh.cases(material)
     yield from index.cases(material)
     yield from memory.cases(material, full=full)
     with serve(material.folder, core=0) as origin:
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
     material = make_material(full=options.full)
+    find_kernel(waits=True)  # so that new processes find it in the cache on disk
     facts = machine_facts()
     rounds = options.rounds or (15 if options.full else 3)
     kind = "full" if options.full else "quick"

@@ -6,12 +6,13 @@ hold on a machine whose speed changes. A way that cannot do the job is kept in t
 """
 
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
@@ -60,14 +61,18 @@ class Way:
 
 @dataclass(frozen=True)
 class Budget:
-    """What DESIGN.md section 5 asks of the first way of a case."""
+    """What the design asks of the first way of a case."""
 
     text: str
     """In words."""
     min_speed: float | None = None
     """Minimum speed relative to the second way."""
+    also: Mapping[str, float] = field(default_factory=dict)
+    """Minimum speed relative to other ways, by their names."""
     max_value: float | None = None
     """At most this, in the unit of the case."""
+    max_excess: float | None = None
+    """At most this more than the second way, in the unit of the case."""
 
 
 @dataclass(frozen=True)
@@ -149,12 +154,22 @@ def _run(result: Result, run: Run) -> float | None:
 
 def _is_met(budget: Budget, results: Sequence[Result]) -> bool | None:
     """Whether ours is within its budget; None if it was not measured."""
-    ours, reference = results[0], results[-1 if len(results) == 1 else 1]
-    if not ours.values or (budget.min_speed is not None and not reference.speeds):
-        return None
-    within_value = budget.max_value is None or statistics.median(ours.values) <= budget.max_value
-    within_speed = budget.min_speed is None or statistics.median(reference.speeds) >= budget.min_speed
-    return within_value and within_speed
+    value, *references = (_median(result.values) for result in results)
+    margins = [
+        _median(result.speeds) - budget.also[result.way] for result in results if result.way in budget.also
+    ]
+    if budget.min_speed is not None:
+        margins.append(_median(results[1].speeds) - budget.min_speed)
+    if budget.max_value is not None:
+        margins.append(budget.max_value - value)
+    if budget.max_excess is not None:
+        margins.append(budget.max_excess - (value - references[0]))
+    return None if any(map(math.isnan, margins)) else min(margins) >= 0
+
+
+def _median(values: Sequence[float]) -> float:
+    """NaN without values."""
+    return statistics.median(values) if values else math.nan
 
 
 def _in_words(result: Result, unit: str) -> str:

@@ -33,7 +33,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
             Way("PyAV, running sum", running(mean_by_pyav, path, n_short, n), max_rounds=3),
             Way("pycamhd 0.7.0, dask", running(mean_by_pycamhd, path, n_short, n), max_rounds=1),
         ],
-        budget=Budget("≥ 0.9 x the throughput of reading them", min_speed=0.9),
+        budget=Budget("≥ 1.0 x the throughput of reading them", min_speed=1.0),
         note=f"The movie has {n_short} frames, which are taken {-(-n // n_short)} times.",
     )
     yield Case(
@@ -44,7 +44,7 @@ def cases(material: Material, *, full: bool) -> Iterator[Case]:
         ways=[
             Way(name, peaking(function, path, n_short, n), max_rounds=1) for name, function in ways.items()
         ],
-        budget=Budget("≤ 600 MB", max_value=600),
+        budget=Budget("≤ 500 MB", max_value=500),
     )
 
 

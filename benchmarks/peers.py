@@ -16,9 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.harness import Run, Way, timed
-from camhd_access.synthetic import read_frame_number
 
-__all__ = ["PEERS", "FFmpeg", "Ours", "Peer", "peer_ways"]
+__all__ = ["PEERS", "FFmpeg", "Ours", "Peer", "peer_ways", "to_pixels"]
 
 FRAME_SECONDS = 1001 / 30000
 BATCH = 96
@@ -100,6 +99,15 @@ def _run(command: list[str]) -> None:
         raise OSError(done.stderr.strip())
 
 
+def to_pixels(frame: Any, pix_fmt: str, scaler: Any) -> np.ndarray[Any, Any]:
+    """A frame of PyAV as an array."""
+    if pix_fmt == "rgb24":
+        pixels: np.ndarray[Any, Any] = scaler.reformat(frame, format="rgb24").to_ndarray()
+        return pixels
+    plane = frame.planes[0]
+    return np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width].copy()
+
+
 class PyAV(Peer):
     """One container, threads that share the slices of a frame, one scaler that is kept."""
 
@@ -118,22 +126,17 @@ class PyAV(Peer):
         self.stream.thread_count = len(os.sched_getaffinity(0))
         self.scaler = VideoReformatter()
 
-    def pixels(self, frame: Any) -> Any:
-        if self.pix_fmt == "rgb24":
-            return self.scaler.reformat(frame, format="rgb24").to_ndarray()
-        plane = frame.planes[0]
-        return np.frombuffer(plane, "<u2").reshape(plane.height, -1)[:, : plane.width].copy()
-
     def sequence(self, n: int) -> Iterator[Any]:
         self.container.seek(0)
         for frame in itertools.islice(self.container.decode(self.stream), n):
-            yield self.pixels(frame)
+            yield to_pixels(frame, self.pix_fmt, self.scaler)
 
     def pick(self, frames: Sequence[int]) -> Iterator[Any]:
         for index in frames:
             pts = round(index * FRAME_SECONDS / self.stream.time_base)
             self.container.seek(pts, stream=self.stream)
-            yield self.pixels(next(f for f in self.container.decode(self.stream) if f.pts >= pts))
+            frame = next(f for f in self.container.decode(self.stream) if f.pts >= pts)
+            yield to_pixels(frame, self.pix_fmt, self.scaler)
 
 
 class PyAVOnFsspec(PyAV):
@@ -278,6 +281,8 @@ def address_for(kind: type[Peer], url: str, https: str | None) -> str:
 
 def _check_pictures(pictures: Iterable[Any], frames: Sequence[int]) -> None:
     """Raise if one of the first two frames is not the requested one."""
+    from camhd_access.synthetic import read_frame_number  # not needed where processes start
+
     for frame, picture in itertools.islice(zip(frames, pictures, strict=False), 2):
         if isinstance(picture, np.ndarray) and picture.shape[:2] == (1080, 1920):
             found = read_frame_number(picture)

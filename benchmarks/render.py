@@ -47,8 +47,12 @@ def _measured(case: dict[str, Any]) -> str:
     parts = []
     if case["budget"]["max_value"] is not None:
         parts.append(f"{_spread(ours['values'])} {case['unit']}")
-    if case["budget"]["min_speed"] is not None and others[0]["speeds"]:
-        parts.append(f"{_spread(others[0]['speeds'])} x as fast as {others[0]['way']}")
+    if case["budget"]["max_excess"] is not None and others[0]["values"]:
+        excess = median(ours["values"]) - median(others[0]["values"])
+        parts.append(f"{_number(excess)} {case['unit']} more than {others[0]['way']}")
+    compared = others[:1] if case["budget"]["min_speed"] is not None else []
+    compared += [other for other in others if other["way"] in case["budget"]["also"]]
+    parts += [f"{_spread(each['speeds'])} x as fast as {each['way']}" for each in compared if each["speeds"]]
     return "; ".join(parts)
 
 
