@@ -2,69 +2,28 @@
 
 import asyncio
 import socket
-import threading
 import time
-from contextlib import contextmanager
 from functools import partial
 
 import dask
 import pytest
 from clusters import running_cluster
 from surveyed import NAMES
+from watched import watching
 
 import camhd_access
 from camhd_access import RemoteFileError, survey
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.permits import Permits, PermitServer
-from camhd_access.synthetic import serve_folder
-from camhd_access.synthetic.httpd import _Handler
 
 quiet = {"progress": False, "pix_fmt": "gray", "cache": False}
 
 
-class Watch:
-    """When the requests of a server began, and how many were in flight at most."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.starts = []
-        self.n_in_flight = self.most = 0
-        self.n_refusals = 0
-
-    @contextmanager
-    def request(self):
-        with self.lock:
-            self.starts.append(time.monotonic())
-            self.n_in_flight += 1
-            self.most = max(self.most, self.n_in_flight)
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.n_in_flight -= 1
-
-
 @pytest.fixture
-def watched(written, monkeypatch):
+def watched(written):
     """The movies on a slow web server that is watched; URLs of the good ones."""
-    watch = Watch()
-
-    def do_get(self):
-        with watch.request():
-            time.sleep(0.03)  # the client cannot be done before this has ended
-        if len(watch.starts) <= watch.n_refusals:
-            self.send_response(503)
-            self.send_header("Retry-After", "1")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        else:
-            answer(self)
-
-    answer = _Handler.do_GET
-    monkeypatch.setattr(_Handler, "do_GET", do_get)
-    monkeypatch.setattr(_Handler, "do_HEAD", do_get)
-    with serve_folder(written) as server:
-        yield [f"{server.url}{name}.mov" for name in NAMES[:3]], watch
+    with watching(written, lambda path: 0.03) as watch:
+        yield [f"{watch.url}{name}.mov" for name in NAMES[:3]], watch
 
 
 def size(pictures, context):
