@@ -1,7 +1,7 @@
 """The compiled decoder: when it is compiled, where its machine code is stored, and how it is loaded.
 
 Nothing waits for the compiler. While there is no machine code, libav decodes whole frames, and numpy halves
-and quarters, and the colours of frames that only libav decodes; `find_kernel` returns immediately. Callers
+and quarters, and the pixels of frames that only libav decodes; `find_kernel` returns immediately. Callers
 announce how many frames they are about to decode. Once there are enough, machine code from an earlier process
 is loaded from the cache folder in a thread, which takes some tenths of a second; once compiling, which takes
 many seconds, is worthwhile, it is done in another process of low priority: numba is not imported into this

@@ -43,7 +43,7 @@ class _Memory:
     def __init__(self) -> None:
         self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
         self.matrices = allocate(128)
-        self.factors = allocate(36).view(np.float32)
+        self.factors = allocate(32).view(np.float32)
         self._sized: dict[str, tuple[npt.NDArray[np.uint8], int]] = {}
         self.parameters_at: int = self.parameters.ctypes.data
         self.matrices_at: int = self.matrices.ctypes.data
@@ -309,7 +309,7 @@ def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window:
     width = window[1].stop - window[1].start
     if pixel_format.is_color:
         luma, chroma = color_scales(matrix, pixel_format.full_scale)
-        memory.factors[:] = (*luma, *chroma, pixel_format.full_scale, 0.5, at.NEUTRAL)
+        memory.factors[:] = (*luma, *chroma, 0.5, at.NEUTRAL)
     factor, shift = GRAY_STRETCH.get(pixel_format.full_scale, (0, 0))
     memory.parameters[at.LAYOUT : at.COLOR_FACTORS + 1] = (
         LAYOUTS[pixel_format.layout],

@@ -1,5 +1,6 @@
 """Colours by the compiled kernel: those of `subsampled`, bit by bit."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,9 +14,11 @@ from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.subsampled import CodedFrame, convert_frame
 
 COLORS = [name for name, known in PIXEL_FORMATS.items() if known.is_color]
+GRAYS = [name for name, known in PIXEL_FORMATS.items() if known.layout == "gray"]
 SUBSAMPLINGS = {"4:2:0": (2, 2), "4:2:2": (1, 2), "4:4:0": (2, 1), "4:4:4": (1, 1)}
 """Lines and columns of luma for each of chroma."""
 SIZES = [(1, 1), (2, 1), (1, 2), (3, 5), (7, 16), (22, 19), (9, 32), (6, 65)]
+"""With and without columns beyond whole vectors of 16."""
 
 
 def make_frame(rng, subsampling, size, bit_depth, **about):
@@ -62,6 +65,21 @@ def test_every_place_of_chroma_and_every_format(kernel, subsampling, bit_depth, 
 
 
 @pytest.mark.parametrize("bit_depth", [8, 10])
+@pytest.mark.parametrize("name", GRAYS)
+def test_luma(kernel, bit_depth, name):
+    rng = np.random.default_rng(4)
+    for size in [*SIZES, (40, 96)]:
+        frame = make_frame(rng, "4:2:0", size, bit_depth)
+        frame.planes[0].flat[:] = np.arange(frame.planes[0].size) % (
+            1 << bit_depth
+        )  # every code in the largest
+        np.testing.assert_array_equal(*both(kernel, frame, name, 0))
+        colourless = replace(frame, planes=frame.planes[:1])
+        window = tuple(slice(n // 3, n - n // 4) for n in size)
+        np.testing.assert_array_equal(*both(kernel, colourless, name, 0, window))
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_ranges_and_matrices(kernel, bit_depth, full_range):
     rng = np.random.default_rng(1)
@@ -97,7 +115,11 @@ def test_what_the_kernel_leaves_to_numpy():
     rgb, window = PIXEL_FORMATS["rgb24"], (slice(0, 8), slice(0, 16))
     out = np.empty((8, 16, 3), np.uint8)
     assert is_supported(frame, rgb, window, out)
-    assert not is_supported(frame, PIXEL_FORMATS["gray"], window, out[..., 0])
+    gray, luma = PIXEL_FORMATS["gray"], np.empty((8, 16), np.uint8)
+    assert is_supported(frame, gray, window, luma)
+    assert not is_supported(frame, gray, window, out[..., 0])
+    assert not is_supported(replace(frame, full_range=True), gray, window, luma)
+    assert not is_supported(frame, PIXEL_FORMATS["gray10le"], window, np.empty((8, 16), np.uint16))
     assert not is_supported(frame, rgb, (slice(0, 9), slice(0, 16)), np.empty((9, 16, 3), np.uint8))
     assert not is_supported(frame, rgb, window, out[:4])
     assert not is_supported(frame, rgb, window, np.empty((16, 8, 3), np.uint8).transpose(1, 0, 2))
@@ -141,13 +163,12 @@ def test_decoded_movies(counted, monkeypatch, tmp_path, structure):
         np.testing.assert_array_equal(compiled, by_numpy)
 
 
-def test_only_colours_are_announced(monkeypatch, tmp_path):
+def test_luma_counts_less_than_colours(monkeypatch, tmp_path):
     announced = []
     monkeypatch.setattr("camhd_access.movie.group_stack.announce", announced.append)
     path = tmp_path / "CAMHDA301-20240101T000000.mp4"
     path.write_bytes(encode("closed groups"))
     reader = MovieReader(path, cache=False)
-    reader.read(slice(0, 5), pix_fmt="gray")
-    assert not announced
+    reader.read(slice(0, 35), pix_fmt="gray")
     reader.read(slice(0, 5), pix_fmt="rgb24")
-    assert announced == [5]
+    assert announced == [2, 5]

@@ -81,7 +81,7 @@ GRAY_FACTOR = _next()
 GRAY_SHIFT = _next()
 """Luma above black times the factor, shifted right and rounded, is luma in full range."""
 COLOR_FACTORS = _next()
-"""Address of float32 [9]; see `strips`."""
+"""Address of float32 [8]; see `strips`."""
 STORES = _next()
 """1 to store pixels, 0 to add them to sums."""
 OUT = _next()

@@ -1,9 +1,10 @@
-"""Decoded planes of any subsampling to R'G'B', line by line, bit-exact with `decoding.subsampled`.
+"""Decoded planes of any subsampling to R'G'B' or luma, line by line, bit-exact with `decoding.subsampled`.
 
 Chroma is interpolated between two lines, and, if it lies between columns, between two columns. Its weights
 are multiples of 1/8 and 1/4, so integers of 16 bits hold it exactly: codes of 8 or 10 bits times 8 or 32. The
 caller divides the factors of colour by the same power of two, which leaves all products as they are.
-Exactly the stated columns of a plane are read; whole vectors are read from, and written to, buffers only.
+Exactly the stated columns of a plane are read, and of the output written; whole vectors beyond them are read
+from, and written to, buffers only.
 """
 
 from typing import Any
@@ -28,6 +29,7 @@ from camhd_access.decoding.kernels.strips import (
     SHORTS,
     WORD,
     N,
+    convert_line,
     load_vector,
     rgb8,
     rgb8_wide,
@@ -44,6 +46,8 @@ __all__ = ["convert"]
 BYTES = vector(8, N)
 FEW = vector(16, N // 2)
 SHORT = SHORTS.element
+CODE8 = 4
+"""Codes of 10 bits for one of 8."""
 
 
 def _make_mix(n_bytes: int) -> Any:  # noqa: ANN401 - numba's
@@ -139,25 +143,36 @@ color_line_wide = _make_color_line(rgb8_wide, rgb16_wide, rgb16_swapped_wide)
 
 
 @kernel
+def show_line(p: int, row: int, luma: int, n: int, target: int) -> None:
+    """`n` pixels and up to 15 more of a line whose luma is at `luma`, with buffers for chroma after it."""
+    if load_i64(p, at.LAYOUT) == at.GRAY:
+        convert_line(p, luma, 0, 0, n, target)
+        return
+    lines, buffer_bytes = load_i64(p, at.CHROMA_LINES) + 32 * row, load_i64(p, at.BUFFER_BYTES)
+    cb = chroma_line(p, load_i64(p, at.CB_PLANE), load_i64(p, at.CB_LINE_BYTES), lines, luma + buffer_bytes)
+    cr = chroma_line(
+        p, load_i64(p, at.CR_PLANE), load_i64(p, at.CR_LINE_BYTES), lines, luma + 2 * buffer_bytes
+    )
+    factors, item_bytes = load_i64(p, at.COLOR_FACTORS), load_i64(p, at.ITEM_BYTES)
+    if load_i64(p, at.CHROMA_PLACE) == at.EVEN:
+        color_line(luma, cb, cr, n, target, factors, item_bytes, load_i64(p, at.IS_SWAPPED))
+    else:
+        color_line_wide(luma, cb, cr, n, target, factors, item_bytes, load_i64(p, at.IS_SWAPPED))
+
+
+@kernel
 def convert(p: int) -> None:
-    """Fill the window with the colours of decoded planes, according to the parameters at `p`."""
-    luma, buffer_bytes = load_i64(p, at.BUFFERS), load_i64(p, at.BUFFER_BYTES)
-    n, line = load_i64(p, at.N_LUMA), load_i64(p, at.LINE)
-    source = line + load_i64(p, at.FIRST_COLUMN) * load_i64(p, at.BYTES_OF_PIXEL)
-    item_bytes, is_swapped = load_i64(p, at.ITEM_BYTES), load_i64(p, at.IS_SWAPPED)
-    n_bytes, factors = load_i64(p, at.N_ITEMS) * item_bytes, load_i64(p, at.COLOR_FACTORS)
+    """Fill the window with the pixels of decoded planes, according to the parameters at `p`."""
+    luma, line, n = load_i64(p, at.BUFFERS), load_i64(p, at.LINE), load_i64(p, at.N_LUMA)
+    first, code_bytes = load_i64(p, at.FIRST_COLUMN), load_i64(p, at.CODE_BYTES)
+    source, n_bytes = line + first * load_i64(p, at.BYTES_OF_PIXEL), load_i64(p, at.N_ITEMS)
+    n_bytes *= load_i64(p, at.ITEM_BYTES)
+    scale = CODE8 if code_bytes == 1 and load_i64(p, at.LAYOUT) == at.GRAY else 1
+    is_direct = first == 0 and n % N == 0  # whole vectors fill the line of the window
     for row in range(load_i64(p, at.N_LINES)):
         codes = load_i64(p, at.Y_PLANE) + row * load_i64(p, at.Y_LINE_BYTES)
-        mix_lines(codes, codes, 1, 0, n, load_i64(p, at.CODE_BYTES), luma)
-        lines = load_i64(p, at.CHROMA_LINES) + 32 * row
-        cb = chroma_line(
-            p, load_i64(p, at.CB_PLANE), load_i64(p, at.CB_LINE_BYTES), lines, luma + buffer_bytes
-        )
-        cr = chroma_line(
-            p, load_i64(p, at.CR_PLANE), load_i64(p, at.CR_LINE_BYTES), lines, luma + 2 * buffer_bytes
-        )
-        if load_i64(p, at.CHROMA_PLACE) == at.EVEN:
-            color_line(luma, cb, cr, n, line, factors, item_bytes, is_swapped)
-        else:
-            color_line_wide(luma, cb, cr, n, line, factors, item_bytes, is_swapped)
-        copy_bytes(load_i64(p, at.OUT) + row * load_i64(p, at.LINE_BYTES), source, n_bytes)
+        mix_lines(codes, codes, scale, 0, n, code_bytes, luma)
+        target = load_i64(p, at.OUT) + row * load_i64(p, at.LINE_BYTES)
+        show_line(p, row, luma, n, target if is_direct else line)
+        if not is_direct:
+            copy_bytes(target, source, n_bytes)

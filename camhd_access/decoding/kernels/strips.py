@@ -62,6 +62,7 @@ __all__ = [
     "SHORTS",
     "WORD",
     "N",
+    "convert_line",
     "load_vector",
     "rgb8",
     "rgb8_wide",
@@ -129,9 +130,8 @@ def spread(b: Builder, value: Value, kind: ir.VectorType) -> Value:
 def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool = False, is_wide: bool = False) -> Any:  # noqa: ANN401 - numba's
     """R'G'B' from Y'CbCr; chroma is given at even columns, and interpolated at odd ones.
 
-    With `is_wide` it is given at every column. `factors` holds nine float32: factor and offset of luma;
-    factors of Cr in red, Cr in green, Cb in green and Cb in blue; the full scale; half of one; the code of
-    neutral chroma.
+    With `is_wide` it is given at every column. `factors` holds eight float32: factor and offset of luma;
+    factors of Cr in red, Cr in green, Cb in green and Cb in blue; half of one; the code of neutral chroma.
     """
     n_chroma = N if is_wide else N // 2
     few, floats = vector(16, n_chroma), vector(FLOAT, n_chroma)
@@ -146,7 +146,7 @@ def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool = False, is_wide: bo
         def chroma(base: Value, n_after: int) -> Value:
             start = b.mul(first, WORD(2)) if is_wide else first
             codes = load_vector(b, base, b.add(start, WORD(2 * n_after)), few)
-            return b.fsub(b.uitofp(codes, floats), factor(8, floats))
+            return b.fsub(b.uitofp(codes, floats), factor(7, floats))
 
         codes = b.uitofp(load_vector(b, luma, b.mul(first, WORD(2)), SHORTS), FLOATS)
         y = b.fadd(b.fmul(codes, factor(0, FLOATS)), factor(1, FLOATS))
@@ -159,13 +159,10 @@ def _make_color(n_bits: int, is_swapped: bool, is_bgr: bool = False, is_wide: bo
             if is_wide:
                 both = left
             else:
-                between = b.fmul(b.fadd(left, right), factor(7, floats))
+                between = b.fmul(b.fadd(left, right), factor(6, floats))
                 both = b.shuffle_vector(left, between, ALTERNATING)
-            value = b.fadd(y, both)
-            zero, full = FLOATS([0.0] * N), factor(6, FLOATS)
-            value = b.select(b.fcmp_ordered(">", value, zero), value, zero)
-            value = b.select(b.fcmp_ordered("<", value, full), value, full)
-            channels.append(_finish(b, b.fptosi(value, INTS), n_bits, is_swapped))
+            value = Lanes(b, b.fptosi(b.fadd(y, both), INTS)).clip(0, (1 << n_bits) - 1).value
+            channels.append(_finish(b, value, n_bits, is_swapped))
         store_vector(
             b,
             _interleave(b, *(channels[::-1] if is_bgr else channels)),
