@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import TypeVar
@@ -37,7 +36,7 @@ from camhd_access.storage.lazyhttp.answers import (
     status_fault,
 )
 from camhd_access.storage.lazyhttp.connector import N_PARTS
-from camhd_access.storage.lazyhttp.exchanges import Budget, Exchanges, end_body, iter_body, parse_url
+from camhd_access.storage.lazyhttp.exchanges import Budget, Exchanges, end_body, parse_url, receive_body
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import gather
 from camhd_access.storage.lazyhttp.versions import FileFacts, Version, find_date, is_same_version
@@ -106,13 +105,14 @@ class Client:
                     raise Fault("HTTP 200, the whole file instead of a part", kind=RangeNotSupportedError)
                 version.check(facts)
                 missing = clip_range(asked, size or 0)
-                async with aclosing(iter_body(response)) as body:
-                    async for chunk in body:
-                        self.exchanges.mine().receive(response.url, len(chunk))
-                        chunks.append(chunk)
-                        missing = ByteRange(missing.start + len(chunk), missing.stop)
-                        if missing.start >= held.stop:
-                            break
+
+                def keep(chunk: bytes) -> None:
+                    nonlocal missing
+                    self.exchanges.mine().receive(response.url, len(chunk))
+                    chunks.append(chunk)
+                    missing = ByteRange(missing.start + len(chunk), missing.stop)
+
+                await receive_body(response, held.n_bytes, keep)
                 await end_body(response, held.n_bytes)
             if missing.start < held.stop:
                 n_bytes = held.stop - missing.start

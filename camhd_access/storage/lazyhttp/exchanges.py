@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -21,12 +21,12 @@ from yarl import URL
 from camhd_access.ending import is_ending
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp.answers import Fault, status_fault
-from camhd_access.storage.lazyhttp.connections import Connections, TransferStats
+from camhd_access.storage.lazyhttp.connections import MAX_BUFFERED_BYTES, Connections, TransferStats
 from camhd_access.storage.lazyhttp.environment import Login, find_proxy, make_ssl_context
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.urls import escape_url, redact_url, resolve_location, split_login
 
-__all__ = ["Budget", "Exchanges", "end_body", "iter_body", "parse_url"]
+__all__ = ["Budget", "Exchanges", "end_body", "parse_url", "receive_body"]
 
 logger = logging.getLogger("camhd_access.storage.lazyhttp")
 
@@ -217,16 +217,23 @@ class Exchanges:
         return [each for (owner, _), each in list(self._connections.items()) if owner == pid]
 
 
-async def iter_body(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    """The body as it arrives; if it is interrupted, all received bytes first, then the error."""
+async def receive_body(response: aiohttp.ClientResponse, n_bytes: int, keep: Callable[[bytes], None]) -> None:
+    """Pass the `n_bytes` of a body to `keep`; if it is interrupted, all received bytes, before the error.
+
+    A body that aiohttp buffers completely is received in one step of this task, which saves a fifth of the
+    processor time of a step for each packet.
+    """
     content = response.content
     try:
-        async for chunk, _ in content.iter_chunks():
-            yield chunk
-    except (aiohttp.ClientError, OSError):
-        if rest := content._read_nowait(-1):  # noqa: SLF001 - its public twin raises the error first
-            yield rest
-        raise
+        if error := content.exception():
+            raise error
+        if response.content_length == n_bytes <= MAX_BUFFERED_BYTES:
+            await content.wait_eof()
+        while content.total_bytes < n_bytes and not content.at_eof():
+            keep(await content.readany())
+    finally:
+        if rest := content._read_nowait(-1):  # noqa: SLF001 - its public twin raises the error
+            keep(rest)
 
 
 async def end_body(response: aiohttp.ClientResponse, n_bytes: int) -> None:
