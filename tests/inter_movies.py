@@ -43,10 +43,10 @@ STRUCTURES = {
 """Options of the encoder."""
 
 
-def paint(n_frames, seed=0):
+def paint(n_frames, seed=0, size=SIZE):
     """Frames in which a textured square moves over noise, as `rgb24`."""
     rng = np.random.default_rng(seed)
-    height, width = SIZE
+    height, width = size
     ground = rng.integers(0, 256, (height, width, 3), np.uint8) // 2
     square = rng.integers(0, 256, (24, 24, 3), np.uint8)
     for i in range(n_frames):
@@ -57,28 +57,32 @@ def paint(n_frames, seed=0):
 
 
 @cache
-def encode(structure, n_frames=60, *, varies=False, suffix="mp4", **muxing):
-    """The bytes of a movie; with `varies`, frames last 1, 2 or 3 ticks of the rate."""
+def encode(structure, n_frames=60, *, varies=False, suffix="mp4", size=SIZE, delay=0, **muxing):
+    """The bytes of a movie; with `varies`, frames last 1, 2 or 3 ticks of the rate.
+
+    The first frame is shown after `delay` ticks.
+    """
     options = dict(STRUCTURES[structure])
     with TemporaryDirectory() as folder:
         path = f"{folder}/movie.{suffix}"
-        _write(path, options, n_frames, varies=varies, muxing=muxing, is_interlaced=structure == "fields")
+        _write(path, options, n_frames, varies=varies, muxing=muxing, size=size, delay=delay)
         return Path(path).read_bytes()
 
 
-def _write(path, options, n_frames, *, varies, muxing, is_interlaced):
+def _write(path, options, n_frames, *, varies, muxing, size, delay):
     with av.open(path, "w", options=dict(muxing)) as movie:
         stream = movie.add_stream(options.pop("codec"), rate=RATE)
-        stream.height, stream.width = SIZE
+        stream.height, stream.width = size
         stream.pix_fmt = options.pop("pix_fmt", "yuv420p")
-        if is_interlaced:
+        tag = options.pop("tag", "hvc1")
+        if "tff" in options.get("x264-params", ""):
             stream.codec_context.flags |= 0x20040000  # interlaced in coding and motion
         stream.codec_context.thread_count = 1
         stream.options = options
         if stream.codec_context.name == "libx265":
-            stream.codec_context.codec_tag = "hvc1"
-        tick = 0
-        for i, picture in enumerate(paint(n_frames)):
+            stream.codec_context.codec_tag = tag
+        tick = delay
+        for i, picture in enumerate(paint(n_frames, size=size)):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=stream.pix_fmt)
             frame.pts = tick
             tick += 1 + (i % 3 if varies else 0)

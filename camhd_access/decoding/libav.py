@@ -221,6 +221,7 @@ class SequenceContext:
         context.extradata = stream.configuration
         context.thread_type = ThreadType.NONE
         context.thread_count = 1
+        context.flags |= Flags.unaligned  # or libav crops less at the left than the stream says
         context.options = {
             "err_detect": "crccheck+bitstream+buffer" + ("+explode" if strict else ""),
             "has_b_frames": str(n_late),

@@ -1,17 +1,13 @@
 """Colours of subsampled frames, compared with a definition in float64."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
+from exact_colors import LOCATIONS, exact_inter_rgb
 
-from camhd_access.decoding.pixels import LUMA_WEIGHTS, PIXEL_FORMATS
+from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert_frame
 
 HEIGHT, WIDTH = 22, 19
-LOCATIONS = {0: (0, Fraction(1, 2)), 1: (Fraction(1, 2), Fraction(1, 2)), 2: (0, 0), 3: (Fraction(1, 2), 0),
-             4: (0, 1), 5: (Fraction(1, 2), 1)}  # fmt: skip
-"""Column and line of the first chroma sample (ITU-T H.273, chroma sample location type)."""
 
 
 def make_frame(subsampling, bit_depth, *, seed=0, **properties):
@@ -23,53 +19,6 @@ def make_frame(subsampling, bit_depth, *, seed=0, **properties):
     chroma = [rng.integers(low, high, (height, width)).astype(dtype) for _ in range(2)]
     about = {"full_range": False, "matrix": 1, "interlaced": False} | properties
     return CodedFrame(0, False, (luma, *chroma), **about)
-
-
-def interpolate(values, positions):
-    """Values along the first axis at fractional positions; beyond the ends the last ones."""
-    rows = []
-    for position in positions:
-        k = position.numerator // position.denominator
-        weight = float(position - k)
-        first, second = (values[min(max(k + i, 0), len(values) - 1)] for i in (0, 1))
-        rows.append(first * (1 - weight) + second * weight)
-    return np.array(rows)
-
-
-def expected_rgb(frame, location, full_scale, *, subsampling, bit_depth):
-    """R'G'B' before rounding."""
-    luma, cb, cr = (plane.astype(float) / 2 ** (bit_depth - 8) for plane in frame.planes)
-    x0, y0 = LOCATIONS[location]
-    if subsampling == "420" and not frame.interlaced:
-        lines = [(Fraction(y) - y0) / 2 for y in range(HEIGHT)]
-        cb, cr = (interpolate(plane, lines) for plane in (cb, cr))
-    elif subsampling == "420":
-        tall = []
-        for plane in (cb, cr):
-            woven = np.empty((HEIGHT, plane.shape[1]))
-            for parity in (0, 1):
-                shift = Fraction(2 * parity - 1, 4) if y0 == Fraction(1, 2) else 0
-                lines = [(Fraction(y) - y0 - shift) / 2 for y in range(HEIGHT // 2)]
-                woven[parity::2] = interpolate(plane[parity::2], lines)
-            tall.append(woven)
-        cb, cr = tall
-    if subsampling != "444":
-        columns = [(Fraction(x) - x0) / 2 for x in range(WIDTH)]
-        cb, cr = (interpolate(plane.T, columns).T for plane in (cb, cr))
-    top = 255 * 1023 / 1020 if bit_depth == 10 else 255.0
-    black, span, chroma_span = (0, top, top) if frame.full_range else (16, 219, 224)
-    y, b, r = (luma - black) / span, (cb - 128) / chroma_span, (cr - 128) / chroma_span
-    red, blue = LUMA_WEIGHTS[frame.matrix]
-    green = 1 - red - blue
-    rgb = np.stack(
-        [
-            y + 2 * (1 - red) * r,
-            y - 2 * (1 - red) * red / green * r - 2 * (1 - blue) * blue / green * b,
-            y + 2 * (1 - blue) * b,
-        ],
-        axis=-1,
-    )
-    return rgb.clip(0, 1) * full_scale
 
 
 def convert(frame, name, location=0, window=(slice(0, HEIGHT), slice(0, WIDTH))):
@@ -87,7 +36,7 @@ def convert(frame, name, location=0, window=(slice(0, HEIGHT), slice(0, WIDTH)))
 def test_colours_by_definition(name, bit_depth, interlaced, location):
     frame = make_frame("420", bit_depth, interlaced=interlaced)
     full_scale = PIXEL_FORMATS[name].full_scale
-    exact = expected_rgb(frame, location, full_scale, subsampling="420", bit_depth=bit_depth)
+    exact = exact_inter_rgb(frame, location, full_scale)
     tolerance = 0.5 + (1e-3 if name == "rgb24" else 0.02)  # float32, of 65535
     assert np.abs(convert(frame, name, location) - exact).max() <= tolerance
 
@@ -98,7 +47,7 @@ def test_colours_by_definition(name, bit_depth, interlaced, location):
 @pytest.mark.parametrize("bit_depth", [8, 10])
 def test_subsampling_range_and_matrix(subsampling, full_range, matrix, bit_depth):
     frame = make_frame(subsampling, bit_depth, full_range=full_range, matrix=matrix)
-    exact = expected_rgb(frame, 0, 255, subsampling=subsampling, bit_depth=bit_depth)
+    exact = exact_inter_rgb(frame, 0, 255)
     assert np.abs(convert(frame, "rgb24") - exact).max() <= 0.501
     np.testing.assert_array_equal(convert(frame, "bgr24"), convert(frame, "rgb24")[..., ::-1])
 
