@@ -2,16 +2,19 @@
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 
 import dask
+import pandas as pd
 import pytest
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 from distributed.comm.addressing import get_address_host
 from running_server import wait_until
 
 from camhd_access import survey
+from camhd_access.surveys.dataset import ResultFile
 from camhd_access.surveys.placement import choose_host
 from camhd_access.synthetic import serve_folder
 
@@ -128,6 +131,56 @@ def test_a_cluster_that_grows_from_nothing(many, tmp_path):
     assert table["movie"].is_unique
     assert len(table) == len(many)
     assert table["worker"].nunique() == 2
+
+
+class Visits:
+    """The movies that a function was called for; from the fourth on it ends when it is told."""
+
+    def __init__(self):
+        self.movies = []
+        self.may_end = Event()
+
+    def __call__(self, pictures, context):
+        self.movies.append(context.movie)
+        if len(self.movies) > 3:
+            self.may_end.wait(100)
+        return len(pictures)
+
+
+VISITS = Visits()
+
+
+def visit(pictures, context):
+    return VISITS(pictures, context)
+
+
+def test_a_cluster_that_shrinks_while_all_its_workers_work(many, tmp_path):
+    """Each worker that it loses loses one movie, and what was finished is not read again."""
+    out = tmp_path / "out"
+
+    def shrink():
+        wait_until(lambda: len(list(out.glob("done-*"))) == 3 and len(VISITS.movies) == 6)
+        finished = {path: path.stat().st_mtime_ns for path in out.glob("done-*")}
+        cluster.adapt(minimum=1, maximum=1, interval="20ms", wait_count=1)
+        wait_until(lambda: len(client.nthreads()) == 1)
+        VISITS.may_end.set()
+        return finished
+
+    with (
+        LocalCluster(n_workers=3, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        shrinking = pool.submit(shrink)
+        table = survey(visit, many, frames=[1], client=client, out=out, pix_fmt="gray", progress=False)
+        finished = shrinking.result()
+    assert table["error"].isna().all()
+    assert table["movie"].tolist() == MOVIES[:12]
+    assert len(pd.read_parquet(out)) == len(table)
+    counts = Counter(VISITS.movies)
+    assert sorted(counts.values()) == [1] * 10 + [2] * 2
+    assert [counts[ResultFile.parse(path.name).movie] for path in finished] == [1, 1, 1]
+    assert finished == {path: path.stat().st_mtime_ns for path in finished}
 
 
 @pytest.fixture
