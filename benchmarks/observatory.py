@@ -15,7 +15,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +51,17 @@ def run_survey(state: Path, options: dict[str, Any]) -> None:
     """Run a survey on the cluster, and print what it took, as JSON."""
     from distributed import Client
 
-    import camhd_access
+    from camhd_access import survey
 
     table = pd.read_parquet(state / "table.parquet")
     n_workers, function = options.pop("n_workers"), globals()[options.pop("function", "count_bright")]
     with Client(SCHEDULER, timeout=60) as client:
         client.wait_for_workers(n_workers, timeout=120)
+        client.run(import_module, survey.__module__)  # a worker that has just started would count for less
         before = client.run(spent)
         begin = time.monotonic()
         mine = time.process_time()
-        report = camhd_access.survey.run(
+        report = survey.run(
             function,
             table,
             frames=FRAMES,
@@ -80,6 +83,21 @@ def run_survey(state: Path, options: dict[str, Any]) -> None:
         "skipped": len(report.skipped),
     }
     print(json.dumps(told))
+
+
+def fill_store(state: Path) -> None:
+    """Keep the index of each movie in a store."""
+    from camhd_access import MovieReader
+    from camhd_access.movie.index_store import IndexStore
+
+    store = IndexStore.open(str(state / "indexes"))
+
+    def keep(url: str) -> None:
+        reader = MovieReader(url, cache=False)
+        store.keep(url, reader.index, version=reader.source.version, file_size=reader.file_size)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, pd.read_parquet(state / "table.parquet")["url"]))
 
 
 def spent() -> tuple[float, float]:
@@ -143,6 +161,14 @@ class Observatory:
         arguments = ("client", str(self.sites.state), json.dumps(given))
         return self.sites.run_client("-m", "benchmarks.observatory", *arguments)
 
+    def fill_store(self) -> str:
+        """A store of the indexes of all movies."""
+        with self.sites.run_client("-m", "benchmarks.observatory", "store", str(self.sites.state)) as program:
+            program.communicate()
+        if program.returncode:
+            raise RuntimeError("the store of indexes was not filled")
+        return str(self.sites.state / "indexes")
+
     def survey(self, title: str, out: str, **options: Any) -> dict[str, Any]:
         """A survey until its end, told on a line."""
         with self.start(out, **options) as program:
@@ -163,11 +189,16 @@ class Observatory:
             print(f"    {movie}: {error}")
         return told
 
-    def tell_log(self) -> Log:
-        """What the web server has seen since the last time."""
+    def tell_log(self, n_movies: int = 0) -> None:
+        """Print what the web server has seen since the last time; for so many movies, also of each."""
         log = Log.read(self.log_path)
         print(f"    the archive: {log}", flush=True)
-        return log
+        if n_movies:
+            print(
+                f"    a movie: {len(log.rows) / n_movies:.2f} requests, "
+                f"{log.rows['bytes'].sum() / n_movies / 1e6:.2f} MB; its six samples are "
+                f"{self.archive.media_bytes / 1e6:.2f} MB"
+            )
 
     def check(self, out: str) -> pd.DataFrame:
         """The rows, which are those of the pictures, none twice."""
@@ -190,16 +221,16 @@ def run_all(observatory: Observatory) -> None:
     """All runs, in order."""
     sites, n = observatory.sites, len(observatory.archive.table)
     observatory.survey("undisturbed", "undisturbed")
-    log = observatory.tell_log()
-    whole = observatory.archive.media_bytes
-    print(
-        f"    a movie: {len(log.rows) / n:.2f} requests, {log.rows['bytes'].sum() / n / 1e6:.2f} MB; its six "
-        f"samples are {whole / 1e6:.2f} MB"
-    )
+    observatory.tell_log(n)
     wanted = observatory.check("undisturbed")
     observatory.survey("again, nothing to do", "undisturbed")
     observatory.survey("another survey of the same frames", "second")
-    observatory.tell_log()
+    observatory.tell_log(n)
+    store = observatory.fill_store()
+    observatory.tell_log(n)
+    observatory.survey("with a store of indexes", "indexed", cache=False, indexes=store)
+    observatory.tell_log(n)
+    pd.testing.assert_frame_equal(observatory.check("indexed"), wanted)
 
     print("disturbed: a worker is killed, one is cut off for a minute, then the scheduler is killed")
     program = observatory.start("disturbed", cache=False)
@@ -235,7 +266,7 @@ def run_growth(observatory: Observatory) -> None:
     """The rate with one, two and four workers of one thread, which share the cores of this machine.
 
     So the function pauses: what is shared (scheduler, limits, the folder of results) limits the rate, not the
-    cores.
+    cores. Nothing is cached, so that each run reads all bytes from the archive.
     """
     running, rate = 0, 0.0
     for n_workers in (1, 2, 4):
@@ -247,6 +278,7 @@ def run_growth(observatory: Observatory) -> None:
             f"grown-{n_workers}",
             n_workers=n_workers,
             function="count_after_pause",
+            cache=False,
         )
         observatory.tell_log()
         observatory.check(f"grown-{n_workers}")
@@ -286,5 +318,7 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["client"]:
         run_survey(Path(sys.argv[2]), json.loads(sys.argv[3]))
+    elif sys.argv[1:2] == ["store"]:
+        fill_store(Path(sys.argv[2]))
     else:
         main()
