@@ -81,6 +81,51 @@ def test_the_time_of_day_that_a_label_shows(number, rate, drops, seconds):
     assert label.seconds_after(noon) == round((seconds - 0.25) % 86_400 - 43_200)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "movflags", ["frag_keyframe+empty_moov", "frag_keyframe", "frag_every_frame+default_base_moof"]
+)
+@pytest.mark.parametrize("first", ["01:00:59:20", "23:59:59;20"])
+def test_fragmented_movies(tmp_path, movflags, first):
+    write_by_ffmpeg(tmp_path / "whole.mov", first, "30000/1001")
+    path = tmp_path / "movie.mov"
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        tmp_path / "whole.mov",
+        "-c",
+        "copy",
+        "-movflags",
+        movflags,
+        path,
+    ]
+    subprocess.run(command, check=True)
+    assert b"moof" in path.read_bytes()
+    reader = MovieReader(path)
+    assert read_by_ffprobe(path) == first == str(reader.timecode)
+    write_clip(reader, slice(4, 12), tmp_path / "clip.mov", progress=False)
+    whole = MovieReader(tmp_path / "whole.mov")
+    write_clip(whole, slice(4, 12), tmp_path / "other.mov", progress=False)
+    assert read_by_ffprobe(tmp_path / "clip.mov") == read_by_ffprobe(tmp_path / "other.mov")
+
+
+@needs_ffmpeg
+def test_a_fragmented_movie_whose_timecode_is_damaged(tmp_path):
+    write_by_ffmpeg(tmp_path / "whole.mov", "01:00:59:20", "30000/1001")
+    options = ["-c", "copy", "-movflags", "frag_keyframe+empty_moov"]
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", tmp_path / "whole.mov", *options, tmp_path / "movie.mov"], check=True
+    )
+    data = (tmp_path / "movie.mov").read_bytes()
+    place = data.rindex(b"trex", 0, data.index(b"moof"))  # of the timecode: names another track
+    (tmp_path / "bad.mov").write_bytes(data[: place + 8] + struct.pack(">I", 7) + data[place + 12 :])
+    reader = MovieReader(tmp_path / "bad.mov")
+    assert reader.timecode is None
+    assert reader.read(slice(None)).shape[0] == 30
+
+
 def test_a_movie_without_timecode_and_one_whose_timecode_is_damaged(tmp_path):
     write_movie(tmp_path / "none.mov", n_frames=1, width=320, height=192, timecode=False)
     assert MovieReader(tmp_path / "none.mov").timecode is None

@@ -18,6 +18,7 @@ from camhd_access.formats.quicktime.atoms import Atom, parse_header
 from camhd_access.formats.quicktime.coded_order import order_frames
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
 from camhd_access.formats.quicktime.fragment_walk import MovieHeader
+from camhd_access.formats.quicktime.fragmented_timecode import unfragment_timecode
 from camhd_access.formats.quicktime.fragments import Fragment, parse_fragments
 from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.metadata import parse_metadata
@@ -192,7 +193,7 @@ def _parse_movie(
         edits=edits,
         movie_timescale=movie_timescale,
         kind=parse_track_kind(track, timescale, number=tables.descriptions[0]),
-        timecode_track=_find_timecode(moov),
+        timecode_track=_find_timecode(moov, fragments if is_fragmented else None),
         metadata=parse_metadata(moov),
     )
     return _in_display_order(index, tables, description.stream) if description.stream else index
@@ -240,11 +241,12 @@ def _find_tracks(moov: Atom, handler: bytes) -> list[Atom]:
     return [atom for atom in moov.children() if atom.type == "trak" and _find_handler(atom) == handler]
 
 
-def _find_timecode(moov: Atom) -> bytes:
-    """The payload of the timecode track; empty if there is none, or its samples are in fragments."""
-    if moov.find("mvex"):
+def _find_timecode(moov: Atom, fragments: Sequence[Fragment] | None) -> bytes:
+    """The payload of the timecode track; empty if there is none."""
+    track = next(iter(_find_tracks(moov, b"tmcd")), None)
+    if track is None:
         return b""
-    return next((bytes(track.payload) for track in _find_tracks(moov, b"tmcd")), b"")
+    return bytes(track.payload) if fragments is None else unfragment_timecode(moov, track, fragments)
 
 
 def _find_handler(track: Atom) -> bytes | None:

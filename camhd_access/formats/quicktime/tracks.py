@@ -26,6 +26,7 @@ __all__ = [
     "build_geometry",
     "build_mdat_header",
     "build_moov",
+    "build_stbl",
     "build_video_entry",
 ]
 
@@ -166,7 +167,7 @@ def _build_trak(track: Track, track_id: int, creation_time: int, movie_ticks: in
         kind.media_header,
         _build_hdlr(b"dhlr", b"alis"),
         build_atom(b"dinf", build_atom(b"dref", struct.pack(">II", 0, 1), self_reference)),
-        _build_stbl(track),
+        build_stbl(track),
     )
     return build_atom(
         b"trak",
@@ -181,7 +182,8 @@ def _build_hdlr(component: bytes, subtype: bytes) -> bytes:
     return build_atom(b"hdlr", bytes(4), component, subtype, b"appl", bytes(8), b"\x00")
 
 
-def _build_stbl(track: Track) -> bytes:
+def build_stbl(track: Track) -> bytes:
+    """The tables of a track."""
     counts, n_samples = track.samples_per_chunk, track.n_samples
     changes = _changes(counts)
     stsc = np.stack([changes + 1, counts[changes], np.ones_like(changes)], axis=1)
