@@ -58,6 +58,7 @@ ANY_SIZE = (2**31, 2**31)
 @click.option("--pix-fmt", default="rgb24", show_default=True, help="Format of the pixels, as in FFmpeg.")
 @CROP
 @REDUCE
+@click.option("--fields", is_flag=True, help="Fields instead of frames, for an interlaced movie.")
 @DEINTERLACE
 @click.option("--group", type=AT_LEAST_ONE, help="Frames per call of the function.  [default: all]")
 @click.option(
@@ -92,6 +93,7 @@ def survey(
     pix_fmt: str,
     crop: Crop | None,
     reduce: int,
+    fields: bool,
     deinterlace: "Deinterlace",
     group: int | None,
     damaged: Literal["raise", "mask"],
@@ -120,7 +122,7 @@ def survey(
     from camhd_access.surveys.survey import survey as survey_movies
 
     called = _import(function)
-    y_and_x = crop.slices(ANY_SIZE, reduce=reduce) if crop else {}
+    y_and_x = crop.slices(ANY_SIZE, reduce=reduce, fields=fields) if crop else {}
     options: SurveyOptions = {
         "every": every,
         "at": at or None,
@@ -130,6 +132,7 @@ def survey(
         "pix_fmt": pix_fmt,
         "y": y_and_x.get("y"),
         "x": y_and_x.get("x"),
+        "fields": fields,
         "deinterlace": deinterlace,
         "reduce": reduce,
         "errors": damaged,
@@ -139,9 +142,10 @@ def survey(
     }
     movies = _find_movies(root, start, end, catalog, quality)
     result: SurveyPlan | SurveyReport
+    limits: Any = {"at_once": at_once, "per_second": per_second}
     with as_usage_error():
         if plan:
-            result = survey_movies.plan(called, movies, out=output, **options)
+            result = survey_movies.plan(called, movies, out=output, **limits, **options)
         else:
             with _client(scheduler, processes) as client:
                 result = survey_movies.run(
@@ -149,9 +153,8 @@ def survey(
                     movies,
                     out=output,
                     client=client,
-                    at_once=at_once,
-                    per_second=per_second,
                     progress=shows_progress(),
+                    **limits,
                     **options,
                 )
     if as_json:

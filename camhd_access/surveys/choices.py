@@ -66,6 +66,11 @@ class Job:
         """The URL for messages."""
         return redact_url(self.url)
 
+    @property
+    def is_on_web_server(self) -> bool:
+        """Whether the common limit on requests applies to it."""
+        return self.url.lower().startswith(("http://", "https://"))
+
 
 def choose_jobs(
     movies: Movies,

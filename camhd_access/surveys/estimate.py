@@ -36,7 +36,7 @@ class SurveyPlan(ReadPlan):
     n_sampled: int
     """Movies that were opened for the estimate; the others are taken to cost the same on average."""
     hours: float
-    """Duration, by the slower of link and decoding."""
+    """Duration, by the slowest of link, decoding, and limit on requests per second."""
     dollars: float
     """Price of requests and transfer from a bucket over the internet; OOI's own server is free."""
 
@@ -64,6 +64,7 @@ def estimate_cost(
     jobs: Sequence[Job],
     *,
     n_skipped: int,
+    per_second: float | None,
     megabits_per_second: float,
     cores: int | None,
     dollars_per_gigabyte: float,
@@ -86,7 +87,12 @@ def estimate_cost(
         raise next(cost for cost in found if isinstance(cost, Exception))
     mean = costs.mean(axis=0) if len(costs) else np.zeros(4)
     n_requests, n_bytes, n_frames, cpu_seconds = len(jobs) * mean
-    seconds = max(8e-6 * n_bytes / megabits_per_second, cpu_seconds / (cores or n_cores()))
+    n_limited = sum(job.is_on_web_server for job in jobs) * mean[0]
+    seconds = max(
+        8e-6 * n_bytes / megabits_per_second,
+        cpu_seconds / (cores or n_cores()),
+        n_limited / per_second if per_second else 0.0,
+    )
     dollars = n_bytes / 1e9 * dollars_per_gigabyte + n_requests / 1e6 * dollars_per_million_requests
     return SurveyPlan(
         n_requests=round(n_requests),
@@ -116,4 +122,6 @@ def _cost_of(study: Study, job: Job) -> tuple[float, float, float, float] | Exce
         / 1e6
         * SECONDS_PER_MEGAPIXEL.get(stack.decoder.reduction, SECONDS_PER_MEGAPIXEL[8])
     )
+    if study.is_in_store(reader):
+        return n_requests, n_bytes, n, cpu_seconds
     return n_requests + 1, n_bytes + INDEX_BYTES, n, cpu_seconds

@@ -58,11 +58,13 @@ def prepare_survey(
     Raises
     ------
     ValueError, TypeError, LookupError
-        One of them is wrong.
+        One of them is wrong, or there is no such option.
     ImportError
         pyarrow is not installed.
     """
     _check_function(function)
+    if unknown := sorted(options.keys() - SurveyOptions.__annotations__.keys()):
+        raise TypeError(f"unknown options: {', '.join(unknown)}")
     shown: dict[str, Any] = {
         "fields": options.get("fields", False),
         "deinterlace": options.get("deinterlace"),

@@ -98,7 +98,7 @@ class Study:
     def storage_options(self, job: Job) -> Mapping[str, Any] | None:
         """Options for the filesystem of a movie; on web servers with the common limit on requests."""
         given: Mapping[str, Any] | None = self.opening["storage_options"]
-        if self.permits and job.url.lower().startswith(("http://", "https://")):
+        if self.permits and job.is_on_web_server:
             return {**(given or {}), "permits": self.permits}
         return given
 
@@ -111,6 +111,11 @@ class Study:
             source.filesystem.invalidate_cache(source.path)
             opening = opening | {"indexes": ""}  # may be of the version before
         return MovieReader(job.url, recover=self.recover, clock=self.clock, **opening)
+
+    def is_in_store(self, reader: MovieReader) -> bool:
+        """Whether a movie is opened without a request, from a store of indexes."""
+        store = self.opening["indexes"]
+        return store is not None and store.find(reader.source.path) is not None
 
     def stack(self, reader: MovieReader, choice: FrameChoice) -> FrameStack:
         """The pictures of a movie, not read yet."""

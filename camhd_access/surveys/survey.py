@@ -212,6 +212,8 @@ class Survey:
         movies: Movies,
         *,
         out: str | os.PathLike[str],
+        at_once: int | None = AT_ONCE,
+        per_second: float | None = PER_SECOND,
         megabits_per_second: float = 100,
         cores: int | None = None,
         dollars_per_gigabyte: float = 0.09,
@@ -222,7 +224,7 @@ class Survey:
 
         Parameters
         ----------
-        function, movies, out, **options
+        function, movies, out, at_once, per_second, **options
             As for a call; movies that are done are not counted.
         megabits_per_second, cores
             Speed of the link, and number of cores (None: of this machine).
@@ -235,12 +237,14 @@ class Survey:
         not known before it runs.
         """
         study, jobs = prepare_survey(function, movies, out, options)
-        with limiting(None, AT_ONCE, PER_SECOND) as permits:
+        check_limits(at_once, per_second)
+        with limiting(None, at_once, per_second) as permits:
             tasks, report, _ = find_tasks(replace(study, permits=permits), jobs)
         return estimate_cost(
             study,
             [job for job, _ in tasks],
             n_skipped=len(report.skipped),
+            per_second=per_second,
             megabits_per_second=megabits_per_second,
             cores=cores,
             dollars_per_gigabyte=dollars_per_gigabyte,

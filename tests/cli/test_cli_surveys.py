@@ -17,6 +17,10 @@ from camhd_access.synthetic import read_frame_number
 
 def number(pictures, context):
     return {"number": [read_frame_number(picture) for picture in pictures]}
+
+
+def shape(pictures, context):
+    return [{"height": len(picture)} for picture in pictures]
 """
 
 
@@ -54,6 +58,16 @@ def test_a_catalogue_and_a_crop(folder):
     assert survey.read("out")["number"].tolist() == [103]
     record = json.loads(Path("out/_survey.json").read_text())
     assert record["parameters"]["y"] == [0, 48]
+
+
+def test_fields(folder):
+    options = ("--frame", "3", "--fields", "--crop", "0,64,128,64", "--quality", "good", "-o", "out")
+    write_catalog(open_archive(folder).catalog(index=True, progress=False), "movies.jsonl")
+    done = run("survey", "counting:shape", "--catalog", "movies.jsonl", *options)
+    assert done.exit_code == 0, done.output
+    table = survey.read("out")
+    assert table["field"].tolist() == [0, 1] * 2
+    assert table["height"].tolist() == [32] * 4
 
 
 def test_a_plan_writes_nothing(folder):

@@ -234,6 +234,9 @@ def test_surveys_use_the_store(server, store, tmp_path):
         return read_frame_number(pictures[0])
 
     options = {"frames": 4, "pix_fmt": "gray", "indexes": store, "progress": False}
+    plan = survey.plan(number, urls, out=tmp_path / "out", frames=4, indexes=store)
+    assert plan.n_requests == 3
+    assert server.n_requests == n_before
     table = survey(number, urls, out=tmp_path / "out", **options)
     assert table["value"].tolist() == [4, 104, 204]
     assert server.n_requests == n_before + 3

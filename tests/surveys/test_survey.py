@@ -549,7 +549,8 @@ def test_a_movie_that_kills_workers_costs_a_row(good, tmp_path, cluster):
 def test_the_plan_is_what_is_spent(server, written, tmp_path):
     urls = [f"{server.url}{name}.mov" for name in NAMES[:3]]
     options = {"frames": [1, 5], "out": tmp_path / "out", "cache": False, "progress": False}
-    plan = survey.plan(number, urls, out=tmp_path / "out", frames=[1, 5], cache=False)
+    planned = {"out": tmp_path / "out", "frames": [1, 5], "cache": False}
+    plan = survey.plan(number, urls, per_second=None, **planned)
     readers = [MovieReader(url, cache=False) for url in urls]
     assert plan.n_movies == 3
     assert plan.n_frames == 6
@@ -558,8 +559,11 @@ def test_the_plan_is_what_is_spent(server, written, tmp_path):
     assert plan.hours == pytest.approx(8e-6 * plan.n_bytes / 100 / 3600)
     assert plan.dollars == pytest.approx(plan.n_bytes * 0.09e-9 + plan.n_requests * 0.4e-6)
     assert not (tmp_path / "out").exists()
+    assert survey.plan(number, urls, per_second=2, **planned).hours == pytest.approx(
+        plan.n_requests / 2 / 3600
+    )
     survey(number, urls[:2], **options)
-    plan = survey.plan(number, urls, out=tmp_path / "out", frames=[1, 5], cache=False)
+    plan = survey.plan(number, urls, **planned)
     assert (plan.n_movies, plan.n_skipped) == (1, 2)
     assert "1 movies (2 more are done)" in str(plan)
     assert "MB" not in plan._repr_html_()

@@ -96,6 +96,7 @@ def test_two_surveys_of_one_folder_at_once(good, tmp_path):
     [
         ({"pix_fmt": "rgb"}, "unknown pix_fmt 'rgb'"),
         ({"reduce": 3}, "reduce must be 1, 2, 4 or 8, not 3"),
+        ({"redcue": 2}, "redcue"),
         ({"out": ""}, "'.' is the current one"),
         ({"movies": None}, "movies must be a list of paths or URLs, or a table, not None"),
         ({"movies": pd.DataFrame({"url": ["a", None]})}, "1 rows without a url"),
@@ -104,8 +105,9 @@ def test_two_surveys_of_one_folder_at_once(good, tmp_path):
 )
 def test_wrong_arguments_are_found_before_a_movie_is_read(good, tmp_path, wrong, why):
     options = {"function": one, "movies": good, "out": tmp_path / "out", **quiet} | wrong
-    with pytest.raises((ValueError, TypeError), match=why):
-        survey(**options)
+    for call in (survey, survey.run):
+        with pytest.raises((ValueError, TypeError), match=why):
+            call(**options)
     assert not list(tmp_path.iterdir())
 
 
