@@ -15,6 +15,7 @@ import camhd_access
 from camhd_access import RemoteFileError, survey
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.permits import Permits, PermitServer
+from camhd_access.surveys.limits import limiting
 
 quiet = {"progress": False, "pix_fmt": "gray", "cache": False}
 
@@ -104,6 +105,17 @@ def test_without_limits_there_is_no_server_of_permits(watched, tmp_path, monkeyp
     urls, _ = watched
     table = survey(size, urls, frames=1, out=tmp_path / "a", at_once=None, per_second=None, **quiet)
     assert table["error"].isna().all()
+
+
+def test_a_range_of_a_distant_server_is_one_request(origin, monkeypatch):
+    """Without a common limit several connections would bring it sooner."""
+    monkeypatch.setattr("camhd_access.storage.lazyhttp.connections.REST_SECONDS", 0)
+    url = origin.put("/movie", 2 << 20)
+    with limiting(None, 16, None) as permits:
+        filesystem = LazyHTTPFileSystem(skip_instance_cache=True, long_link_seconds=0, permits=permits)
+        filesystem.cat_file(url, start=-1000)
+        filesystem.cat_file(url, 0, 1 << 20, validator=filesystem.info(url)["validator"])
+    assert origin.ranges == ["bytes=-1000", "bytes=0-1048575"]
 
 
 @pytest.mark.parametrize("wrong", [{"at_once": 0}, {"at_once": 1.5}, {"per_second": 0}])

@@ -155,10 +155,11 @@ class Connections:
         """A block that fetches one range; yields whether to fetch it in parts.
 
         True if it is the only one, the host is distant, and its connections were idle, so that they
-        all start slowly again. A connection that was just used is faster than several idle ones.
+        all start slowly again. A connection that was just used is faster than several idle ones. Where
+        requests are counted for many processes, several for one range would be the permits of others.
         """
         origin = url.origin()
-        is_alone = not self._n_fetching[origin]
+        is_alone = not self._n_fetching[origin] and self.permits is None
         self._n_fetching[origin] += 1
         try:
             yield is_alone and self._connector.is_long(origin) and self._links[origin].has_rested()
