@@ -1,6 +1,6 @@
 """A simulated observatory: a survey of a whole deployment, undisturbed and disturbed, on four workers.
 
-`python -m benchmarks.observatory CATALOG` (as root; the catalogue of August 2018, about five minutes) makes
+`python -m benchmarks.observatory CATALOG` (as root; the catalogue of August 2018, about seven minutes) makes
 the archive of 9,441 movies, which takes 3 GB on disk, in `benchmarks/.cache/observatory`. It prints what was
 measured: rates, requests, bytes, CPU and memory, from the workers and from the archive's own log, which also
 shows whether the limits of the survey held. Every result is compared with the pictures that were written.

@@ -70,6 +70,7 @@ ANY_SIZE = (2**31, 2**31)
 )
 @click.option("--function-version", default="", help="Change it when the function changes.")
 @RECOVER
+@click.option("--no-cache", is_flag=True, help="Do not write what is read to the disk cache.")
 @click.option("--scheduler", help="Address of a dask scheduler, such as tcp://scheduler:8786.")
 @click.option("--processes", type=AT_LEAST_ONE, help="Run on this many processes instead of threads.")
 @click.option("--at-once", type=AT_LEAST_ONE, default=16, show_default=True, help="Requests in flight.")
@@ -99,6 +100,7 @@ def survey(
     damaged: Literal["raise", "mask"],
     function_version: str,
     recover: bool,
+    no_cache: bool,
     scheduler: str | None,
     processes: int | None,
     at_once: int,
@@ -139,6 +141,7 @@ def survey(
         "group": group,
         "version": function_version,
         "recover": recover,
+        "cache": not no_cache,
     }
     movies = _find_movies(root, start, end, catalog, quality)
     result: SurveyPlan | SurveyReport

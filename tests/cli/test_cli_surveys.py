@@ -10,6 +10,8 @@ from commands import run, start
 from surveyed import CUT_SHORT, NAMES, write_numbered
 
 from camhd_access import open_archive, survey, write_catalog
+from camhd_access.storage.rangecache import CacheFolder
+from camhd_access.synthetic import serve_folder
 
 FUNCTION = """
 from camhd_access.synthetic import read_frame_number
@@ -68,6 +70,15 @@ def test_fields(folder):
     table = survey.read("out")
     assert table["field"].tolist() == [0, 1] * 2
     assert table["height"].tolist() == [32] * 4
+
+
+def test_without_the_cache(folder):
+    write = ("survey", "counting:number", "--frame", "3", "-o")
+    with serve_folder(folder) as server:
+        for more, is_empty in (("--no-cache",), True), ((), False):
+            done = run(*write, "with" if more else "without", server.url, *more)
+            assert "2 movies done" in done.stdout, done.output
+            assert (CacheFolder().info().n_blocks == 0) == is_empty
 
 
 def test_a_plan_writes_nothing(folder):
