@@ -4,6 +4,7 @@ Frames are decoded in parallel: each thread takes the next frame, and reuses its
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,23 +32,41 @@ if hasattr(os, "register_at_fork"):  # Windows does not fork
 
 
 @contextmanager
-def spreading(*, parallel: bool) -> Iterator[Callable[..., None]]:
+def spreading(*, parallel: bool, works: bool = False) -> Iterator[Callable[..., None]]:
     """A function that runs others on the threads; at the end of the block, all have finished.
 
     The first error is raised, at the end or instead of starting more.
+
+    Parameters
+    ----------
+    parallel
+        False: they run in the caller's thread.
+    works
+        The caller's thread is busy too, and keeps a core for itself; it takes over what the others are too
+        late for.
     """
     if not parallel:
         yield lambda function, *args: function(*args)
         return
     running: deque[Future[None]] = deque()
     max_waiting = 2 * n_cores()  # bounds the samples in memory
+    gate = threading.Semaphore(max(1, n_cores() - works))
 
     def wait_for_first() -> None:
         running[0].result()  # may be interrupted while it is still running
         running.popleft()
 
+    def run(function: Callable[..., None], *args: object) -> None:
+        with gate:
+            function(*args)
+
     def start(function: Callable[..., None], *args: object) -> None:
-        running.append(submit(decode_pool(), function, *args))
+        while running and running[0].done():
+            wait_for_first()
+        if works and len(running) == max_waiting:
+            function(*args)
+            return
+        running.append(submit(decode_pool(), run, function, *args))
         if len(running) > max_waiting:
             wait_for_first()
 

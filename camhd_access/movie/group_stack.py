@@ -128,7 +128,7 @@ class GroupStack(FrameStack):
         for run in runs:
             is_short = is_spread and self._n_bytes(run) <= MAX_RUN_BYTES
             (short if is_short else others).append(run)
-        with spreading(parallel=parallel) as submit:
+        with spreading(parallel=parallel) as submit, spreading(parallel=parallel, works=True) as convert:
             if short:
                 samples = [n for run in short for n in range(run.start, run.stop)]
                 with closing(self._reader.iter_bytes(samples)) as arriving:
@@ -137,7 +137,7 @@ class GroupStack(FrameStack):
                         submit(self._show_run, run, data, places, out, damaged)
             with closing(self._iter_frames(others, lost, places)) as frames:
                 for positions, decoded in frames:
-                    submit(self._show, positions, decoded, out, damaged, positions)
+                    convert(self._show, positions, decoded, out, damaged, positions)
 
     def _announce(self) -> None:
         """Announce the frames that will be converted; of luma, which numpy does faster, a sixteenth."""
