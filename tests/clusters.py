@@ -1,13 +1,16 @@
 """Dask clusters on this machine."""
 
+import asyncio
+import logging
 import os
-import signal
-import subprocess
-import sys
 from contextlib import contextmanager
+from multiprocessing import get_context
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, Worker
 from webservers import free_port
+
+FORKS = get_context("forkserver")
+FORKS.set_forkserver_preload(["camhd_access.surveys.survey", "distributed"])  # the imports take seconds
 
 
 @contextmanager
@@ -40,23 +43,18 @@ class Machines:
         self.kill_all()
 
     def start_scheduler(self):
-        self._start("scheduler", "scheduler", "--host", self.address)
+        self._start("scheduler", Scheduler, host=self.address)
 
     def start_worker(self, n, *, n_threads):
         """Start a worker with an address of its own."""
-        place = (
-            self.address,
-            "--host",
-            f"127.0.0.{n + 2}",
-            "--local-directory",
-            str(self.folder / f"worker-{n}"),
-        )
-        self._start(n, "worker", *place, "--no-nanny", "--nthreads", str(n_threads))
+        place = {"host": f"127.0.0.{n + 2}", "local_directory": str(self.folder / f"worker-{n}")}
+        self._start(n, Worker, self.address, nthreads=n_threads, **place)
 
     def kill(self, name="scheduler"):
         """Kill the scheduler, or the worker of this number."""
-        with self._processes.pop(name) as process:
-            process.send_signal(signal.SIGKILL)
+        process = self._processes.pop(name)
+        process.kill()
+        process.join()
 
     def kill_all(self):
         for name in list(self._processes):
@@ -66,8 +64,19 @@ class Machines:
         """The folder of a worker's cache."""
         return self.folder / f"cache-{n}"
 
-    def _start(self, name, kind, *arguments):
-        command = [sys.executable, "-m", "dask", kind, *arguments, "--no-dashboard"]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            environment = os.environ | {"CAMHD_CACHE_DIR": str(self.cache_of(name))}
-            self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    def _start(self, name, *server, **options):
+        arguments = (str(self.cache_of(name)), *server)
+        self._processes[name] = FORKS.Process(target=_serve, args=arguments, kwargs=options)
+        self._processes[name].start()
+
+
+def _serve(cache, server, *arguments, **options):
+    """The program of a machine."""
+    os.environ["CAMHD_CACHE_DIR"] = cache
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    async def run():
+        async with server(*arguments, dashboard=False, **options) as running:
+            await running.finished()
+
+    asyncio.run(run())

@@ -74,7 +74,7 @@ def machines(tmp_path):
 
 
 @pytest.fixture
-def run(folder, watch, table, machines, tmp_path):
+def run(watch, table, machines, tmp_path):
     """A function that does a survey on new machines, while another function does something to them.
 
     The limits hold until the survey returns its rows or raises an error.
@@ -87,8 +87,6 @@ def run(folder, watch, table, machines, tmp_path):
             machines.start_worker(n, n_threads=N_THREADS)
         with Client(machines.address, timeout=100) as client, ThreadPoolExecutor() as pool:
             client.wait_for_workers(N_WORKERS)
-            warm_up = [lambda pictures, context: 1, [str(folder / f"{MOVIES[0]}.mov")]]
-            survey.run(*warm_up, out=tmp_path / "warm-up", client=client, **OPTIONS)  # of imports
             begin = time.monotonic()
             disturbing = pool.submit(disturb)
             try:
