@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import os
+import sys
 from contextlib import contextmanager
 from multiprocessing import get_context
 
+import pytest
 from distributed import Client, LocalCluster, Scheduler, Worker
 from webservers import free_port
-
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["camhd_access.surveys.survey", "distributed"])  # the imports take seconds
 
 
 @contextmanager
@@ -25,6 +24,12 @@ def running_cluster(*, n_workers=2, n_threads=1, set_as_default=False):
         yield client
 
 
+def require_addresses():
+    """Skip the test unless this machine has the addresses 127.0.0.1, 127.0.0.2, and so on."""
+    if sys.platform == "darwin":
+        pytest.skip("macOS has a single loopback address")
+
+
 class Machines:
     """A scheduler and workers, each a process that can be killed and started again.
 
@@ -35,6 +40,11 @@ class Machines:
         self.folder = folder
         self.address = f"tcp://127.0.0.1:{free_port()}"
         self._processes = {}
+        require_addresses()
+        if sys.platform == "win32":
+            pytest.skip("Windows cannot fork")
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(["camhd_access.surveys.survey", "distributed"])  # takes seconds
 
     def __enter__(self):
         return self
@@ -66,7 +76,7 @@ class Machines:
 
     def _start(self, name, *server, **options):
         arguments = (str(self.cache_of(name)), *server)
-        self._processes[name] = FORKS.Process(target=_serve, args=arguments, kwargs=options)
+        self._processes[name] = self._context.Process(target=_serve, args=arguments, kwargs=options)
         self._processes[name].start()
 
 

@@ -9,6 +9,7 @@ from threading import Event, Thread, Timer
 import dask
 import pandas as pd
 import pytest
+from clusters import require_addresses
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 from distributed.comm.addressing import get_address_host
 from running_server import wait_until
@@ -61,6 +62,7 @@ def two_hosts():
 
 @contextmanager
 def running_hosts():
+    require_addresses()
     spec = {
         n: {"cls": Worker, "options": {"host": f"127.0.0.{n}", "nthreads": 1, "dashboard": False}}
         for n in (1, 2)
