@@ -46,12 +46,12 @@ class Bits:
         return bytes(escaped)
 
 
-def configuration():
-    """Main profile: frames or fields, order of display in the slices, four reference fields, CAVLC."""
+def configuration(*, is_adaptive):
+    """Main profile: frames, adaptive or not, or fields; order in the slices, four reference fields, CAVLC."""
     sequence = (
         Bits().u(8, 77).u(8, 0).u(8, 30).ue(0, 0, 0, 4, 2).u(1, 0).ue(WIDTH // 16 - 1, HEIGHT // 32 - 1)
     )
-    sequence = sequence.u(1, 0).u(1, 0).u(1, 1).u(1, 0).u(1, 0).nal(0x67)
+    sequence = sequence.u(1, 0).u(1, is_adaptive).u(1, 1).u(1, 0).u(1, 0).nal(0x67)
     picture = Bits().ue(0, 0).u(2, 0).ue(0, 0, 0).u(3, 0).ue(0, 0, 0).u(3, 0b100).nal(0x68)
     first, second = (len(nal).to_bytes(2, "big") + nal for nal in (sequence, picture))
     return bytes([1, 77, 0, 30, 0xFF, 0xE1]) + first + b"\1" + second
@@ -81,7 +81,7 @@ def write_field(planes, parity, *, frame_number, order, is_reference=True, is_id
     return bits.nal((0x60 if is_reference else 0) | (5 if is_idr else 1))
 
 
-def make_movie(n_groups=3, n_pairs=4):
+def make_movie(n_groups=3, n_pairs=4, *, is_adaptive=False):
     """The file, and the planes of its frames in display order.
 
     A group has a frame of its own pixels, and pairs of a reference frame, of which one field is copied from
@@ -115,7 +115,9 @@ def make_movie(n_groups=3, n_pairs=4):
             place = first + 2 * pair + 2
             last = add(place, pair + 1, first, (pair % 2,), last)
             add(place - 1, pair + 2, first, (1,) if pair % 2 else (), last, is_reference=False)
-    entry = atoms.video_entry("avc1", WIDTH, HEIGHT, atoms.atom("avcC", configuration()))
+    entry = atoms.video_entry(
+        "avc1", WIDTH, HEIGHT, atoms.atom("avcC", configuration(is_adaptive=is_adaptive))
+    )
     track = atoms.Track(
         samples,
         entry=entry,

@@ -6,13 +6,14 @@ from functools import partial
 from io import BytesIO
 from itertools import pairwise
 
+import field_pairs
 import inter_movies
 import numpy as np
 import pytest
 from atoms import full, table
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
-from camhd_access.formats.h26x import Entry, find_entry, parse_configuration
+from camhd_access.formats.h26x import Entry, find_entry, is_disposable, parse_configuration
 from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_movie_header
 
 
@@ -113,6 +114,41 @@ def test_where_decoding_can_begin():
         assert {find_entry(samples[i], coded.stream) for i in others} == {entry}
         assert find_entry(samples[first + 1], coded.stream) is Entry.NONE
         assert find_entry(b"\0\0\0\5", coded.stream) is Entry.NONE
+
+
+def cut(data, coded):
+    places = zip(coded.offset.tolist(), coded.size.tolist(), strict=True)
+    return [data[start : start + n_bytes] for start, n_bytes in places]
+
+
+@pytest.mark.parametrize("structure", inter_movies.STRUCTURES)
+def test_samples_that_others_do_not_need(structure):
+    data = inter_movies.encode(structure)
+    coded = parse(data).coded
+    samples = cut(data, coded)
+    found = [is_disposable(sample, coded.stream) for sample in samples]
+    np.testing.assert_array_equal(found, ~inter_movies.find_references(data))
+    some = [sample for sample, is_free in zip(samples, found, strict=True) if is_free][:1]
+    for sample in some:
+        for damaged in (b"", sample[:-1], sample + b"\0", sample[:3], b"\0\0\0\0" + sample):
+            assert not is_disposable(damaged, coded.stream)
+        (first, *_) = samples  # with parameter sets, or a picture that is needed
+        assert not is_disposable(sample + first, coded.stream)
+        unknown = {"bit_depth": None, "adaptive_number_bits": None, "n_temporal_layers": 0}
+        assert not is_disposable(sample, coded.stream._replace(**unknown))
+
+
+def test_a_field_without_its_other_one_is_needed():
+    data, _ = field_pairs.make_movie(is_adaptive=True)
+    coded = parse(data).coded
+    pair = cut(data, coded)[2]
+    n_bytes = 4 + int.from_bytes(pair[:4], "big")
+    assert is_disposable(pair, coded.stream)
+    assert not is_disposable(pair[:n_bytes], coded.stream)
+    assert not is_disposable(pair[n_bytes:], coded.stream)
+    assert not is_disposable(b"\0\0\0\1\1", coded.stream)
+    data, _ = field_pairs.make_movie()
+    assert not is_disposable(pair, parse(data).coded.stream)
 
 
 @pytest.mark.parametrize("location", range(6))

@@ -151,14 +151,18 @@ def test_parameter_sets_in_the_samples(tmp_path, monkeypatch, structure):
         np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
 
 
-def test_frames_of_two_fields(tmp_path):
-    data, planes = field_pairs.make_movie()
+@pytest.mark.parametrize("is_adaptive", [False, True])
+def test_frames_of_two_fields(tmp_path, is_adaptive, sent):
+    data, planes = field_pairs.make_movie(is_adaptive=is_adaptive)
     reader = open_bytes(tmp_path, data)
     assert (reader.n_frames, reader.interlaced) == (len(planes), True)
     luma = inter_movies.expected_gray16(planes)
     np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma)
     for frame in np.random.default_rng(0).permutation(len(planes)).tolist():
         np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
+    sent.clear()
+    np.testing.assert_array_equal(reader.read([8, 8], pix_fmt="gray16le")[1], luma[8])
+    assert sent == ([0, 1, 3, 5, 7] if is_adaptive else list(range(8)))
     check_colors(reader, planes, [20, 3, 8], full_range=False, matrix=6, interlaced=True)
 
 

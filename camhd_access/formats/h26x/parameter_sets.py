@@ -42,6 +42,9 @@ class StreamFormat(NamedTuple):
     """Number of the colour matrix (ITU-T H.273); 2 if it is not stated."""
     interlaced: bool
     """Whether frames may be coded as two fields."""
+    adaptive_number_bits: int | None
+    """Bits of `frame_num` in slice headers, if all frames that are not coded as two fields are coded field by
+    field where that is better (H.264, MBAFF); None otherwise, or if that is not known."""
     n_temporal_layers: int
     """Temporal layers of HEVC; 0 if their number is not stated."""
     configuration: bytes
@@ -56,6 +59,7 @@ class _Usability(NamedTuple):
 class _Sequence(NamedTuple):
     bit_depth: int
     interlaced: bool
+    adaptive_number_bits: int | None
     usability: _Usability
 
 
@@ -77,7 +81,8 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         sequences = [parse(BitReader(unescape(nal))) for nal in sets]
     except EOFError as err:
         raise ValueError("its sequence parameter set is truncated") from err
-    bit_depth, _, shown = sequences[0] if sequences else _Sequence(0, False, _Usability())
+    bit_depth, _, _, shown = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
+    number_bits = {sequence.adaptive_number_bits for sequence in sequences}
     return StreamFormat(
         codec,
         length_size=(record[length_place] & 3) + 1,
@@ -85,6 +90,7 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         chroma_location=shown.chroma_location,
         matrix=shown.matrix,
         interlaced=any(sequence.interlaced for sequence in sequences),
+        adaptive_number_bits=number_bits.pop() if len(number_bits) == 1 else None,
         n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
         configuration=bytes(record),
     )
@@ -126,11 +132,11 @@ def _parse_h264(bits: BitReader) -> _Sequence:
     profile = bits.u(8)
     bits.u(16)
     bits.ue()
-    bit_depth = 8
+    bit_depth, has_color_planes = 8, False
     if profile in _PROFILES_WITH_FORMAT:
         chroma_format = bits.ue()
         if chroma_format == 3:
-            bits.u(1)
+            has_color_planes = bits.flag()
         bit_depth = 8 + bits.ue()
         bits.ue()
         bits.u(1)
@@ -138,7 +144,7 @@ def _parse_h264(bits: BitReader) -> _Sequence:
             for i in range(8 if chroma_format != 3 else 12):
                 if bits.flag():
                     _skip_h264_scaling(bits, 16 if i < 6 else 64)
-    bits.ue()
+    number_bits = bits.ue() + 4
     order_type = bits.ue()
     if order_type == 0:
         bits.ue()
@@ -150,12 +156,13 @@ def _parse_h264(bits: BitReader) -> _Sequence:
     bits.u(1)
     bits.skip_ue(2)
     interlaced = not bits.flag()
-    if interlaced:
-        bits.u(1)
+    is_adaptive = interlaced and bits.flag()
     bits.u(1)
     if bits.flag():
         bits.skip_ue(4)
-    return _Sequence(bit_depth, interlaced, _parse_usability(bits) if bits.flag() else _Usability())
+    shown = _parse_usability(bits) if bits.flag() else _Usability()
+    is_known = is_adaptive and not has_color_planes
+    return _Sequence(bit_depth, interlaced, number_bits if is_known else None, shown)
 
 
 def _skip_h264_scaling(bits: BitReader, n_values: int) -> None:
@@ -210,7 +217,7 @@ def _parse_hevc(bits: BitReader) -> _Sequence:
             bits.u(n_order_bits + 1)
     bits.u(2)
     shown = _parse_usability(bits) if bits.flag() else _Usability()
-    return _Sequence(bit_depth, False, shown)
+    return _Sequence(bit_depth, False, None, shown)
 
 
 def _skip_profile(bits: BitReader, n_layers_above: int) -> None:

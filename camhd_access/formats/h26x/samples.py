@@ -9,7 +9,7 @@ Pictures to which no other refers are marked as well: in H.264 by a `nal_ref_idc
 in HEVC as sub-layer non-reference pictures, to which only higher temporal layers may refer. A sample of such
 a picture may be left out, unless it has something else that counts later, such as a parameter set.
 
-Source: ITU-T H.264, 7.4.1, 7.4.1.2.4 and D.2.8; ITU-T H.265, 3.147 and 7.4.2.2; ISO/IEC 14496-15,
+Source: ITU-T H.264, 7.3.3, 7.4.1, 7.4.1.2.4 and D.2.8; ITU-T H.265, 3.147 and 7.4.2.2; ISO/IEC 14496-15,
 5.3.2 and 8.3.3.1.
 """
 
@@ -31,6 +31,9 @@ _H264_PASSING, _HEVC_PASSING = {6, 9, 12}, {35, 38, 39, 40}
 """Messages, delimiters and fillers: nothing in them is needed for later samples."""
 _HEVC_SLICES = range(0, 32, 4)
 """First bytes of slices of sub-layer non-reference pictures."""
+_FRAME, _TOP, _BOTTOM = range(3)
+_N_HEADER_BYTES = 24
+"""Bytes of a slice that hold the beginning of its header."""
 
 
 class Entry(Enum):
@@ -60,12 +63,26 @@ def is_disposable(sample: ByteData, stream: StreamFormat) -> bool:
 
 
 def _is_h264_disposable(units: list[memoryview], stream: StreamFormat) -> bool:
-    if stream.interlaced or stream.bit_depth is None:
-        return (
-            False  # a field may need its other one; and libav judges by the frame before what is interlaced
-        )
-    headers = {unit[0] & 127 for unit in units if unit[0] & 31 not in _H264_PASSING}
-    return headers == {_SLICE}
+    slices = [unit for unit in units if unit[0] & 31 not in _H264_PASSING]
+    if {unit[0] & 127 for unit in slices} != {_SLICE}:
+        return False
+    if not stream.interlaced:
+        return stream.bit_depth is not None
+    if stream.adaptive_number_bits is None:
+        return False  # libav may call a frame interlaced because the one before it was
+    try:
+        parts = {_find_part(unit, stream.adaptive_number_bits) for unit in slices}
+    except EOFError:
+        return False
+    return parts in ({_FRAME}, {_TOP, _BOTTOM})  # without a field, its other one would pair with the next
+
+
+def _find_part(unit: memoryview, number_bits: int) -> int:
+    """The part of a frame to which a slice belongs (H.264, 7.3.3)."""
+    bits = BitReader(unescape(bytes(unit[1:_N_HEADER_BYTES])))
+    bits.skip_ue(3)
+    bits.u(number_bits)
+    return _FRAME if not bits.flag() else _BOTTOM if bits.flag() else _TOP
 
 
 def _is_hevc_disposable(units: list[memoryview], stream: StreamFormat) -> bool:
