@@ -1,11 +1,15 @@
-"""Large arrays whose memory is reused.
+"""Large arrays whose memory is reused, or returned at once.
 
 The operating system clears each page of a new array when it is first written, which takes a third of the time
 of decoding a frame into it. The memory of an array from `empty` is kept after the array and all of its views
 have been deleted, up to `MAX_BYTES_KEPT`, and reused for the next array of about the same size.
+
+The memory of an array from `zeros` is unmapped when the array is deleted. `malloc` would keep some of it for
+each thread: for sums of images, which have several sizes, half as much again.
 """
 
 import math
+import mmap
 import threading
 import weakref
 from collections import deque
@@ -14,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["empty"]
+__all__ = ["empty", "zeros"]
 
 MIN_BYTES = 1024 * 1024
 """Smaller arrays are allocated by numpy, which caches their memory itself."""
@@ -24,6 +28,9 @@ MAX_BYTES_KEPT = 128 * 1024 * 1024
 
 MAX_WASTE = 1.25
 """Memory is reused for arrays that are smaller by at most this factor."""
+
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+"""For mappings that are not shared with forked processes, except on Windows, which does not fork."""
 
 Block = npt.NDArray[np.uint8]
 
@@ -80,3 +87,15 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     first = np.frombuffer(block.data, kind, n_items)
     weakref.finalize(first, _pool.give_back, block).atexit = False
     return first.reshape(shape)
+
+
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array like that of `numpy.zeros`, whose memory is returned to the operating system after it."""
+    kind = np.dtype(dtype)
+    n_items = math.prod(shape)
+    if n_items * kind.itemsize < MIN_BYTES:
+        return np.zeros(shape, kind)
+    memory = mmap.mmap(-1, n_items * kind.itemsize, **_PRIVATE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, kind).reshape(shape)

@@ -1,14 +1,15 @@
-"""Arrays whose memory is used again: only when nothing refers to it any more."""
+"""Arrays whose memory is used again, or returned: only when nothing refers to it any more."""
 
 import gc
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from camhd_access import memory
-from camhd_access.memory import MAX_BYTES_KEPT, MIN_BYTES, empty
+from camhd_access.memory import MAX_BYTES_KEPT, MIN_BYTES, empty, zeros
 
 pytestmark = pytest.mark.pure
 
@@ -24,6 +25,11 @@ def pool(monkeypatch):
 
 def address(array):
     return array.__array_interface__["data"][0]
+
+
+def resident_bytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
 
 
 def n_kept(pool):
@@ -112,3 +118,24 @@ def test_they_pickle_and_copy():
     for other in (pickle.loads(pickle.dumps(array)), array.copy()):  # noqa: S301 - our own bytes
         assert (other == 5).all()
         assert not np.shares_memory(other, array)
+
+
+def test_memory_of_zeros_is_returned_with_the_last_view():
+    n_bytes = 256 << 20
+    array = zeros((2, n_bytes // 4), "u2")
+    assert not array.any()
+    assert array.flags.carray
+    array[...] = 7
+    view = array[1, ::2]
+    del array
+    assert (view == 7).all()
+    held = resident_bytes()
+    del view
+    assert resident_bytes() < held - n_bytes // 2
+
+
+def test_few_zeros_are_numpys():
+    array = zeros((3, 4), "u2")
+    assert array.base is None
+    assert not array.any()
+    assert zeros((0, 5), "u1").shape == (0, 5)

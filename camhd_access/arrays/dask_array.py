@@ -22,11 +22,12 @@ from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
 from camhd_access.arrays.missing import Marked, mark_missing
-from camhd_access.arrays.reductions import Moments, finish_moments
+from camhd_access.arrays.reductions import Moments, finish_moments, join_chunks
 from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
+from camhd_access.decoding.sums import Sums
 from camhd_access.movie.outer_index import AxisIndex, expand_index, shorten_index, split_positions, take_outer
 from camhd_access.movie.packed_frames import pack_numbers, unpack_numbers
-from camhd_access.movie.series import Stack
+from camhd_access.movie.series import FrameSeries, Stack
 from camhd_access.movie.stack import Pixels
 
 __all__ = ["DamageArray", "StackArray"]
@@ -205,18 +206,24 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         options.pop("out", None)
         return reduce_over_time(self, statistic, **options)
 
-    def _moments(self, name: str, **options: Any) -> da.Array:  # noqa: ANN401 - of `finish_moments`
+    def _moments(self, name: str, *, split_every: Any, **options: Any) -> da.Array:  # noqa: ANN401 - of `finish_moments`
         """A reduction over time whose tasks add up frames while decoding, without keeping them."""
+        assert self.shown is not None  # noqa: S101 - for mypy
+        lengths = self.chunks[0]
+        if not isinstance(self.stack, FrameSeries):  # whose movies are read at once, by many tasks
+            capacity = Sums.zeros((0,), self.stack.pixel_format, squares=False).capacity
+            lengths = join_chunks(lengths, max_frames=capacity)
+            split_every = split_every or 2
+        tasks = _TaskStacks(self.stack, self.shown, (lengths, *self.chunks[1:]))
         take = _Part.add_up_squares if name in {"std", "var"} else _Part.add_up
-        layer_name = f"{take.__name__}-{self.tasks.token}"
+        layer_name = f"{take.__name__}-{tasks.token}"
         axes = tuple(range(self.ndim))
-        layer = blockwise(take, layer_name, axes, self.tasks, axes, numblocks={}, _data_producer=True)
+        layer = blockwise(take, layer_name, axes, tasks, axes, numblocks={}, _data_producer=True)
         graph = HighLevelGraph.from_collections(layer_name, layer)
-        cuts = ((1,) * len(self.chunks[0]), *self.chunks[1:])
+        cuts = ((1,) * tasks.numblocks[0], *self.chunks[1:])
         parts = da.Array(graph, layer_name, cuts, meta=np.empty((0,) * self.ndim, np.uint64))
-        return finish_moments(
-            parts, name, n=self.shape[0], max_value=self.stack.pixel_format.max_value, **options
-        )
+        options |= {"n": self.shape[0], "max_value": self.stack.pixel_format.max_value}
+        return finish_moments(parts, name, split_every=split_every, **options)
 
     def _is_time(self, axis: Any) -> bool:  # noqa: ANN401
         """Whether it is the time axis only."""

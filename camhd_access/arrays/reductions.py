@@ -1,28 +1,55 @@
 # mypy: disallow-untyped-calls=False
 """Statistics over time of frames that are added up while they are decoded (see `decoding.sums`).
 
-For arrays without missing values. Each dask chunk holds the sums of its frames and, if wanted, of their
-squares, so no frame is kept. They are integers up to the final division: sums and means are bit-exact with
-numpy. Arrays whose damaged slices are NaN (`errors="mask"`) have `statistics` instead.
+For arrays without missing values. Each task holds the sums of its frames and, if wanted, of their squares, so
+no frame is kept. Sums take several times the memory of an image: so a movie has few tasks, each of several
+dask chunks, whose sums are added in pairs. They are integers up to the final division: sums and means are
+bit-exact with numpy. Arrays whose damaged slices are NaN (`errors="mask"`) have `statistics` instead.
 """
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Moments", "finish_moments"]
+from camhd_access.decoding.threads import n_cores
+from camhd_access.memory import zeros
+
+__all__ = ["Moments", "finish_moments", "join_chunks"]
 
 Sums = npt.NDArray[np.unsignedinteger]
 
 Moments = tuple[Sums, Sums | None]
 """Sums of values and, if wanted, of their squares; with the shape of one image."""
 
+TASKS_PER_CORE = 4
+"""Fewer would leave cores idle at the end."""
+
+MAX_FRAMES = 256
+"""Frames of a task, unless a dask chunk has more: a cluster has more cores than this machine."""
+
 VALUES_AT_ONCE = 1 << 15
 """Numbers whose sums are finished together: few enough for the cache of a core."""
+
+
+def join_chunks(lengths: tuple[int, ...], *, max_frames: int) -> tuple[int, ...]:
+    """Number of frames that each task adds up: of some dask chunks together.
+
+    Parameters
+    ----------
+    lengths
+        Frames of each dask chunk.
+    max_frames
+        Frames whose sums fit into the fewest bytes.
+    """
+    n_together = max(1, min(MAX_FRAMES, max_frames) // max(lengths))
+    n_tasks = min(max(TASKS_PER_CORE * n_cores(), -(-len(lengths) // n_together)), len(lengths))
+    edges = [len(lengths) * k // n_tasks for k in range(n_tasks + 1)]
+    return tuple(sum(lengths[start:stop]) for start, stop in pairwise(edges))
 
 
 def finish_moments(
@@ -84,8 +111,8 @@ def _add_moments(
     """The sums of several parts, in no more bytes than the sums of all images need."""
     shape = parts[0][0].shape
     values, squares = _flat(parts)
-    total = np.empty(values[0].size, np.min_scalar_type(largest))
-    of_squares = np.empty(total.size if squares else 0, np.min_scalar_type(largest_square))
+    total = zeros((values[0].size,), np.min_scalar_type(largest))
+    of_squares = zeros((total.size if squares else 0,), np.min_scalar_type(largest_square))
     for some in _pieces(total.size):
         _add(values, some, total[some])
         if squares:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.pixels import PixelFormat
+from camhd_access.memory import zeros
 
 __all__ = ["Sums"]
 
@@ -37,8 +38,8 @@ class Sums:
         """Sums of zero images."""
         is_narrow = pixel_format.max_value < 1024
         sums = cls(
-            np.zeros(shape, np.uint16 if is_narrow else np.uint32),
-            np.zeros(shape, np.uint32 if is_narrow else np.uint64) if squares else None,
+            zeros(shape, np.uint16 if is_narrow else np.uint32),
+            zeros(shape, np.uint32 if is_narrow else np.uint64) if squares else None,
             max_value=pixel_format.max_value,
             n_room=0,
         )
@@ -79,7 +80,7 @@ class Sums:
 
     def _move(self) -> None:
         if self.total is None:
-            self.total = np.zeros(self.values.shape, np.uint64)
+            self.total = zeros(self.values.shape, np.uint64)
             self.total_squares = None if self.squares is None else self.total.copy()
         self.total += self.values
         self.values[...] = 0

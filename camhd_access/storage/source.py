@@ -62,8 +62,8 @@ _KINDS = (
     (stat.S_ISSOCK, "socket"),
 )
 
-N_FILE_THREADS = 2
-"""Concurrent reads from a blocking filesystem, such as a disk."""
+N_FILE_THREADS, MAX_FILE_BYTES_AHEAD = 2, 4 * MAX_SPAN_BYTES
+"""Concurrent reads from a blocking filesystem, such as a disk, and the bytes read ahead from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,9 @@ class ByteSource:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
         loop = self.filesystem.loop if self.is_far else None
+        limit = MAX_BYTES_AHEAD if self.is_far else MAX_FILE_BYTES_AHEAD
         with self._submitting(loop) as submit:
-            for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=MAX_BYTES_AHEAD):
+            for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=limit):
                 settle(future, loop)
                 data = future.result()
                 self._check_version()

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from camhd_access import FrameDecodeError, MovieReader, open_movie
-from camhd_access.arrays.reductions import _variance
+from camhd_access.arrays import reductions
+from camhd_access.arrays.reductions import _variance, join_chunks
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.sums import Sums
 
@@ -87,6 +88,22 @@ def test_the_tasks_of_sums_add_up_while_they_decode(movie):
     assert [layer for layer in movie.std("time").data.dask.layers if "add_up_squares" in layer]
     others = movie.mean(("time", "y")).data.dask.layers
     assert not any("add_up" in layer for layer in others)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ((5,) * 6, (5,) * 6),  # as many as there are, if cores would be idle
+        ((11,) * 18, (22, 22, 22, 33) * 2),
+        ((10,) * 95, (90, *(100, 90) * 4, 100)[-10:]),
+        ((70, 300, 5, 5), (70, 300, 5, 5)),
+    ],
+)
+def test_a_task_adds_up_several_chunks(monkeypatch, lengths, expected):
+    monkeypatch.setattr(reductions, "n_cores", lambda: 2)
+    joined = join_chunks(lengths, max_frames=101)
+    assert sum(joined) == sum(lengths)
+    assert joined == expected
 
 
 def test_a_damaged_frame_is_named_by_a_mean(movie_path, tmp_path):
