@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from origin import Pattern, answers, honest, redirects, refuses
-from webservers import require, start_nginx
+from webservers import start_nginx
 
 from camhd_access import errors
 from camhd_access.ranges import ByteRange
@@ -307,23 +307,6 @@ def test_misspelt_arguments_are_not_swallowed(origin):
 
 
 # ---- https
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """Paths of a certificate for 127.0.0.1 that no authority signed, and of its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    paths = folder / "c.pem", folder / "k.pem"
-    subprocess.run(
-        [
-            *(require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-out", paths[0], "-keyout", paths[1]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return paths
 
 
 def test_https(certificate, origin, tmp_path):

@@ -10,6 +10,7 @@
     connector     opens connections, several in advance to distant hosts
     connections   the pooled connections of one event loop, bounded per host, with counters
     exchanges     one request and its response: proxy, redirects, credentials
+    bodies        the body of a response, received in few steps
     client        one request until it succeeds: parts, retries, deadline, one version of the file
     tasks         runs coroutines as blocking calls
     files         file objects

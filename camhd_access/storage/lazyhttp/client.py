@@ -35,8 +35,9 @@ from camhd_access.storage.lazyhttp.answers import (
     refuse_encoding,
     status_fault,
 )
+from camhd_access.storage.lazyhttp.bodies import end_body, receive_body
 from camhd_access.storage.lazyhttp.connector import N_PARTS
-from camhd_access.storage.lazyhttp.exchanges import Budget, Exchanges, end_body, parse_url, receive_body
+from camhd_access.storage.lazyhttp.exchanges import Budget, Exchanges, parse_url
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.storage.lazyhttp.tasks import gather
 from camhd_access.storage.lazyhttp.versions import FileFacts, Version, find_date, is_same_version
@@ -112,7 +113,7 @@ class Client:
                     chunks.append(chunk)
                     missing = ByteRange(missing.start + len(chunk), missing.stop)
 
-                await receive_body(response, held.n_bytes, keep)
+                await receive_body(response, held.n_bytes, keep, step_bytes=self.settings.step_bytes)
                 await end_body(response, held.n_bytes)
             if missing.start < held.stop:
                 n_bytes = held.stop - missing.start

@@ -22,11 +22,9 @@ from camhd_access._version import __version__
 from camhd_access.storage.lazyhttp.connector import Connector
 from camhd_access.storage.lazyhttp.permits import Permits
 
-__all__ = ["MAX_BUFFERED_BYTES", "Connections", "TransferStats"]
+__all__ = ["Connections", "TransferStats"]
 
-MAX_BUFFERED_BYTES = 2 << 20
-"""Bytes of a body that are received before anybody reads them; aiohttp then stops to receive."""
-
+_READ_BUFFER_BYTES = 1 << 20
 _PAUSE_SECONDS = 1.0  # if an overloaded server does not say how long to wait
 _MEMORY = 0.5 ** (1 / 64)  # the last 64 requests have half of the weight
 
@@ -122,7 +120,7 @@ class Connections:
             headers={"User-Agent": f"camhd_access/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False),  # also for IP addresses
             auto_decompress=False,
-            read_bufsize=MAX_BUFFERED_BYTES // 2,  # aiohttp stops at twice as much
+            read_bufsize=_READ_BUFFER_BYTES,
         )
         # aiohttp would silently resend a request without a response: uncounted, and without a pause.
         self.session._retry_connection = False  # noqa: SLF001

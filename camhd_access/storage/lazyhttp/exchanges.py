@@ -10,8 +10,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -21,17 +21,16 @@ from yarl import URL
 from camhd_access.ending import is_ending
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
 from camhd_access.storage.lazyhttp.answers import Fault, status_fault
-from camhd_access.storage.lazyhttp.connections import MAX_BUFFERED_BYTES, Connections, TransferStats
+from camhd_access.storage.lazyhttp.connections import Connections, TransferStats
 from camhd_access.storage.lazyhttp.environment import Login, find_proxy, make_ssl_context
 from camhd_access.storage.lazyhttp.settings import Settings
 from camhd_access.urls import escape_url, redact_url, resolve_location, split_login
 
-__all__ = ["Budget", "Exchanges", "end_body", "parse_url", "receive_body"]
+__all__ = ["Budget", "Exchanges", "parse_url"]
 
 logger = logging.getLogger("camhd_access.storage.lazyhttp")
 
 _MAX_REDIRECTS = 10
-_LAST_CHUNK_SECONDS = 0.05
 _ABOUT_SSL = re.compile(r" ssl:(\w+|<[^>]*>)(?= \[)")  # aiohttp's option, not a reason
 
 
@@ -215,41 +214,6 @@ class Exchanges:
     def _all_mine(self) -> list[Connections]:
         pid = os.getpid()
         return [each for (owner, _), each in list(self._connections.items()) if owner == pid]
-
-
-async def receive_body(response: aiohttp.ClientResponse, n_bytes: int, keep: Callable[[bytes], None]) -> None:
-    """Pass the `n_bytes` of a body to `keep`; if it is interrupted, all received bytes, before the error.
-
-    A body that aiohttp buffers completely is received in one step of this task, which saves a fifth of the
-    processor time of a step for each packet.
-    """
-    content = response.content
-    try:
-        if error := content.exception():
-            raise error
-        if response.content_length == n_bytes <= MAX_BUFFERED_BYTES:
-            await content.wait_eof()
-        while content.total_bytes < n_bytes and not content.at_eof():
-            keep(await content.readany())
-    finally:
-        if rest := content._read_nowait(-1):  # noqa: SLF001 - its public twin raises the error
-            keep(rest)
-
-
-async def end_body(response: aiohttp.ClientResponse, n_bytes: int) -> None:
-    """Wait briefly for the end of a body after its `n_bytes`, so that the connection can be reused.
-
-    Raises
-    ------
-    Fault
-        There are more bytes.
-    """
-    if response.content.total_bytes <= n_bytes:
-        with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(_LAST_CHUNK_SECONDS):
-                await response.content.wait_eof()
-    if response.content.total_bytes > n_bytes:
-        raise Fault("the body is longer than its Content-Length")
 
 
 @lru_cache(maxsize=256)  # called several times a request

@@ -15,6 +15,7 @@ from camhd_access.storage.lazyhttp.permits import check_address
 
 __all__ = ["Settings"]
 
+_MAX_STEP_BYTES = 64 << 10  # within the receive buffer of a new connection
 _NO_CREDENTIALS = {"accept", "accept-language", "from", "referer", "user-agent"}
 
 
@@ -85,6 +86,11 @@ class Settings:
                 "ssl must be True, False, a file or folder of certificates, or an ssl.SSLContext, "
                 f"not {self.ssl!r:.80}"
             )
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes to wait for at once: the slowest acceptable server sends them well before a time-out."""
+        return max(1, min(_MAX_STEP_BYTES, int(self.stall_timeout_seconds * self.min_bytes_per_second / 4)))
 
     @cached_property
     def own_headers(self) -> CIMultiDict[str]:
