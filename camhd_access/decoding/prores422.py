@@ -19,13 +19,15 @@ from camhd_access.decoding.kernels.parameters import Kernel
 from camhd_access.decoding.kernels.scans import INTERLACED_SCAN, PROGRESSIVE_SCAN
 from camhd_access.decoding.pixels import CHROMA_MARGIN, PixelFormat, Planes, choose_matrix, color_scales
 from camhd_access.decoding.sums import Sums
-from camhd_access.decoding.threads import decode_pool
+from camhd_access.decoding.threads import share
 from camhd_access.decoding.windows import CodedWindow, Marks, Window
-from camhd_access.ending import submit
 from camhd_access.formats.prores import FrameHeader, parse_frame_header, weave_fields
 from camhd_access.ranges import ByteData
 
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
+
+BANDS_PER_THREAD = 3
+"""Parts of a frame that threads share: more than threads, because some take longer."""
 
 PAD_PIXELS = 64
 """Extra columns after those of a strip, which conversion reads and writes without effect."""
@@ -144,12 +146,9 @@ def decode_window(
         memory.parameters[at.IS_LENIENT] = masks
         return kernel(memory.parameters_at), damage
 
-    bands = _cut_bands(coding, 1 if isinstance(out, Sums) else n_threads)
-    if len(bands) > 1:
-        results = [each.result() for each in [submit(decode_pool(), decode_lines, band) for band in bands]]
-        fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
-    else:
-        fault, damage = decode_lines(bands[0])
+    n_bands = 1 if n_threads == 1 or isinstance(out, Sums) else BANDS_PER_THREAD * n_threads
+    results = share(decode_lines, _cut_bands(coding, n_bands), n_threads=n_threads)
+    fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
     if not fault and not damage.any():
         return None
     if not masks or isinstance(out, Sums):

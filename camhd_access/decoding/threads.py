@@ -1,19 +1,24 @@
 """Threads that decode for direct reads; a dask task decodes in its own thread.
 
-Frames are decoded in parallel: each thread takes the next frame, and reuses its codec contexts.
+Frames are decoded in parallel: each thread takes the next frame, and reuses its codec contexts. If there is
+only one frame, threads share it (`share`).
 """
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 from camhd_access.ending import submit
 
-__all__ = ["decode_pool", "n_cores", "spreading"]
+__all__ = ["decode_pool", "n_cores", "share", "spreading"]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 def n_cores() -> int:
@@ -80,3 +85,37 @@ def spreading(*, parallel: bool, works: bool = False) -> Iterator[Callable[..., 
         for future in running:
             if not future.cancelled():
                 future.exception()  # wait: it writes into the caller's array
+
+
+def share(function: Callable[[Job], Result], jobs: Sequence[Job], *, n_threads: int) -> list[Result]:
+    """The results of `function` for all jobs, in any order; each thread takes the next job.
+
+    The calling thread is one of them, and does everything if the others are busy. If an error is raised, all
+    jobs that were begun have ended.
+    """
+    waiting = deque(jobs)
+
+    def work() -> list[Result]:
+        return [function(job) for job in _take_each(waiting)]
+
+    helpers = [submit(decode_pool(), work) for _ in range(min(n_threads, len(jobs)) - 1)]
+    try:
+        results = work()
+        for helper in helpers:
+            if not helper.cancel():
+                results += helper.result()
+        return results
+    finally:
+        waiting.clear()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.exception()  # wait: it writes into the caller's array
+
+
+def _take_each(waiting: deque[Job]) -> Iterator[Job]:
+    while True:
+        try:
+            job = waiting.popleft()
+        except IndexError:  # another thread took the last
+            return
+        yield job

@@ -3,13 +3,13 @@
 import os
 from contextlib import suppress
 from signal import SIGALRM, signal
-from threading import Event, current_thread, main_thread
+from threading import Barrier, Event, current_thread, main_thread
 from time import sleep
 
 import pytest
 
 from camhd_access.decoding import threads
-from camhd_access.decoding.threads import spreading
+from camhd_access.decoding.threads import decode_pool, n_cores, share, spreading
 
 
 @pytest.fixture
@@ -72,3 +72,42 @@ def test_an_error_of_work_that_has_ended_is_raised_before_more_begins():
 
     with pytest.raises(ValueError, match="no"):
         go_on()
+
+
+def test_threads_share_jobs():
+    both_work = Barrier(2)
+
+    def work(job):
+        if job < 2:
+            both_work.wait(30)
+        return job, current_thread() is main_thread()
+
+    results = share(work, range(20), n_threads=2)
+    assert sorted(job for job, _ in results) == list(range(20))
+    assert {is_caller for _, is_caller in results} == {True, False}
+
+
+def test_a_caller_does_the_work_of_threads_that_are_busy():
+    may_end = Event()
+    busy = [decode_pool().submit(may_end.wait) for _ in range(n_cores())]
+    try:
+        assert share(lambda job: job, range(5), n_threads=3) == list(range(5))
+    finally:
+        may_end.set()
+    assert all(each.result() for each in busy)
+
+
+@pytest.mark.parametrize("failing", ["caller", "helper"])
+def test_after_an_error_no_thread_works_on(failing):
+    both_work, ended = Barrier(2), []
+
+    def work(job):
+        both_work.wait(30)
+        if (current_thread() is main_thread()) == (failing == "caller"):
+            raise IndexError(f"not {job}")
+        sleep(0.2)
+        ended.append(job)
+
+    with pytest.raises(IndexError, match="not"):
+        share(work, range(2), n_threads=2)
+    assert len(ended) == 1
