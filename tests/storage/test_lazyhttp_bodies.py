@@ -69,15 +69,18 @@ def test_a_long_body_takes_few_steps(origin, url, content):
 
     async def run():
         async with responding(url) as (response, sock):
-            await receive_body(response, SIZE, chunks.append, step_bytes=STEP_BYTES)
+
+            def keep(chunk):
+                chunks.append(chunk)  # where a step takes more of the buffer, new connections stay slow
+                assert low_water_mark(sock) <= sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) / 16
+
+            await receive_body(response, SIZE, keep, step_bytes=STEP_BYTES)
             await end_body(response, SIZE)
             return low_water_mark(sock)
 
     assert asyncio.run(run()) == 1  # the next response may be short
     assert b"".join(chunks) == content
-    assert (
-        len(chunks) <= 1 + SIZE // STEP_BYTES + 32 * 1024 // PACKET_BYTES
-    )  # the last 32 kB come as they are
+    assert len(chunks) <= 0.7 * SIZE // PACKET_BYTES  # none but the last 32 KiB came in packets
 
 
 @on_linux

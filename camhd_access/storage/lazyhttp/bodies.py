@@ -18,6 +18,7 @@ __all__ = ["end_body", "receive_body"]
 
 _MIN_STEPS = 4  # a body that takes fewer is received as it comes
 _MAX_HELD_BYTES = 32 << 10  # received, but not yet decrypted: the longest record of TLS, for proxies twice
+_MIN_BUFFER_STEPS = 16  # the buffer, and with it the rate of a new connection, would not grow in large steps
 _LAST_CHUNK_SECONDS = 0.05
 
 
@@ -26,7 +27,8 @@ async def receive_body(
 ) -> None:
     """Pass the `n_bytes` of a body to `keep`; if it is interrupted, all received bytes, before the error.
 
-    A long body of known length comes in steps of at least `step_bytes`, but for the last ones.
+    A long body of known length comes in steps of `step_bytes`, but for the first ones of a new connection and
+    the last ones.
     """
     content = response.content
     is_long = response.content_length == n_bytes >= _MIN_STEPS * step_bytes
@@ -54,6 +56,8 @@ def _collecting(response: aiohttp.ClientResponse) -> Iterator[Callable[[int], No
     def collect(n_bytes: int) -> None:
         if sock is not None:
             with suppress(OSError):  # closed meanwhile
+                n_buffer_bytes = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+                n_bytes = min(n_bytes, max(1, n_buffer_bytes // _MIN_BUFFER_STEPS))
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, n_bytes)
 
     try:

@@ -15,7 +15,7 @@ from camhd_access.storage.lazyhttp.permits import check_address
 
 __all__ = ["Settings"]
 
-_MAX_STEP_BYTES = 64 << 10  # within the receive buffer of a new connection
+_MAX_STEP_BYTES = 64 << 10  # more saves little
 _NO_CREDENTIALS = {"accept", "accept-language", "from", "referer", "user-agent"}
 
 
