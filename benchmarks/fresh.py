@@ -15,6 +15,8 @@ from benchmarks.peers import Ours, Peer, PyAV
 
 __all__ = ["cases"]
 
+N_AT_ONCE = 12
+
 
 def cases(material: Material) -> Iterator[Case]:
     path = str(material.long)
@@ -29,12 +31,12 @@ def cases(material: Material) -> Iterator[Case]:
         )
     yield Case(
         name="fresh-random-rgb24",
-        title=f"{len(FRAMES)} random frames of a new process, local, movie open, rgb24",
+        title=f"{len(FRAMES)} random frames of a new process, in reads of {N_AT_ONCE}, local, rgb24",
         unit="ms/frame",
         limit="one random frame of a process that has read others",
         ways=[Way(kind.name, _in_new_process(kind, path, "rgb24", len(FRAMES))) for kind in (Ours, PyAV)],
         budget=Budget("≥ 1.5 x PyAV with slice threads", min_speed=1.5),
-        note="The machine code is in the cache on disk.",
+        note="The machine code is in the cache on disk. Neither way keeps the frames.",
     )
     yield Case(
         name="fresh-command",
@@ -62,8 +64,9 @@ def read_first(kind: type[Peer], path: str, pix_fmt: str, n: int) -> float:
     with ExitStack() as stack:
         peer = kind(path, pix_fmt, stack)
         start = time.perf_counter()
-        for _ in peer.pick(FRAMES[:n]):
-            pass
+        for first in range(0, n, N_AT_ONCE):
+            for _ in peer.pick(FRAMES[first : min(n, first + N_AT_ONCE)]):
+                pass
         return 1e3 * (time.perf_counter() - start)
 
 

@@ -2,10 +2,11 @@
 
 Nothing waits for the compiler. While there is no machine code, libav decodes whole frames, and numpy halves
 and quarters, and the pixels of frames that only libav decodes; `find_kernel` returns immediately. Callers
-announce how many frames they are about to decode. Once there are enough, machine code from an earlier process
-is loaded from the cache folder in a thread, which takes some tenths of a second; once compiling, which takes
-many seconds, is worthwhile, it is done in another process of low priority: numba is not imported into this
-one, and no lock is held meanwhile. If no folder is writable, it is compiled for this process only.
+announce how many frames they are about to decode. Once there are a few, machine code from an earlier process
+is loaded from the cache folder in a thread. That takes 0.03 s, no longer than a frame by libav, and callers
+wait for it; from a slow disk it takes longer, and they go on. Once compiling, which takes many seconds, is
+worthwhile, it is done in another process of low priority: numba is not imported into this one, and no lock is
+held meanwhile. If no folder is writable, it is compiled for this process only.
 
 The name of the file is a digest of everything that the code depends on: the source of the kernels, the
 versions of numba and llvmlite, the processor. So another version, or another processor that shares the
@@ -62,9 +63,12 @@ Setting: TypeAlias = Literal["auto", "numba", "libav"]
 ENTRY_POINT = "camhd_access_decode"
 """Name of the function in the object code."""
 
-N_FRAMES_WORTH_LOADING = 12
+N_FRAMES_WORTH_LOADING = 4
 N_FRAMES_WORTH_COMPILING = 240
 """Number of announced frames from which loading, or compiling, machine code is worth its time."""
+
+LOADING_SECONDS = 0.2
+"""Longest time that callers wait for machine code to be loaded."""
 
 COMPILE_SECONDS = 600
 """Time limit for the compiler."""
@@ -110,12 +114,17 @@ class _Kernels:
         """Whether the outcome is final: there is machine code, or there will be none."""
         self.is_missing = False
         """Whether the cache folder was checked and has none."""
+        self.was_checked = threading.Event()
+        """Set after the first look into the cache folder."""
         self.worker: threading.Thread | None = None
 
     def prepare(self, *, compiles: bool) -> None:
         """Load machine code, or compile it; sets `kernel` on success."""
-        if not self.is_missing:
-            self.is_missing = not self._load(read_cached())
+        try:
+            if not self.is_missing:
+                self.is_missing = not self._load(read_cached())
+        finally:
+            self.was_checked.set()
         if self.is_missing and compiles:
             with suppress(OSError):  # too many open files, for instance: the next frames try again
                 self._compile()
@@ -179,7 +188,7 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
 
 
 def announce(n_frames: int) -> None:
-    """Announce that `n_frames` are about to be decoded."""
+    """Announce that `n_frames` are about to be decoded; may wait up to `LOADING_SECONDS` for machine code."""
     if _kernels.is_final or setting() != "auto" or is_ending():
         return
     with _changing:
@@ -187,16 +196,19 @@ def announce(n_frames: int) -> None:
         compiles = _kernels.n_frames >= N_FRAMES_WORTH_COMPILING
         is_worth_it = compiles or (_kernels.n_frames >= N_FRAMES_WORTH_LOADING and not _kernels.is_missing)
         is_busy = _kernels.worker is not None and _kernels.worker.is_alive()
-        if is_busy or not is_worth_it or _kernels.is_final:
+        if not is_worth_it or _kernels.is_final:
             return
-        if not can_compile():
-            _kernels.is_final = True
-            return
-        worker = threading.Thread(
-            target=_kernels.prepare, kwargs={"compiles": compiles}, name="camhd-compile", daemon=True
-        )
-        worker.start()
-        _kernels.worker = worker
+        if not is_busy:
+            if not can_compile():
+                _kernels.is_final = True
+                return
+            worker = threading.Thread(
+                target=_kernels.prepare, kwargs={"compiles": compiles}, name="camhd-compile", daemon=True
+            )
+            worker.start()
+            _kernels.worker = worker
+        was_checked = _kernels.was_checked
+    was_checked.wait(LOADING_SECONDS)
 
 
 # ---- processes

@@ -79,6 +79,24 @@ def test_code_of_an_earlier_process_is_loaded_beside_the_work(code, fresh, monke
     assert is_right()
 
 
+def test_frames_wait_for_code_that_is_loaded_quickly(code, fresh, monkeypatch):
+    machine_code.write_cached(code)
+    monkeypatch.setattr(machine_code, "LOADING_SECONDS", 60)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    assert machine_code.find_kernel() is not None
+
+
+def test_frames_do_not_wait_for_a_slow_disk(code, fresh, monkeypatch):
+    may_end = threading.Event()
+    monkeypatch.setattr(machine_code, "read_cached", lambda: code if may_end.wait(60) else None)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING)
+    assert machine_code.find_kernel() is None
+    assert is_right()
+    may_end.set()
+    finish()
+    assert machine_code.find_kernel() is not None
+
+
 def test_it_is_compiled_once_that_is_worth_it(code, fresh, monkeypatch):
     compiled = []
     monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: compiled.append(1) or code)
