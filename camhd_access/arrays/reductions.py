@@ -29,25 +29,26 @@ Moments = tuple[Sums, Sums | None]
 TASKS_PER_CORE = 4
 """Fewer would leave cores idle at the end."""
 
-MAX_FRAMES = 256
-"""Frames of a task, unless a dask chunk has more: a cluster has more cores than this machine."""
+MIN_FRAMES, MAX_FRAMES = 8, 256
+"""Frames of a task: few would not be worth their sums; a cluster has more cores than this machine."""
 
 VALUES_AT_ONCE = 1 << 15
 """Numbers whose sums are finished together: few enough for the cache of a core."""
 
 
 def join_chunks(lengths: tuple[int, ...], *, max_frames: int) -> tuple[int, ...]:
-    """Number of frames that each task adds up: of some dask chunks together.
+    """Number of frames that each task adds up.
 
     Parameters
     ----------
     lengths
-        Frames of each dask chunk.
+        Numbers of frames that are not cut: those of the dask chunks, or ones.
     max_frames
         Frames whose sums fit into the fewest bytes.
     """
     n_together = max(1, min(MAX_FRAMES, max_frames) // max(lengths))
-    n_tasks = min(max(TASKS_PER_CORE * n_cores(), -(-len(lengths) // n_together)), len(lengths))
+    n_tasks = max(TASKS_PER_CORE * n_cores(), -(-len(lengths) // n_together))
+    n_tasks = min(n_tasks, len(lengths), max(1, sum(lengths) // MIN_FRAMES))
     edges = [len(lengths) * k // n_tasks for k in range(n_tasks + 1)]
     return tuple(sum(lengths[start:stop]) for start, stop in pairwise(edges))
 

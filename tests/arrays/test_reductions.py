@@ -93,7 +93,9 @@ def test_the_tasks_of_sums_add_up_while_they_decode(movie):
 @pytest.mark.parametrize(
     ("lengths", "expected"),
     [
-        ((5,) * 6, (5,) * 6),  # as many as there are, if cores would be idle
+        ((5,) * 6, (10, 10, 10)),
+        ((1,) * 250, (31, 31, 31, 32) * 2),
+        ((1,) * 7, (7,)),
         ((11,) * 18, (22, 22, 22, 33) * 2),
         ((10,) * 95, (90, *(100, 90) * 4, 100)[-10:]),
         ((70, 300, 5, 5), (70, 300, 5, 5)),
