@@ -22,7 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
 from camhd_access.arrays.missing import Marked, mark_missing
-from camhd_access.arrays.reductions import Moments, finish_moments, join_chunks
+from camhd_access.arrays.reductions import Moments, divide_frames, finish_moments
 from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
 from camhd_access.decoding.sums import Sums
 from camhd_access.movie.group_stack import GroupStack
@@ -214,7 +214,7 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         if not isinstance(self.stack, FrameSeries):  # whose movies are read at once, by many tasks
             capacity = Sums.zeros((0,), self.stack.pixel_format, squares=False).capacity
             stand_alone = not isinstance(self.stack, GroupStack)
-            lengths = join_chunks((1,) * self.shape[0] if stand_alone else lengths, max_frames=capacity)
+            lengths = divide_frames((1,) * self.shape[0] if stand_alone else lengths, max_frames=capacity)
             split_every = split_every or 2
         tasks = _TaskStacks(self.stack, self.shown, (lengths, *self.chunks[1:]))
         take = _Part.add_up_squares if name in {"std", "var"} else _Part.add_up

@@ -2,8 +2,8 @@
 """Statistics over time of frames that are added up while they are decoded (see `decoding.sums`).
 
 For arrays without missing values. Each task holds the sums of its frames and, if wanted, of their squares, so
-no frame is kept. Sums take several times the memory of an image: so a movie has few tasks, each of several
-dask chunks, whose sums are added in pairs. They are integers up to the final division: sums and means are
+no frame is kept. Sums take several times the memory of an image: so a movie has few tasks, each of many
+frames, whose sums are added in pairs. They are integers up to the final division: sums and means are
 bit-exact with numpy. Arrays whose damaged slices are NaN (`errors="mask"`) have `statistics` instead.
 """
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from camhd_access.decoding.threads import n_cores
 from camhd_access.memory import zeros
 
-__all__ = ["Moments", "finish_moments", "join_chunks"]
+__all__ = ["Moments", "divide_frames", "finish_moments"]
 
 Sums = npt.NDArray[np.unsignedinteger]
 
@@ -36,7 +36,7 @@ VALUES_AT_ONCE = 1 << 15
 """Numbers whose sums are finished together: few enough for the cache of a core."""
 
 
-def join_chunks(lengths: tuple[int, ...], *, max_frames: int) -> tuple[int, ...]:
+def divide_frames(lengths: tuple[int, ...], *, max_frames: int) -> tuple[int, ...]:
     """Number of frames that each task adds up.
 
     Parameters

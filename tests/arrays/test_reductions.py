@@ -6,7 +6,7 @@ import xarray as xr
 
 from camhd_access import FrameDecodeError, MovieReader, open_movie
 from camhd_access.arrays import reductions
-from camhd_access.arrays.reductions import _variance, join_chunks
+from camhd_access.arrays.reductions import _variance, divide_frames
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.sums import Sums
 
@@ -101,9 +101,9 @@ def test_the_tasks_of_sums_add_up_while_they_decode(movie):
         ((70, 300, 5, 5), (70, 300, 5, 5)),
     ],
 )
-def test_a_task_adds_up_several_chunks(monkeypatch, lengths, expected):
+def test_a_task_adds_up_many_frames(monkeypatch, lengths, expected):
     monkeypatch.setattr(reductions, "n_cores", lambda: 2)
-    joined = join_chunks(lengths, max_frames=101)
+    joined = divide_frames(lengths, max_frames=101)
     assert sum(joined) == sum(lengths)
     assert joined == expected
 
