@@ -4,8 +4,8 @@ The operating system clears each page of a new array when it is first written, w
 of decoding a frame into it. The memory of an array from `empty` is kept after the array and all of its views
 have been deleted, up to `MAX_BYTES_KEPT`, and reused for the next array of about the same size.
 
-The memory of an array from `zeros` is unmapped when the array is deleted. `malloc` would keep some of it for
-each thread: for sums of images, which have several sizes, half as much again.
+The memory of a large array from `zeros` is unmapped when the array is deleted. `malloc` would keep some of it
+for each thread: for sums of images in colour, which have several sizes, half as much again.
 """
 
 import math
@@ -22,6 +22,9 @@ __all__ = ["empty", "zeros"]
 
 MIN_BYTES = 1024 * 1024
 """Smaller arrays are allocated by numpy, which caches their memory itself."""
+
+MIN_BYTES_RETURNED = 10 * 1024 * 1024
+"""Smaller sums are allocated by numpy: their pages would be cleared again for each."""
 
 MAX_BYTES_KEPT = 128 * 1024 * 1024
 """Maximum amount of unused memory: a dask chunk of frames."""
@@ -90,10 +93,10 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array like that of `numpy.zeros`, whose memory is returned to the operating system after it."""
+    """An array like that of `numpy.zeros`; the memory of a large one is returned to the operating system."""
     kind = np.dtype(dtype)
     n_items = math.prod(shape)
-    if n_items * kind.itemsize < MIN_BYTES:
+    if n_items * kind.itemsize < MIN_BYTES_RETURNED:
         return np.zeros(shape, kind)
     memory = mmap.mmap(-1, n_items * kind.itemsize, **_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
