@@ -161,7 +161,7 @@ class ReadAhead:
         self._numbers = count()
         self.stats = ReadAheadStats()
 
-    def follows(self, key: Hashable, wanted: ByteRange) -> bool:
+    def follows(self, key: Hashable, wanted: ByteRange, *, has_gaps: bool = False) -> bool:
         """Whether a read continues an earlier one; if not, it may be the first of a sequence.
 
         Parameters
@@ -170,16 +170,20 @@ class ReadAhead:
             Identifies the file and its version.
         wanted
             The range of the whole read.
+        has_gaps
+            Whether only parts of it are read: such a read belongs to no sequence.
         """
         with self._alone() as is_alone:
             if not is_alone:
                 return False
             mine = [each for each in self._patterns if each.key == key]
-            if any(each.goes_on(wanted) for each in mine):
+            if not has_gaps and any(each.goes_on(wanted) for each in mine):
                 return True
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
                 for pattern in mine:  # a sequence that continues later starts again
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
+            if has_gaps:
+                return False
             self._patterns.append(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
             if len(self._patterns) > MAX_PATTERNS:
                 self._give_up(next((each for each in self._patterns if not each.pieces), self._patterns[0]))

@@ -193,9 +193,10 @@ class ByteSource:
 
     def _goes_on(self, spans: Sequence[Span]) -> bool:
         """Whether these spans have no large gaps and continue an earlier read."""
-        if not (spans and self.is_far and all(b.start - a.stop <= MIN_GAP_BYTES for a, b in pairwise(spans))):
+        if not (spans and self.is_far):
             return False
-        return find_read_ahead().follows(self, ByteRange(spans[0].start, spans[-1].stop))
+        has_gaps = any(b.start - a.stop > MIN_GAP_BYTES for a, b in pairwise(spans))
+        return find_read_ahead().follows(self, ByteRange(spans[0].start, spans[-1].stop), has_gaps=has_gaps)
 
     def _read_on(self, ranges: Sequence[ByteRange], stop: int) -> Iterator[tuple[Span, ByteData]]:
         """Each range with its bytes, while later ranges, and bytes beyond the last one, are in flight."""

@@ -213,6 +213,16 @@ def test_a_read_elsewhere_drops_what_was_fetched_ahead_and_costs_no_more_than_wa
     assert read(ahead, network, 4 * MIB, 5 * MIB)  # a second reader was there
 
 
+def test_a_read_of_scattered_frames_drops_what_was_fetched_ahead(served, movie_path):
+    reader = MovieReader(served.url + movie_path.name, cache=False)
+    for frame in range(6):
+        reader.read(frame, pix_fmt="gray")
+    ahead = read_ahead.find_read_ahead()
+    assert ahead.stats.n_bytes_unused == 0
+    reader.read([39, 0, 20], pix_fmt="gray")
+    assert ahead.stats.n_bytes_unused > 0
+
+
 def test_random_reads_never_end_a_pattern():
     ahead, network = ReadAhead(), Network()
     for i in range(3):
