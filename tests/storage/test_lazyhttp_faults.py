@@ -692,7 +692,8 @@ def test_exact_bytes_of_one_version_or_a_named_error(origin, faults, start, n, p
     versions = [old] if pinned else [old, new]
     assert found in (None, *(version.data[start : start + n] for version in versions))
     n_pieces = min(3, -(-n // 20_000))
-    assert len(origin.requests) <= 5 * n_pieces + 5
+    # Answers that bring some bytes do not count as failed, so there may be a request for each fault.
+    assert len(origin.requests) <= max(5 * n_pieces + 5, len(faults) + n_pieces + 2)
 
 
 # ---- redirects
