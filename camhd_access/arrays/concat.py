@@ -235,7 +235,19 @@ def concat_movies(
     attributes = common_attributes([movie.attributes for movie in ordered]) | {
         "title": _describe_days(ordered)
     }
-    return xr.DataArray(xr.Variable(dims_of(series), data, attributes), coords=coordinates, name="video")
+    array = xr.DataArray(xr.Variable(dims_of(series), data, attributes), name="video")
+    return array.assign_coords(_without_copies(coordinates))
+
+
+def _without_copies(coordinates: Mapping[str, Any]) -> dict[str, Any]:
+    """The same coordinates, with those that are texts as variables.
+
+    From arrays, xarray would make variables by looking at each of millions of texts, and copying it.
+    """
+    return {
+        name: xr.Variable(*each, fastpath=True) if getattr(each[1], "dtype", None) == object else each
+        for name, each in coordinates.items()
+    }
 
 
 def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
