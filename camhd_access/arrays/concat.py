@@ -244,10 +244,15 @@ def _without_copies(coordinates: Mapping[str, Any]) -> dict[str, Any]:
 
     From arrays, xarray would make variables by looking at each of millions of texts, and copying it.
     """
-    return {
-        name: xr.Variable(*each, fastpath=True) if getattr(each[1], "dtype", None) == object else each
-        for name, each in coordinates.items()
-    }
+    return {name: _as_variable(*each) if _holds_texts(each) else each for name, each in coordinates.items()}
+
+
+def _as_variable(dims: Any, texts: Any, attributes: Mapping[str, Any] | None = None) -> xr.Variable:  # noqa: ANN401 -- as xarray has them
+    return xr.Variable(dims, texts, attributes, fastpath=True)
+
+
+def _holds_texts(each: Any) -> bool:  # noqa: ANN401 -- what xarray takes as a coordinate
+    return isinstance(each, tuple) and getattr(each[1], "dtype", None) == np.dtype(object)
 
 
 def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:
