@@ -26,8 +26,8 @@ Sums = npt.NDArray[np.unsignedinteger]
 Moments = tuple[Sums, Sums | None]
 """Sums of values and, if wanted, of their squares; with the shape of one image."""
 
-TASKS_PER_CORE = 4
-"""Fewer would leave cores idle at the end."""
+TASKS_PER_CORE = 2
+"""Fewer would leave cores idle at the end; the sums of more take longer to add and finish."""
 
 MIN_FRAMES, MAX_FRAMES = 8, 256
 """Frames of a task: few would not be worth their sums; a cluster has more cores than this machine."""
