@@ -7,6 +7,7 @@ turns its map of damaged slices into an error that names the first, or into a ma
 """
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -136,18 +137,23 @@ def decode_window(
         return marks
     coding = Coding.of(coded, reduce)
 
-    def decode_lines(lines: slice) -> tuple[int, DamageMap]:
-        matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
-        memory = _find_memory()
+    matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
+
+    def decode_bands(bands: Iterator[slice]) -> tuple[int, DamageMap]:
+        """Decode in one thread; returns the first fault, or 0, and the damage."""
+        memory, fault = _find_memory(), 0
         _set_sample(memory, coding)
-        damage = _set_window(memory, coding, lines, n_planes=3 if pixel_format.is_color else 1)
+        damage = _set_window(memory, coding, n_planes=3 if pixel_format.is_color else 1)
         _set_format(memory, pixel_format, matrix, coding.window)
-        _set_target(memory, out if isinstance(out, Sums) else out[lines], pixel_format)
         memory.parameters[at.IS_LENIENT] = masks
-        return kernel(memory.parameters_at), damage
+        for lines in bands:
+            _set_lines(memory, coding, lines)
+            _set_target(memory, out if isinstance(out, Sums) else out[lines], pixel_format)
+            fault = min(fault, kernel(memory.parameters_at))
+        return fault, damage
 
     n_bands = 1 if n_threads == 1 or isinstance(out, Sums) else BANDS_PER_THREAD * n_threads
-    results = share(decode_lines, _cut_bands(coding, n_bands), n_threads=n_threads)
+    results = share(decode_bands, _cut_bands(coding, n_bands), n_threads=n_threads)
     fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
     if not fault and not damage.any():
         return None
@@ -220,7 +226,8 @@ def _decode_planes(
     memory = _find_memory()
     p = memory.parameters
     _set_sample(memory, coding)
-    damage = _set_window(memory, coding, slice(0, height), n_planes=1 if luma_only else 3)
+    damage = _set_window(memory, coding, n_planes=1 if luma_only else 3)
+    _set_lines(memory, coding, slice(0, height))
     if out is None:
         widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
         out = Planes(*(np.empty((height, each), np.uint16) for each in widths))
@@ -260,7 +267,13 @@ def _set_sample(memory: _Memory, coding: Coding) -> None:
     )
 
 
-def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int) -> DamageMap:
+def _set_lines(memory: _Memory, coding: Coding, lines: slice) -> None:
+    """Set the wanted lines of the window."""
+    top = coding.window[0].start
+    memory.parameters[at.WINDOW_TOP : at.WINDOW_BOTTOM + 1] = top + lines.start, top + lines.stop
+
+
+def _set_window(memory: _Memory, coding: Coding, *, n_planes: int) -> DamageMap:
     """Set the wanted part of the sample, and memory for it; returns the map for damage."""
     p, reduce, edges = memory.parameters, coding.reduce, coding.edges
     rows, columns = coding.window
@@ -276,8 +289,8 @@ def _set_window(memory: _Memory, coding: Coding, lines: slice, *, n_planes: int)
         coding.log2_slice_width,
         first_mb,
         stop_mb,
-        rows.start + lines.start,
-        rows.start + lines.stop,
+        rows.start,
+        rows.stop,
         columns.start,
         columns.stop - columns.start,
         (columns.stop + 1) // 2 - columns.start // 2,

@@ -87,8 +87,10 @@ def spreading(*, parallel: bool, works: bool = False) -> Iterator[Callable[..., 
                 future.exception()  # wait: it writes into the caller's array
 
 
-def share(function: Callable[[Job], Result], jobs: Sequence[Job], *, n_threads: int) -> list[Result]:
-    """The results of `function` for all jobs, in any order; each thread takes the next job.
+def share(
+    function: Callable[[Iterator[Job]], Result], jobs: Sequence[Job], *, n_threads: int
+) -> list[Result]:
+    """The results of `function`, once in each thread that took jobs from the iterator over them all.
 
     The calling thread is one of them, and does everything if the others are busy. If an error is raised, all
     jobs that were begun have ended.
@@ -96,7 +98,7 @@ def share(function: Callable[[Job], Result], jobs: Sequence[Job], *, n_threads: 
     waiting = deque(jobs)
 
     def work() -> list[Result]:
-        return [function(job) for job in _take_each(waiting)]
+        return [function(_take_each(waiting))] if waiting else []
 
     helpers = [submit(decode_pool(), work) for _ in range(min(n_threads, len(jobs)) - 1)]
     try:

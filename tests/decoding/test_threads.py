@@ -77,21 +77,24 @@ def test_an_error_of_work_that_has_ended_is_raised_before_more_begins():
 def test_threads_share_jobs():
     both_work = Barrier(2)
 
-    def work(job):
-        if job < 2:
-            both_work.wait(30)
-        return job, current_thread() is main_thread()
+    def work(jobs):
+        done = []
+        for job in jobs:
+            if job < 2:
+                both_work.wait(30)
+            done.append(job)
+        return done, current_thread() is main_thread()
 
     results = share(work, range(20), n_threads=2)
-    assert sorted(job for job, _ in results) == list(range(20))
-    assert {is_caller for _, is_caller in results} == {True, False}
+    assert sorted(job for done, _ in results for job in done) == list(range(20))
+    assert sorted(is_caller for _, is_caller in results) == [False, True]
 
 
 def test_a_caller_does_the_work_of_threads_that_are_busy():
     may_end = Event()
     busy = [decode_pool().submit(may_end.wait) for _ in range(n_cores())]
     try:
-        assert share(lambda job: job, range(5), n_threads=3) == list(range(5))
+        assert share(list, range(5), n_threads=3) == [list(range(5))]
     finally:
         may_end.set()
     assert all(each.result() for each in busy)
@@ -101,7 +104,8 @@ def test_a_caller_does_the_work_of_threads_that_are_busy():
 def test_after_an_error_no_thread_works_on(failing):
     both_work, ended = Barrier(2), []
 
-    def work(job):
+    def work(jobs):
+        job = next(jobs)
         both_work.wait(30)
         if (current_thread() is main_thread()) == (failing == "caller"):
             raise IndexError(f"not {job}")
