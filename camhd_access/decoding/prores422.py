@@ -208,13 +208,14 @@ def sample_means(
     n_shown = header.n_pictures if is_frame else 1
     n_lines = 2 * n_shown * -(-header.height // (16 * header.n_pictures))
     whole = replace(coded, window=(slice(0, n_lines), slice(0, header.width // 8)))
-    planes: list[npt.NDArray[np.uint16]] = list(_decode_planes(kernel, whole, 8, luma_only=luma_only))
+    decoded = _decode_planes(kernel, whole, 8, luma_only=luma_only)
+    planes: list[npt.NDArray[np.uint16]] = list(decoded)[: 1 if luma_only else 3]
     if n_shown == 2:  # alternating lines of both fields
         codes = [plane.view(np.int16) for plane in planes]
         planes = [weave_fields((each[::2] + each[1::2])[None])[0].view(np.uint16) for each in codes]
     n_rows, chroma_width = header.height // (8 if is_frame else 16), -(-header.width // 2) // 8
     luma, *chroma = (plane[:n_rows].astype(np.uint16, copy=False) for plane in planes)
-    return [luma] if luma_only else [luma, *(plane[:, :chroma_width] for plane in chroma)]
+    return [luma, *(plane[:, :chroma_width] for plane in chroma)]
 
 
 def _decode_planes(
