@@ -154,9 +154,10 @@ def decode_window(
 
     n_bands = 1 if n_threads == 1 or isinstance(out, Sums) else BANDS_PER_THREAD * n_threads
     results = share(decode_bands, _cut_bands(coding, n_bands), n_threads=n_threads)
-    fault, damage = min(fault for fault, _ in results), np.maximum.reduce([each for _, each in results])
-    if not fault and not damage.any():
+    fault = min(fault for fault, _ in results)
+    if not fault and not any(damage.any() for _, damage in results):
         return None
+    damage = np.maximum.reduce([each for _, each in results])
     if not masks or isinstance(out, Sums):
         raise describe_damage(coded, coding, fault, damage)
     return blank(coding, damage, out, in_color=pixel_format.is_color)
