@@ -14,7 +14,7 @@ Source: PNG, Third Edition (W3C, 2025), sections 11.3.2.6 (`cICP`) and 11.3.3; E
 import json
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -132,7 +132,7 @@ class Provenance:
     @property
     def json(self) -> str:
         """The complete record as JSON, in ASCII."""
-        known = {name: value for name, value in asdict(self).items() if value is not None}
+        known = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
         return json.dumps({RECORD_KEY: __version__} | known)
 
     @property

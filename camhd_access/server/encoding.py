@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,9 @@ from camhd_access.movie.stack import Pixels
 from camhd_access.output.provenance import Provenance, describe_in_ascii, image_options
 
 __all__ = ["FORMATS", "SMALL_PNG", "Format"]
+
+Picture: TypeAlias = Pixels | Image.Image
+"""Pixels, as an array or in Pillow's memory: copies from one to the other take as long as a small JPEG."""
 
 _ASCII, _SHORT, _LONG, _RATIONAL = 2, 3, 4, 5
 _N_TAGS = 13
@@ -37,8 +40,8 @@ class Format:
     """File name extension."""
     content_type: str
     """Media type (RFC 9110, section 8.3)."""
-    encode: Callable[[Pixels, int, Provenance], bytes]
-    """Encodes pixels, with the quality (ignored by lossless formats) and the provenance record."""
+    encode: Callable[[Picture, int, Provenance], bytes]
+    """Encodes a picture, with the quality (ignored by lossless formats) and the provenance record."""
     pix_fmts: tuple[str, ...] = ("rgb24",)
     """Supported pixel formats, the default first."""
     quality: int | None = None
@@ -53,7 +56,7 @@ class Format:
 
 
 def _by_pillow(
-    pixels: Pixels,
+    picture: Picture,
     quality: int,
     record: Provenance,
     *,
@@ -65,25 +68,27 @@ def _by_pillow(
         options |= image_options(f".{name.lower()}", record)
     if quality:
         options["quality"] = quality
-    Image.fromarray(pixels).save(file, name, **options)
+    _to_image(picture).save(file, name, **options)
     return file.getvalue()
 
 
-def _encode_rgba(pixels: Pixels, _: int, __: Provenance) -> bytes:
-    height, width, _ = pixels.shape
-    out = np.full((height, width, 4), 255, np.uint8)
-    out[..., :3] = pixels
-    return out.tobytes()
+def _encode_rgba(picture: Picture, _: int, __: Provenance) -> bytes:
+    return _to_image(picture).convert("RGBA").tobytes()
 
 
-def _encode_npy(pixels: Pixels, _: int, __: Provenance) -> bytes:
+def _to_image(picture: Picture) -> Image.Image:
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
+def _encode_npy(picture: Picture, _: int, __: Provenance) -> bytes:
     file = io.BytesIO()
-    np.save(file, pixels, allow_pickle=False)
+    np.save(file, np.asarray(picture), allow_pickle=False)
     return file.getvalue()
 
 
-def _encode_tiff(pixels: Pixels, _: int, record: Provenance) -> bytes:
+def _encode_tiff(picture: Picture, _: int, record: Provenance) -> bytes:
     """Encode an image of shape (y, x) or (y, x, 3), 16 bits per value."""
+    pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     n_channels = pixels.shape[2] if pixels.ndim == 3 else 1
     strip = np.ascontiguousarray(pixels, "<u2").tobytes()

@@ -84,7 +84,7 @@ def make_sheet(
         draw.rectangle(draw.textbbox(corner, text, font=font), fill=(0, 0, 0, 130))
         draw.text(corner, text, font=font, fill=(255, 255, 255, 255))
     record = describe_sheet(reader, stack, wanted)
-    body = wanted.format.encode(np.asarray(sheet), wanted.quality, record)
+    body = wanted.format.encode(sheet, wanted.quality, record)
     return MadeFile(body, wanted.format.content_type, sheet.size)
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 from PIL import Image
 
 from camhd_access.movie.reader import MovieReader
@@ -92,7 +91,10 @@ def finish_image(
     reader: MovieReader, stack: FrameStack, wanted: FrameParameters, size: tuple[int, int], pixels: Pixels
 ) -> MadeFile:
     """The image in the size and format asked for."""
-    if size != pixels.shape[1::-1]:
-        pixels = np.asarray(resize(Image.fromarray(pixels), size))
-    body = wanted.format.encode(pixels, wanted.quality, describe_picture(reader, stack, wanted, size))
+    is_whole = size == pixels.shape[1::-1]
+    body = wanted.format.encode(
+        pixels if is_whole else resize(Image.fromarray(pixels), size),
+        wanted.quality,
+        describe_picture(reader, stack, wanted, size),
+    )
     return MadeFile(body, wanted.format.content_type, size)
