@@ -48,14 +48,14 @@ def iter_cases(material: Material, facts: dict[str, str], *, full: bool) -> Iter
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="more frames, and more rounds")
-    parser.add_argument("--rounds", type=int, help="how often each way is run (3; 15 with --full)")
+    parser.add_argument("--rounds", type=int, help="how often each way is run (3; 5 with --full)")
     parser.add_argument("--only", default="", help="cases whose names match this regular expression")
     parser.add_argument("--docs", action="store_true", help="write table and plot into docs/")
     options = parser.parse_args()
     material = make_material(full=options.full)
     find_kernel(waits=True)  # so that new processes find it in the cache on disk
     facts = machine_facts()
-    rounds = options.rounds or (15 if options.full else 3)
+    rounds = options.rounds or (5 if options.full else 3)
     kind = "full" if options.full else "quick"
     path = Path(FOLDER, f"results-{kind}.json")
     measured = []
