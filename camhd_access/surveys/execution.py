@@ -20,7 +20,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from typing import Any, TypeAlias
@@ -217,7 +217,8 @@ def _run_on_cluster(study: Study, packed: bytes, tasks: Iterable[Task], client: 
                 n_lost = 0
     finally:
         if running and client.status == "running":
-            client.cancel(list(running))
+            with suppress(OSError):  # the connection is lost: that is told already
+                client.cancel(list(running))
 
 
 class _Workers:
@@ -233,7 +234,8 @@ class _Workers:
         """Ask the scheduler which workers there are, if that has been some time ago."""
         if time.monotonic() < self._asked_at + ASK_SECONDS:
             return
-        self._threads = dict(self._client.nthreads())
+        with _telling_of_loss(OSError):
+            self._threads = dict(self._client.nthreads())
         self._hosts = Counter()
         for address, n_threads in self._threads.items():
             self._hosts[get_address_host(address)] += n_threads
@@ -258,11 +260,19 @@ def _settle(future: Any, study: Study, task: Task) -> Outcome:  # noqa: ANN401
     from distributed.scheduler import KilledWorker  # noqa: PLC0415 - the scheduler is not needed elsewhere
 
     try:
-        outcome: Outcome = future.result()
-    except (FutureCancelledError, CommClosedError) as error:
-        raise ConnectionAbortedError(
-            "the connection to the scheduler is lost; the same call goes on with the movies that are missing"
-        ) from error
+        with _telling_of_loss(FutureCancelledError, CommClosedError):
+            outcome: Outcome = future.result()
     except KilledWorker as error:
         return write_failure(study, task[0], error, task[1])
     return outcome
+
+
+@contextmanager
+def _telling_of_loss(*errors: type[Exception]) -> Iterator[None]:
+    """Raise these errors, which mean that the scheduler is gone, as one that says how to go on."""
+    try:
+        yield
+    except errors as error:
+        raise ConnectionAbortedError(
+            "the connection to the scheduler is lost; the same call goes on with the movies that are missing"
+        ) from error

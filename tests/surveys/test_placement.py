@@ -12,6 +12,7 @@ import pytest
 from clusters import require_addresses
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker, get_worker
 from distributed.comm.addressing import get_address_host
+from distributed.comm.core import CommClosedError
 from running_server import wait_until
 
 from camhd_access import survey
@@ -92,6 +93,18 @@ def test_a_worker_that_is_retired(many, two_hosts, tmp_path):
     assert table["movie"].is_unique
     assert len(table) == len(many)
     assert victim not in two_hosts.nthreads()
+
+
+def test_a_scheduler_that_is_gone_when_it_is_asked_for_its_workers(many, two_hosts, tmp_path, monkeypatch):
+    def fail(_):
+        raise CommClosedError("in <TCP (closed) ConnectionPool.ncores>: Connection reset by peer")
+
+    monkeypatch.setattr(Client, "nthreads", fail)
+    options = {"frames": [1], "pix_fmt": "gray", "client": two_hosts, "progress": False}
+    with pytest.raises(
+        ConnectionAbortedError, match="the same call goes on with the movies that are missing"
+    ):
+        survey(where, many, out=tmp_path / "out", **options)
 
 
 def test_a_cluster_that_ends_meanwhile(many, tmp_path):
