@@ -236,23 +236,18 @@ def concat_movies(
         "title": _describe_days(ordered)
     }
     array = xr.DataArray(xr.Variable(dims_of(series), data, attributes), name="video")
-    return array.assign_coords(_without_copies(coordinates))
+    return array.assign_coords({name: _without_copy(each) for name, each in coordinates.items()})
 
 
-def _without_copies(coordinates: Mapping[str, Any]) -> dict[str, Any]:
-    """The same coordinates, with those that are texts as variables.
+def _without_copy(coordinate: Any) -> Any:  # noqa: ANN401 -- what xarray takes as a coordinate
+    """A coordinate of texts as a variable.
 
-    From arrays, xarray would make variables by looking at each of millions of texts, and copying it.
+    From an array, xarray would make one by looking at each of millions of texts, and copying it.
     """
-    return {name: _as_variable(*each) if _holds_texts(each) else each for name, each in coordinates.items()}
-
-
-def _as_variable(dims: Any, texts: Any, attributes: Mapping[str, Any] | None = None) -> xr.Variable:  # noqa: ANN401 -- as xarray has them
-    return xr.Variable(dims, texts, attributes, fastpath=True)
-
-
-def _holds_texts(each: Any) -> bool:  # noqa: ANN401 -- what xarray takes as a coordinate
-    return isinstance(each, tuple) and getattr(each[1], "dtype", None) == np.dtype(object)
+    if not isinstance(coordinate, tuple) or getattr(coordinate[1], "dtype", None) != np.dtype(object):
+        return coordinate
+    dims, texts, *attributes = coordinate
+    return xr.Variable(dims, texts, dict(*attributes), fastpath=True)
 
 
 def _warn_of_overlap(ordered: Sequence[MovieFrames]) -> None:

@@ -136,7 +136,6 @@ def decode_window(
         out[...] = pixels
         return marks
     coding = Coding.of(coded, reduce)
-
     matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
 
     def decode_bands(bands: Iterator[slice]) -> tuple[int, DamageMap]:
@@ -229,7 +228,6 @@ def _decode_planes(
     p = memory.parameters
     _set_sample(memory, coding)
     damage = _set_window(memory, coding, n_planes=1 if luma_only else 3)
-    _set_lines(memory, coding, slice(0, height))
     if out is None:
         widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
         out = Planes(*(np.empty((height, each), np.uint16) for each in widths))
@@ -270,13 +268,13 @@ def _set_sample(memory: _Memory, coding: Coding) -> None:
 
 
 def _set_lines(memory: _Memory, coding: Coding, lines: slice) -> None:
-    """Set the wanted lines of the window."""
+    """Set the lines that are wanted of the window."""
     top = coding.window[0].start
     memory.parameters[at.WINDOW_TOP : at.WINDOW_BOTTOM + 1] = top + lines.start, top + lines.stop
 
 
 def _set_window(memory: _Memory, coding: Coding, *, n_planes: int) -> DamageMap:
-    """Set the wanted part of the sample, and memory for it; returns the map for damage."""
+    """Set the window as the wanted part of the sample, and memory for it; returns the map for damage."""
     p, reduce, edges = memory.parameters, coding.reduce, coding.edges
     rows, columns = coding.window
     _, wanted = coding.wanted_slices(CHROMA_MARGIN if n_planes == 3 else 0)
