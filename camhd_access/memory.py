@@ -4,8 +4,9 @@ The operating system clears each page of a new array when it is first written, w
 of decoding a frame into it. The memory of an array from `empty` is kept after the array and all of its views
 have been deleted, up to `MAX_BYTES_KEPT`, and reused for the next array of about the same size.
 
-The memory of a large array from `zeros` is unmapped when the array is deleted. `malloc` would keep some of it
-for each thread: for sums of images in colour, which have several sizes, half as much again.
+So is that of arrays from `zeros`, but that of very large ones is unmapped when they are deleted. `malloc`
+would keep some of it for each thread: for sums of images in colour, which have several sizes, half as much
+again.
 """
 
 import math
@@ -24,7 +25,7 @@ MIN_BYTES = 1024 * 1024
 """Smaller arrays are allocated by numpy, which caches their memory itself."""
 
 MIN_BYTES_RETURNED = 10 * 1024 * 1024
-"""Smaller sums are allocated by numpy: their pages would be cleared again for each."""
+"""Memory of smaller sums is kept: the system would clear the pages again for each."""
 
 MAX_BYTES_KEPT = 128 * 1024 * 1024
 """Maximum amount of unused memory: a dask chunk of frames."""
@@ -93,11 +94,13 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array like that of `numpy.zeros`; the memory of a large one is returned to the operating system."""
+    """An array like that of `numpy.zeros`; the memory of a very large one is unmapped when deleted."""
     kind = np.dtype(dtype)
     n_items = math.prod(shape)
     if n_items * kind.itemsize < MIN_BYTES_RETURNED:
-        return np.zeros(shape, kind)
+        array = empty(shape, kind)
+        array.fill(0)
+        return array
     memory = mmap.mmap(-1, n_items * kind.itemsize, **_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
         memory.madvise(mmap.MADV_HUGEPAGE)

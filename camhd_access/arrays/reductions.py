@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.threads import n_cores
-from camhd_access.memory import zeros
+from camhd_access.memory import empty
 
 __all__ = ["Moments", "divide_frames", "finish_moments"]
 
@@ -32,8 +32,11 @@ TASKS_PER_CORE = 2
 MIN_FRAMES, MAX_FRAMES = 8, 256
 """Frames of a task: few would not be worth their sums; a cluster has more cores than this machine."""
 
-VALUES_AT_ONCE = 1 << 15
+VALUES_AT_ONCE = 1 << 16
 """Numbers whose sums are finished together: few enough for the cache of a core."""
+
+EXACT_FLOATS = 1 << 53
+"""Integers up to this are exact in float64."""
 
 
 def divide_frames(lengths: tuple[int, ...], *, max_frames: int) -> tuple[int, ...]:
@@ -112,8 +115,8 @@ def _add_moments(
     """The sums of several parts, in no more bytes than the sums of all images need."""
     shape = parts[0][0].shape
     values, squares = _flat(parts)
-    total = zeros((values[0].size,), np.min_scalar_type(largest))
-    of_squares = zeros((total.size if squares else 0,), np.min_scalar_type(largest_square))
+    total = empty((values[0].size,), np.min_scalar_type(largest))
+    of_squares = empty((total.size if squares else 0,), np.min_scalar_type(largest_square))
     for some in _pieces(total.size):
         _add(values, some, total[some])
         if squares:
@@ -152,27 +155,35 @@ def _finish_moments(
 ) -> npt.NDArray[Any]:
     shape = parts[0][0].shape
     values, squares = _flat(parts)
-    result = np.empty(values[0].size, np.uint64 if name == "sum" else np.float64)
+    result = empty((values[0].size,), np.uint64 if name == "sum" else np.float64)
+    kind, kind_of_squares = np.min_scalar_type(n * max_value), np.min_scalar_type(n * max_value**2)
     for some in _pieces(result.size):
         out = result[some]
-        total = _add(values, some, np.empty(out.size, np.uint64))
+        total = _add(values, some, np.empty(out.size, kind))
         if name == "sum":
             out[...] = total
         elif name == "mean":
             np.divide(total, n, out=out)
         else:
-            of_squares = _add(squares, some, np.empty(out.size, np.uint64))
-            out[...] = _variance(total, of_squares, n=n, max_value=max_value, ddof=ddof)
+            of_squares = _add(squares, some, np.empty(out.size, kind_of_squares))
+            _variance(total, of_squares, n=n, max_value=max_value, ddof=ddof, out=out)
             if name == "std":
                 np.sqrt(out, out=out)
     return result.reshape((1, *shape) if keepdims else shape)
 
 
-def _variance(values: Sums, squares: Sums, *, n: int, max_value: int, ddof: int) -> npt.NDArray[np.float64]:
-    """From sums in uint64."""
+def _variance(
+    values: Sums, squares: Sums, *, n: int, max_value: int, ddof: int, out: npt.NDArray[np.float64]
+) -> None:
+    """Fill `out` from sums."""
+    largest = (n * max_value) ** 2
     if n <= ddof:
-        return np.full(values.shape, np.nan)
-    if (n * max_value) ** 2 < 1 << 64:
-        return (squares * np.uint64(n) - values * values) / (n * (n - ddof))
-    mean = values / n
-    return np.maximum(squares / n - mean * mean, 0) * (n / (n - ddof))
+        out[...] = np.nan
+    elif largest < 1 << 64:
+        exact = np.float64 if largest < EXACT_FLOATS else np.uint64  # floats are faster
+        difference = np.multiply(squares, n, dtype=exact)
+        difference -= np.square(values, dtype=exact)
+        np.divide(difference, n * (n - ddof), out=out)
+    else:
+        mean = values / n
+        np.multiply(np.maximum(squares / n - mean * mean, 0), n / (n - ddof), out=out)
