@@ -391,9 +391,8 @@ class MovieReader:
             clipped in decoding. Chroma has half that resolution horizontally. For interlaced frames, the mean
             of two preview lines has that accuracy; their difference is an estimate. 2 or 4: a half or a
             quarter, from the low frequencies of each block. This is a sharper low pass than an area mean: it
-            differs by 4 to 10 10-bit code values (rms), up to 205 at hard edges, and is equal on average. It
-            needs ProRes 4:2:2 and the compiled decoder, for which the call waits. Incomplete blocks at the
-            edges are left out.
+            differs by 4 to 10 10-bit code values (rms), up to 205 at hard edges, and is equal on average. Of
+            ProRes, only 4:2:2 has it. Incomplete blocks at the edges are left out.
         errors
             "raise", or "mask" to continue after a damaged frame: returns a `numpy.ma.MaskedArray` in which
             the pixels of damaged slices are masked (zeros behind the mask). Errors while reading bytes
