@@ -5,10 +5,9 @@ To its users it is a `FrameStack`. It differs in what a read fetches and decodes
 index, which tasks do not carry: a copy in another process reads it there once.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -23,7 +22,7 @@ from camhd_access.decoding.threads import spreading
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.quicktime import CodedSamples
 from camhd_access.memory import empty
-from camhd_access.movie.groups import GroupReader, Run, no_start
+from camhd_access.movie.groups import GroupReader, Run, samples_of
 from camhd_access.movie.index_cache import open_index
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
 from camhd_access.ranges import ByteData
@@ -92,10 +91,9 @@ class GroupStack(FrameStack):
         return sum(run.stop - run.start for run in runs)
 
     def plan(self) -> tuple[int, int]:
-        """Requests and bytes of a read, if no decoder stands on the way to its frames."""
+        """Requests and bytes of a read that does not follow the one before."""
         runs, _ = self._plan_runs()
-        ranges = self._reader.ranges_of(n for run in runs for n in range(run.start, run.stop))
-        spans = self.source.plan(ranges)
+        spans = self.source.plan(self._reader.ranges_of(samples_of(runs)))
         return len(spans), sum(span.n_bytes for span in spans)
 
     def decode(self, sample: bytes, *, parallel: bool) -> Pixels:  # noqa: ARG002 - it needs others
@@ -108,10 +106,11 @@ class GroupStack(FrameStack):
         self._announce()
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
         picture = empty((1, *self.shape[1:]), self.dtype)
-        for positions, decoded in self._iter_frames(*self._plan_runs(), self._find_places()):
-            self._show(positions, decoded, picture, None, [0])
-            for _ in positions:
-                sums.add(picture[0])
+        with closing(self._reader.iter_runs(*self._plan_runs())) as frames:
+            for positions, decoded in self._with_positions(frames, self._find_places()):
+                self._show(positions, decoded, picture, None, [0])
+                for _ in positions:
+                    sums.add(picture[0])
         return sums
 
     def _plan_runs(self) -> tuple[list[Run], list[int]]:
@@ -123,21 +122,22 @@ class GroupStack(FrameStack):
         runs, lost = self._plan_runs()
         places = self._find_places()
         is_spread = parallel and self._gains_by_threads(runs, len(places))
-        short: list[Run] = []
-        others: list[Run] = []
-        for run in runs:
-            is_short = is_spread and self._n_bytes(run) <= MAX_RUN_BYTES
-            (short if is_short else others).append(run)
         with spreading(parallel=parallel) as submit, spreading(parallel=parallel, works=True) as convert:
-            if short:
-                samples = [n for run in short for n in range(run.start, run.stop)]
-                with closing(self._reader.iter_bytes(samples)) as arriving:
-                    for run in short:
-                        data = list(islice(arriving, run.stop - run.start))
-                        submit(self._show_run, run, data, places, out, damaged)
-            with closing(self._iter_frames(others, lost, places)) as frames:
-                for positions, decoded in frames:
+
+            def show(frames: Iterable[tuple[int, Decoded]]) -> None:
+                for positions, decoded in self._with_positions(frames, places):
                     convert(self._show, positions, decoded, out, damaged, positions)
+
+            if is_spread:
+                with closing(self._reader.iter_data(runs)) as fetched:
+                    for run, data in fetched:
+                        if self._n_bytes(run) <= MAX_RUN_BYTES:
+                            submit(self._show_run, run, list(data), places, out, damaged)
+                        else:
+                            show(self._reader.iter_run(run, data))
+                runs = []
+            with closing(self._reader.iter_runs(runs, lost)) as frames:
+                show(frames)
 
     def _announce(self) -> None:
         """Announce the frames that will be converted; of luma, which numpy does faster, a sixteenth."""
@@ -164,14 +164,6 @@ class GroupStack(FrameStack):
     ) -> None:
         for positions, decoded in self._with_positions(self._reader.iter_run(run, data), places):
             self._show(positions, decoded, out, damaged, positions)
-
-    def _iter_frames(
-        self, runs: list[Run], lost: list[int], places: Places
-    ) -> Generator[tuple[list[int], Decoded], None, None]:
-        """Frames as they are decoded, with their positions in the stack."""
-        for run in runs:
-            yield from self._with_positions(self._reader.iter_run(run), places)
-        yield from self._with_positions(((sample, no_start()) for sample in lost), places)
 
     def _find_places(self) -> Places:
         places: Places = {}

@@ -9,9 +9,11 @@ read, which then continues with it.
 
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +27,7 @@ from camhd_access.formats.quicktime import CodedSamples
 from camhd_access.ranges import ByteData, ByteRange
 from camhd_access.storage.source import ByteSource
 
-__all__ = ["GroupReader", "Run"]
+__all__ = ["GroupReader", "Run", "samples_of"]
 
 MAX_MOVIES_KNOWN = 1024
 
@@ -161,28 +163,44 @@ class GroupReader:
             yield arrived.pop(following)
             following += 1
 
-    def iter_run(self, run: Run, data: Iterable[ByteData] | None = None) -> Iterator[tuple[int, Decoded]]:
-        """The frames of a run, in decoding order.
+    def iter_data(self, runs: Sequence[Run]) -> Generator[tuple[Run, Iterator[ByteData]], None, None]:
+        """Each run with the bytes of its samples, as they arrive; those of all runs are fetched together."""
+        with closing(self.iter_bytes(samples_of(runs))) as arriving:
+            for run in runs:
+                data = islice(arriving, run.stop - run.start)
+                yield run, data
+                deque(data, maxlen=0)  # skips what was not taken
 
-        Parameters
-        ----------
-        data
-            The bytes of its samples if they are at hand. Otherwise they are fetched, and the run goes on
-            where an earlier one stands, if one does.
+    def iter_runs(
+        self, runs: Sequence[Run], lost: Iterable[int] = ()
+    ) -> Generator[tuple[int, Decoded], None, None]:
+        """The frames of the runs of one read, run by run, in decoding order; errors for the `lost` samples.
+
+        If they follow the read before, the samples of each run are fetched by themselves, and decoders go on;
+        otherwise those of all runs are fetched together.
         """
+        if runs and (step := self.find_step(runs[0])):
+            for run in runs:
+                yield from self._iter_again(run, self._iter_on(run, None, step))
+        else:
+            with closing(self.iter_data(runs)) as fetched:
+                for run, data in fetched:
+                    yield from self._iter_again(run, self._iter_on(run, data, 0))
+        for sample in lost:
+            yield sample, FrameDecodeError("it depends on frames before the start of the movie")
+
+    def iter_run(self, run: Run, data: Iterable[ByteData]) -> Iterator[tuple[int, Decoded]]:
+        """The frames of a run, in decoding order, from the bytes of its samples."""
+        yield from self._iter_again(run, self._iter_new(run, data))
+
+    def _iter_again(self, run: Run, frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Decoded]]:
+        """The frames of a run; from an earlier sample on, if decoding cannot begin at its first."""
         try:
-            if data is not None:
-                yield from self._iter_new(run, data)
-            else:
-                yield from self._iter_on(run)
+            yield from frames
         except NoEntryError:
             refused = _refused.find(self.source) or frozenset()
             _refused.keep(self.source, refused | {run.start})
-            runs, lost = self.plan_runs(np.array(run.wanted))
-            for sample in lost:
-                yield sample, no_start()
-            for each in runs:
-                yield from self.iter_run(each)
+            yield from self.iter_runs(*self.plan_runs(np.array(run.wanted)))
 
     def _iter_new(self, run: Run, data: Iterable[ByteData]) -> Iterator[tuple[int, Decoded]]:
         decoder = self._start(run)
@@ -195,9 +213,11 @@ class GroupReader:
     def _start(self, run: Run) -> RunDecoder:
         return RunDecoder(self.coded.stream, self.coded.rank, self.coded.is_sync, run.start)
 
-    def _iter_on(self, run: Run) -> Iterator[tuple[int, Decoded]]:
-        """Fetch and decode a run; in a sequence of reads, with a decoder that waits, or will wait."""
-        step = self.find_step(run)
+    def _iter_on(self, run: Run, data: Iterable[ByteData] | None, step: int) -> Iterator[tuple[int, Decoded]]:
+        """Decode a run; in a sequence of reads (`step`), with a decoder that waits, or will wait.
+
+        Without `data`, the samples that the decoder still needs are fetched.
+        """
         goes_on = step > 0
         last_rank = int(self.coded.rank[list(run.wanted)].max())
         _last_ranks.keep(self.source, last_rank)
@@ -209,7 +229,9 @@ class GroupReader:
         parked.ready = {n: ready[n] for n in ready.keys() - wanted if self.coded.rank[n] > last_rank}
         yield from ((n, ready[n]) for n in ready.keys() & wanted)
         wanted -= ready.keys()
-        decoded = self._iter_decoded(decoder, run.stop, wanted, goes_on=waits, leaves_out=not goes_on)
+        if data is None:
+            data = self.iter_bytes(range(decoder.next, run.stop))
+        decoded = self._iter_decoded(decoder, data, wanted, goes_on=waits, leaves_out=not goes_on)
         for number, frame in decoded:
             if number in wanted:
                 wanted.remove(number)
@@ -220,19 +242,26 @@ class GroupReader:
             _park.keep(self.source, parked)
 
     def _iter_decoded(
-        self, decoder: RunDecoder, stop: int, wanted: set[int], *, goes_on: bool, leaves_out: bool
+        self,
+        decoder: RunDecoder,
+        samples: Iterable[ByteData],
+        wanted: set[int],
+        *,
+        goes_on: bool,
+        leaves_out: bool,
     ) -> Iterator[tuple[int, Decoded]]:
         """What a decoder returns, up to the last frame that is `wanted`; the caller removes those it has.
 
-        With `goes_on`, more samples are fetched after `stop` if the decoder can then go on later. With
+        With `goes_on`, more samples are fetched after these if the decoder can then go on later. With
         `leaves_out`, samples are not decoded that are neither wanted nor needed for others.
         """
         while wanted:
-            for data in self.iter_bytes(range(decoder.next, stop)) if decoder.next < stop else ():
+            for data in samples:
                 yield from decoder.send(data, is_wanted=not leaves_out or decoder.next in wanted)
             stop = min(decoder.next + N_SAMPLES_ON, len(self.coded.rank))
             if not goes_on or decoder.next == stop:
                 break
+            samples = self.iter_bytes(range(decoder.next, stop))
         if wanted:
             yield from decoder.finish()
 
@@ -244,6 +273,6 @@ class GroupReader:
         return bool(here >= following)
 
 
-def no_start() -> FrameDecodeError:
-    """The error of a frame that no sync sample precedes."""
-    return FrameDecodeError("it depends on frames before the start of the movie")
+def samples_of(runs: Iterable[Run]) -> list[int]:
+    """The numbers of the samples of some runs."""
+    return [n for run in runs for n in range(run.start, run.stop)]

@@ -441,9 +441,10 @@ class MovieReader:
 
         Notes
         -----
-        Exact for whole frames; with H.264 and HEVC, with the samples that they depend on. If `y` selects a
-        part of each ProRes frame, and the file is remote, an estimate: from the share of the rows until this
-        process has read a crop of the movie, then from the positions of the rows in the frame read last.
+        Exact for whole frames (of H.264 and HEVC, with those that they depend on), unless the read follows
+        another, with bytes fetched ahead. If `y` selects a part of each ProRes frame, and the file is remote,
+        an estimate: from the share of the rows until this process has read a crop of the movie, then from the
+        positions of the rows in the frame read last.
         """
         stack = crop_stack(self.stack(frames), y, x)
         return ReadPlan(*stack.plan(), stack.n_decoded)

@@ -13,6 +13,7 @@ from exact_colors import exact_inter_rgb
 
 from camhd_access import MovieReader
 from camhd_access.decoding.subsampled import CodedFrame
+from camhd_access.movie import group_stack
 from camhd_access.synthetic import serve_folder
 
 KINDS = ["closed groups", "fields", "full range", "4:2:2, 10 bit", "HEVC, closed groups", "HEVC, 10 bit"]
@@ -112,18 +113,33 @@ def test_cropping_on_all_sides(tmp_path, left, top):
     check_colors(reader, planes, [11, 2], full_range=False, matrix=6, interlaced=False)
 
 
-def test_what_a_plan_says_is_what_is_fetched(tmp_path):
-    for structure in ("closed groups", "open groups, pyramid", "HEVC, open groups"):
-        data = inter_movies.encode(structure)
-        (tmp_path / f"{structure}.mp4").write_bytes(data)
-        with serve_folder(tmp_path) as server:
-            reader = MovieReader(f"{server.url}{structure}.mp4".replace(" ", "%20"), cache=False)
-            for frames in (59, 30, [55, 40, 26, 11], slice(None), 7):
-                plan = reader.plan(frames)
-                before = server.n_requests, server.n_bytes_sent
-                reader.read(frames)
-                assert server.n_requests - before[0] == plan.n_requests
-                assert server.n_bytes_sent - before[1] == plan.n_bytes
+WAYS = {
+    "read": lambda stack: stack.read(),
+    "read in one thread": lambda stack: stack.read(parallel=False),
+    "sum": lambda stack: stack.add_up().result()[0],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("max_run_bytes", [group_stack.MAX_RUN_BYTES, 6000])
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, open groups"])
+def test_what_a_plan_says_is_what_is_fetched(tmp_path, monkeypatch, structure, max_run_bytes, way):
+    monkeypatch.setattr(group_stack, "MAX_RUN_BYTES", max_run_bytes)
+    data = inter_movies.encode(structure)
+    luma = inter_movies.expected_gray16(inter_movies.decode(data))
+    selections = [59], [11, 13], [3, 59], [55, 40, 26, 11], list(range(60)), [7], list(range(10, 14))
+    for number in range(len(selections)):
+        (tmp_path / f"{number}.mp4").write_bytes(data)
+    with serve_folder(tmp_path) as server:
+        for number, frames in enumerate(selections):
+            reader = MovieReader(f"{server.url}{number}.mp4", cache=False)
+            plan, stack = reader.plan(frames), reader.stack(frames, pix_fmt="gray16le")
+            before = server.n_requests, server.n_bytes_sent
+            pixels = WAYS[way](stack)
+            assert server.n_requests - before[0] == plan.n_requests
+            assert server.n_bytes_sent - before[1] == plan.n_bytes
+            expected = luma[frames].sum(axis=0, dtype=np.uint64) if way == "sum" else luma[frames]
+            np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize("structure", ["closed groups", "HEVC, open groups"])
