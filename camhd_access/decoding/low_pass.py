@@ -246,17 +246,16 @@ class _Lanes:
         while len(lane):
             bits = self._next_bits(position) >> (64 - codes.LOOKUP_BITS)
             entry = codes.PAIRS.take(state + bits.view(np.int64)).astype(np.int64)
-            length = entry & 63
-            place += (entry >> codes.PLACE_SHIFT & 254) >> 1
-            level = (entry >> codes.LEVEL_SHIFT).astype(np.int8).astype(np.int64)
-            position += length
-            long = np.flatnonzero(length == 0)
-            new_state = entry & codes.STATE_MASK
+            is_pair = (entry & codes.MOVES > 0) & (entry & codes.STATE_MASK < codes.BETWEEN)
+            entry[~is_pair] = 0
+            position += entry & 63
+            place += (entry >> codes.PLACE_SHIFT & codes.PLACE_MASK) >> 1
+            level, new_state = entry >> codes.LEVEL_SHIFT, entry & codes.STATE_MASK
+            long = np.flatnonzero(~is_pair)
             if len(long):
-                position[long], run, new_state[long], level[long] = self._read_long(
-                    position[long], state[long]
+                position[long], place[long], new_state[long], level[long] = self._read_long(
+                    position[long], place[long], stop[long], state[long]
                 )
-                place[long] += run
             state = new_state
             inside = np.flatnonzero(place < stop)
             levels[(first + place)[inside]] = level[inside]
@@ -267,14 +266,22 @@ class _Lanes:
                     each[goes_on] for each in (lane, position, end, place, stop, state, first)
                 )
 
-    def _read_long(self, position: Ints, state: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """A pair of any length: the position after it, the advance, the next state and the level."""
+    def _read_long(
+        self, position: Ints, place: Ints, stop: Ints, state: Ints
+    ) -> tuple[Ints, Ints, Ints, Ints]:
+        """A pair of any length: the position after it, the place, the next state and the level.
+
+        A level that is not wanted, as its run leads beyond the last coefficient, is not read.
+        """
         run_book, level_book = codes.STATE_BOOKS[state >> codes.LOOKUP_BITS].T
-        run, position = self._read_code(position, run_book)
-        level, position = self._read_code(position, level_book)
-        run = np.where(level < codes.INVALID, run, codes.INVALID)
-        level = np.where(level < codes.INVALID, level, 0) + 1
-        sign = (self._next_bits(position) >> 63).view(np.int64)
-        after = codes.AFTER_RUN[np.minimum(run, 15)] * len(codes.LEVEL_BOOKS)
-        after = after + codes.AFTER_LEVEL[np.minimum(level, 9)]
-        return position + 1, run + 1, after << codes.LOOKUP_BITS, (level ^ -sign) + sign
+        run, after_run = self._read_code(position, run_book)
+        after_run[run >= codes.INVALID] = OUTSIDE
+        place = place + run + 1
+        level, after_level = self._read_code(after_run, level_book)
+        level += 1
+        sign = (self._next_bits(after_level) >> 63).view(np.int64)
+        after_level = np.where(level < codes.INVALID, after_level + 1, OUTSIDE)
+        position = np.where(place < stop, after_level, after_run)
+        books = codes.AFTER_RUN[np.minimum(run, 15)] * len(codes.LEVEL_BOOKS)
+        books = books + codes.AFTER_LEVEL[np.minimum(level, 9)]
+        return position, place, books << codes.LOOKUP_BITS, (level ^ -sign) + sign

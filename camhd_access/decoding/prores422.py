@@ -304,7 +304,7 @@ def _set_window(memory: _Memory, coding: Coding, *, n_planes: int) -> DamageMap:
         memory.sized("row starts", 16 * coding.n_rows),
         memory.sized("coefficients", 2 * at.N_LANES * at.ROOM),
         memory.sized("blocks", at.BLOCKS_BYTES),
-        memory.sized("lanes", 512 + 2 * at.N_LANES * at.LANE_BYTES),
+        memory.sized("lanes", at.N_LANES * at.LANE_BYTES + 64),
         memory.sized("jobs", 2 * max_jobs * at.JOB_BYTES),
         max_jobs,
         memory.sized("strips", at.N_STRIPS * strip_bytes),

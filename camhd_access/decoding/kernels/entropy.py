@@ -7,7 +7,8 @@ layout that the transform needs.
 
 A code must be read before the next one can be found, so a processor would mostly wait. Four
 slices are therefore read side by side, each in its *lane*: four independent chains of codes.
-One load of 64 bits serves `N_PAIRS` pairs. The end of the data is its last 1 bit, found beforehand, so
+One load of 64 bits serves `N_PAIRS` look-ups of each lane, without a branch between them: a wrongly predicted
+branch would cost as much as ten pairs. The end of the data is its last 1 bit, found beforehand, so
 that the end of a lane is one comparison. A lane is five numbers in memory.
 """
 
@@ -15,13 +16,17 @@ from camhd_access.decoding.kernels.codes import (
     AFTER_DC,
     AFTER_LEVEL,
     AFTER_RUN,
+    BETWEEN,
     CODES,
     FIRST_DC,
     FIRST_STATE,
     INVALID,
+    LEVEL_BOOKS,
     LEVEL_SHIFT,
     LOOKUP_BITS,
-    PARKED,
+    MOVES,
+    N_STATES,
+    PLACE_MASK,
     PLACE_SHIFT,
     SECOND_DC,
     STATE_BOOKS,
@@ -29,6 +34,7 @@ from camhd_access.decoding.kernels.codes import (
 )
 from camhd_access.decoding.kernels.jobs import DC, END_BIT, N_BLOCKS, NEXT_BIT, START_BYTE, STOP_BYTE
 from camhd_access.decoding.kernels.machine import (
+    add_i16,
     clear_bytes,
     copy_bytes,
     inlined,
@@ -36,9 +42,9 @@ from camhd_access.decoding.kernels.machine import (
     leading_zeros,
     likely,
     load_be64,
+    load_i32,
     load_i64,
     load_u8,
-    load_u32,
     lshr,
     store_i16,
     store_i64,
@@ -46,19 +52,27 @@ from camhd_access.decoding.kernels.machine import (
 )
 from camhd_access.decoding.kernels.parameters import JOB_BYTES, LANE_BYTES, MAX_BLOCKS, N_PAIRS
 
-__all__ = ["PLACE", "POSITION", "STOP", "is_near_end", "open_lane", "read_dc", "read_four", "read_one"]
+__all__ = [
+    "PLACE",
+    "POSITION",
+    "STATE",
+    "STOP",
+    "is_near_end",
+    "open_lane",
+    "read_dc",
+    "read_four",
+    "read_one",
+]
 
+N_LEVEL_BOOKS = len(LEVEL_BOOKS)
 MARGIN_BITS = N_PAIRS * LOOKUP_BITS
 """When it is this near to its end, a lane is read alone."""
 
 POSITION, END, PLACE, STOP, STATE = range(5)
 """A lane: the bit to read next (its address times 8), the bit after the last 1 bit, the address of the
-coefficient set last, the address after the last one wanted, and which books come next."""
-BITS, PARKED_STATE = 0, 4
-"""Where a long pair stores its result: (bits, position, place, state), and the parked state."""
-
+coefficient reached last, the address after the last one wanted, and which books come next."""
 MARK = 64
-"""Set below the 57 valid bits of a group of pairs. Its shift shows how many were read."""
+"""Set below the 57 valid bits of a load. Its shift shows how many were read."""
 
 
 @inlined
@@ -87,60 +101,46 @@ def code(bits: int, book: int) -> tuple[int, int]:
 
 
 @kernel
-def long_pair(position: int, place: int, state: int) -> tuple[int, int, int, int]:
-    """A run, a level and its sign, of any length: the new state, and the signed level."""
-    run, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 0])
-    position += length
-    level, length = code(window(position), STATE_BOOKS[state >> LOOKUP_BITS, 1])
-    position += length
+def read_long(position: int, place: int, stop: int, state: int) -> tuple[int, int, int]:
+    """Read a pair of any length, or only its level if the state follows the run.
+
+    A level that is not wanted, as its run leads beyond the last coefficient, is not read.
+    """
+    number = state >> LOOKUP_BITS
+    after_run = (number - N_STATES) // N_LEVEL_BOOKS
+    if state < BETWEEN:
+        run, length = code(window(position), STATE_BOOKS[number, 0])
+        position += length if run < INVALID else INVALID
+        place += 2 * (run + 1)
+        if place >= stop:
+            return position, place, state
+        after_run = AFTER_RUN[min(run, 15)]
+    level, length = code(window(position), STATE_BOOKS[number, 1])
     if level >= INVALID:
-        place = INVALID
+        return INVALID, place, state
     level += 1
-    sign = window(position) >> 63
-    state = (AFTER_RUN[min(run, 15)] * 6 + AFTER_LEVEL[min(level, 9)]) << LOOKUP_BITS
-    return position + 1, place + 2 * (run + 1), state, (level ^ sign) - sign
-
-
-@kernel
-def step_far(left: int, bits: int, position: int, place: int, stop: int, end: int, state: int) -> None:
-    """As `step`, for a long pair. A lane that may have ended is parked until its group of pairs is over."""
-    position = position_of(bits, position)
-    if state != PARKED:
-        position, place, state, level = long_pair(position, place, state)
-        if place < stop:
-            store_i16(place, 0, level)
-        if position >= end or place >= stop:
-            store_i64(left, PARKED_STATE, state)
-            state = PARKED
-    store_i64(left, BITS, marked_window(position) if state != PARKED else MARK)
-    store_i64(left, 1, position)
-    store_i64(left, 2, place)
-    store_i64(left, 3, state)
+    sign = window(position + length) >> 63
+    store_i16(place, 0, (level ^ sign) - sign)
+    state = (after_run * N_LEVEL_BOOKS + AFTER_LEVEL[min(level, 9)]) << LOOKUP_BITS
+    return position + length + 1, place, state
 
 
 @inlined
-def step(
-    pairs: int, left: int, bits: int, position: int, place: int, stop: int, end: int, state: int
-) -> tuple[int, int, int, int]:
-    """One pair of one lane."""
-    entry = load_u32(pairs, state + lshr(bits, 64 - LOOKUP_BITS))
-    if likely((entry & 63) != 0):
-        bits <<= entry & 63
-        place += (entry >> PLACE_SHIFT) & 254
-        store_i16(place, 0, (entry << 32) >> (32 + LEVEL_SHIFT))
-        state = entry & STATE_MASK
-    else:
-        step_far(left, bits, position, place, stop, end, state)
-        bits, position = load_i64(left, BITS), load_i64(left, 1)
-        place, state = load_i64(left, 2), load_i64(left, 3)
-    return bits, position, place, state
+def step(pairs: int, bits: int, place: int, state: int) -> tuple[int, int, int, int]:
+    """One look-up in one lane: a pair, a run or a level, or nothing if the next code is longer.
+
+    Levels are added to coefficients of 0, so that nothing is overwritten if nothing is read.
+    """
+    entry = load_i32(pairs, state + lshr(bits, 64 - LOOKUP_BITS))
+    place += (entry >> PLACE_SHIFT) & PLACE_MASK
+    add_i16(place, 0, entry >> LEVEL_SHIFT)
+    return bits << (entry & 63), place, entry & STATE_MASK, entry
 
 
 @kernel
-def read_four(pairs: int, lanes: int, left: int) -> None:
-    """Read all four lanes until one of them is near its end; `left` has the layout of lanes."""
+def read_four(pairs: int, lanes: int) -> None:
+    """Read all four lanes until one of them is near its end."""
     a, b, c, d = lanes, lanes + LANE_BYTES, lanes + 2 * LANE_BYTES, lanes + 3 * LANE_BYTES
-    la, lb, lc, ld = left, left + LANE_BYTES, left + 2 * LANE_BYTES, left + 3 * LANE_BYTES
     pa, ea, oa = load_i64(a, POSITION), load_i64(a, END) - MARGIN_BITS, load_i64(a, PLACE)
     pb, eb, ob = load_i64(b, POSITION), load_i64(b, END) - MARGIN_BITS, load_i64(b, PLACE)
     pc, ec, oc = load_i64(c, POSITION), load_i64(c, END) - MARGIN_BITS, load_i64(c, PLACE)
@@ -149,24 +149,35 @@ def read_four(pairs: int, lanes: int, left: int) -> None:
     sa, sb, sc, sd = load_i64(a, STATE), load_i64(b, STATE), load_i64(c, STATE), load_i64(d, STATE)
     while (pa < ea) & (pb < eb) & (pc < ec) & (pd < ed) & (oa < ma) & (ob < mb) & (oc < mc) & (od < md):
         wa, wb, wc, wd = marked_window(pa), marked_window(pb), marked_window(pc), marked_window(pd)
+        fa = fb = fc = fd = 0
         for _ in range(N_PAIRS):
-            wa, pa, oa, sa = step(pairs, la, wa, pa, oa, ma, ea, sa)
-            wb, pb, ob, sb = step(pairs, lb, wb, pb, ob, mb, eb, sb)
-            wc, pc, oc, sc = step(pairs, lc, wc, pc, oc, mc, ec, sc)
-            wd, pd, od, sd = step(pairs, ld, wd, pd, od, md, ed, sd)
+            wa, oa, sa, fa = step(pairs, wa, oa, sa)
+            wb, ob, sb, fb = step(pairs, wb, ob, sb)
+            wc, oc, sc, fc = step(pairs, wc, oc, sc)
+            wd, od, sd, fd = step(pairs, wd, od, sd)
         pa, pb, pc, pd = position_of(wa, pa), position_of(wb, pb), position_of(wc, pc), position_of(wd, pd)
-    close_group(a, la, pa, oa, sa)
-    close_group(b, lb, pb, ob, sb)
-    close_group(c, lc, pc, oc, sc)
-    close_group(d, ld, pd, od, sd)
+        if likely((fa & fb & fc & fd & MOVES) != 0):
+            continue
+        if (fa & MOVES == 0) & (oa < ma):
+            pa, oa, sa = read_long(pa, oa, ma, sa)
+        if (fb & MOVES == 0) & (ob < mb):
+            pb, ob, sb = read_long(pb, ob, mb, sb)
+        if (fc & MOVES == 0) & (oc < mc):
+            pc, oc, sc = read_long(pc, oc, mc, sc)
+        if (fd & MOVES == 0) & (od < md):
+            pd, od, sd = read_long(pd, od, md, sd)
+    keep(a, pa, oa, sa)
+    keep(b, pb, ob, sb)
+    keep(c, pc, oc, sc)
+    keep(d, pd, od, sd)
 
 
 @inlined
-def close_group(lane: int, left: int, position: int, place: int, state: int) -> None:
-    """Write back the state of a lane."""
+def keep(lane: int, position: int, place: int, state: int) -> None:
+    """Write a lane back."""
     store_i64(lane, POSITION, position)
     store_i64(lane, PLACE, place)
-    store_i64(lane, STATE, load_i64(left, PARKED_STATE) if state == PARKED else state)
+    store_i64(lane, STATE, state)
 
 
 @inlined
@@ -183,18 +194,16 @@ def read_one(pairs: int, lane: int) -> None:
     position, end = load_i64(lane, POSITION), load_i64(lane, END)
     place, stop, state = load_i64(lane, PLACE), load_i64(lane, STOP), load_i64(lane, STATE)
     while (position < end) & (place < stop):
-        entry = load_u32(pairs, state + lshr(window(position), 64 - LOOKUP_BITS))
-        if likely((entry & 63) != 0):
+        entry = load_i32(pairs, state + lshr(window(position), 64 - LOOKUP_BITS))
+        if likely(entry & MOVES != 0):
             position += entry & 63
-            place += (entry >> PLACE_SHIFT) & 254
+            place += (entry >> PLACE_SHIFT) & PLACE_MASK
             state = entry & STATE_MASK
-            level = (entry << 32) >> (32 + LEVEL_SHIFT)
+            if place < stop:
+                add_i16(place, 0, entry >> LEVEL_SHIFT)
         else:
-            position, place, state, level = long_pair(position, place, state)
-        if place < stop:
-            store_i16(place, 0, level)
-    store_i64(lane, POSITION, position)
-    store_i64(lane, PLACE, place)
+            position, place, state = read_long(position, place, stop, state)
+    keep(lane, position, place, state)
 
 
 @inlined

@@ -7,10 +7,11 @@ the end of a strip. Where the blocks are already what is wanted, they go straigh
 """
 
 from camhd_access.decoding.kernels import parameters as at
-from camhd_access.decoding.kernels.codes import PAIRS
+from camhd_access.decoding.kernels.codes import BETWEEN, PAIRS
 from camhd_access.decoding.kernels.entropy import (
     PLACE,
     POSITION,
+    STATE,
     STOP,
     is_near_end,
     open_lane,
@@ -271,15 +272,16 @@ def open_job(p: int, lane: int, k: int, job: int) -> None:
 def close_job(p: int, lane: int, k: int, job: int) -> None:
     """After the coefficients of a plane are read: check them, and write its pixels to the strip.
 
-    A plane is damaged if it was read beyond its end, or if coefficients are left over. A reduced
-    frame reads only some of them, so only the first can be detected.
+    A plane is damaged if it was read beyond its end, ends between a run and its level, or if coefficients are
+    left over. A reduced frame reads only some of them, so the last cannot be detected.
     """
     reduce, coefficients = load_i64(p, at.REDUCE), load_i64(p, at.COEFFICIENTS) + 2 * k * at.ROOM
     place, stop = load_i64(lane, PLACE), load_i64(lane, STOP)
     n_bits_left = 8 * load_i64(job, STOP_BYTE) - load_i64(lane, POSITION)
     n_set = min((place - coefficients) // 2 + 1, at.ROOM)
     plane, n_blocks = load_i64(job, PLANE), load_i64(job, N_BLOCKS)
-    if n_bits_left < 0 or (reduce == 1 and (place >= stop or n_bits_left >= 32)):
+    is_cut = n_bits_left < 0 or (place < stop and load_i64(lane, STATE) >= BETWEEN)
+    if is_cut or (reduce == 1 and (place >= stop or n_bits_left >= 32)):
         damage, slice_place = load_i64(p, at.DAMAGE), load_i64(job, DAMAGE_PLACE)
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)
         clear_bytes(coefficients, 2 * n_set)
@@ -347,8 +349,7 @@ def decode(p: int) -> int:
     if fault < 0 and not load_i64(p, at.IS_LENIENT):
         return fault
     lanes, jobs, max_jobs = load_i64(p, at.LANES), load_i64(p, at.JOBS), load_i64(p, at.MAX_JOBS)
-    left = lanes + at.N_LANES * at.LANE_BYTES
-    lane_jobs = left + at.N_LANES * at.LANE_BYTES
+    lane_jobs = lanes + at.N_LANES * at.LANE_BYTES
     n_left = lane_jobs + 8 * at.N_LANES  # for each of two strips: jobs left, and its row
     for k in range(at.N_LANES):
         store_i64(lane_jobs, k, 0)
@@ -391,7 +392,7 @@ def decode(p: int) -> int:
             continue
         are_all_busy = n_active == at.N_LANES
         if are_all_busy:
-            read_four(PAIRS.ctypes.data, lanes, left)
+            read_four(PAIRS.ctypes.data, lanes)
         for k in range(at.N_LANES):
             if load_i64(lane_jobs, k) == 0:
                 continue

@@ -19,6 +19,7 @@ __all__ = [
     "FLOAT",
     "Builder",
     "Value",
+    "add_i16",
     "address_of",
     "clear_bytes",
     "copy_bytes",
@@ -29,6 +30,7 @@ __all__ = [
     "leading_zeros",
     "likely",
     "load_be64",
+    "load_i32",
     "load_i64",
     "load_u8",
     "load_u16",
@@ -123,6 +125,19 @@ def _make_store(bits: int) -> Any:  # noqa: ANN401 - numba's
 load_u8, load_u16, load_u32, load_u64 = map(_make_load, (8, 16, 32, 64))
 load_i64 = load_u64
 store_u8, store_i16, store_u32, store_i64 = map(_make_store, (8, 16, 32, 64))
+
+
+@operation(i64, i64, i64)
+def load_i32(b: Builder, base: Value, index: Value) -> Value:
+    """An item of an array of signed integers of 32 bits."""
+    return b.sext(b.load(address_of(b, base, b.mul(index, WORD(4)), INT32), align=1), WORD)
+
+
+@operation(void, i64, i64, i64)
+def add_i16(b: Builder, base: Value, index: Value, value: Value) -> None:
+    """Add to an item of an array of integers of 16 bits."""
+    item = address_of(b, base, b.mul(index, WORD(2)), ir.IntType(16))
+    b.store(b.add(b.load(item, align=1), b.trunc(value, ir.IntType(16))), item, align=1)
 
 
 @operation(i64, i64)

@@ -108,7 +108,7 @@ COEFFICIENTS = _next()
 BLOCKS = _next()
 """`BLOCKS_BYTES`, aligned to 64 bytes."""
 LANES = _next()
-"""2 * N_LANES * LANE_BYTES."""
+"""N_LANES * LANE_BYTES, and 64 bytes for the jobs in them, and for what is left of two strips."""
 JOBS = _next()
 """`JOB_BYTES` for every plane of a slice of two strips."""
 MAX_JOBS = _next()
@@ -164,7 +164,7 @@ N_LANES = 4
 """Planes of slices that are read side by side."""
 LANE_BYTES = 48
 N_PAIRS = 5
-"""Pairs of run and level read from one load of 64 bits, 57 of which are valid."""
+"""Look-ups for each load of 64 bits, 57 of which are valid."""
 ROOM = 2048 + N_PAIRS * 64
 """Coefficients of a lane: of 32 blocks, plus the overrun of some runs of 64."""
 BLOCKS_BYTES = 6400
