@@ -6,6 +6,7 @@ sample. This module prepares the parameters of the kernel, keeps its memory (one
 turns its map of damaged slices into an error that names the first, or into a mask.
 """
 
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,8 +28,8 @@ from camhd_access.ranges import ByteData
 
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 
-BANDS_PER_THREAD = 3
-"""Parts of a frame that threads share: more than threads, because some take longer."""
+BANDS_PER_THREAD = 2
+"""Threads share a frame in bands of what is left of it, divided by their number and this."""
 
 PAD_PIXELS = 64
 """Extra columns after those of a strip, which conversion reads and writes without effect."""
@@ -37,6 +38,11 @@ GRAY_STRETCH = {255: (38155, 17), 65535: (612857, 13)}
 """Factor and shift that stretch luma above black (0 to 876) to the full scale, rounded half up."""
 LAYOUTS = {"code": at.CODE, "gray": at.GRAY, "rgb": at.COLOR, "bgr": at.COLOR}
 
+WORKING_MEMORY = range(at.TAIL, at.LINE + 1)
+"""Parameters that are addresses of working memory."""
+
+SET_PARAMETERS = struct.Struct(f"{at.N_PARAMETERS}q").pack_into
+
 _thread = threading.local()
 
 
@@ -44,22 +50,25 @@ class _Memory:
     """Working memory of one thread's kernel calls; it grows as needed, and is reused."""
 
     def __init__(self) -> None:
-        self.parameters = allocate(8 * at.N_PARAMETERS).view(np.int64)
-        self.matrices = allocate(128)
-        self.factors = allocate(32).view(np.float32)
-        self._sized: dict[str, tuple[npt.NDArray[np.uint8], int]] = {}
-        self.parameters_at: int = self.parameters.ctypes.data
-        self.matrices_at: int = self.matrices.ctypes.data
+        self._parameters = allocate(8 * at.N_PARAMETERS)
+        self.parameters = self._parameters.data.cast("q")
+        self.parameters_at: int = self._parameters.ctypes.data
+        matrices, self.factors = allocate(128), allocate(32).view(np.float32)
+        self.matrices, self.matrices_at = matrices.data, matrices.ctypes.data
         self.factors_at: int = self.factors.ctypes.data
+        self.blocks = [allocate(0)] * len(WORKING_MEMORY)
+        """The working memory, by its place among the parameters."""
+        self._wanted: tuple[int, ...] = ()
+        self._addresses: list[int] = []
 
-    def sized(self, name: str, n_bytes: int) -> int:
-        """Address of at least `n_bytes`, initially 0, aligned to 64 bytes."""
-        held, address = self._sized.get(name, (b"", 0))
-        if len(held) < n_bytes:
-            memory = allocate(n_bytes)
-            address = memory.ctypes.data
-            self._sized[name] = memory, address
-        return address
+    def find(self, n_bytes: tuple[int, ...]) -> list[int]:
+        """Addresses of at least this many bytes each, initially 0, aligned to 64 bytes."""
+        if n_bytes != self._wanted:
+            for i, wanted in enumerate(n_bytes):
+                if len(self.blocks[i]) < wanted:
+                    self.blocks[i] = allocate(wanted)
+            self._wanted, self._addresses = n_bytes, [block.ctypes.data for block in self.blocks]
+        return self._addresses
 
 
 def allocate(n_bytes: int) -> npt.NDArray[np.uint8]:
@@ -81,7 +90,7 @@ def _places(scan: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
 
 
 SCANS = _places(PROGRESSIVE_SCAN), _places(INTERLACED_SCAN)
-"""Kept, as kernels get their addresses."""
+SCANS_AT = tuple(scan.ctypes.data for scan in SCANS)
 
 
 def decode_window(
@@ -136,40 +145,43 @@ def decode_window(
         out[...] = pixels
         return marks
     coding = Coding.of(coded, reduce)
+    damage = coding.no_damage()
+    parameters, n_bytes = _describe(coding, damage, n_planes=3 if pixel_format.is_color else 1)
     matrix = choose_matrix(coded.header.matrix, track_matrix, height=coded.header.height)
+    _set_format(parameters, pixel_format, matrix, coding.window)
+    _set_target(parameters, out, pixel_format)
+    parameters[at.IS_LENIENT] = masks
+    top, first_byte = coding.window[0].start, parameters[at.OUT]
 
-    def decode_bands(bands: Iterator[slice]) -> tuple[int, DamageMap]:
-        """Decode in one thread; returns the first fault, or 0, and the damage."""
+    def decode_bands(bands: Iterator[slice]) -> int:
+        """Decode in one thread; returns the first fault, or 0."""
         memory, fault = _find_memory(), 0
-        _set_sample(memory, coding)
-        damage = _set_window(memory, coding, n_planes=3 if pixel_format.is_color else 1)
-        _set_format(memory, pixel_format, matrix, coding.window)
-        memory.parameters[at.IS_LENIENT] = masks
+        parameters_at = _set_parameters(memory, parameters, n_bytes)
         for lines in bands:
-            _set_lines(memory, coding, lines)
-            _set_target(memory, out if isinstance(out, Sums) else out[lines], pixel_format)
-            fault = min(fault, kernel(memory.parameters_at))
-        return fault, damage
+            memory.parameters[at.WINDOW_TOP] = top + lines.start
+            memory.parameters[at.WINDOW_BOTTOM] = top + lines.stop
+            memory.parameters[at.OUT] = first_byte + lines.start * parameters[at.LINE_BYTES]
+            fault = min(fault, kernel(parameters_at))
+        return fault
 
-    n_bands = 1 if n_threads == 1 or isinstance(out, Sums) else BANDS_PER_THREAD * n_threads
-    results = share(decode_bands, _cut_bands(coding, n_bands), n_threads=n_threads)
-    fault = min(fault for fault, _ in results)
-    if not fault and not any(damage.any() for _, damage in results):
+    n_threads = 1 if isinstance(out, Sums) else n_threads
+    fault = min(share(decode_bands, _cut_bands(coding, n_threads), n_threads=n_threads))
+    if not fault and not damage.any():
         return None
-    damage = np.maximum.reduce([each for _, each in results])
     if not masks or isinstance(out, Sums):
         raise describe_damage(coded, coding, fault, damage)
     return blank(coding, damage, out, in_color=pixel_format.is_color)
 
 
-def _cut_bands(coding: Coding, n_bands: int) -> list[slice]:
-    """Lines of the window, in at most `n_bands` parts of whole rows of slices."""
-    rows = coding.window[0]
-    step = coding.lines_per_row
-    first, last = rows.start // step, -(-rows.stop // step)
-    cuts = {step * (first + (last - first) * k // n_bands) for k in range(1, n_bands)}
-    edges = [rows.start, *sorted(cut for cut in cuts if rows.start < cut < rows.stop), rows.stop]
-    return [slice(a - rows.start, b - rows.start) for a, b in pairwise(edges)]
+def _cut_bands(coding: Coding, n_threads: int) -> list[slice]:
+    """Lines of the window in bands of whole rows of slices, shorter and shorter: all threads end together."""
+    lines, step = coding.window[0], coding.lines_per_row
+    row, stop = lines.start // step, -(-lines.stop // step)
+    edges = [lines.start]
+    while row < stop:
+        row += -(-(stop - row) // (BANDS_PER_THREAD * n_threads)) if n_threads > 1 else stop - row
+        edges.append(min(row * step, lines.stop))
+    return [slice(a - lines.start, b - lines.start) for a, b in pairwise(edges)]
 
 
 def sample_planes(
@@ -224,19 +236,16 @@ def _decode_planes(
     """The planes of a window that begins at the upper left corner."""
     coding = Coding.of(coded, reduce)
     height, width = (each.stop for each in coded.window)
-    memory = _find_memory()
-    p = memory.parameters
-    _set_sample(memory, coding)
-    damage = _set_window(memory, coding, n_planes=1 if luma_only else 3)
+    damage = coding.no_damage()
+    p, n_bytes = _describe(coding, damage, n_planes=1 if luma_only else 3)
     if out is None:
         widths = (width, *((0, 0) if luma_only else ((width + 1) // 2,) * 2))
         out = Planes(*(np.empty((height, each), np.uint16) for each in widths))
-    p[at.IS_LENIENT] = 0
     p[at.LAYOUT] = at.CODE if luma_only else at.PLANES
     p[at.ITEM_BYTES], p[at.BYTES_OF_PIXEL], p[at.N_ITEMS], p[at.STORES] = 2, 2, width, 1
     for place, plane in zip((at.OUT, at.OUT_CB, at.OUT_CR), out, strict=True):
         p[place : place + 2] = plane.ctypes.data, plane.strides[0]
-    fault = kernel(memory.parameters_at)
+    fault = kernel(_set_parameters(_find_memory(), p, n_bytes))
     if fault or damage.any():
         raise describe_damage(coded, coding, fault, damage)
     return out
@@ -249,37 +258,33 @@ def _find_memory() -> _Memory:
     return memory
 
 
-def _set_sample(memory: _Memory, coding: Coding) -> None:
-    """Set the parameters of the sample and its coding."""
-    data, header = np.frombuffer(coding.data, np.uint8), coding.header
-    memory.matrices[:64] = np.frombuffer(header.luma_matrix, np.uint8)
-    memory.matrices[64:] = np.frombuffer(header.chroma_matrix, np.uint8)
-    memory.parameters[at.DATA : at.SCAN + 1] = (
+def _set_parameters(memory: _Memory, parameters: list[int], n_bytes: tuple[int, ...]) -> int:
+    """Set parameters, and the addresses of a thread's working memory; returns their own address."""
+    SET_PARAMETERS(memory.parameters, 0, *parameters)
+    for place, address in zip(WORKING_MEMORY, memory.find(n_bytes), strict=True):
+        memory.parameters[place] = address
+    return memory.parameters_at
+
+
+def _describe(coding: Coding, damage: DamageMap, *, n_planes: int) -> tuple[list[int], tuple[int, ...]]:
+    """The parameters of a sample and of the wanted part of it, and the bytes of working memory."""
+    memory, header, reduce, edges = _find_memory(), coding.header, coding.reduce, coding.edges
+    data = np.frombuffer(coding.data, np.uint8)
+    memory.matrices[:64], memory.matrices[64:] = header.luma_matrix, header.chroma_matrix
+    p = [0] * at.N_PARAMETERS
+    p[at.DATA : at.SCAN + 1] = (
         data.ctypes.data,
         len(data),
-        memory.sized("tail", at.MAX_SLICE_BYTES + 2 * at.PADDING_BYTES),
         header.frame_size,
         header.picture_offset,
         header.n_pictures,
         header.interlace == 2,
         memory.matrices_at,
-        SCANS[header.interlaced].ctypes.data,
+        SCANS_AT[header.interlaced],
     )
-
-
-def _set_lines(memory: _Memory, coding: Coding, lines: slice) -> None:
-    """Set the lines that are wanted of the window."""
-    top = coding.window[0].start
-    memory.parameters[at.WINDOW_TOP : at.WINDOW_BOTTOM + 1] = top + lines.start, top + lines.stop
-
-
-def _set_window(memory: _Memory, coding: Coding, *, n_planes: int) -> DamageMap:
-    """Set the window as the wanted part of the sample, and memory for it; returns the map for damage."""
-    p, reduce, edges = memory.parameters, coding.reduce, coding.edges
     rows, columns = coding.window
     _, wanted = coding.wanted_slices(CHROMA_MARGIN if n_planes == 3 else 0)
     first_mb, stop_mb = edges[wanted.start], edges[wanted.stop]
-    damage = coding.no_damage()
     p[at.FIELD : at.PICTURE_CHROMA_WIDTH + 1] = (
         coding.field,
         n_planes,
@@ -299,31 +304,31 @@ def _set_window(memory: _Memory, coding: Coding, *, n_planes: int) -> DamageMap:
     stride = -(-2 * ((stop_mb - first_mb) * 16 // reduce + PAD_PIXELS) // 64) * 64
     max_jobs = coding.n_shown * n_planes * (len(edges) - 1)
     strip_bytes = 2 * coding.lines_per_row * stride + 64
-    p[at.DAMAGE : at.LINE + 1] = (
-        damage.ctypes.data,
-        memory.sized("row starts", 16 * coding.n_rows),
-        memory.sized("coefficients", 2 * at.N_LANES * at.ROOM),
-        memory.sized("blocks", at.BLOCKS_BYTES),
-        memory.sized("lanes", at.N_LANES * at.LANE_BYTES + 64),
-        memory.sized("jobs", 2 * max_jobs * at.JOB_BYTES),
-        max_jobs,
-        memory.sized("strips", at.N_STRIPS * strip_bytes),
-        strip_bytes,
-        stride,
-        memory.sized("line", 6 * (columns.stop - columns.start + PAD_PIXELS)),
+    p[at.DAMAGE] = damage.ctypes.data
+    p[at.MAX_JOBS], p[at.STRIP_BYTES], p[at.STRIDE] = max_jobs, strip_bytes, stride
+    n_bytes = (
+        at.MAX_SLICE_BYTES + 2 * at.PADDING_BYTES,
+        16 * coding.n_rows,
+        2 * at.N_LANES * at.ROOM,
+        at.BLOCKS_BYTES,
+        at.N_LANES * at.LANE_BYTES + 64,
+        2 * max_jobs * at.JOB_BYTES,
+        at.N_STRIPS * strip_bytes,
+        6 * (columns.stop - columns.start + PAD_PIXELS),
     )
-    return damage
+    return p, n_bytes
 
 
-def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window: Window) -> None:
+def _set_format(p: list[int], pixel_format: PixelFormat, matrix: int, window: Window) -> None:
     """Set the pixel format."""
+    memory = _find_memory()
     n_values, n_bytes = len(pixel_format.channels) or 1, pixel_format.dtype.itemsize
     width = window[1].stop - window[1].start
     if pixel_format.is_color:
         luma, chroma = color_scales(matrix, pixel_format.full_scale)
         memory.factors[:] = (*luma, *chroma, 0.5, at.NEUTRAL)
     factor, shift = GRAY_STRETCH.get(pixel_format.full_scale, (0, 0))
-    memory.parameters[at.LAYOUT : at.COLOR_FACTORS + 1] = (
+    p[at.LAYOUT : at.COLOR_FACTORS + 1] = (
         LAYOUTS[pixel_format.layout],
         n_bytes,
         n_bytes * n_values,
@@ -336,11 +341,8 @@ def _set_format(memory: _Memory, pixel_format: PixelFormat, matrix: int, window:
     )
 
 
-def _set_target(
-    memory: _Memory, out: npt.NDArray[np.unsignedinteger] | Sums, pixel_format: PixelFormat
-) -> None:
+def _set_target(p: list[int], out: npt.NDArray[np.unsignedinteger] | Sums, pixel_format: PixelFormat) -> None:
     """Set the output address."""
-    p = memory.parameters
     if isinstance(out, Sums):
         out.make_room()
         squares = out.squares

@@ -18,6 +18,7 @@ from prores_samples import Kind, sample_of
 
 from camhd_access import FrameDecodeError
 from camhd_access.decoding import colors, machine_code, prores422
+from camhd_access.decoding.kernels import parameters as at
 from camhd_access.decoding.pixels import PIXEL_FORMATS
 from camhd_access.decoding.subsampled import CodedFrame, convert_frame
 from camhd_access.decoding.windows import CodedWindow
@@ -148,7 +149,7 @@ def main(seconds, seed=0):
                 counts["marked"] += marks is not None
             except FrameDecodeError:
                 counts["refused"] += 1
-            coefficients, _ = prores422._thread.memory._sized.get("coefficients", (np.zeros(1), 0))
+            coefficients = prores422._thread.memory.blocks[at.COEFFICIENTS - at.TAIL]
             assert not coefficients.any(), "coefficients are left behind"
         _kept.clear()
         colors.allocate = prores422.allocate

@@ -23,9 +23,6 @@ DATA = _next()
 """Address of its bytes."""
 SIZE = _next()
 """Their number."""
-TAIL = _next()
-"""Memory for copies of the slices that end with the sample, so that they may be read beyond their ends: that
-of the largest slice, and twice `PADDING_BYTES`."""
 FRAME_SIZE = _next()
 """Size of the sample according to its header."""
 PICTURE_OFFSET = _next()
@@ -101,6 +98,14 @@ DAMAGE = _next()
 """Address of uint8 [wanted picture][row of slices][slice], initially 0."""
 
 # ---- memory
+MAX_JOBS = _next()
+"""Capacity of `JOBS` for one strip."""
+STRIP_BYTES = _next()
+STRIDE = _next()
+"""Bytes of a strip, and from line to line of luma in it; half as many in chroma."""
+TAIL = _next()
+"""Memory for copies of the slices that end with the sample, so that they may be read beyond their ends: that
+of the largest slice, and twice `PADDING_BYTES`."""
 ROW_STARTS = _next()
 """int64 [picture][row of slices]."""
 COEFFICIENTS = _next()
@@ -111,13 +116,8 @@ LANES = _next()
 """N_LANES * LANE_BYTES, and 64 bytes for the jobs in them, and for what is left of two strips."""
 JOBS = _next()
 """`JOB_BYTES` for every plane of a slice of two strips."""
-MAX_JOBS = _next()
-"""Capacity for one strip."""
 STRIPS = _next()
 """`N_STRIPS` times `STRIP_BYTES`."""
-STRIP_BYTES = _next()
-STRIDE = _next()
-"""Bytes from line to line of luma in a strip; half as many in chroma."""
 LINE = _next()
 """A line of pixels in the wanted format, with room for `PIXELS_AT_ONCE` more."""
 
