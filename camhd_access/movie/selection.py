@@ -54,7 +54,7 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
         return np.flatnonzero(numbers)
     if numbers.ndim != 1 or not (numbers.dtype.kind in "iuf" or numbers.size == 0):
         raise TypeError(f"frames must be a number, a sequence of numbers, or a slice, not {frames!r:.80}")
-    chosen = np.rint(numbers)
+    chosen = np.rint(numbers) if numbers.dtype.kind == "f" else numbers
     wrong = ~((chosen >= -n_frames) & (chosen < n_frames))
     if wrong.any():
         raise FrameIndexError(f"no frame {numbers[wrong][0]}: the movie has frames 0 to {n_frames - 1}")

@@ -6,7 +6,6 @@ decoded. The version of the file is pinned when it is opened: bytes of another v
 """
 
 import asyncio
-import stat
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
@@ -29,12 +27,13 @@ from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
+from camhd_access.storage.local_files import chain_of, find_special_kind, read_part
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import MAX_BYTES_AHEAD, find_read_ahead
 from camhd_access.storage.versions import VERSION_FACTS, describe_version
 from camhd_access.urls import redact_url
 
-__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "find_special_kind", "open_source"]
+__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "open_source"]
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -53,14 +52,6 @@ MANY_REQUESTS = 16
 
 _FOLDER = "it is a folder, not a movie; open one of the files in it"
 _SPECIAL = "it is a {}, not a file; reading a movie needs random access"
-
-_KINDS = (
-    (stat.S_ISDIR, "folder"),
-    (stat.S_ISFIFO, "pipe"),
-    (stat.S_ISCHR, "device"),
-    (stat.S_ISBLK, "device"),
-    (stat.S_ISSOCK, "socket"),
-)
 
 N_FILE_THREADS, MAX_FILE_BYTES_AHEAD = 2, 4 * MAX_SPAN_BYTES
 """Concurrent reads from a blocking filesystem, such as a disk, and the bytes read ahead from it."""
@@ -141,10 +132,17 @@ class ByteSource:
 
     def read(self, wanted: ByteRange) -> bytes:
         """The bytes of one range."""
+        data = self._read_at_once(wanted)
+        self._check_version()
+        return data
+
+    def _read_at_once(self, wanted: Interval) -> bytes:
+        """The bytes of one range, of whatever version the filesystem has now."""
+        if type(self.filesystem) is LocalFileSystem:
+            return read_part(self.path, wanted)
         data: bytes = self.filesystem.cat_file(
             self.path, start=wanted.start, end=wanted.stop, **self._options
         )
-        self._check_version()
         return data
 
     def read_again(self, wanted: ByteRange) -> bytes | None:
@@ -292,7 +290,7 @@ class ByteSource:
             )
         else:
             with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
-                yield lambda span: submit(pool, fs.cat_file, path, start=span.start, end=span.stop)
+                yield lambda span: submit(pool, self._read_at_once, span)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -411,17 +409,6 @@ def counts_from_end(filesystem: fsspec.AbstractFileSystem) -> bool:
     return isinstance(filesystem, LazyHTTPFileSystem | RangeCacheFileSystem)
 
 
-def find_special_kind(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
-    """What a local path is if not a regular file, such as "folder" or "pipe"; None for all others."""
-    local = next((each for each in _chain(filesystem) if isinstance(each, LocalFileSystem)), None)
-    if local is None:
-        return None
-    mode = Path(local._strip_protocol(path.removeprefix("lazy::"))).stat().st_mode  # noqa: SLF001 - fsspec's way of naming
-    if stat.S_ISREG(mode):
-        return None
-    return next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
-
-
 def _refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
     """Raise `NotAMovieError` if a local path is a folder, a device or a pipe."""
     kind = find_special_kind(filesystem, path)
@@ -431,7 +418,7 @@ def _refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str) -> No
 
 def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
     """Raise for fsspec's own caches, which copy whole movies, or do not notice changes of the file."""
-    for each in _chain(filesystem):
+    for each in chain_of(filesystem):
         if isinstance(each, CachingFileSystem):
             kind = each.protocol if isinstance(each.protocol, str) else each.protocol[0]
             rest = redact_url(urlpath.removeprefix("lazy::").partition("::")[2])
@@ -439,11 +426,3 @@ def _refuse_copies(filesystem: fsspec.AbstractFileSystem, urlpath: str) -> None:
                 f"{kind}:: cannot be used for movies: it copies whole files, or misses changes of the file. "
                 f"Use lazy::{rest or '…'} to cache what is read, or the plain URL with cache=False"
             )
-
-
-def _chain(filesystem: fsspec.AbstractFileSystem) -> Iterator[fsspec.AbstractFileSystem]:
-    """A filesystem, and the filesystems that it wraps."""
-    inner: Any = filesystem
-    while inner is not None:
-        yield inner
-        inner = vars(inner).get("fs") or vars(inner).get("sync_fs")

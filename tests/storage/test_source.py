@@ -26,6 +26,7 @@ from camhd_access import (
 )
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
+from camhd_access.storage.local_files import read_part
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import MAX_BYTES_AHEAD
 from camhd_access.storage.source import MAX_SPAN_BYTES, open_source
@@ -293,13 +294,12 @@ def test_a_local_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch, r
     path.write_bytes(b"a" * 2 * MAX_SPAN_BYTES)
     other.write_bytes(b"b" * 2 * MAX_SPAN_BYTES)
     source = open_source(str(path)).pinned()
-    read = source.filesystem.cat_file
 
-    def replace_and_read(*args, **options):
+    def replace_and_read(*args):
         with suppress(FileNotFoundError):  # two threads read
             other.replace(path)
-        return read(*args, **options)
+        return read_part(*args)
 
-    monkeypatch.setattr(source.filesystem, "cat_file", replace_and_read)
+    monkeypatch.setattr("camhd_access.storage.source.read_part", replace_and_read)
     with pytest.raises(RemoteFileChangedError):
         list(source.fetch(ranges))

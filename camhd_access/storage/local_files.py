@@ -1,0 +1,47 @@
+"""Local files: what a path is, and its bytes without the detours of fsspec, which take as long as reading."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from camhd_access.ranges import Interval
+
+__all__ = ["chain_of", "find_special_kind", "read_part"]
+
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+    (stat.S_ISSOCK, "socket"),
+)
+
+
+def read_part(path: str, wanted: Interval) -> bytes:
+    """The bytes of a range of a local file; fewer if it ends before."""
+    with open(path, "rb") as file:  # noqa: PTH123 - a path object would take longer
+        file.seek(wanted.start)
+        return file.read(wanted.stop - wanted.start)
+
+
+def find_special_kind(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """What a local path is if not a regular file, such as "folder" or "pipe"; None for all others."""
+    local = next((each for each in chain_of(filesystem) if isinstance(each, LocalFileSystem)), None)
+    if local is None:
+        return None
+    mode = Path(local._strip_protocol(path.removeprefix("lazy::"))).stat().st_mode  # noqa: SLF001 - fsspec's way of naming
+    if stat.S_ISREG(mode):
+        return None
+    return next((kind for is_one, kind in _KINDS if is_one(mode)), "special file")
+
+
+def chain_of(filesystem: fsspec.AbstractFileSystem) -> Iterator[fsspec.AbstractFileSystem]:
+    """A filesystem, and the filesystems that it wraps."""
+    inner: Any = filesystem
+    while inner is not None:
+        yield inner
+        inner = vars(inner).get("fs") or vars(inner).get("sync_fs")
