@@ -19,8 +19,8 @@ INDEX_BYTES = 512 * 1024
 SPAN_BYTES = 1536 * 1024
 """Of neighbouring frames in one request."""
 
-# CPU milliseconds a frame on one core of the machine of docs/benchmarks.md, 2026-11-23.
-LUMA_MS, RGB_MS, CORNER_MS, PREVIEW_MS = 8.4, 17.9, 4.4, 1.4
+# CPU milliseconds a frame on one core of the machine of docs/benchmarks.md, 2026-11-28.
+LUMA_MS, RGB_MS, CORNER_MS, PREVIEW_MS = 3.9, 7.6, 1.9, 0.9
 
 PER_SECOND = 50
 """Requests that a crawl begins in a second."""

@@ -168,7 +168,7 @@ REDUCE: Decorator = click.option(
     callback=lambda _ctx, _param, value: int(value),
     default="1",
     show_default=True,
-    help="2, 4 or 8: that part of the lines and columns; 8 is ten times as fast as 1.",
+    help="2, 4 or 8: that part of the lines and columns; 8 is four times as fast as 1.",
 )
 
 DEINTERLACE: Decorator = click.option(

@@ -249,7 +249,7 @@ class FrameDecoder(Decoder):
 
 @dataclass(frozen=True, slots=True)
 class PreviewDecoder(Decoder):
-    """Means of 8x8 pixels, from the DC coefficients (see `prores.preview`): no libav, a tenth of the time.
+    """Means of 8x8 pixels, from the DC coefficients (see `prores.preview`): no libav, a quarter of the time.
 
     Chroma has half as many blocks, each the mean of two columns of pixels. Damage after the DC
     coefficients of a slice is not detected, because it is not read.

@@ -415,7 +415,7 @@ class MovieReader:
         -----
         One request for each run of neighbouring frames, several in flight at once; decodes on all cores.
         Over a network, only the part of each frame that `y` selects is fetched, if it is less than about
-        half. A preview fetches the bytes of whole frames, but takes a tenth of the time; damage in the fine
+        half. A preview fetches the bytes of whole frames, but takes a quarter of the time; damage in the fine
         structure of a frame does not affect it, and is not detected. H.264 and HEVC are decoded with the
         frames before (see `plan`); crops and means (`reduce`) are made of decoded frames.
         """

@@ -224,7 +224,7 @@ class CamhdAccessor:
         Notes
         -----
         If the array can still be read, thumbnails are previews (see `open_movie`): they take the bytes of
-        whole frames, but a tenth of the time.
+        whole frames, but a quarter of the time.
         """
         movie = self._movie()
         from camhd_access.output.figures import draw_contact_sheet  # noqa: PLC0415 - imports matplotlib
