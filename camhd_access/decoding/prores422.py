@@ -29,7 +29,7 @@ from camhd_access.ranges import ByteData
 __all__ = ["decode_window", "is_supported", "sample_means", "sample_planes"]
 
 BANDS_PER_THREAD = 2
-"""Threads share a frame in bands of what is left of it, divided by their number and this."""
+"""A band is what is left of the frame, divided by this and the number of threads."""
 
 PAD_PIXELS = 64
 """Extra columns after those of a strip, which conversion reads and writes without effect."""
@@ -165,7 +165,7 @@ def decode_window(
         return fault
 
     n_threads = 1 if isinstance(out, Sums) else n_threads
-    fault = min(share(decode_bands, _cut_bands(coding, n_threads), n_threads=n_threads))
+    fault = min(share(decode_bands, _cut_bands(coding, n_threads), n_threads=n_threads), default=0)
     if not fault and not damage.any():
         return None
     if not masks or isinstance(out, Sums):
@@ -177,9 +177,10 @@ def _cut_bands(coding: Coding, n_threads: int) -> list[slice]:
     """Lines of the window in bands of whole rows of slices, shorter and shorter: all threads end together."""
     lines, step = coding.window[0], coding.lines_per_row
     row, stop = lines.start // step, -(-lines.stop // step)
+    n_bands = BANDS_PER_THREAD * n_threads if n_threads > 1 else 1
     edges = [lines.start]
     while row < stop:
-        row += -(-(stop - row) // (BANDS_PER_THREAD * n_threads)) if n_threads > 1 else stop - row
+        row += -(-(stop - row) // n_bands)
         edges.append(min(row * step, lines.stop))
     return [slice(a - lines.start, b - lines.start) for a, b in pairwise(edges)]
 
