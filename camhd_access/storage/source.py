@@ -27,7 +27,7 @@ from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
-from camhd_access.storage.local_files import chain_of, find_special_kind, read_part
+from camhd_access.storage.local_files import chain_of, find_facts, find_special_kind, find_version, read_part
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import MAX_BYTES_AHEAD, find_read_ahead
 from camhd_access.storage.versions import VERSION_FACTS, describe_version
@@ -302,6 +302,8 @@ class ByteSource:
         return getattr(self.filesystem, "checks_validator", False)
 
     def _current_version(self) -> str:
+        if type(self.filesystem) is LocalFileSystem:
+            return find_version(self.filesystem, self.path, find_facts(self.path))
         info = self.filesystem.info(self.path)
         return info.get("validator") or describe_version(info)
 
