@@ -24,7 +24,6 @@ from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.windows import CodedWindow, Field, Marks, Window, walk_window, whole_window
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.prores import decode_preview
-from camhd_access.memory import empty
 from camhd_access.ranges import ByteData, Walk
 
 __all__ = [
@@ -143,9 +142,8 @@ class Decoder(ABC):
         FrameDecodeError, UnsupportedCodecError
             The window is damaged; the sums are then undefined.
         """
-        picture = empty(sums.values.shape, self.pixel_format.dtype)
-        self.decode([coded], out=[picture])
-        sums.add(picture)
+        self.decode([coded], out=[sums.place()])
+        sums.add()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,7 @@ class FrameDecoder(Decoder):
         """Add the pixels of a window to sums over time, while decoding if possible."""
         coded.check_length()
         kernel = machine_code.find_kernel() if prores422.is_supported(coded.header) else None
-        if kernel is None or not self.pixel_format.dtype.isnative:
+        if kernel is None or not self.pixel_format.dtype.isnative or sums.squares is not None:
             Decoder.add_up(self, coded, sums)
             return
         prores422.decode_window(

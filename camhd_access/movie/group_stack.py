@@ -21,7 +21,6 @@ from camhd_access.decoding.sums import Sums
 from camhd_access.decoding.threads import spreading
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.quicktime import CodedSamples
-from camhd_access.memory import empty
 from camhd_access.movie.groups import GroupReader, Run, samples_of
 from camhd_access.movie.index_cache import open_index
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
@@ -105,12 +104,11 @@ class GroupStack(FrameStack):
         """Sums over time of all images, and of their squares, decoded in the caller's thread."""
         self._announce()
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
-        picture = empty((1, *self.shape[1:]), self.dtype)
         with closing(self._reader.iter_runs(*self._plan_runs())) as frames:
             for positions, decoded in self._with_positions(frames, self._find_places()):
-                self._show(positions, decoded, picture, None, [0])
                 for _ in positions:
-                    sums.add(picture[0])
+                    self._show(positions, decoded, sums.place()[np.newaxis], None, [0])
+                    sums.add()
         return sums
 
     def _plan_runs(self) -> tuple[list[Run], list[int]]:

@@ -58,7 +58,8 @@ def test_a_small_deviation_of_large_numbers_loses_nothing():
     sums = Sums.zeros((1,), PIXEL_FORMATS["gray16le"], squares=True)
     values = [65535, 65534, 65535, 65535]
     for value in values:
-        sums.add(np.array([value], np.uint16))
+        sums.place()[...] = value
+        sums.add()
     total, of_squares = (each.astype(np.uint64) for each in sums.result())
     variance = np.empty(1)
     _variance(total, of_squares, n=4, max_value=65535, ddof=0, out=variance)
@@ -72,12 +73,13 @@ def test_sums_are_moved_before_they_overflow():
         assert sums.capacity <= limit
         largest = pixel_format.max_value
         sums.n_room = 2  # as after many pictures
-        picture = np.full((2, 3), largest, pixel_format.dtype)
         for _ in range(7):
-            sums.add(picture)
+            sums.place()[...] = largest
+            sums.add()
         assert sums.total is not None
         other = Sums.zeros((2, 3), pixel_format, squares=True)
-        other.add(picture)
+        other.place()[...] = largest
+        other.add()
         sums.merge(other)
         values, squares = sums.result()
         assert (values == 8 * largest).all()

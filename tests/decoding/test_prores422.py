@@ -185,17 +185,15 @@ def test_threads_that_share_a_frame_change_nothing(kernel, kind, pix_fmt):
 
 
 @pytest.mark.parametrize("pix_fmt", ["gray10le", "gray", "rgb24", "gray16le", "rgb48le"])
-def test_sums_of_values_and_squares_are_numpys(kernel, pix_fmt):
+def test_sums_of_values_are_numpys(kernel, pix_fmt):
     kind, pixel_format = INTERLACED, PIXEL_FORMATS[pix_fmt]
     window = slice(3, 101), slice(7, 344)
     pictures = np.stack([read(kernel, sample_of(kind, seed), window, pix_fmt) for seed in range(4)])
-    sums = Sums.zeros(pictures.shape[1:], pixel_format, squares=True)
+    sums = Sums.zeros(pictures.shape[1:], pixel_format, squares=False)
     for seed in range(4):
         coded = whole_window(sample_of(kind, seed), size=(kind.height, kind.width), window=window, field=None)
         prores422.decode_window(kernel, coded, pixel_format=pixel_format, track_matrix=None, out=sums)
-    values = pictures.astype(np.uint64)
-    assert np.array_equal(sums.values, values.sum(axis=0))
-    assert np.array_equal(sums.squares, (values**2).sum(axis=0))
+    assert np.array_equal(sums.values, pictures.sum(axis=0, dtype=np.uint64))
 
 
 @pytest.mark.parametrize("mbs_per_slice", ["8", "4", "2"])

@@ -12,7 +12,8 @@ Data passes through these modules (terms of SMPTE RDD 36):
 `strips`      lines of a strip to pixels of the wanted format, in the caller's array or added to sums
 `frame`       slice headers, rows of slices, and damage: `decode`
 `planes`      decoded planes of H.264 and HEVC, of any subsampling, to R'G'B': `convert`
-`entry`       `perform`, the function called from outside: one of these two
+`sums`        images, and their squares, added to sums over time: `add_images`
+`entry`       `perform`, the function called from outside: one of these three
 `machine`     machine operations that numba does not offer
 
 Three rules apply to all of them:

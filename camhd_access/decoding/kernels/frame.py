@@ -124,9 +124,9 @@ def find_rows(p: int) -> int:
 
 @inlined
 def can_add(p: int, reduce: int) -> bool:
-    """Whether blocks can be added to sums: no squares, and sixteen or more whole blocks in each slice."""
+    """Whether blocks can be added to sums: sixteen or more whole blocks in each slice."""
     is_wide = load_i64(p, at.LOG2_WIDTH) >= 2 and load_i64(p, at.MB_WIDTH) & 3 == 0
-    return is_wide and reduce == 1 and load_i64(p, at.SQUARE_BYTES) == 0
+    return is_wide and reduce == 1
 
 
 @kernel

@@ -93,7 +93,7 @@ SUM_BYTES = _next()
 """Bytes of each sum, 2 or 4; the sums are at `OUT`, one for each number of the window."""
 SQUARES = _next()
 SQUARE_BYTES = _next()
-"""Address of as many sums of squares, and the bytes of each: 4, 8, or 0 for none."""
+"""Address of as many sums of squares, and the bytes of each: 4, 8, or 0 for none. For `ADD` only."""
 DAMAGE = _next()
 """Address of uint8 [wanted picture][row of slices][slice], initially 0."""
 
@@ -123,7 +123,7 @@ LINE = _next()
 
 # ---- conversion of decoded planes; its output is described by the parameters above
 TASK = _next()
-"""`DECODE` a sample, or `CONVERT` planes."""
+"""`DECODE` a sample, `CONVERT` planes, or `ADD` images."""
 CODE_BYTES = _next()
 """Bytes per code of the planes: 1 or 2."""
 FIRST_COLUMN = _next()
@@ -150,9 +150,14 @@ BUFFERS = _next()
 BUFFER_BYTES = _next()
 """Five buffers, each of 16 bits per column, with room for `2 * PIXELS_AT_ONCE` more."""
 
+# ---- images to be added to sums, which the parameters above describe, with all numbers in a single line
+IMAGES = _next()
+N_IMAGES = _next()
+"""Address of int64, the addresses of the images; and their number."""
+
 N_PARAMETERS = _next()
 
-DECODE, CONVERT = range(2)
+DECODE, CONVERT, ADD = range(3)
 EVEN, BETWEEN, WIDE = range(3)
 EIGHTHS, QUARTERS = 8, 4
 """Chroma is computed in these parts of a code, between lines and between columns."""

@@ -22,10 +22,8 @@ from camhd_access.decoding.kernels.machine import (
     load_u8,
     load_u16,
     load_u32,
-    load_u64,
     operation,
     store_i16,
-    store_i64,
     store_u32,
     vector,
     void,
@@ -48,8 +46,6 @@ from camhd_access.decoding.kernels.parameters import (
     OUT,
     PIXELS_AT_ONCE,
     PLANES,
-    SQUARE_BYTES,
-    SQUARES,
     STORES,
     SUM_BYTES,
     WINDOW_WIDTH,
@@ -235,67 +231,40 @@ def convert_line(p: int, luma: int, cb: int, cr: int, n: int, target: int) -> No
 # ---- sums over time
 
 
-def _make_add(n_bits: int, n_sum_bits: int, n_square_bits: int) -> Any:  # noqa: ANN401 - numba's
-    """Add 16 numbers to sums, and optionally their squares to sums of squares."""
+def _make_add(n_bits: int, n_sum_bits: int) -> Any:  # noqa: ANN401 - numba's
+    """Add 16 numbers to sums."""
     kind, total = vector(n_bits, N), vector(n_sum_bits, N)
-    squares = vector(n_square_bits, N) if n_square_bits else None
 
-    def accumulate(b: Builder, value: Value, base: Value, first: Value) -> None:
-        place = b.mul(first, WORD(value.type.element.width // 8))
-        store_vector(b, b.add(load_vector(b, base, place, value.type), value), base, place)
-
-    @operation(void, i64, i64, i64, i64)
-    def add(b: Builder, source: Value, first: Value, sums: Value, sums_of_squares: Value) -> None:
+    @operation(void, i64, i64, i64)
+    def add(b: Builder, source: Value, first: Value, sums: Value) -> None:
         value = load_vector(b, source, b.mul(first, WORD(n_bits // 8)), kind)
-        accumulate(b, value if n_bits == n_sum_bits else b.zext(value, total), sums, first)
-        if squares is not None:
-            wide = b.zext(value, squares)
-            if n_bits == n_sum_bits:  # numbers of 10 bits: LLVM chooses a faster multiplication
-                wide = b.and_(wide, squares([1023] * N))
-            accumulate(b, b.mul(wide, wide), sums_of_squares, first)
+        value = value if kind == total else b.zext(value, total)
+        place = b.mul(first, WORD(n_sum_bits // 8))
+        store_vector(b, b.add(load_vector(b, sums, place, total), value), sums, place)
 
     return add
 
 
-add8, add10, add16 = (_make_add(*bits, 0) for bits in ((8, 16), (16, 16), (16, 32)))
-add8_squares, add10_squares, add16_squares = (
-    _make_add(*bits) for bits in ((8, 16, 32), (16, 16, 32), (16, 32, 64))
-)
+add8, add10, add16 = (_make_add(*bits) for bits in ((8, 16), (16, 16), (16, 32)))
 
 
 @kernel
-def add_line(
-    source: int, n: int, item_bytes: int, sums: int, sum_bytes: int, squares: int, square_bytes: int
-) -> None:
-    """Add `n` numbers of one or two bytes to sums, and to sums of squares unless `square_bytes` is 0.
-
-    Sums of 16-bit numbers have four bytes, and their squares eight; others have two, and their squares four.
-    """
+def add_line(source: int, n: int, item_bytes: int, sums: int, sum_bytes: int) -> None:
+    """Add `n` numbers of one or two bytes to sums: of four bytes if numbers have 16 bits, else of two."""
     whole = n // N * N
     for i in range(0, whole, N):
-        if square_bytes == 0:
-            if item_bytes == 1:
-                add8(source, i, sums, squares)
-            elif sum_bytes == 2:
-                add10(source, i, sums, squares)
-            else:
-                add16(source, i, sums, squares)
-        elif item_bytes == 1:
-            add8_squares(source, i, sums, squares)
+        if item_bytes == 1:
+            add8(source, i, sums)
         elif sum_bytes == 2:
-            add10_squares(source, i, sums, squares)
+            add10(source, i, sums)
         else:
-            add16_squares(source, i, sums, squares)
+            add16(source, i, sums)
     for i in range(whole, n):
         value = load_u8(source, i) if item_bytes == 1 else load_u16(source, i)
         if sum_bytes == 2:
             store_i16(sums, i, load_u16(sums, i) + value)
         else:
             store_u32(sums, i, load_u32(sums, i) + value)
-        if square_bytes == 4:
-            store_u32(squares, i, load_u32(squares, i) + value * value)
-        elif square_bytes == 8:
-            store_i64(squares, i, load_u64(squares, i) + value * value)
 
 
 # ---- a line
@@ -335,6 +304,4 @@ def show_line(p: int, line: int, row: int, luma: int, cb: int, cr: int, first: i
     if load_i64(p, STORES):
         copy_bytes(target, source, n * item_bytes)
     else:
-        square_bytes = load_i64(p, SQUARE_BYTES)
-        squares = load_i64(p, SQUARES) + square_bytes * row * n
-        add_line(source, n, item_bytes, target, load_i64(p, SUM_BYTES), squares, square_bytes)
+        add_line(source, n, item_bytes, target, load_i64(p, SUM_BYTES))
