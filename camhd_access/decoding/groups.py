@@ -9,7 +9,7 @@ are accounted for, and after damage no frame is returned before the next sample 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Never, TypeAlias
 
@@ -24,7 +24,7 @@ from camhd_access.decoding.pixels import find_pixel_format
 from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert_frame
 from camhd_access.decoding.windows import Window
 from camhd_access.errors import FrameDecodeError, FrameSizeError, UnsupportedCodecError
-from camhd_access.formats.h26x import Entry, StreamFormat, find_entry, is_disposable
+from camhd_access.formats.h26x import Entry, StreamFormat, find_entry, is_disposable, shows_fields
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData
 
@@ -170,6 +170,7 @@ class RunDecoder:
         self._stream, self._rank, self._is_sync = stream, rank, is_sync
         self._context: SequenceContext | None = None
         self._waiting: dict[int, Decoded | None] = {}  # None: not returned yet
+        self._in_fields: set[int] = set()  # interlaced, whatever libav says by the pictures before
         self._entries: set[int] = set()
         self._last_rank = self._exact_from = -1
         self._fault: FrameDecodeError | None = None
@@ -203,6 +204,8 @@ class RunDecoder:
         context = self._context = self._context or self._begin(entry)
         self.next += 1
         self._waiting[number] = None
+        if shows_fields(sample, self._stream):
+            self._in_fields.add(number)
         try:
             self._receive(context.send(sample, number))
         except FrameDecodeError as error:
@@ -239,7 +242,8 @@ class RunDecoder:
             if frame.is_corrupt:
                 self._reject(number, FrameDecodeError("the decoder flags it as corrupt"))
             elif self._waiting[number] is None:
-                self._waiting[number] = frame
+                is_interlaced = frame.interlaced or number in self._in_fields
+                self._waiting[number] = replace(frame, interlaced=is_interlaced)
             self._last_rank = max(self._last_rank, int(self._rank[number]))
 
     def _reject(self, number: int, error: FrameDecodeError) -> None:
@@ -256,6 +260,7 @@ class RunDecoder:
                     return  # not its turn yet
                 frame = FrameDecodeError("the decoder returns no frame for it")
             del self._waiting[number]
+            self._in_fields.discard(number)
             if number in self._entries:
                 self._entries.remove(number)
                 self._exact_from = rank if self._fault else self._exact_from

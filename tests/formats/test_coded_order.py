@@ -13,7 +13,13 @@ import pytest
 from atoms import full, table
 
 from camhd_access.errors import InvalidMovieError, UnsupportedCodecError, UnsupportedMovieError
-from camhd_access.formats.h26x import Entry, find_entry, is_disposable, parse_configuration
+from camhd_access.formats.h26x import (
+    Entry,
+    find_entry,
+    is_disposable,
+    parse_configuration,
+    shows_fields,
+)
 from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_movie_header
 
 
@@ -94,6 +100,20 @@ def test_every_truncation_of_a_record_is_an_error_or_a_format():
         for n in range(len(record)):
             with suppress(ValueError):
                 assert parse_configuration(codec, record[:n]).configuration == record[:n]
+
+
+def test_frames_that_are_said_to_be_shown_as_fields(monkeypatch):
+    rate = "nal-hrd=vbr:vbv-maxrate=900:vbv-bufsize=900"
+    for about, expected in (("tff=1", True), (f"tff=1:{rate}", True), (f"pic-struct=1:{rate}", False)):
+        kind = inter_movies.X264 | {"g": "12", "x264-params": about}
+        monkeypatch.setitem(inter_movies.STRUCTURES, about, kind)
+        data = inter_movies.encode(about, 12)
+        coded = parse(data).coded
+        assert (coded.stream.n_delay_bits or 0) > 0 or rate not in about
+        for sample in cut(data, coded):
+            assert shows_fields(sample, coded.stream) is expected
+            assert not shows_fields(sample, coded.stream._replace(n_delay_bits=None))
+            assert not shows_fields(sample[:8], coded.stream)
 
 
 def test_where_decoding_can_begin():

@@ -182,6 +182,48 @@ def test_frames_of_two_fields(tmp_path, is_adaptive, sent):
     check_colors(reader, planes, [20, 3, 8], full_range=False, matrix=6, interlaced=True)
 
 
+TOP_BOTTOM, TELECINE = (3,), (5,)
+PROGRESSIVE, SAYS_PROGRESSIVE, SAYS_INTERLACED, SAYS_NOTHING = (0,), (3, 0), (4, 1), (3, 2)
+MIXTURES = {
+    "frames and fields": (("frame", "fields", "fields", "copy", "frame"), ()),
+    "one is interlaced": (("frame",), (TOP_BOTTOM, *8 * [PROGRESSIVE])),
+    "film": (("frame",), (TOP_BOTTOM, TELECINE)),
+    "scan types": (("frame",), (SAYS_NOTHING, SAYS_PROGRESSIVE, TOP_BOTTOM, SAYS_INTERLACED)),
+    "all kinds": (
+        ("frame", "fields", "copy", "frame", "frame", "fields", "copy"),
+        (TOP_BOTTOM, PROGRESSIVE, None, TOP_BOTTOM, TELECINE, SAYS_PROGRESSIVE, PROGRESSIVE, SAYS_INTERLACED),
+    ),
+}
+"""How frames are coded, and what the stream says of how they are shown, again and again."""
+
+
+@pytest.mark.parametrize("is_adaptive", [False, True])
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_mixtures_of_frames_and_fields(tmp_path, mixture, is_adaptive):
+    kinds, structures = MIXTURES[mixture]
+    data, planes = field_pairs.make_movie(is_adaptive=is_adaptive, kinds=kinds, structures=structures)
+    for painted, decoded in zip(planes, inter_movies.decode(data), strict=True):
+        for mine, its in zip(painted, decoded, strict=True):
+            np.testing.assert_array_equal(mine, its)
+    luma, n_frames = inter_movies.expected_gray16(planes), len(planes)
+    reader = open_bytes(tmp_path, data)
+    assert (reader.n_frames, reader.interlaced) == (n_frames, True)
+    order = np.random.default_rng(0).permutation(n_frames)
+    for frame in order.tolist():
+        np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
+    np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma)
+    for step in (1, 2, 4, n_frames):
+        reader = open_bytes(tmp_path, data, f"by-{step}.mp4")
+        for start in range(0, n_frames, step):
+            for frame, pixels in enumerate(reader.read(slice(start, start + step)), start):
+                told = structures[frame % len(structures)] if structures else None
+                in_fields = told in {TOP_BOTTOM, SAYS_INTERLACED, SAYS_NOTHING}
+                if kinds[frame % len(kinds)] == "fields" or told is None:
+                    in_fields = kinds[frame % len(kinds)] == "fields" or is_adaptive
+                coded = CodedFrame(0, False, tuple(planes[frame]), False, 6, in_fields)
+                assert np.abs(pixels - exact_inter_rgb(coded, 0, 255)).max() <= 0.501
+
+
 @pytest.mark.parametrize("structure", ["closed groups", "HEVC, open groups"])
 def test_a_pause_before_the_first_frame(tmp_path, structure):
     data = inter_movies.encode(structure, delay=7, use_editlist="1")

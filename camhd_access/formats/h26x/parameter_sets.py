@@ -25,6 +25,7 @@ _H264_SPS, _HEVC_SPS = 7, 33
 _PROFILES_WITH_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 _EXTENDED_ASPECT = 255
 _MAX_REFERENCES = 64
+_MAX_BUFFERS = 32
 
 
 class StreamFormat(NamedTuple):
@@ -45,6 +46,8 @@ class StreamFormat(NamedTuple):
     adaptive_number_bits: int | None
     """Bits of `frame_num` in slice headers, if all frames that are not coded as two fields are coded field by
     field where that is better (H.264, MBAFF); None otherwise, or if that is not known."""
+    n_delay_bits: int | None
+    """Bits of the times before `pic_struct` in messages of H.264; None if it is not in them, or unknown."""
     n_temporal_layers: int
     """Temporal layers of HEVC; 0 if their number is not stated."""
     configuration: bytes
@@ -61,6 +64,7 @@ class _Sequence(NamedTuple):
     interlaced: bool
     adaptive_number_bits: int | None
     usability: _Usability
+    n_delay_bits: int | None = None
 
 
 def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
@@ -81,8 +85,9 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         sequences = [parse(BitReader(unescape(nal))) for nal in sets]
     except EOFError as err:
         raise ValueError("its sequence parameter set is truncated") from err
-    bit_depth, _, _, shown = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
+    bit_depth, _, _, shown, _ = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
     number_bits = {sequence.adaptive_number_bits for sequence in sequences}
+    delay_bits = {sequence.n_delay_bits for sequence in sequences}
     return StreamFormat(
         codec,
         length_size=(record[length_place] & 3) + 1,
@@ -91,6 +96,7 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         matrix=shown.matrix,
         interlaced=any(sequence.interlaced for sequence in sequences),
         adaptive_number_bits=number_bits.pop() if len(number_bits) == 1 else None,
+        n_delay_bits=delay_bits.pop() if len(delay_bits) == 1 else None,
         n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
         configuration=bytes(record),
     )
@@ -160,9 +166,11 @@ def _parse_h264(bits: BitReader) -> _Sequence:
     bits.u(1)
     if bits.flag():
         bits.skip_ue(4)
-    shown = _parse_usability(bits) if bits.flag() else _Usability()
+    shown, n_delay_bits = _Usability(), None
+    if bits.flag():
+        shown, n_delay_bits = _parse_usability(bits), _find_delay_bits(bits)
     is_known = is_adaptive and not has_color_planes
-    return _Sequence(bit_depth, interlaced, number_bits if is_known else None, shown)
+    return _Sequence(bit_depth, interlaced, number_bits if is_known else None, shown, n_delay_bits)
 
 
 def _skip_h264_scaling(bits: BitReader, n_values: int) -> None:
@@ -184,7 +192,39 @@ def _parse_usability(bits: BitReader) -> _Usability:
         bits.u(4)
         if bits.flag():
             matrix = bits.u(24) & 0xFF
-    return _Usability(matrix, bits.ue() if bits.flag() else LEFT)
+    location = LEFT
+    if bits.flag():
+        location, _ = bits.ue(), bits.ue()
+    return _Usability(matrix, location)
+
+
+def _find_delay_bits(bits: BitReader) -> int | None:
+    """The rest of H.264's usability information (E.1.1, E.1.2), which some cameras cut off."""
+    n_delay_bits = 0
+    try:
+        if bits.flag():
+            bits.u(65)
+        for _ in ("NAL", "VCL"):
+            if bits.flag():
+                n_delay_bits = _skip_buffer_model(bits)
+        if n_delay_bits:
+            bits.u(1)
+        return n_delay_bits if bits.flag() else None
+    except EOFError:
+        return None
+
+
+def _skip_buffer_model(bits: BitReader) -> int:
+    """The bits that it gives to the times of a picture."""
+    n_buffers = bits.ue() + 1
+    bits.u(8)
+    for _ in range(min(n_buffers, _MAX_BUFFERS)):
+        bits.skip_ue(2)
+        bits.u(1)
+    bits.u(5)
+    n_delay_bits = bits.u(5) + bits.u(5) + 2
+    bits.u(5)
+    return n_delay_bits
 
 
 def _parse_hevc(bits: BitReader) -> _Sequence:

@@ -9,24 +9,30 @@ Pictures to which no other refers are marked as well: in H.264 by a `nal_ref_idc
 in HEVC as sub-layer non-reference pictures, to which only higher temporal layers may refer. A sample of such
 a picture may be left out, unless it has something else that counts later, such as a parameter set.
 
-Source: ITU-T H.264, 7.3.3, 7.4.1, 7.4.1.2.4 and D.2.8; ITU-T H.265, 3.147 and 7.4.2.2; ISO/IEC 14496-15,
-5.3.2 and 8.3.3.1.
+Whether a frame of H.264 is interlaced is told by a message of its own. If that names the order of its fields
+and no scan type, libav decides by the pictures before, of which a reader of single frames knows none.
+
+Source: ITU-T H.264, 7.3.3, 7.4.1, 7.4.1.2.4, D.1.3, D.2.3 and D.2.8; ITU-T H.265, 3.147 and 7.4.2.2;
+ISO/IEC 14496-15, 5.3.2 and 8.3.3.1.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 
 from camhd_access.formats.h26x.bits import BitReader, unescape
 from camhd_access.formats.h26x.parameter_sets import StreamFormat
 from camhd_access.ranges import ByteData
 
-__all__ = ["Entry", "find_entry", "is_disposable"]
+__all__ = ["Entry", "find_entry", "is_disposable", "shows_fields"]
 
 _SLICE, _IDR, _SEI = 1, 5, 6
 _H264_SLICES = range(1, 6)
 _HEVC_PICTURES, _HEVC_ENTRIES = range(32), range(16, 22)
 _HEVC_CLOSED = range(19, 21)  # IDR
-_RECOVERY_POINT = 6
+_PICTURE_TIMING, _RECOVERY_POINT = 1, 6
+_TOP_BOTTOM, _BOTTOM_TOP = 3, 4
+_UNKNOWN_SCAN = 2
 _H264_PASSING, _HEVC_PASSING = {6, 9, 12}, {35, 38, 39, 40}
 """Messages, delimiters and fillers: nothing in them is needed for later samples."""
 _HEVC_SLICES = range(0, 32, 4)
@@ -77,6 +83,29 @@ def _is_h264_disposable(units: list[memoryview], stream: StreamFormat) -> bool:
     return parts in ({_FRAME}, {_TOP, _BOTTOM})  # without a field, its other one would pair with the next
 
 
+def shows_fields(sample: ByteData, stream: StreamFormat) -> bool:
+    """Whether a message says that a picture of H.264 is shown as two fields, without naming a scan type."""
+    if stream.n_delay_bits is None:
+        return False
+    for unit in _iter_units(sample, stream.length_size):
+        kind = unit[0] & 31
+        if kind in _H264_SLICES:
+            break
+        for number, message in _iter_messages(unit) if kind == _SEI else ():
+            if number == _PICTURE_TIMING:
+                with suppress(EOFError):
+                    return _names_order_only(BitReader(message), stream.n_delay_bits)
+    return False
+
+
+def _names_order_only(timing: BitReader, n_delay_bits: int) -> bool:
+    timing.u(n_delay_bits)
+    if timing.u(4) not in {_TOP_BOTTOM, _BOTTOM_TOP}:
+        return False
+    has_time = timing.flag() or timing.flag()  # of the first or the second field
+    return not has_time or timing.u(2) >= _UNKNOWN_SCAN
+
+
 def _find_part(unit: memoryview, number_bits: int) -> int:
     """The part of a frame to which a slice belongs (H.264, 7.3.3)."""
     bits = BitReader(unescape(bytes(unit[1:_N_HEADER_BYTES])))
@@ -108,7 +137,10 @@ def _find_h264(sample: ByteData, stream: StreamFormat) -> Entry:
     for unit in _iter_units(sample, stream.length_size):
         kind = unit[0] & 31
         if kind == _SEI:
-            recovers |= _recovers_at_once(unescape(bytes(unit[1:])))
+            recovers |= any(
+                number == _RECOVERY_POINT and _recovers_at_once(BitReader(message))
+                for number, message in _iter_messages(unit)
+            )
         elif kind in _H264_SLICES:
             if kind == _IDR:
                 return Entry.CLOSED
@@ -116,20 +148,22 @@ def _find_h264(sample: ByteData, stream: StreamFormat) -> Entry:
     return Entry.NONE
 
 
-def _recovers_at_once(messages: bytes) -> bool:
-    """Whether a recovery point is among these messages, with no pictures to wait for, and exact."""
-    position = 0
+def _recovers_at_once(message: BitReader) -> bool:
+    """Whether there are no pictures to wait for, and those that follow are exact."""
+    try:
+        return not message.ue() and message.flag()
+    except EOFError:
+        return False
+
+
+def _iter_messages(unit: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Number and payload of each message of a unit."""
+    messages, position = unescape(bytes(unit[1:])), 0
     while position + 2 < len(messages):
-        kind, position = _sum_bytes(messages, position)
+        number, position = _sum_bytes(messages, position)
         n_bytes, position = _sum_bytes(messages, position)
-        if kind == _RECOVERY_POINT:
-            bits = BitReader(messages[position : position + n_bytes])
-            try:
-                return not bits.ue() and bits.flag()
-            except EOFError:
-                return False
+        yield number, messages[position : position + n_bytes]
         position += n_bytes
-    return False
 
 
 def _sum_bytes(data: bytes, position: int) -> tuple[int, int]:
