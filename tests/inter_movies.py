@@ -112,6 +112,25 @@ def _copy_packets(movie, other, skip_seconds):
         other.mux(packet)
 
 
+def concat(*movies):
+    """The samples of some movies one after the other, described as those of the first."""
+    with TemporaryDirectory() as folder:
+        path, target, end = f"{folder}/joined.mp4", None, 0
+        with av.open(path, "w") as joined:
+            for data in movies:
+                with av.open(BytesIO(data)) as movie:
+                    (stream,) = movie.streams.video
+                    target = target or joined.add_stream_from_template(stream)
+                    packets = [packet for packet in movie.demux(stream) if packet.size]
+                    for packet in packets:
+                        packet.pts += end
+                        packet.dts += end
+                        packet.stream = target
+                    end = max(packet.pts + packet.duration for packet in packets)
+                    joined.mux(packets)
+        return Path(path).read_bytes()
+
+
 @cache
 def demux(data):
     """Offset, size, time and key flag of each shown sample in display order; and the time base."""

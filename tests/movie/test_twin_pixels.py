@@ -224,6 +224,30 @@ def test_mixtures_of_frames_and_fields(tmp_path, mixture, is_adaptive):
                 assert np.abs(pixels - exact_inter_rgb(coded, 0, 255)).max() <= 0.501
 
 
+SCANS = {"MBAFF": "tff=1", "fake-interlaced": "fake-interlaced=1", "progressive": "bframes=3"}
+
+
+@pytest.mark.parametrize(
+    "scans",
+    [["MBAFF", "fake-interlaced"], ["fake-interlaced", "MBAFF"], ["progressive", "MBAFF", "progressive"]],
+)
+def test_joined_movies_of_several_scans(tmp_path, monkeypatch, scans):
+    for name, about in SCANS.items():
+        kind = inter_movies.X264 | {"g": "12", "x264-params": f"{about}:repeat-headers=1"}
+        monkeypatch.setitem(inter_movies.STRUCTURES, name, kind)
+    parts = [inter_movies.encode(name, 30) for name in scans]
+    reader = open_bytes(tmp_path, inter_movies.concat(*parts))
+    planes = [each for part in parts for each in inter_movies.decode(part)]
+    luma = inter_movies.expected_gray16(planes)
+    assert reader.n_frames == len(luma) == 30 * len(scans)
+    np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma)
+    for frame in np.random.default_rng(0).permutation(len(luma)).tolist():
+        np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
+    for k, name in enumerate(scans):
+        about = {"full_range": False, "matrix": 6, "interlaced": name == "MBAFF"}
+        check_colors(reader, planes, [30 * k, 30 * k + 14, 30 * k + 29], **about)
+
+
 @pytest.mark.parametrize("structure", ["closed groups", "HEVC, open groups"])
 def test_a_pause_before_the_first_frame(tmp_path, structure):
     data = inter_movies.encode(structure, delay=7, use_editlist="1")
