@@ -187,8 +187,11 @@ def find_kernel(*, waits: bool = False) -> Kernel | None:
     return _kernels.kernel if waits or wanted != "libav" else None
 
 
-def announce(n_frames: int) -> None:
-    """Announce that `n_frames` are about to be decoded; may wait up to `LOADING_SECONDS` for machine code."""
+def announce(n_frames: int, *, waits: bool = True) -> None:
+    """Announce that `n_frames` are about to be decoded; may wait up to `LOADING_SECONDS` for machine code.
+
+    Not with `waits=False`, for frames that are still to be fetched.
+    """
     if _kernels.is_final or setting() != "auto" or is_ending():
         return
     with _changing:
@@ -208,7 +211,8 @@ def announce(n_frames: int) -> None:
             worker.start()
             _kernels.worker = worker
         was_checked = _kernels.was_checked
-    was_checked.wait(LOADING_SECONDS)
+    if waits:
+        was_checked.wait(LOADING_SECONDS)
 
 
 # ---- processes

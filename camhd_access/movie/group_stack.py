@@ -139,7 +139,8 @@ class GroupStack(FrameStack):
 
     def _announce(self) -> None:
         """Announce the frames that will be converted; of luma, which numpy does faster, a sixteenth."""
-        announce(len(self.frames) // (1 if self.pixel_format.is_color else 16))
+        n_frames = len(self.frames) // (1 if self.pixel_format.is_color else 16)
+        announce(n_frames, waits=not self.source.is_far)
 
     def _gains_by_threads(self, runs: list[Run], n_frames: int) -> bool:
         """Whether runs are better decoded side by side than one after the other.

@@ -234,7 +234,7 @@ class FrameStack:
 
     def _fill(self, out: Pixels, *, parallel: bool, damaged: Damage | None) -> None:
         """Fill an array of the right shape."""
-        announce(len(self.frames))
+        announce(len(self.frames), waits=not self.source.is_far)
         is_single = len(self.frames) == 1
         n_slice_threads = self._n_slice_threads if parallel and is_single else 1
         # Closed at once if a read fails: the error keeps no bytes alive, and no more is fetched.
@@ -258,7 +258,7 @@ class FrameStack:
         Keeps no image in memory, only the sums and the samples in flight.
         """
         sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
-        announce(len(self.frames))
+        announce(len(self.frames), waits=not self.source.is_far)
         with closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures:
             for position, find_window in pictures:
                 try:

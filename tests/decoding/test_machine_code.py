@@ -97,6 +97,17 @@ def test_frames_do_not_wait_for_a_slow_disk(code, fresh, monkeypatch):
     assert machine_code.find_kernel() is not None
 
 
+def test_frames_that_are_still_to_be_fetched_wait_for_no_disk_at_all(code, fresh, monkeypatch):
+    may_end = threading.Event()
+    monkeypatch.setattr(machine_code, "LOADING_SECONDS", 600)
+    monkeypatch.setattr(machine_code, "read_cached", lambda: code if may_end.wait(60) else None)
+    machine_code.announce(machine_code.N_FRAMES_WORTH_LOADING, waits=False)
+    assert machine_code.find_kernel() is None
+    may_end.set()
+    finish()
+    assert machine_code.find_kernel() is not None
+
+
 def test_it_is_compiled_once_that_is_worth_it(code, fresh, monkeypatch):
     compiled = []
     monkeypatch.setattr(machine_code, "compile_elsewhere", lambda: compiled.append(1) or code)
