@@ -346,15 +346,10 @@ def _set_target(p: list[int], out: npt.NDArray[np.unsignedinteger] | Sums, pixel
     """Set the output address."""
     if isinstance(out, Sums):
         out.make_room()
-        squares = out.squares
         if not pixel_format.dtype.isnative:
             raise ValueError(f"sums of {pixel_format.name} need this machine's byte order")
         values, n_bytes = out.values, out.values.itemsize
         p[at.STORES : at.LINE_BYTES + 1] = 0, values.ctypes.data, n_bytes * values[0].size
-        p[at.SUM_BYTES : at.SQUARE_BYTES + 1] = (
-            n_bytes,
-            0 if squares is None else squares.ctypes.data,
-            0 if squares is None else squares.itemsize,
-        )
+        p[at.SUM_BYTES] = n_bytes
         return
     p[at.STORES : at.LINE_BYTES + 1] = 1, out.ctypes.data, out.strides[0]

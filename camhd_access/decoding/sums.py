@@ -104,7 +104,7 @@ class Sums:
             p[at.TASK], p[at.IMAGES], p[at.N_IMAGES] = at.ADD, addresses.ctypes.data, len(images)
             p[at.ITEM_BYTES], p[at.N_ITEMS] = images.itemsize, self.values.size
             p[at.OUT], p[at.SUM_BYTES] = self.values.ctypes.data, self.values.itemsize
-            p[at.SQUARES], p[at.SQUARE_BYTES] = squares.ctypes.data, squares.itemsize
+            p[at.SQUARES] = squares.ctypes.data
             kernel(p.ctypes.data)
             return
         for image in images:

@@ -92,8 +92,7 @@ LINE_BYTES_CR = _next()
 SUM_BYTES = _next()
 """Bytes of each sum, 2 or 4; the sums are at `OUT`, one for each number of the window."""
 SQUARES = _next()
-SQUARE_BYTES = _next()
-"""Address of as many sums of squares, and the bytes of each: 4, 8, or 0 for none. For `ADD` only."""
+"""Address of as many sums of squares, of twice as many bytes each. For `ADD` only."""
 DAMAGE = _next()
 """Address of uint8 [wanted picture][row of slices][slice], initially 0."""
 
