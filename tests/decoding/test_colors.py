@@ -165,10 +165,12 @@ def test_decoded_movies(counted, monkeypatch, tmp_path, structure):
 
 def test_luma_counts_less_than_colours(monkeypatch, tmp_path):
     announced = []
-    monkeypatch.setattr("camhd_access.movie.group_stack.announce", announced.append)
+    monkeypatch.setattr(
+        "camhd_access.movie.group_stack.announce", lambda n, *, waits: announced.append((n, waits))
+    )
     path = tmp_path / "CAMHDA301-20240101T000000.mp4"
     path.write_bytes(encode("closed groups"))
     reader = MovieReader(path, cache=False)
     reader.read(slice(0, 35), pix_fmt="gray")
     reader.read(slice(0, 5), pix_fmt="rgb24")
-    assert announced == [2, 5]
+    assert announced == [(2, True), (5, True)], "a local file"
