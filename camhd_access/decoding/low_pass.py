@@ -246,7 +246,7 @@ class _Lanes:
         while len(lane):
             bits = self._next_bits(position) >> (64 - codes.LOOKUP_BITS)
             entry = codes.PAIRS.take(state + bits.view(np.int64)).astype(np.int64)
-            is_pair = (entry & codes.MOVES > 0) & (entry & codes.STATE_MASK < codes.BETWEEN)
+            is_pair = (entry & codes.MOVES > 0) & (entry & codes.STATE_MASK < codes.LEVEL_STATES)
             entry[~is_pair] = 0
             position += entry & 63
             place += (entry >> codes.PLACE_SHIFT & codes.PLACE_MASK) >> 1

@@ -53,7 +53,7 @@ def test_no_entry_of_the_tables_leads_outside():
     assert state[1, length[1] > 0].max() < N_STATES, "after a level comes a pair"
     assert places.max() <= 2 * (MAX_RUN + 1)
     assert not places[1].any()
-    assert at.N_PAIRS * (MAX_RUN + 1) <= at.ROOM - 64 * at.MAX_BLOCKS
+    assert at.N_LOOKUPS * (MAX_RUN + 1) <= at.ROOM - 64 * at.MAX_BLOCKS
     assert max(AFTER_RUN) * 6 + max(AFTER_LEVEL) < N_STATES
     is_idle = table & MOVES == 0
     own_state = np.arange(2 * N_STATES).reshape(2, N_STATES, 1) << LOOKUP_BITS

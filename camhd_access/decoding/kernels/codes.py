@@ -16,12 +16,12 @@ __all__ = [
     "AFTER_DC",
     "AFTER_LEVEL",
     "AFTER_RUN",
-    "BETWEEN",
     "CODES",
     "FIRST_DC",
     "FIRST_STATE",
     "INVALID",
     "LEVEL_SHIFT",
+    "LEVEL_STATES",
     "LOOKUP_BITS",
     "MAX_RUN",
     "MOVES",
@@ -66,7 +66,7 @@ PLACE_SHIFT, PLACE_MASK, LEVEL_SHIFT = 17, 126, 24
 N_STATES: Final = len(RUN_BOOKS) * len(LEVEL_BOOKS)
 """Before a pair, the state is given by the books of its run and its level. As many states follow a run that
 was read without its level; they are given by the books of the next run and of this level."""
-BETWEEN: Final = N_STATES << LOOKUP_BITS
+LEVEL_STATES: Final = N_STATES << LOOKUP_BITS
 """The first state after such a run."""
 FIRST_STATE: Final = (2 * len(LEVEL_BOOKS) + 1) << LOOKUP_BITS
 """The state of a slice's first pair: that after a run of 4 and a level of 2."""

@@ -7,8 +7,8 @@ layout that the transform needs.
 
 A code must be read before the next one can be found, so a processor would mostly wait. Four
 slices are therefore read side by side, each in its *lane*: four independent chains of codes.
-One load of 64 bits serves `N_PAIRS` look-ups of each lane, without a branch between them: a wrongly predicted
-branch would cost as much as ten pairs. The end of the data is its last 1 bit, found beforehand, so
+One load of 64 bits serves `N_LOOKUPS` look-ups of each lane, without a branch between them: one that is
+wrongly predicted would cost as much as ten pairs. The end of the data is its last 1 bit, found beforehand, so
 that the end of a lane is one comparison. A lane is five numbers in memory.
 """
 
@@ -16,13 +16,13 @@ from camhd_access.decoding.kernels.codes import (
     AFTER_DC,
     AFTER_LEVEL,
     AFTER_RUN,
-    BETWEEN,
     CODES,
     FIRST_DC,
     FIRST_STATE,
     INVALID,
     LEVEL_BOOKS,
     LEVEL_SHIFT,
+    LEVEL_STATES,
     LOOKUP_BITS,
     MOVES,
     N_STATES,
@@ -50,7 +50,7 @@ from camhd_access.decoding.kernels.machine import (
     store_i64,
     trailing_zeros,
 )
-from camhd_access.decoding.kernels.parameters import JOB_BYTES, LANE_BYTES, MAX_BLOCKS, N_PAIRS
+from camhd_access.decoding.kernels.parameters import JOB_BYTES, LANE_BYTES, MAX_BLOCKS, N_LOOKUPS
 
 __all__ = [
     "PLACE",
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 N_LEVEL_BOOKS = len(LEVEL_BOOKS)
-MARGIN_BITS = N_PAIRS * LOOKUP_BITS
+MARGIN_BITS = N_LOOKUPS * LOOKUP_BITS
 """When it is this near to its end, a lane is read alone."""
 
 POSITION, END, PLACE, STOP, STATE = range(5)
@@ -108,7 +108,7 @@ def read_long(position: int, place: int, stop: int, state: int) -> tuple[int, in
     """
     number = state >> LOOKUP_BITS
     after_run = (number - N_STATES) // N_LEVEL_BOOKS
-    if state < BETWEEN:
+    if state < LEVEL_STATES:
         run, length = code(window(position), STATE_BOOKS[number, 0])
         position += length if run < INVALID else INVALID
         place += 2 * (run + 1)
@@ -150,7 +150,7 @@ def read_four(pairs: int, lanes: int) -> None:
     while (pa < ea) & (pb < eb) & (pc < ec) & (pd < ed) & (oa < ma) & (ob < mb) & (oc < mc) & (od < md):
         wa, wb, wc, wd = marked_window(pa), marked_window(pb), marked_window(pc), marked_window(pd)
         fa = fb = fc = fd = 0
-        for _ in range(N_PAIRS):
+        for _ in range(N_LOOKUPS):
             wa, oa, sa, fa = step(pairs, wa, oa, sa)
             wb, ob, sb, fb = step(pairs, wb, ob, sb)
             wc, oc, sc, fc = step(pairs, wc, oc, sc)

@@ -7,7 +7,7 @@ the end of a strip. Where the blocks are already what is wanted, they go straigh
 """
 
 from camhd_access.decoding.kernels import parameters as at
-from camhd_access.decoding.kernels.codes import BETWEEN, PAIRS
+from camhd_access.decoding.kernels.codes import LEVEL_STATES, PAIRS
 from camhd_access.decoding.kernels.entropy import (
     PLACE,
     POSITION,
@@ -280,7 +280,7 @@ def close_job(p: int, lane: int, k: int, job: int) -> None:
     n_bits_left = 8 * load_i64(job, STOP_BYTE) - load_i64(lane, POSITION)
     n_set = min((place - coefficients) // 2 + 1, at.ROOM)
     plane, n_blocks = load_i64(job, PLANE), load_i64(job, N_BLOCKS)
-    is_cut = n_bits_left < 0 or (place < stop and load_i64(lane, STATE) >= BETWEEN)
+    is_cut = n_bits_left < 0 or (place < stop and load_i64(lane, STATE) >= LEVEL_STATES)
     if is_cut or (reduce == 1 and (place >= stop or n_bits_left >= 32)):
         damage, slice_place = load_i64(p, at.DAMAGE), load_i64(job, DAMAGE_PLACE)
         store_u8(damage, slice_place, load_u8(damage, slice_place) | at.IS_LUMA << plane)

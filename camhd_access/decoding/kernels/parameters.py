@@ -167,9 +167,9 @@ CODE, GRAY, COLOR, PLANES = range(4)
 N_LANES = 4
 """Planes of slices that are read side by side."""
 LANE_BYTES = 48
-N_PAIRS = 5
+N_LOOKUPS = 5
 """Look-ups for each load of 64 bits, 57 of which are valid."""
-ROOM = 2048 + N_PAIRS * 64
+ROOM = 2048 + N_LOOKUPS * 64
 """Coefficients of a lane: of 32 blocks, plus the overrun of some runs of 64."""
 BLOCKS_BYTES = 6400
 """Coefficients, factors and pixels of 16 blocks."""

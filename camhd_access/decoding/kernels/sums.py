@@ -27,10 +27,9 @@ from camhd_access.decoding.kernels.machine import (
     void,
 )
 from camhd_access.decoding.kernels.strips import SHORTS, WORD, N, load_vector, store_vector
+from camhd_access.decoding.kernels.transform import multiply_add
 
 __all__ = ["add_images"]
-
-HALF = vector(32, N // 2)
 
 
 def _sum_of_squares(b: Builder, one: Value, other: Value, kind: ir.VectorType) -> Value:
@@ -38,13 +37,11 @@ def _sum_of_squares(b: Builder, one: Value, other: Value, kind: ir.VectorType) -
     x, y = b.zext(one, kind), b.zext(other, kind)
     if kind.element.width == 64 or not has_feature("avx2"):
         return b.add(b.mul(x, x), b.mul(y, y))
-    function = ir.FunctionType(HALF, [SHORTS, SHORTS])
-    multiply_add = b.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", (), function)
     both, halves = b.or_(x, b.shl(y, kind([16] * N))), []
     for first in (0, N // 2):
         order = vector(32, N // 2)(list(range(first, first + N // 2)))
         pairs = b.bitcast(b.shuffle_vector(both, both, order), SHORTS)
-        halves.append(b.call(multiply_add, [pairs, pairs]))
+        halves.append(multiply_add(b, pairs, pairs))
     return b.shuffle_vector(*halves, vector(32, N)(list(range(N))))
 
 

@@ -32,7 +32,7 @@ from camhd_access.decoding.kernels.machine import (
 )
 from camhd_access.decoding.kernels.parameters import H1, H2, H3, HALF, HIGHEST, LOWEST
 
-__all__ = ["BLOCKS_AT_ONCE", "Lanes", "show_blocks"]
+__all__ = ["BLOCKS_AT_ONCE", "Lanes", "multiply_add", "show_blocks"]
 
 BLOCKS_AT_ONCE = 16
 VECTOR_BYTES = 2 * BLOCKS_AT_ONCE
@@ -99,12 +99,16 @@ def _interleave(b: Builder, v: Value, w: Value) -> list[Value]:
     ]
 
 
+def multiply_add(b: Builder, pairs: Value, others: Value) -> Value:
+    """The products of 16 int16 with 16 others, each two of them added: one instruction of AVX2."""
+    kind = ir.FunctionType(HALF_WIDE, [NARROW, NARROW])
+    return b.call(b.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", (), kind), [pairs, others])
+
+
 def _sum_of_products(b: Builder, pairs: Value, factors: tuple[int, int]) -> Lanes:
     """Each pair of int16, times these factors, and added."""
     if has_feature("avx2"):
-        kind = ir.FunctionType(HALF_WIDE, [NARROW, NARROW])
-        multiply_add = b.module.declare_intrinsic("llvm.x86.avx2.pmadd.wd", (), kind)
-        return Lanes(b, b.call(multiply_add, [pairs, NARROW(list(factors) * 8)]))
+        return Lanes(b, multiply_add(b, pairs, NARROW(list(factors) * 8)))
     first, second = (
         Lanes(b, b.sext(_shuffle(b, pairs, pairs, range(which, 16, 2)), HALF_WIDE)) for which in (0, 1)
     )
