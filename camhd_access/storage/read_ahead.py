@@ -28,6 +28,9 @@ __all__ = ["MAX_BYTES_AHEAD", "Piece", "ReadAhead", "ReadAheadStats", "find_read
 PIECE_BYTES = 1024 * 1024
 """Bytes per request: well above its overhead, and small enough for sixteen connections to share a read."""
 
+MAX_REFILL_BYTES = 4 * PIECE_BYTES
+"""Once so much has been read of what was fetched ahead, as much is requested, so that no connection waits."""
+
 MAX_BYTES_AHEAD = 32 * 1024 * 1024
 """Once this much of a read or a sequence is in flight or waiting to be read, no more is requested."""
 
@@ -72,8 +75,9 @@ class Piece:
     @property
     def is_done(self) -> bool:
         """Whether it was read to its end, or failed; a later read fetches the bytes again."""
-        failed = self.future.done() and (self.future.cancelled() or self.future.exception() is not None)
-        return failed or self.read_to >= self.stop
+        return self.read_to >= self.stop or (
+            self.future.done() and (self.future.cancelled() or self.future.exception() is not None)
+        )
 
     def take(self, wanted: ByteRange) -> memoryview:
         """The part of its bytes within `wanted`; raises the error of the fetch, if any."""
@@ -105,9 +109,10 @@ class _Pattern:
 
     def goes_on(self, wanted: ByteRange) -> bool:
         """Whether a read begins where an earlier one ended, or within the bytes fetched ahead."""
-        is_next = 0 <= wanted.start - self.stop <= MAX_GAP_BYTES
-        ahead = (piece for piece in self.pieces if not piece.is_done)
-        return is_next or any(max(piece.start, piece.read_to) <= wanted.start < piece.stop for piece in ahead)
+        if 0 <= wanted.start - self.stop <= MAX_GAP_BYTES:
+            return True
+        there = overlapping(self.pieces, ByteRange(wanted.start, wanted.start + 1))
+        return any(piece.read_to <= wanted.start and not piece.is_done for piece in there)
 
     def read_on(
         self,
@@ -118,15 +123,18 @@ class _Pattern:
         others: Sequence["_Pattern"],
     ) -> list[Piece]:
         """The pieces that contain `wanted`; fetches these, and more bytes that `others` have not read."""
-        self.drop([piece for piece in self.pieces if piece.is_done])
+        self.drop([piece for piece in self.pieces if piece.start < wanted.stop and piece.is_done])
         if self.n_bytes > MAX_BYTES_HELD:
             self.drop([piece for piece in self.pieces if piece.stop <= wanted.start])
         n_read = self.stop - self.start
         self.stop = max(self.stop, wanted.stop)
         n_ahead = min(max(read_stop, self.stop) + n_read - self.stop, MAX_BYTES_AHEAD)
         self._fetch(list(missing_ranges(wanted, self.pieces)), fetch)
-        if self.pieces[-1].stop - self.stop < n_ahead // 2:  # refill in large steps, to make few requests
-            beyond = ByteRange(wanted.stop, max(wanted.stop, min(file_size, self.stop + n_ahead)))
+        last = self.pieces[-1].stop
+        n_missing = self.stop + n_ahead - last
+        if n_missing > min(n_ahead // 2, MAX_REFILL_BYTES):
+            n_missing = n_missing // PIECE_BYTES * PIECE_BYTES or n_missing
+            beyond = ByteRange(wanted.stop, max(wanted.stop, min(file_size, last + n_missing)))
             missing = list(missing_ranges(beyond, self.pieces))
             for other in others:
                 missing = [part for each in missing for part in missing_ranges(each, [other])]
@@ -184,9 +192,10 @@ class ReadAhead:
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
             if has_gaps:
                 return False
+            if len(self._patterns) == MAX_PATTERNS:
+                is_read = (each for each in self._patterns if all(piece.is_done for piece in each.pieces))
+                self._give_up(next(is_read, self._patterns[0]))
             self._patterns.append(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
-            if len(self._patterns) > MAX_PATTERNS:
-                self._give_up(next((each for each in self._patterns if not each.pieces), self._patterns[0]))
             return False
 
     def read_on(
