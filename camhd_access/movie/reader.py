@@ -114,7 +114,6 @@ class MovieReader:
     ) -> None:
         storage_options = options_of(urlpath, storage_options)
         self._clock = check_clock(clock)
-        self.urlpath: str
         self.urlpath, movie = open_address(urlpath, recover, cache, storage_options, find_store(indexes))
         self._movie: OpenMovie | None = movie
         self.source: ByteSource = movie.source
@@ -149,8 +148,11 @@ class MovieReader:
         return pixels[0] if isinstance(frames, int | np.integer) else pixels
 
     def __iter__(self) -> Iterator[Pixels]:
-        for start in range(0, self.n_frames, N_ITERATED_TOGETHER):
-            yield from self.read(slice(start, start + N_ITERATED_TOGETHER))
+        n = N_ITERATED_TOGETHER
+        if self.n_frames > n:
+            self.source.expect_sequence(int(self.index.offset[0]), int(self.index.size[:n].sum()))
+        for start in range(0, self.n_frames, n):
+            yield from self.read(slice(start, start + n))
 
     def __enter__(self) -> Self:
         return self
@@ -222,11 +224,9 @@ class MovieReader:
         """Start time and its source; for a clip, the source is that of the original movie."""
         if self.origin is not None:
             return self.origin.start(self.index.creation_time)
+        name = find_movie_name(self.urlpath)
         return choose_start_time(
-            find_movie_name(self.urlpath),
-            self.index.creation_time,
-            duration_seconds=self.duration,
-            clock=self._clock,
+            name, self.index.creation_time, duration_seconds=self.duration, clock=self._clock
         )
 
     @property

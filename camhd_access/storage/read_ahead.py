@@ -1,8 +1,9 @@
 """Read-ahead: fetch the bytes after the end of sequential reads before they are requested.
 
 Frames are mostly read sequentially: by iteration, by playback, by the chunks of an array. Each such read
-begins where an earlier one ended. From the second one on, the whole read is requested when it begins, and
-pieces of equal size beyond its end, so that the network is busy while frames are decoded, and between reads.
+begins where an earlier one ended. From the second one on, or the first if the reader expects more, the whole
+read is requested when it begins, and pieces of equal size beyond its end, so that the network is busy while
+frames are decoded, and between reads.
 
 A sequence that ends never wastes more bytes than it used: at most as many bytes are fetched beyond a read as
 were read in sequence before, and at most `MAX_BYTES_AHEAD`. A read elsewhere in the file cancels requests in
@@ -99,6 +100,8 @@ class _Pattern:
     """The bytes from `start` to `stop` were read in sequence."""
     stats: ReadAheadStats
     """Counters of the process."""
+    n_expected: int = 0
+    """Bytes that are fetched ahead although fewer have been read so far."""
     pieces: list[Piece] = field(default_factory=list)
     """Pieces in file order, without overlap; bytes between them were not fetched, or were dropped."""
 
@@ -128,7 +131,8 @@ class _Pattern:
             self.drop([piece for piece in self.pieces if piece.stop <= wanted.start])
         n_read = self.stop - self.start
         self.stop = max(self.stop, wanted.stop)
-        n_ahead = min(max(read_stop, self.stop) + n_read - self.stop, MAX_BYTES_AHEAD)
+        n_beyond = max(n_read, self.n_expected)
+        n_ahead = min(max(read_stop, self.stop) + n_beyond - self.stop, MAX_BYTES_AHEAD)
         self._fetch(list(missing_ranges(wanted, self.pieces)), fetch)
         last = self.pieces[-1].stop
         n_missing = self.stop + n_ahead - last
@@ -190,13 +194,15 @@ class ReadAhead:
             if not any(each.start <= wanted.start and wanted.stop <= each.stop for each in mine):
                 for pattern in mine:  # a sequence that continues later starts again
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
-            if has_gaps:
-                return False
-            if len(self._patterns) == MAX_PATTERNS:
-                is_read = (each for each in self._patterns if all(piece.is_done for piece in each.pieces))
-                self._give_up(next(is_read, self._patterns[0]))
-            self._patterns.append(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
+            if not has_gaps:
+                self._begin(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
             return False
+
+    def expect(self, key: Hashable, start: int, n_bytes: int) -> None:
+        """Expect a sequence of reads from byte `start` on: its first read is followed by `n_bytes`."""
+        with self._alone() as is_alone:
+            if is_alone:
+                self._begin(_Pattern(next(self._numbers), key, start, start, self.stats, n_bytes))
 
     def read_on(
         self, key: Hashable, wanted: ByteRange, read_stop: int, file_size: int, fetch: Fetch
@@ -237,6 +243,12 @@ class ReadAhead:
                 yield is_alone
             finally:
                 self._is_held = not is_alone
+
+    def _begin(self, pattern: _Pattern) -> None:
+        if len(self._patterns) == MAX_PATTERNS:
+            is_read = (each for each in self._patterns if all(piece.is_done for piece in each.pieces))
+            self._give_up(next(is_read, self._patterns[0]))
+        self._patterns.append(pattern)
 
     def _give_up(self, pattern: _Pattern) -> None:
         pattern.drop(pattern.pieces)

@@ -213,6 +213,11 @@ class ByteSource:
                     raise
                 yield span, parts[0] if len(parts) == 1 else b"".join(parts or [self.read(wanted)])
 
+    def expect_sequence(self, start: int, n_bytes: int) -> None:
+        """Expect reads in order from byte `start` on, as if `n_bytes` before it had been read in order."""
+        if self.is_far:
+            find_read_ahead().expect(self, start, n_bytes)
+
     def request_worth_bytes(self, n_requests: int) -> int:
         """Bytes that are read rather than making one more than `n_requests` requests.
 

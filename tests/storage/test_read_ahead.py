@@ -9,10 +9,11 @@ import pytest
 
 from camhd_access import MovieReader
 from camhd_access.errors import RemoteFileError
+from camhd_access.movie.reader import N_ITERATED_TOGETHER
 from camhd_access.ranges import ByteRange
 from camhd_access.storage import read_ahead
 from camhd_access.storage.read_ahead import ReadAhead
-from camhd_access.synthetic import serve_folder
+from camhd_access.synthetic import serve_folder, write_movie
 
 MIB = 1 << 20
 SIZE = 100 * MIB
@@ -287,6 +288,28 @@ def test_frames_one_after_the_other_take_few_requests_and_no_byte_twice(served, 
     assert served.n_bytes_sent - before <= reader.file_size
     assert served.n_requests < reader.n_frames / 2
     assert read_ahead.find_read_ahead().stats.n_bytes_unused == 0
+
+
+def test_iteration_is_read_ahead_from_its_first_frame_and_costs_twice_its_first_read(served, movie_path):
+    reader, local = MovieReader(served.url + movie_path.name, cache=False), MovieReader(movie_path)
+    before = served.n_bytes_sent
+    frames = iter(reader)
+    assert np.array_equal(next(frames), local[0])
+    stats = read_ahead.find_read_ahead().stats
+    first = int(reader.index.offset[N_ITERATED_TOGETHER] - reader.index.offset[0])
+    assert first < stats.n_bytes <= 2 * first
+    assert all(map(np.array_equal, frames, local[1:]))
+    assert served.n_bytes_sent - before <= reader.file_size
+    assert stats.n_bytes_unused == 0
+
+
+def test_iteration_of_a_movie_that_is_one_read_fetches_nothing_else(tmp_path):
+    path = tmp_path / "short.mov"
+    write_movie(path, n_frames=N_ITERATED_TOGETHER, width=320, height=192)
+    with serve_folder(tmp_path) as server:
+        reader = MovieReader(server.url + path.name, cache=False)
+        assert len(list(reader)) == N_ITERATED_TOGETHER
+    assert read_ahead.find_read_ahead().stats.n_bytes == 0
 
 
 def test_frames_in_other_orders_are_read_as_ever(served, movie_path):
