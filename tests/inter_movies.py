@@ -112,10 +112,28 @@ def _copy_packets(movie, other, skip_seconds):
         other.mux(packet)
 
 
-def concat(*movies):
-    """The samples of some movies one after the other, described as those of the first."""
+def forget_times(data, *, suffix="mp4", **muxing):
+    """A copy in which samples are shown when they are decoded, as ffmpeg copies streams without times."""
     with TemporaryDirectory() as folder:
-        path, target, end = f"{folder}/joined.mp4", None, 0
+        path = f"{folder}/copy.{suffix}"
+        with av.open(BytesIO(data)) as movie, av.open(path, "w", options=dict(muxing)) as other:
+            (stream,) = movie.streams.video
+            target = other.add_stream_from_template(stream)
+            for packet in movie.demux(stream):
+                if packet.size:
+                    packet.pts = packet.dts
+                    packet.stream = target
+                    other.mux(packet)
+        return Path(path).read_bytes()
+
+
+def concat(*movies, overlap_frames=0):
+    """The samples of some movies one after the other, described as those of the first.
+
+    Each begins before the one before it ends, by some frames.
+    """
+    with TemporaryDirectory() as folder:
+        path, target, end, last = f"{folder}/joined.mp4", None, 0, None
         with av.open(path, "w") as joined:
             for data in movies:
                 with av.open(BytesIO(data)) as movie:
@@ -124,9 +142,12 @@ def concat(*movies):
                     packets = [packet for packet in movie.demux(stream) if packet.size]
                     for packet in packets:
                         packet.pts += end
-                        packet.dts += end
+                        last = packet.dts = (
+                            packet.dts + end if last is None else max(packet.dts + end, last + 1)
+                        )
                         packet.stream = target
                     end = max(packet.pts + packet.duration for packet in packets)
+                    end -= round(overlap_frames * packets[0].duration)
                     joined.mux(packets)
         return Path(path).read_bytes()
 

@@ -8,9 +8,11 @@ are accounted for, and after damage no frame is returned before the next sample 
 `GroupDecoder` turns the frames into pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Never, TypeAlias
 
 import numpy as np
@@ -28,7 +30,14 @@ from camhd_access.formats.h26x import Entry, StreamFormat, find_entry, is_dispos
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData
 
-__all__ = ["Decoded", "GroupDecoder", "NoEntryError", "RunDecoder", "choose_group_decoder"]
+__all__ = [
+    "Decoded",
+    "GroupDecoder",
+    "NoEntryError",
+    "RunDecoder",
+    "choose_group_decoder",
+    "decodes_in_order",
+]
 
 CODEC_NAMES = {"h264": "H.264", "hevc": "HEVC"}
 
@@ -133,6 +142,17 @@ def choose_group_decoder(
 
 def _refuse_code(bit_depth: int | None) -> ValueError:
     return ValueError(f"pix_fmt gray10le: luma is coded with {bit_depth} bits in this movie; use gray")
+
+
+def decodes_in_order(stream: StreamFormat, samples: Iterable[ByteData]) -> bool:
+    """Whether the frames of samples are shown in the order of decoding; damaged ones do not count."""
+    context = SequenceContext(stream, strict=False, n_late=MAX_LATE)
+    frames: list[CodedFrame] = []
+    with suppress(FrameDecodeError, UnsupportedCodecError):
+        for number, sample in enumerate(samples):
+            frames += context.send(sample, number)
+        frames += context.finish()
+    return all(a.number < b.number for a, b in pairwise(frames))
 
 
 class NoEntryError(Exception):
@@ -241,6 +261,8 @@ class RunDecoder:
                 continue  # taken for lost, because a later one was shown
             if frame.is_corrupt:
                 self._reject(number, FrameDecodeError("the decoder flags it as corrupt"))
+            elif self._rank[number] < self._last_rank:
+                self._reject(number, FrameDecodeError("the decoder shows it after later ones"))
             elif self._waiting[number] is None:
                 is_interlaced = frame.interlaced or number in self._in_fields
                 self._waiting[number] = replace(frame, interlaced=is_interlaced)

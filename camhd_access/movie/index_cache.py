@@ -35,6 +35,7 @@ from camhd_access.formats.quicktime import (
     read_movie_header,
 )
 from camhd_access.movie.index_store import IndexStore
+from camhd_access.movie.order import check_order
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache import RangeCacheFileSystem
@@ -114,9 +115,12 @@ def _find_stored(address: ByteSource, store: IndexStore) -> OpenMovie | None:
 def _open(address: ByteSource, recover: Recover) -> OpenMovie:
     """The movie at `address`; errors include its name."""
     try:
-        return _find_index(address, recover)
+        movie = _find_index(address, recover)
+        if movie.index.coded:
+            check_order(movie.source, movie.index.coded)
     except (InvalidMovieError, UnsupportedMovieError) as error:
         raise type(error)(f"{address.name}: {error}") from error
+    return movie
 
 
 def _find_index(address: ByteSource, recover: Recover) -> OpenMovie:

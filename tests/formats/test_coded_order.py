@@ -74,6 +74,14 @@ def test_a_copy_that_begins_within_a_group_hides_samples(structure, skip_seconds
     assert len(index.coded.offset) == index.n_frames + index.coded.n_hidden
 
 
+@pytest.mark.parametrize("structure", ["closed groups", "open groups", "HEVC, closed groups"])
+def test_groups_that_overlap_in_time_are_refused(structure):
+    movies = 2 * [inter_movies.encode(structure)]
+    check(inter_movies.concat(*movies))
+    with pytest.raises(UnsupportedMovieError, match="sync sample 60 is shown before samples"):
+        parse(inter_movies.concat(*movies, overlap_frames=1.5))
+
+
 def test_edit_lists_that_are_not_one_stretch_are_refused():
     data = bytearray(inter_movies.copy(inter_movies.encode("closed groups"), skip_seconds=0.5))
     place = data.index(b"elst") + 8
@@ -114,6 +122,23 @@ def test_frames_that_are_said_to_be_shown_as_fields(monkeypatch):
             assert shows_fields(sample, coded.stream) is expected
             assert not shows_fields(sample, coded.stream._replace(n_delay_bits=None))
             assert not shows_fields(sample[:8], coded.stream)
+
+
+@pytest.mark.parametrize("structure", inter_movies.STRUCTURES)
+def test_streams_that_may_be_shown_in_another_order(structure):
+    data = inter_movies.encode(structure)
+    coded = parse(data).coded
+    in_order = structure in {"no reordering", "gradual refresh", "intra only"}
+    assert coded.stream.may_reorder is not in_order
+    assert not coded.may_be_out_of_order
+    coded = parse(inter_movies.forget_times(data)).coded
+    assert coded.may_be_out_of_order is not in_order
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_without_parameter_sets_any_order_is_possible(codec):
+    record = b"\1\x64\0\x1f\xff\xe0\0" if codec == "h264" else b"\1".ljust(23, b"\0")
+    assert parse_configuration(codec, record).may_reorder
 
 
 def test_where_decoding_can_begin():

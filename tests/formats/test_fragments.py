@@ -56,6 +56,17 @@ def check(data, *, shift=0):
     return index
 
 
+DELAYED = "frag_keyframe+empty_moov+default_base_moof+delay_moov"
+
+
+@pytest.mark.parametrize("structure", ["closed groups", "open groups, pyramid", "HEVC, open groups"])
+@pytest.mark.parametrize("skip_seconds", [0.0, 0.5, 0.77])
+def test_edit_lists_hide_no_samples_of_fragments(structure, skip_seconds):
+    data = inter_movies.encode(structure)
+    index = check(inter_movies.copy(data, skip_seconds=skip_seconds, movflags=DELAYED))
+    assert (index.coded.n_hidden, index.pts[0] < 0) == (0, skip_seconds > 0)
+
+
 def samples_of(data):
     index = parse(data)
     return (data[start : start + size] for start, size in zip(index.offset, index.size, strict=True))

@@ -23,6 +23,7 @@ LEFT = 0
 
 _H264_SPS, _HEVC_SPS = 7, 33
 _PROFILES_WITH_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+_BASELINE, _AS_DECODED = 66, 2
 _EXTENDED_ASPECT = 255
 _MAX_REFERENCES = 64
 _MAX_BUFFERS = 32
@@ -48,6 +49,8 @@ class StreamFormat(NamedTuple):
     field where that is better (H.264, MBAFF); None otherwise, or if that is not known."""
     n_delay_bits: int | None
     """Bits of the times before `pic_struct` in messages of H.264; None if it is not in them, or unknown."""
+    may_reorder: bool
+    """Whether pictures may be shown in another order than they are decoded, or that is not known."""
     n_temporal_layers: int
     """Temporal layers of HEVC; 0 if their number is not stated."""
     configuration: bytes
@@ -65,6 +68,7 @@ class _Sequence(NamedTuple):
     adaptive_number_bits: int | None
     usability: _Usability
     n_delay_bits: int | None = None
+    may_reorder: bool = True
 
 
 def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
@@ -85,7 +89,7 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         sequences = [parse(BitReader(unescape(nal))) for nal in sets]
     except EOFError as err:
         raise ValueError("its sequence parameter set is truncated") from err
-    bit_depth, _, _, shown, _ = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
+    bit_depth, _, _, shown, *_ = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
     number_bits = {sequence.adaptive_number_bits for sequence in sequences}
     delay_bits = {sequence.n_delay_bits for sequence in sequences}
     return StreamFormat(
@@ -97,6 +101,7 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
         interlaced=any(sequence.interlaced for sequence in sequences),
         adaptive_number_bits=number_bits.pop() if len(number_bits) == 1 else None,
         n_delay_bits=delay_bits.pop() if len(delay_bits) == 1 else None,
+        may_reorder=not sequences or any(sequence.may_reorder for sequence in sequences),
         n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
         configuration=bytes(record),
     )
@@ -166,11 +171,14 @@ def _parse_h264(bits: BitReader) -> _Sequence:
     bits.u(1)
     if bits.flag():
         bits.skip_ue(4)
-    shown, n_delay_bits = _Usability(), None
+    shown, n_delay_bits, n_reordered = _Usability(), None, None
     if bits.flag():
-        shown, n_delay_bits = _parse_usability(bits), _find_delay_bits(bits)
+        shown, (n_delay_bits, n_reordered) = _parse_usability(bits), _parse_order(bits)
+    may_reorder = profile != _BASELINE and order_type != _AS_DECODED and n_reordered != 0
     is_known = is_adaptive and not has_color_planes
-    return _Sequence(bit_depth, interlaced, number_bits if is_known else None, shown, n_delay_bits)
+    return _Sequence(
+        bit_depth, interlaced, number_bits if is_known else None, shown, n_delay_bits, may_reorder
+    )
 
 
 def _skip_h264_scaling(bits: BitReader, n_values: int) -> None:
@@ -198,9 +206,12 @@ def _parse_usability(bits: BitReader) -> _Usability:
     return _Usability(matrix, location)
 
 
-def _find_delay_bits(bits: BitReader) -> int | None:
-    """The rest of H.264's usability information (E.1.1, E.1.2), which some cameras cut off."""
-    n_delay_bits = 0
+def _parse_order(bits: BitReader) -> tuple[int | None, int | None]:
+    """`n_delay_bits`, and the number of pictures that may be reordered; None: not stated.
+
+    The rest of H.264's usability information (E.1.1, E.1.2), which some cameras cut off.
+    """
+    n_delay_bits, has_structure = 0, False
     try:
         if bits.flag():
             bits.u(65)
@@ -209,9 +220,15 @@ def _find_delay_bits(bits: BitReader) -> int | None:
                 n_delay_bits = _skip_buffer_model(bits)
         if n_delay_bits:
             bits.u(1)
-        return n_delay_bits if bits.flag() else None
+        has_structure = bits.flag()
+        n_reordered = None
+        if bits.flag():
+            bits.u(1)
+            bits.skip_ue(4)
+            n_reordered = bits.ue()
     except EOFError:
-        return None
+        n_reordered = None
+    return n_delay_bits if has_structure else None, n_reordered
 
 
 def _skip_buffer_model(bits: BitReader) -> int:
@@ -241,8 +258,11 @@ def _parse_hevc(bits: BitReader) -> _Sequence:
     bit_depth = 8 + bits.ue()
     bits.ue()
     n_order_bits = bits.ue() + 4
+    n_reordered = 0
     for _ in range(n_layers_above + 1 if bits.flag() else 1):
-        bits.skip_ue(3)
+        bits.ue()
+        n_reordered = bits.ue()  # of the highest layer, at last
+        bits.ue()
     bits.skip_ue(6)
     if bits.flag() and bits.flag():
         _skip_hevc_scaling(bits)
@@ -257,7 +277,7 @@ def _parse_hevc(bits: BitReader) -> _Sequence:
             bits.u(n_order_bits + 1)
     bits.u(2)
     shown = _parse_usability(bits) if bits.flag() else _Usability()
-    return _Sequence(bit_depth, False, None, shown)
+    return _Sequence(bit_depth, False, None, shown, may_reorder=n_reordered > 0)
 
 
 def _skip_profile(bits: BitReader, n_layers_above: int) -> None:

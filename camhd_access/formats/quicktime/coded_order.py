@@ -75,6 +75,15 @@ class CodedSamples:
         starts: Ints = np.where(place >= 0, syncs[place], -1)
         return starts
 
+    @property
+    def may_be_out_of_order(self) -> bool:
+        """Whether frames may be shown in another order than the container has it.
+
+        It has the order of decoding if its writer knew no other: ffmpeg, of a stream without times.
+        """
+        is_as_decoded = bool((np.diff(self.rank) > 0).all())
+        return is_as_decoded and self.stream.may_reorder and not self.is_sync.all()
+
     def starts(self) -> Ints:
         """Frames that a sync sample shows: groups of pictures begin there."""
         frames: Ints = np.sort(self.rank[self.is_sync]) - self.n_hidden
@@ -94,14 +103,26 @@ class ShownFrames(NamedTuple):
 
 
 def order_frames(
-    tables: SampleTables, edits: Sequence[Edit], *, stream: StreamFormat, timescale: int, movie_timescale: int
+    tables: SampleTables,
+    edits: Sequence[Edit],
+    *,
+    stream: StreamFormat,
+    timescale: int,
+    movie_timescale: int,
+    hides: bool = True,
 ) -> ShownFrames:
     """The frames that the edit list shows.
+
+    Parameters
+    ----------
+    hides
+        False: the edit list moves all frames in time and hides none.
 
     Raises
     ------
     UnsupportedMovieError
-        The edit list shows several stretches, or at another speed; or two samples have the same time.
+        The edit list shows several stretches, or at another speed; two samples have the same time; or a sync
+        sample is shown before one that is decoded earlier.
 
     Notes
     -----
@@ -111,9 +132,15 @@ def order_frames(
     pts = tables.pts[by_rank]
     if (np.diff(pts) <= 0).any():
         raise UnsupportedMovieError("two frames are shown at the same time (ctts)")
+    rank = np.empty_like(by_rank)
+    rank[by_rank] = np.arange(len(by_rank))
+    _check_groups(rank, tables.is_sync)
     duration = np.append(np.diff(pts), tables.duration[by_rank[-1]])
     first, stop = 0, len(pts)
-    if edits:
+    if edits and not hides:
+        start_ticks, _, delay = _only_stretch(edits, timescale, movie_timescale)
+        pts = pts - start_ticks + delay
+    elif edits:
         start_ticks, n_ticks, delay = _only_stretch(edits, timescale, movie_timescale)
         first = int(np.searchsorted(pts, start_ticks))
         if n_ticks:
@@ -122,8 +149,6 @@ def order_frames(
             pts = pts - pts[first] + delay
     if first >= stop:
         raise UnsupportedMovieError("its edit list shows no frame")
-    rank = np.empty_like(by_rank)
-    rank[by_rank] = np.arange(len(by_rank))
     coded = CodedSamples(
         stream=stream,
         offset=tables.offset,
@@ -134,6 +159,19 @@ def order_frames(
         by_rank=by_rank,
     )
     return ShownFrames(by_rank[first:stop], pts[first:stop], duration[first:stop], coded)
+
+
+def _check_groups(rank: Ints, is_sync: NDArray[np.bool_]) -> None:
+    """Raise if groups overlap in time: a decoder returns all pictures before a sync sample first.
+
+    Where all samples are marked as such, some are wrongly (see `h26x.find_entry`): that tells nothing.
+    """
+    is_late = is_sync[1:] & (np.maximum.accumulate(rank)[:-1] > rank[1:])
+    if is_late.any() and not is_sync.all():
+        raise UnsupportedMovieError(
+            f"groups of pictures overlap in time, as in movies joined with a wrong duration: sync sample "
+            f"{1 + int(np.argmax(is_late))} is shown before samples that are decoded earlier"
+        )
 
 
 def _only_stretch(edits: Sequence[Edit], timescale: int, movie_timescale: int) -> tuple[int, int, int]:

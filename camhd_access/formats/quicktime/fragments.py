@@ -19,7 +19,7 @@ from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
 from camhd_access.formats.quicktime.atoms import Atom, parse_header
 from camhd_access.formats.quicktime.tables import MAX_FRAMES, MAX_TICKS, SampleTables, parse_sample_tables
 
-__all__ = ["Fragment", "parse_fragments"]
+__all__ = ["Fragment", "lists_samples", "parse_fragments"]
 
 MAX_RUNS = 1 << 18
 """Limit for runs of samples, of all tracks: a week in fragments of 2 seconds. Bounds memory."""
@@ -84,7 +84,8 @@ def parse_fragments(moov: Atom, track: Atom, fragments: Sequence[Fragment]) -> S
     defaults = _parse_defaults(moov)
     if track_id not in defaults:
         raise moov.need("mvex").error(f"has no trex for track {track_id}")
-    tables = _parse_first(track.need("mdia", "minf", "stbl"))
+    stbl = track.need("mdia", "minf", "stbl")
+    tables = parse_sample_tables(stbl) if lists_samples(stbl) else None
     parts, n_samples = ([tables] if tables else []), len(tables.size) if tables else 0
     ticks = int((tables.duration).sum()) if tables else 0
     n_runs = 0
@@ -121,10 +122,10 @@ def parse_fragments(moov: Atom, track: Atom, fragments: Sequence[Fragment]) -> S
     )
 
 
-def _parse_first(stbl: Atom) -> SampleTables | None:
-    """The samples that `moov` lists; usually none."""
+def lists_samples(stbl: Atom) -> bool:
+    """Whether `moov` itself lists samples of a fragmented movie; usually none."""
     stsz = stbl.find("stsz")
-    return None if stsz is None or not stsz.unpack("I", 8)[0] else parse_sample_tables(stbl)
+    return bool(stsz and stsz.unpack("I", 8)[0])
 
 
 def _parse_track_id(track: Atom) -> int:

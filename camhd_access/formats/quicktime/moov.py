@@ -19,7 +19,7 @@ from camhd_access.formats.quicktime.coded_order import order_frames
 from camhd_access.formats.quicktime.description import VideoDescription, parse_description, parse_track_kind
 from camhd_access.formats.quicktime.fragment_walk import MovieHeader
 from camhd_access.formats.quicktime.fragmented_timecode import unfragment_timecode
-from camhd_access.formats.quicktime.fragments import Fragment, parse_fragments
+from camhd_access.formats.quicktime.fragments import Fragment, lists_samples, parse_fragments
 from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.metadata import parse_metadata
 from camhd_access.formats.quicktime.tables import SampleTables, parse_sample_tables
@@ -196,10 +196,16 @@ def _parse_movie(
         timecode_track=_find_timecode(moov, fragments if is_fragmented else None),
         metadata=parse_metadata(moov),
     )
-    return _in_display_order(index, tables, description.stream) if description.stream else index
+    if description.stream is None:
+        return index
+    # As in libav, the edit list hides samples that `moov` lists, and none of those in fragments.
+    hides = not is_fragmented or lists_samples(stbl)
+    return _in_display_order(index, tables, description.stream, hides=hides)
 
 
-def _in_display_order(index: MovieIndex, tables: SampleTables, stream: StreamFormat) -> MovieIndex:
+def _in_display_order(
+    index: MovieIndex, tables: SampleTables, stream: StreamFormat, *, hides: bool
+) -> MovieIndex:
     """The index of a movie with inter-frame coding, whose edit list is applied."""
     samples, pts, duration, coded = order_frames(
         tables,
@@ -207,6 +213,7 @@ def _in_display_order(index: MovieIndex, tables: SampleTables, stream: StreamFor
         stream=stream,
         timescale=index.timescale,
         movie_timescale=index.movie_timescale,
+        hides=hides,
     )
     return replace(
         index,
