@@ -48,7 +48,7 @@ class Bits:
         return bytes(escaped)
 
 
-def configuration(*, is_adaptive, has_structures):
+def write_sets(*, is_adaptive, has_structures):
     """Main profile: frames, adaptive or not, or fields; order in the slices, four reference fields, CAVLC."""
     sequence = (
         Bits().u(8, 77).u(8, 0).u(8, 30).ue(0, 0, 0, 4, 2).u(1, 0).ue(WIDTH // 16 - 1, HEIGHT // 32 - 1)
@@ -56,8 +56,14 @@ def configuration(*, is_adaptive, has_structures):
     sequence = sequence.u(1, 0).u(1, is_adaptive).u(1, 1).u(1, 0).u(1, has_structures)
     sequence = (sequence.u(7, 0).u(1, 1).u(1, 0) if has_structures else sequence).nal(0x67)
     picture = Bits().ue(0, 0).u(2, 0).ue(0, 0, 0).u(3, 0).ue(0, 0, 0).u(3, 0b100).nal(0x68)
-    first, second = (len(nal).to_bytes(2, "big") + nal for nal in (sequence, picture))
-    return bytes([1, 77, 0, 30, 0xFF, 0xE1]) + first + b"\1" + second
+    return sequence, picture
+
+
+def configuration(sets):
+    """The record with these parameter sets, or without any."""
+    first, second = (len(nal).to_bytes(2, "big") + nal for nal in sets) if sets else (b"", b"")
+    n_sets = 1 if sets else 0
+    return bytes([1, 77, 0, 30, 0xFF, 0xE0 + n_sets]) + first + bytes([n_sets]) + second
 
 
 def write_structure(pic_struct, scan=None):
@@ -129,7 +135,9 @@ def write_macroblock(bits, planes):
     bits.text += f"{int.from_bytes(data, 'big'):0{8 * len(data)}b}"
 
 
-def make_movie(n_groups=3, n_pairs=4, *, is_adaptive=False, kinds=("fields",), structures=()):
+def make_movie(
+    n_groups=3, n_pairs=4, *, is_adaptive=False, kinds=("fields",), structures=(), in_samples=False
+):
     """The file, and the planes of its frames in display order.
 
     A group has a frame of its own pixels, and pairs of a reference frame, of which one field is copied from
@@ -143,15 +151,18 @@ def make_movie(n_groups=3, n_pairs=4, *, is_adaptive=False, kinds=("fields",), s
     structures
         Arguments of `write_structure` for frames, again and again, None for none; empty: the message is not
         known. Pairs of fields say 1 and 2.
+    in_samples
+        Each group begins with the parameter sets, which are not in the sample description (`avc3`).
     """
     rng = np.random.default_rng(5)
     shown, samples, order = {}, [], []
+    sets = write_sets(is_adaptive=is_adaptive, has_structures=bool(structures))
 
     def paint():
         return [rng.integers(16, 236, (HEIGHT // k, WIDTH // k)).astype(np.uint8) for k in (1, 2, 2)]
 
     def add(place, number, first, copied, last, **about):
-        planes, units = paint(), []
+        planes, units = paint(), [*sets] if in_samples and number == 0 else []
         kind = kinds[place % len(kinds)]
         if kind == "fields":
             parts = (0, 1)
@@ -189,10 +200,10 @@ def make_movie(n_groups=3, n_pairs=4, *, is_adaptive=False, kinds=("fields",), s
             last = add(place, pair + 1, first, (pair % 2,), last)
             add(place - 1, pair + 2, first, (1,) if pair % 2 else (), last, is_reference=False)
     entry = atoms.video_entry(
-        "avc1",
+        "avc3" if in_samples else "avc1",
         WIDTH,
         HEIGHT,
-        atoms.atom("avcC", configuration(is_adaptive=is_adaptive, has_structures=bool(structures))),
+        atoms.atom("avcC", configuration(() if in_samples else sets)),
     )
     track = atoms.Track(
         samples,

@@ -72,7 +72,6 @@ def convert_colors(
     pixel_format: PixelFormat,
     *,
     window: Window,
-    chroma_location: int,
     track_matrix: int | None,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
@@ -102,7 +101,7 @@ def convert_colors(
     p[at.BUFFERS], p[at.BUFFER_BYTES] = memory.buffers.ctypes.data, n_buffer_bytes
     if pixel_format.is_color:
         matrix = choose_matrix(frame.matrix, track_matrix, height=len(luma))
-        _set_chroma(memory, frame, pixel_format, rows, even, chroma_location=chroma_location, matrix=matrix)
+        _set_chroma(memory, frame, pixel_format, rows, even, matrix=matrix)
     else:
         p[at.GRAY_FACTOR], p[at.GRAY_SHIFT] = GRAY_STRETCH[pixel_format.full_scale]
     kernel(p.ctypes.data)
@@ -115,7 +114,6 @@ def _set_chroma(
     rows: slice,
     even: int,
     *,
-    chroma_location: int,
     matrix: int,
 ) -> None:
     """Set what the kernel needs to know of chroma and colours, from the column `even` on."""
@@ -124,11 +122,11 @@ def _set_chroma(
     if cb.shape[1] == luma.shape[1]:
         place, left, n_before, n_chroma = at.WIDE, even, 0, n_luma
     else:
-        place = at.BETWEEN if chroma_location in CENTERED_COLUMNS else at.EVEN
+        place = at.BETWEEN if frame.chroma_location in CENTERED_COLUMNS else at.EVEN
         n_before = int(place == at.BETWEEN and even > 0)
         left = even // 2 - n_before
         n_chroma = min(even // 2 + n_luma // 2 + 1, cb.shape[1]) - left
-    memory.lines = _find_lines(frame, chroma_location, rows)
+    memory.lines = _find_lines(frame, rows)
     _set_factors(
         memory.factors,
         frame,
@@ -148,7 +146,7 @@ def _set_chroma(
     p[at.COLOR_FACTORS] = memory.factors.ctypes.data
 
 
-def _find_lines(frame: CodedFrame, chroma_location: int, rows: slice) -> npt.NDArray[np.int64]:
+def _find_lines(frame: CodedFrame, rows: slice) -> npt.NDArray[np.int64]:
     """For each line of the window: two lines of chroma, and their weights in eighths."""
     table = np.zeros((rows.stop - rows.start, 4), np.int64)
     height, n_lines = (len(plane) for plane in frame.planes[:2])
@@ -156,7 +154,7 @@ def _find_lines(frame: CodedFrame, chroma_location: int, rows: slice) -> npt.NDA
         table[:, 0] = table[:, 1] = np.arange(rows.start, rows.stop)
         weight: npt.NDArray[np.float32] = np.zeros(len(table), np.float32)
     else:
-        place = ChromaPlace(frame, chroma_location, rows, slice(0, 0))
+        place = ChromaPlace(frame, rows, slice(0, 0))
         *lines, weight = place.lines(n_lines)
         table[:, :2] = np.stack(lines, axis=1).clip(0, n_lines - 1)  # one line has no second field
     table[:, 3] = at.EIGHTHS * weight

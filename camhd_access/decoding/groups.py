@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Never, TypeAlias
+from typing import NamedTuple, Never, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,14 @@ from camhd_access.decoding.pixels import find_pixel_format
 from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert_frame
 from camhd_access.decoding.windows import Window
 from camhd_access.errors import FrameDecodeError, FrameSizeError, UnsupportedCodecError
-from camhd_access.formats.h26x import Entry, StreamFormat, find_entry, is_disposable, shows_fields
+from camhd_access.formats.h26x import (
+    Entry,
+    StreamFormat,
+    find_entry,
+    is_disposable,
+    read_parameters,
+    shows_fields,
+)
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData
 
@@ -86,7 +93,6 @@ class GroupDecoder(Decoder):
         FrameSizeError
             The frame has another size than the movie.
         """
-        assert self.stream is not None  # noqa: S101 - for mypy
         height, width = frame.planes[0].shape
         if (height, width) != self.frame_size:
             raise FrameSizeError(
@@ -104,7 +110,6 @@ class GroupDecoder(Decoder):
             frame,
             self.pixel_format,
             window=(y, x),
-            chroma_location=self.stream.chroma_location,
             track_matrix=self.track_matrix,
             out=pixels,
         )
@@ -159,6 +164,14 @@ class NoEntryError(Exception):
     """Decoding cannot begin at the sample that the container calls a sync sample."""
 
 
+class _Told(NamedTuple):
+    """What a sample and the parameter sets say of its frame, and libav does not."""
+
+    in_fields: bool
+    """Interlaced, whatever libav concludes from the pictures before."""
+    chroma_location: int
+
+
 class RunDecoder:
     """Decodes samples one after the other, from a sync sample on; for one thread at a time.
 
@@ -190,7 +203,7 @@ class RunDecoder:
         self._stream, self._rank, self._is_sync = stream, rank, is_sync
         self._context: SequenceContext | None = None
         self._waiting: dict[int, Decoded | None] = {}  # None: not returned yet
-        self._in_fields: set[int] = set()  # interlaced, whatever libav says by the pictures before
+        self._told: dict[int, _Told] = {}
         self._entries: set[int] = set()
         self._last_rank = self._exact_from = -1
         self._fault: FrameDecodeError | None = None
@@ -210,6 +223,8 @@ class RunDecoder:
             It is the first one, and decoding cannot begin there.
         """
         number = self.next
+        if self._is_sync[number]:
+            self._stream = read_parameters(sample, self._stream)
         entry = find_entry(sample, self._stream) if self._is_sync[number] else Entry.NONE
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
@@ -224,8 +239,7 @@ class RunDecoder:
         context = self._context = self._context or self._begin(entry)
         self.next += 1
         self._waiting[number] = None
-        if shows_fields(sample, self._stream):
-            self._in_fields.add(number)
+        self._told[number] = _Told(shows_fields(sample, self._stream), self._stream.chroma_location)
         try:
             self._receive(context.send(sample, number))
         except FrameDecodeError as error:
@@ -264,8 +278,12 @@ class RunDecoder:
             elif self._rank[number] < self._last_rank:
                 self._reject(number, FrameDecodeError("the decoder shows it after later ones"))
             elif self._waiting[number] is None:
-                is_interlaced = frame.interlaced or number in self._in_fields
-                self._waiting[number] = replace(frame, interlaced=is_interlaced)
+                told = self._told[number]
+                self._waiting[number] = replace(
+                    frame,
+                    interlaced=frame.interlaced or told.in_fields,
+                    chroma_location=told.chroma_location,
+                )
             self._last_rank = max(self._last_rank, int(self._rank[number]))
 
     def _reject(self, number: int, error: FrameDecodeError) -> None:
@@ -282,7 +300,7 @@ class RunDecoder:
                     return  # not its turn yet
                 frame = FrameDecodeError("the decoder returns no frame for it")
             del self._waiting[number]
-            self._in_fields.discard(number)
+            del self._told[number]
             if number in self._entries:
                 self._entries.remove(number)
                 self._exact_from = rank if self._fault else self._exact_from

@@ -50,6 +50,8 @@ class CodedFrame:
     """Number of the colour matrix (ITU-T H.273); 2 if the stream does not tell."""
     interlaced: bool
     """Whether its lines are of two fields."""
+    chroma_location: int = 0
+    """Position of the chroma samples (ITU-T H.273)."""
 
     @property
     def bit_depth(self) -> int:
@@ -75,7 +77,6 @@ def convert_frame(
     pixel_format: PixelFormat,
     *,
     window: Window,
-    chroma_location: int,
     track_matrix: int | None,
     out: npt.NDArray[np.unsignedinteger],
 ) -> None:
@@ -85,8 +86,6 @@ def convert_frame(
     ----------
     window
         Lines and columns of the frame.
-    chroma_location
-        Position of the chroma samples (ITU-T H.273).
     track_matrix
         Colour matrix of the movie's index, for frames without one.
     """
@@ -100,7 +99,7 @@ def convert_frame(
     nothing = np.empty((len(shown), 0), np.float32)
     cb = cr = nothing
     if pixel_format.is_color and chroma:
-        place = ChromaPlace(frame, chroma_location, rows, wide)
+        place = ChromaPlace(frame, rows, wide)
         cb, cr = (place.upsample(plane) for plane in chroma)
     elif pixel_format.is_color:  # a movie without colour
         cb = cr = np.full(shown.shape, NEUTRAL, np.float32)
@@ -123,8 +122,6 @@ class ChromaPlace:
     """Where the chroma of a window is interpolated."""
 
     frame: CodedFrame
-    chroma_location: int
-    """Position of the chroma samples (ITU-T H.273)."""
     rows: slice
     columns: slice
     """Lines and columns of luma; the first column is an even one."""
@@ -132,7 +129,7 @@ class ChromaPlace:
     def upsample(self, plane: Plane) -> npt.NDArray[np.float32]:
         """10-bit codes at each line; at each column, or at every even one if the samples lie there."""
         height, width = self.frame.planes[0].shape
-        is_wide, is_centered = plane.shape[1] == width, self.chroma_location in CENTERED_COLUMNS
+        is_wide, is_centered = plane.shape[1] == width, self.frame.chroma_location in CENTERED_COLUMNS
         if is_wide:
             plane = plane[:, self.columns]
         elif not is_centered:
@@ -149,11 +146,11 @@ class ChromaPlace:
 
     def lines(self, n_lines: int) -> Blend:
         """The lines of chroma, of `n_lines`, around each line of the window."""
-        line = np.arange(self.rows.start, self.rows.stop)
+        line, location = np.arange(self.rows.start, self.rows.stop), self.frame.chroma_location
         n_fields = 2 if self.frame.interlaced else 1
         within, field = np.divmod(line, n_fields)
-        offset: npt.NDArray[np.float64] = np.full(len(line), _LINE_OFFSETS.get(self.chroma_location, 0.5))
-        if self.frame.interlaced and self.chroma_location not in _LINE_OFFSETS:
+        offset: npt.NDArray[np.float64] = np.full(len(line), _LINE_OFFSETS.get(location, 0.5))
+        if self.frame.interlaced and location not in _LINE_OFFSETS:
             offset += np.where(field, 0.25, -0.25)
         first, second, weight = _between((within - offset) / 2, (n_lines - 1 - field) // n_fields)
         return first * n_fields + field, second * n_fields + field, weight

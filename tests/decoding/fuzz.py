@@ -95,15 +95,14 @@ def convert_planes(rng, kernel, *, at_end):
         plane = guarded_array(shape, np.uint8 if depth == 8 else np.uint16, at_end=at_end)
         plane[:] = rng.integers(0, 1 << depth, shape)
         planes.append(plane)
-    frame = CodedFrame(
-        0, False, tuple(planes), full_range=False, matrix=1, interlaced=bool(rng.integers(2) and height > 3)
-    )
+    about = {"interlaced": bool(rng.integers(2) and height > 3), "chroma_location": int(rng.integers(6))}
+    frame = CodedFrame(0, False, tuple(planes), full_range=False, matrix=1, **about)
     window = random_window(rng, height, width)
     pixel_format = PIXEL_FORMATS[rng.choice(COLORS)]
     shape = pixel_format.shape(*(extent.stop - extent.start for extent in window))
     out = guarded_array(shape, pixel_format.dtype, at_end=at_end)
     assert colors.is_supported(frame, pixel_format, window, out)
-    options = {"window": window, "chroma_location": int(rng.integers(6)), "track_matrix": None}
+    options = {"window": window, "track_matrix": None}
     colors.convert_colors(kernel, frame, pixel_format, **options, out=out)
     expected = np.empty_like(out)
     convert_frame(frame, pixel_format, **options, out=expected)

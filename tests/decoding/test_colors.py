@@ -36,6 +36,7 @@ def make_frame(rng, subsampling, size, bit_depth, **about):
 
 def both(kernel, frame, name, location, window=None, *, track_matrix=None):
     """The same pixels, by the kernel and by numpy."""
+    frame = replace(frame, chroma_location=location)
     pixel_format = PIXEL_FORMATS[name]
     window = window or tuple(slice(0, n) for n in frame.planes[0].shape)
     size = [part.stop - part.start for part in window]
@@ -43,7 +44,7 @@ def both(kernel, frame, name, location, window=None, *, track_matrix=None):
     for compiled in (True, False):
         room = np.full(pixel_format.shape(size[0], size[1] + 5), 77, pixel_format.dtype)
         out = room[:, : size[1]]
-        options = {"window": window, "chroma_location": location, "track_matrix": track_matrix, "out": out}
+        options = {"window": window, "track_matrix": track_matrix, "out": out}
         if compiled:
             assert is_supported(frame, pixel_format, window, out)
             convert_colors(kernel, frame, pixel_format, **options)

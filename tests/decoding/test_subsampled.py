@@ -1,5 +1,7 @@
 """Colours of subsampled frames, compared with a definition in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from exact_colors import LOCATIONS, exact_inter_rgb
@@ -25,7 +27,9 @@ def convert(frame, name, location=0, window=(slice(0, HEIGHT), slice(0, WIDTH)))
     pixel_format = PIXEL_FORMATS[name]
     size = [extent.stop - extent.start for extent in window]
     out = np.empty(pixel_format.shape(*size), pixel_format.dtype)
-    convert_frame(frame, pixel_format, window=window, chroma_location=location, track_matrix=None, out=out)
+    convert_frame(
+        replace(frame, chroma_location=location), pixel_format, window=window, track_matrix=None, out=out
+    )
     return out
 
 

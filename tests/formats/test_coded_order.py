@@ -18,6 +18,7 @@ from camhd_access.formats.h26x import (
     find_entry,
     is_disposable,
     parse_configuration,
+    read_parameters,
     shows_fields,
 )
 from camhd_access.formats.quicktime import Answer, Tail, parse_moov, read_movie_header
@@ -139,6 +140,28 @@ def test_streams_that_may_be_shown_in_another_order(structure):
 def test_without_parameter_sets_any_order_is_possible(codec):
     record = b"\1\x64\0\x1f\xff\xe0\0" if codec == "h264" else b"\1".ljust(23, b"\0")
     assert parse_configuration(codec, record).may_reorder
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_parameter_sets_of_samples(codec, monkeypatch):
+    kind = inter_movies.X264 if codec == "x264" else inter_movies.X265
+    about = f"{'' if codec == 'x264' else 'log-level=0:'}repeat-headers=1:chromaloc=3:colormatrix=bt709"
+    monkeypatch.setitem(inter_movies.STRUCTURES, codec, kind | {"tag": "hev1", f"{codec}-params": about})
+    data = inter_movies.encode(codec, 3)
+    coded = parse(data).coded
+    first, *others = cut(data, coded)
+    told = coded.stream
+    assert (told.chroma_location, told.matrix, told.bit_depth) == (3, 1, 8)
+    n_fixed, no_sets = (5, b"\xe0\0") if codec == "x264" else (22, b"\0")
+    record = told.configuration[:n_fixed] + no_sets
+    untold = parse_configuration(told.codec, record)
+    assert (untold.chroma_location, untold.matrix, untold.bit_depth) == (0, 2, None)
+    assert read_parameters(first, untold) == told._replace(configuration=record)
+    assert read_parameters(others[0], untold) is untold
+    found = {read_parameters(first[:n], untold) for n in range(len(first))}
+    assert found == {untold, read_parameters(first, untold)}
+    for n in range(1, 12) if codec == "x264" else ():  # there, the set is the first unit
+        assert read_parameters(n.to_bytes(4, "big") + first[4 : 4 + n], untold) == untold
 
 
 def test_where_decoding_can_begin():

@@ -32,7 +32,7 @@ def check_colors(reader, planes, frames, **about):
         pixels = reader.read(frames, pix_fmt=name)
         for found, number in zip(pixels, frames, strict=True):
             coded = CodedFrame(0, False, tuple(planes[number]), **about)
-            exact = exact_inter_rgb(coded, 0, full_scale)
+            exact = exact_inter_rgb(coded, coded.chroma_location, full_scale)
             assert np.abs(found - exact).max() <= 0.5 + tolerance
 
 
@@ -147,12 +147,13 @@ def test_parameter_sets_in_the_samples(tmp_path, monkeypatch, structure):
     is_hevc = "HEVC" in structure
     codec, box, n_fixed = ("x265", b"hvcC", 22) if is_hevc else ("x264", b"avcC", 5)
     kind = inter_movies.STRUCTURES[structure] | {"tag": "hev1"}
-    about = ":".join(filter(None, ["repeat-headers=1", kind.get(f"{codec}-params")]))
+    about = ":".join(filter(None, ["repeat-headers=1:chromaloc=2", kind.get(f"{codec}-params")]))
     monkeypatch.setitem(
         inter_movies.STRUCTURES, f"{structure}, in samples", kind | {f"{codec}-params": about}
     )
     data = inter_movies.encode(f"{structure}, in samples")
-    luma = inter_movies.expected_gray16(inter_movies.decode(data))
+    planes = inter_movies.decode(data)
+    luma = inter_movies.expected_gray16(planes)
     # libav's writer keeps them in the decoder configuration too: taken out there.
     place = data.index(box) + 4
     stop = place - 8 + int.from_bytes(data[place - 8 : place - 4], "big")
@@ -165,6 +166,8 @@ def test_parameter_sets_in_the_samples(tmp_path, monkeypatch, structure):
     np.testing.assert_array_equal(reader.read(slice(None), pix_fmt="gray16le"), luma)
     for frame in (50, 31, 7):
         np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
+    about = {"full_range": False, "matrix": 6, "interlaced": False, "chroma_location": 2}
+    check_colors(reader, planes, [50, 7], **about)
 
 
 @pytest.mark.parametrize("is_adaptive", [False, True])
@@ -197,17 +200,19 @@ MIXTURES = {
 """How frames are coded, and what the stream says of how they are shown, again and again."""
 
 
+@pytest.mark.parametrize("in_samples", [False, True])
 @pytest.mark.parametrize("is_adaptive", [False, True])
 @pytest.mark.parametrize("mixture", MIXTURES)
-def test_mixtures_of_frames_and_fields(tmp_path, mixture, is_adaptive):
+def test_mixtures_of_frames_and_fields(tmp_path, mixture, is_adaptive, in_samples):
     kinds, structures = MIXTURES[mixture]
-    data, planes = field_pairs.make_movie(is_adaptive=is_adaptive, kinds=kinds, structures=structures)
+    about = {"is_adaptive": is_adaptive, "in_samples": in_samples}
+    data, planes = field_pairs.make_movie(kinds=kinds, structures=structures, **about)
     for painted, decoded in zip(planes, inter_movies.decode(data), strict=True):
         for mine, its in zip(painted, decoded, strict=True):
             np.testing.assert_array_equal(mine, its)
     luma, n_frames = inter_movies.expected_gray16(planes), len(planes)
     reader = open_bytes(tmp_path, data)
-    assert (reader.n_frames, reader.interlaced) == (n_frames, True)
+    assert (reader.n_frames, reader.interlaced) == (n_frames, not in_samples)
     order = np.random.default_rng(0).permutation(n_frames)
     for frame in order.tolist():
         np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
@@ -224,7 +229,11 @@ def test_mixtures_of_frames_and_fields(tmp_path, mixture, is_adaptive):
                 assert np.abs(pixels - exact_inter_rgb(coded, 0, 255)).max() <= 0.501
 
 
-SCANS = {"MBAFF": "tff=1", "fake-interlaced": "fake-interlaced=1", "progressive": "bframes=3"}
+SCANS = {
+    "MBAFF": "tff=1:chromaloc=4",
+    "fake-interlaced": "fake-interlaced=1",
+    "progressive": "bframes=3:chromaloc=3",
+}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +253,8 @@ def test_joined_movies_of_several_scans(tmp_path, monkeypatch, scans):
     for frame in np.random.default_rng(0).permutation(len(luma)).tolist():
         np.testing.assert_array_equal(reader.read(frame, pix_fmt="gray16le")[0], luma[frame])
     for k, name in enumerate(scans):
-        about = {"full_range": False, "matrix": 6, "interlaced": name == "MBAFF"}
+        location = {"MBAFF": 4, "progressive": 3}.get(name, 0)
+        about = {"full_range": False, "matrix": 6, "interlaced": name == "MBAFF", "chroma_location": location}
         check_colors(reader, planes, [30 * k, 30 * k + 14, 30 * k + 29], **about)
 
 

@@ -7,6 +7,20 @@ Source throughout: ITU-T H.264 and H.265; ISO/IEC 14496-15 for their storage in 
 """
 
 from camhd_access.formats.h26x.parameter_sets import StreamFormat, parse_configuration
-from camhd_access.formats.h26x.samples import Entry, find_entry, is_disposable, shows_fields
+from camhd_access.formats.h26x.samples import (
+    Entry,
+    find_entry,
+    is_disposable,
+    read_parameters,
+    shows_fields,
+)
 
-__all__ = ["Entry", "StreamFormat", "find_entry", "is_disposable", "parse_configuration", "shows_fields"]
+__all__ = [
+    "Entry",
+    "StreamFormat",
+    "find_entry",
+    "is_disposable",
+    "parse_configuration",
+    "read_parameters",
+    "shows_fields",
+]

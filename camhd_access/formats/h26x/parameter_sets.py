@@ -3,25 +3,28 @@
 Its decoder configuration record (`avcC`, `hvcC`) holds the parameter sets. Of the first sequence parameter
 set, only the facts that libav does not tell about a decoded frame are kept: where chroma samples lie, and
 what users ask before anything is decoded (bit depth, fields). A record without parameter sets is legal
-(`avc3`, `hev1` have them in the samples): those facts are then unknown, and the usual ones are assumed.
+(`avc3`, `hev1` have them in the samples): those facts are then unknown, and the usual ones are assumed, until
+a sample is decoded that has them.
 
 Source: ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1; ITU-T H.264, 7.3.2.1.1 and E.1.1; ITU-T H.265, 7.3.2.2, E.2.1.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from camhd_access.formats.h26x.bits import BitReader, unescape
 
-__all__ = ["Codec", "StreamFormat", "parse_configuration"]
+__all__ = ["Codec", "StreamFormat", "apply_sets", "parse_configuration"]
 
 Codec = Literal["h264", "hevc"]
 
 LEFT = 0
 """Chroma samples at even columns, between two lines (ITU-T H.273, chroma sample location type)."""
 
-_H264_SPS, _HEVC_SPS = 7, 33
+H264_SPS, HEVC_SPS = 7, 33
+"""Types of the NAL units that are sequence parameter sets."""
+
 _PROFILES_WITH_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 _BASELINE, _AS_DECODED = 66, 2
 _EXTENDED_ASPECT = 255
@@ -67,8 +70,8 @@ class _Sequence(NamedTuple):
     interlaced: bool
     adaptive_number_bits: int | None
     usability: _Usability
-    n_delay_bits: int | None = None
-    may_reorder: bool = True
+    n_delay_bits: int | None
+    may_reorder: bool
 
 
 def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
@@ -83,27 +86,52 @@ def parse_configuration(codec: Codec, record: bytes) -> StreamFormat:
     length_place, n_bytes = (4, 6) if is_h264 else (21, 23)
     if len(record) < n_bytes or record[0] != 1:
         raise ValueError(f"{len(record)} bytes of version {record[0] if record else '?'}")
-    sets = _h264_sets(record) if is_h264 else _hevc_sets(record)
-    parse = _parse_h264 if is_h264 else _parse_hevc
+    untold = StreamFormat(
+        codec,
+        length_size=(record[length_place] & 3) + 1,
+        bit_depth=None,
+        chroma_location=LEFT,
+        matrix=_Usability().matrix,
+        interlaced=False,
+        adaptive_number_bits=None,
+        n_delay_bits=None,
+        may_reorder=True,
+        n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
+        configuration=bytes(record),
+    )
+    return apply_sets(untold, list(_h264_sets(record) if is_h264 else _hevc_sets(record)))
+
+
+def apply_sets(stream: StreamFormat, sets: Sequence[bytes]) -> StreamFormat:
+    """The properties that sequence parameter sets state; the same as before if there are none.
+
+    Parameters
+    ----------
+    sets
+        NAL units, without their headers.
+
+    Raises
+    ------
+    ValueError
+        One is truncated.
+    """
+    if not sets:
+        return stream
+    parse = _parse_h264 if stream.codec == "h264" else _parse_hevc
     try:
         sequences = [parse(BitReader(unescape(nal))) for nal in sets]
     except EOFError as err:
         raise ValueError("its sequence parameter set is truncated") from err
-    bit_depth, _, _, shown, *_ = sequences[0] if sequences else _Sequence(0, False, None, _Usability())
     number_bits = {sequence.adaptive_number_bits for sequence in sequences}
     delay_bits = {sequence.n_delay_bits for sequence in sequences}
-    return StreamFormat(
-        codec,
-        length_size=(record[length_place] & 3) + 1,
-        bit_depth=bit_depth or None,
-        chroma_location=shown.chroma_location,
-        matrix=shown.matrix,
+    return stream._replace(
+        bit_depth=sequences[0].bit_depth,
+        chroma_location=sequences[0].usability.chroma_location,
+        matrix=sequences[0].usability.matrix,
         interlaced=any(sequence.interlaced for sequence in sequences),
         adaptive_number_bits=number_bits.pop() if len(number_bits) == 1 else None,
         n_delay_bits=delay_bits.pop() if len(delay_bits) == 1 else None,
-        may_reorder=not sequences or any(sequence.may_reorder for sequence in sequences),
-        n_temporal_layers=0 if is_h264 else record[length_place] >> 3 & 7,
-        configuration=bytes(record),
+        may_reorder=any(sequence.may_reorder for sequence in sequences),
     )
 
 
@@ -122,7 +150,7 @@ def _h264_sets(record: bytes) -> Iterator[bytes]:
     position = 6
     for _ in range(record[5] & 31):
         nal, position = _take(record, position)
-        if nal and nal[0] & 31 == _H264_SPS:
+        if nal and nal[0] & 31 == H264_SPS:
             yield nal[1:]
 
 
@@ -135,7 +163,7 @@ def _hevc_sets(record: bytes) -> Iterator[bytes]:
         position += 3
         for _ in range(count):
             nal, position = _take(record, position)
-            if kind & 63 == _HEVC_SPS:
+            if kind & 63 == HEVC_SPS:
                 yield nal[2:]
 
 
@@ -277,7 +305,7 @@ def _parse_hevc(bits: BitReader) -> _Sequence:
             bits.u(n_order_bits + 1)
     bits.u(2)
     shown = _parse_usability(bits) if bits.flag() else _Usability()
-    return _Sequence(bit_depth, False, None, shown, may_reorder=n_reordered > 0)
+    return _Sequence(bit_depth, False, None, shown, None, n_reordered > 0)
 
 
 def _skip_profile(bits: BitReader, n_layers_above: int) -> None:

@@ -21,10 +21,10 @@ from contextlib import suppress
 from enum import Enum
 
 from camhd_access.formats.h26x.bits import BitReader, unescape
-from camhd_access.formats.h26x.parameter_sets import StreamFormat
+from camhd_access.formats.h26x.parameter_sets import H264_SPS, HEVC_SPS, StreamFormat, apply_sets
 from camhd_access.ranges import ByteData
 
-__all__ = ["Entry", "find_entry", "is_disposable", "shows_fields"]
+__all__ = ["Entry", "find_entry", "is_disposable", "read_parameters", "shows_fields"]
 
 _SLICE, _IDR, _SEI = 1, 5, 6
 _H264_SLICES = range(1, 6)
@@ -53,6 +53,19 @@ class Entry(Enum):
 def find_entry(sample: ByteData, stream: StreamFormat) -> Entry:
     """What decodes exactly from this sample on; `NONE` too if it is damaged."""
     return _find_h264(sample, stream) if stream.codec == "h264" else _find_hevc(sample, stream)
+
+
+def read_parameters(sample: ByteData, stream: StreamFormat) -> StreamFormat:
+    """What holds from this sample on: its own parameter sets, or those before if it has no valid ones."""
+    is_h264 = stream.codec == "h264"
+    units = _iter_units(sample, stream.length_size)
+    if is_h264:
+        sets = [bytes(unit[1:]) for unit in units if unit[0] & 31 == H264_SPS]
+    else:
+        sets = [bytes(unit[2:]) for unit in units if unit[0] >> 1 & 63 == HEVC_SPS]
+    with suppress(ValueError):
+        return apply_sets(stream, sets)
+    return stream
 
 
 def is_disposable(sample: ByteData, stream: StreamFormat) -> bool:
