@@ -59,9 +59,6 @@ Decoded: TypeAlias = CodedFrame | FrameDecodeError
 class GroupDecoder(Decoder):
     """Whole frames, decoded one after the other; reduced ones are means of areas of decoded frames."""
 
-    stream: StreamFormat | None = None
-    """Codec and configuration; always given."""
-
     @property
     def name(self) -> str:
         """Name of the decoder."""
@@ -69,21 +66,15 @@ class GroupDecoder(Decoder):
 
     def walk(self, *_: object, **__: object) -> Never:
         """Samples do not decode one by one: raises."""
-        raise self._refusal()
+        raise _refuse_single()
 
     def take(self, *_: object, **__: object) -> Never:
         """Samples do not decode one by one: raises."""
-        raise self._refusal()
+        raise _refuse_single()
 
     def decode(self, *_: object, **__: object) -> Never:
         """Samples do not decode one by one: raises."""
-        raise self._refusal()
-
-    def _refusal(self) -> UnsupportedCodecError:
-        assert self.stream is not None  # noqa: S101 - for mypy
-        return UnsupportedCodecError(
-            f"a sample of {CODEC_NAMES[self.stream.codec]} does not decode without those before it"
-        )
+        raise _refuse_single()
 
     def convert(self, frame: CodedFrame, window: Window, out: npt.NDArray[np.unsignedinteger]) -> None:
         """Fill `out` with the pixels of a window of a decoded frame.
@@ -142,7 +133,11 @@ def choose_group_decoder(
     pixel_format = find_pixel_format(pix_fmt)
     if pixel_format.layout == "code" and stream.bit_depth not in (None, pixel_format.bit_depth):
         raise _refuse_code(stream.bit_depth)
-    return GroupDecoder(frame_size, False, track_matrix, pixel_format, check_reduction(reduce), stream)
+    return GroupDecoder(frame_size, False, track_matrix, pixel_format, check_reduction(reduce))
+
+
+def _refuse_single() -> UnsupportedCodecError:
+    return UnsupportedCodecError("a sample of H.264 or HEVC does not decode without those before it")
 
 
 def _refuse_code(bit_depth: int | None) -> ValueError:
@@ -223,9 +218,10 @@ class RunDecoder:
             It is the first one, and decoding cannot begin there.
         """
         number = self.next
+        entry = Entry.NONE
         if self._is_sync[number]:
             self._stream = read_parameters(sample, self._stream)
-        entry = find_entry(sample, self._stream) if self._is_sync[number] else Entry.NONE
+            entry = find_entry(sample, self._stream)
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
         if not is_wanted and not self._is_sync[number] and is_disposable(sample, self._stream):

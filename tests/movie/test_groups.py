@@ -224,14 +224,14 @@ def test_damage_raises_and_what_depends_on_it(structure):
     hit = int(np.flatnonzero(later & (coded.rank > coded.rank[syncs[1]]))[0])  # others refer to it
     keep = 100 if "checksums" in structure else 0
     reader = open_bytes(damage(data, hit, coded, keep=keep), "damaged.mp4")
-    frame = coded.frame_of(hit)
+    frame = int(coded.rank[hit])
     pixels = read(reader, slice(None), errors="mask")
     wrong = pixels.mask.any(axis=(1, 2))
     assert wrong[frame]
     # Nothing wrong is shown: whatever is not masked is exact.
     np.testing.assert_array_equal(pixels.data[~wrong], luma[~wrong])
-    assert not wrong[: coded.frame_of(int(syncs[0])) + 8].any()
-    assert not wrong[coded.frame_of(int(syncs[3])) :].any()
+    assert not wrong[: coded.rank[syncs[0]] + 8].any()
+    assert not wrong[coded.rank[syncs[3]] :].any()
     with pytest.raises(FrameDecodeError, match=rf"frame {frame} of /groups/damaged.mp4 .* is damaged"):
         read(reader, frame)
     dependent = int(np.flatnonzero(wrong)[-1])

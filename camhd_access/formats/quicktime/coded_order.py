@@ -49,10 +49,6 @@ class CodedSamples:
         samples: Ints = self.by_rank[frames + self.n_hidden]
         return samples
 
-    def frame_of(self, sample: int) -> int:
-        """The frame of a sample; negative or too large if it is hidden."""
-        return int(self.rank[sample]) - self.n_hidden
-
     def find_starts(self, samples: Ints, refused: frozenset[int] = frozenset()) -> Ints:
         """For each sample the last sync sample from which it decodes; -1 if there is none.
 
