@@ -19,7 +19,7 @@ N_COPIES = 19
 
 
 def cases(material: Material) -> Iterator[Case]:
-    path = make_twin(material.folder / f"twin-{N_FRAMES}.mp4")
+    path = make_twin(material.folder)
     frames = random.Random(0).sample(range(N_FRAMES), 12)
     yield Case(
         name="twin-random",
@@ -49,9 +49,7 @@ def cases(material: Material) -> Iterator[Case]:
 
 
 def link_case(material: Material, origin: Origin) -> Case:
-    path = make_long_twin(
-        material.folder / f"twin-{N_FRAMES}-long.mp4", make_twin(material.folder / f"twin-{N_FRAMES}.mp4")
-    )
+    path = make_long_twin(material.folder)
     url = f"{origin.http}/{path.name}"
     frames = sorted(random.Random(0).sample(range(N_FRAMES * N_COPIES), 60))
     torchcodec_way = "torchcodec, after a download of the movie"
@@ -76,16 +74,18 @@ def link_case(material: Material, origin: Origin) -> Case:
     )
 
 
-def make_long_twin(path: Path, twin: Path) -> Path:
+def make_long_twin(folder: Path) -> Path:
     """The same movie again and again, with the index at its beginning."""
+    path, twin = folder / f"twin-{N_FRAMES}-long.mp4", make_twin(folder)
     if not path.exists():
         command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", str(N_COPIES - 1), "-i", str(twin)]
         subprocess.run([*command, "-c", "copy", "-movflags", "+faststart", str(path)], check=True)
     return path
 
 
-def make_twin(path: Path) -> Path:
+def make_twin(folder: Path) -> Path:
     """A movie of 1920x1080, with closed groups."""
+    path = folder / f"twin-{N_FRAMES}.mp4"
     if not path.exists():
         scene = "testsrc2=size=1920x1080:rate=30000/1001,noise=alls=8:allf=t"
         command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", scene, "-frames:v", str(N_FRAMES)]

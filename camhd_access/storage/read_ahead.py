@@ -195,14 +195,14 @@ class ReadAhead:
                 for pattern in mine:  # a sequence that continues later starts again
                     pattern.drop([piece for piece in pattern.pieces if piece.is_ahead])
             if not has_gaps:
-                self._begin(_Pattern(next(self._numbers), key, wanted.start, wanted.stop, self.stats))
+                self._begin(key, wanted.start, wanted.stop)
             return False
 
     def expect(self, key: Hashable, start: int, n_bytes: int) -> None:
         """Expect a sequence of reads from byte `start` on: its first read is followed by `n_bytes`."""
         with self._alone() as is_alone:
             if is_alone:
-                self._begin(_Pattern(next(self._numbers), key, start, start, self.stats, n_bytes))
+                self._begin(key, start, start, n_expected=n_bytes)
 
     def read_on(
         self, key: Hashable, wanted: ByteRange, read_stop: int, file_size: int, fetch: Fetch
@@ -244,11 +244,11 @@ class ReadAhead:
             finally:
                 self._is_held = not is_alone
 
-    def _begin(self, pattern: _Pattern) -> None:
+    def _begin(self, key: Hashable, start: int, stop: int, *, n_expected: int = 0) -> None:
         if len(self._patterns) == MAX_PATTERNS:
             is_read = (each for each in self._patterns if all(piece.is_done for piece in each.pieces))
             self._give_up(next(is_read, self._patterns[0]))
-        self._patterns.append(pattern)
+        self._patterns.append(_Pattern(next(self._numbers), key, start, stop, self.stats, n_expected))
 
     def _give_up(self, pattern: _Pattern) -> None:
         pattern.drop(pattern.pieces)

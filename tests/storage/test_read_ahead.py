@@ -103,9 +103,10 @@ def test_nothing_is_fetched_beyond_the_end_of_the_file():
 
 def test_small_reads_make_few_requests():
     ahead, network = ReadAhead(), Network()
-    n_reads = 2_000
+    n_reads = 3_000
     for i in range(n_reads):
         read(ahead, network, i * 20_000, (i + 1) * 20_000)
+    assert len(network.asked) < 2 * n_reads * 20_000 / read_ahead.PIECE_BYTES
     assert len(network.asked) < 1.3 * network.n_bytes / read_ahead.PIECE_BYTES
 
 
