@@ -251,6 +251,15 @@ def stalls_in_body(x):
     x.stall()
 
 
+def pauses_in_body(x):
+    """Headers, ten bytes, and the others half a second later."""
+    start, stop = x.wanted()
+    x.partial(send=False)
+    x.body(x.file.data, start, start + 10)
+    time.sleep(0.5)
+    x.body(x.file.data, start + 10, stop)
+
+
 def drips(x):
     """A byte every 20 ms."""
     start, stop = x.wanted()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from origin import Pattern
+from origin import Pattern, honest, pauses_in_body
 
 from camhd_access import MovieReader
 from camhd_access.storage.lazyhttp.tasks import shared_loop
@@ -15,7 +15,7 @@ SIZE = 100_000
 DATA = Pattern(SIZE)[:]
 
 READ = """
-import atexit, os, sys, threading, fsspec
+import atexit, os, sys, threading, time, fsspec
 from camhd_access import CamhdError, RemoteFileError
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 url = sys.argv[1]
@@ -106,6 +106,26 @@ def test_a_read_by_what_is_taken_away_last_says_why_not(url, protocol):
 @pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
 def test_a_thread_that_reads_on_does_not_hold_the_program(url, protocol):
     assert set(run(IN_A_DAEMON_THREAD, url, protocol)) == {"1000"}
+
+
+IN_FLIGHT_AT_EXIT = (
+    "import atexit, threading\ndone = threading.Event()\natexit.register(done.wait, 60)  # the last to run\n"
+    + READ
+    + """
+def read_late():
+    read()
+    done.set()
+read()
+threading.Thread(target=read_late, daemon=True).start()
+time.sleep(0.2)
+"""
+)
+
+
+@pytest.mark.parametrize("protocol", ["lazyhttp", "lazy"])
+def test_the_end_of_the_program_breaks_no_read_off(origin, url, protocol):
+    origin.play("/movie.mov", honest, pauses_in_body, always=True)
+    assert run(IN_FLIGHT_AT_EXIT, url, protocol) == ["1000", "1000"]
 
 
 AFTER_THE_MAIN_THREAD = """

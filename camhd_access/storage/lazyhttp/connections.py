@@ -2,7 +2,7 @@
 
 aiohttp's sessions belong to one event loop of one process; connections that a forked child inherits still
 belong to its parent. So there is one `Connections` per process and loop, made on first use and closed when
-its owner is dropped or the process ends.
+its owner is dropped or the process ends, unless a thread is still reading.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import os
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import aiohttp
@@ -134,14 +134,22 @@ class Connections:
         )
         self._links: defaultdict[URL, _Link] = defaultdict(_Link)
         self._n_fetching: defaultdict[URL, int] = defaultdict(int)
+        self._n_requests = 0  # admitted, or waiting for it
 
-    def slot(self, url: URL) -> asyncio.Semaphore:
-        """The right to send one request to the host of `url`; held for that request only, never nested."""
-        return self._slots[url.origin()]
+    @asynccontextmanager
+    async def admission(self, url: URL) -> AsyncIterator[None]:
+        """The right to send one request to the host of `url`; held for that request only, never nested.
 
-    def permit(self) -> AbstractAsyncContextManager[None]:
-        """A permit for one request, from the server that all processes share, if there is one."""
-        return nullcontext() if self.permits is None else self.permits.permit()
+        It includes a permit from the server that all processes share, if there is one. Until the block ends,
+        the end of the process leaves the connections open.
+        """
+        permit = nullcontext() if self.permits is None else self.permits.permit()
+        self._n_requests += 1
+        try:
+            async with self._slots[url.origin()], permit:
+                yield
+        finally:
+            self._n_requests -= 1
 
     def slow_down(self, seconds: float | None) -> None:
         """Hold the requests of all processes that share the permits; None if the server names no time."""
@@ -186,28 +194,27 @@ class Connections:
 
     def close_with(self, owner: object) -> None:
         """Close the session when `owner` is garbage-collected, at the latest when the process ends."""
-        weakref.finalize(owner, _close, self.session, self.permits, asyncio.get_running_loop(), os.getpid())
+        weakref.finalize(owner, _close, self, asyncio.get_running_loop(), os.getpid())
+
+    async def close_unused(self) -> None:
+        """Close all connections, unless there are requests."""
+        if not self._n_requests:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await _close_all(self.session, self.permits)
+        if self.permits is not None:
+            self.permits.close()
+        await self.session.close()
 
 
-async def _close_all(session: aiohttp.ClientSession, permits: Permits | None) -> None:
-    if permits is not None:
-        permits.close()
-    await session.close()
-
-
-def _close(
-    session: aiohttp.ClientSession, permits: Permits | None, loop: asyncio.AbstractEventLoop, pid: int
-) -> None:
+def _close(connections: Connections, loop: asyncio.AbstractEventLoop, pid: int) -> None:
     if pid != os.getpid():
-        session.detach()
+        connections.session.detach()
         return
-    if not loop.is_running() or session.closed:
+    if not loop.is_running() or connections.session.closed:
         return
-    closing = asyncio.run_coroutine_threadsafe(_close_all(session, permits), loop)
+    closing = asyncio.run_coroutine_threadsafe(connections.close_unused(), loop)
     with contextlib.suppress(RuntimeError):  # no loop runs in this thread, so it may block
         if asyncio.get_running_loop() is loop:
             return

@@ -134,7 +134,7 @@ class Exchanges:
         connections = self.mine()
         options = self._options(origin, target, split_login(address)[1], headers)
         response = None
-        async with connections.slot(target), connections.permit():
+        async with connections.admission(target):
             begin = time.monotonic()
             connections.requests += 1
             try:
