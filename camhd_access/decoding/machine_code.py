@@ -387,7 +387,8 @@ def load(code: bytes) -> Kernel:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    jit = llvm.create_lljit_compiler(machine)
+    # JITLink keeps the code and its tables together: instructions reach 2 GiB, and arrays may lie between.
+    jit = llvm.create_lljit_compiler(machine, use_jit_link=sys.platform != "win32")
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
     library = builder.export_symbol(ENTRY_POINT).link(jit, ENTRY_POINT)
     # numba's calling convention: pointers to the result and to an exception, which is never raised.

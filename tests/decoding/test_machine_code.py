@@ -344,15 +344,38 @@ def test_a_process_forked_while_it_is_compiled_decodes(code, fresh, monkeypatch)
         pool.join()
 
 
-def run(program, **environment):
+def run(program, *arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         env=os.environ | environment,
         check=False,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+IN_A_FULL_ADDRESS_SPACE = """
+import mmap, sys
+sys.path[:0] = sys.argv[1:]
+from test_machine_code import is_right, machine_code
+def reserve(n_bytes):
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
+code = machine_code.read_cached()
+import llvmlite.binding
+above = [reserve(128 << 10) for _ in range(2000)]   # no other room is left there
+between = reserve(4 << 30), [reserve(128 << 10) for _ in range(100)]
+above[1000].close()                                 # room for the code, not for its tables
+machine_code._kernels.kernel = machine_code.load(code)
+print(is_right())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the addresses that Linux chooses")
+def test_code_and_tables_stay_together_in_a_full_address_space(code):
+    """Instructions reach 2 GiB; data of a program can be larger."""
+    done = run(IN_A_FULL_ADDRESS_SPACE, *sys.path)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr[-3000:]
 
 
 def test_neither_numba_nor_llvm_is_imported_for_a_first_frame(movie_path):

@@ -25,8 +25,10 @@ def compile_kernels() -> bytes:
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(perform.inspect_llvm(signature).replace(name, ENTRY_POINT))
     cpu, features = processor()
+    # Windows has no JITLink, which would keep the code and its tables together.
+    reach = "large" if sys.platform == "win32" else "default"
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel=reach
     )
     object_code: bytes = machine.emit_object(module)
     return object_code
