@@ -27,6 +27,7 @@ from camhd_access.decoding.subsampled import CodedFrame, average_blocks, convert
 from camhd_access.decoding.windows import Window
 from camhd_access.errors import FrameDecodeError, FrameSizeError, UnsupportedCodecError
 from camhd_access.formats.h26x import (
+    MAX_LATE,
     Entry,
     StreamFormat,
     find_entry,
@@ -34,6 +35,7 @@ from camhd_access.formats.h26x import (
     read_parameters,
     shows_fields,
 )
+from camhd_access.formats.quicktime import CodedSamples
 from camhd_access.memory import empty
 from camhd_access.ranges import ByteData
 
@@ -47,9 +49,6 @@ __all__ = [
 ]
 
 CODEC_NAMES = {"h264": "H.264", "hevc": "HEVC"}
-
-MAX_LATE = 16
-"""Frames that a decoder can hold back (ITU-T H.264, A.3.1)."""
 
 Decoded: TypeAlias = CodedFrame | FrameDecodeError
 """The frame of a sample, or why there is none."""
@@ -172,30 +171,20 @@ class RunDecoder:
 
     Parameters
     ----------
-    stream
-        Codec and configuration.
-    rank
-        Position of each sample of the movie in display order.
-    is_sync
-        The sync samples of the movie.
+    coded
+        The samples of the movie.
     start
         The sample to begin with.
     """
 
-    def __init__(
-        self,
-        stream: StreamFormat,
-        rank: npt.NDArray[np.int64],
-        is_sync: npt.NDArray[np.bool_],
-        start: int,
-    ) -> None:
+    def __init__(self, coded: CodedSamples, start: int) -> None:
         self.start = self.next = start
         """The first sample, and the one to send next."""
         self.is_intact = True
         """Whether no damage has been noticed since it began."""
         self.is_finished = False
         """Whether it takes no more samples."""
-        self._stream, self._rank, self._is_sync = stream, rank, is_sync
+        self._coded, self._stream, self._rank = coded, coded.stream, coded.rank
         self._context: SequenceContext | None = None
         self._waiting: dict[int, Decoded | None] = {}  # None: not returned yet
         self._told: dict[int, _Told] = {}
@@ -219,12 +208,14 @@ class RunDecoder:
         """
         number = self.next
         entry = Entry.NONE
-        if self._is_sync[number]:
+        if self._coded.is_sync[number]:
             self._stream = read_parameters(sample, self._stream)
             entry = find_entry(sample, self._stream)
+            if self._coded.may_be_out_of_order and entry is Entry.OPEN and self._coded.is_sync[:number].any():
+                entry = Entry.NONE  # libav would silently leave out those that are shown before it
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
-        if not is_wanted and not self._is_sync[number] and is_disposable(sample, self._stream):
+        if not is_wanted and not self._coded.is_sync[number] and is_disposable(sample, self._stream):
             self.next += 1
             return
         if entry is not Entry.NONE and not self.is_intact:
@@ -248,8 +239,7 @@ class RunDecoder:
         self._exact_from = int(self._rank[self.next])
         # HEVC marks the pictures that cannot be decoded from here, and libav leaves them out.
         strict = entry is Entry.CLOSED or self._stream.codec == "hevc"
-        n_late = int((np.arange(len(self._rank)) - self._rank).max())
-        return SequenceContext(self._stream, strict=strict, n_late=min(n_late, MAX_LATE))
+        return SequenceContext(self._stream, strict=strict, n_late=self._coded.n_late)
 
     def finish(self) -> Iterator[tuple[int, Decoded]]:
         """The frames that are left; no more samples can be sent."""

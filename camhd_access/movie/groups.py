@@ -125,7 +125,7 @@ class GroupReader:
             if not part.size:
                 continue
             start, wanted = int(starts[part[0]]), tuple(samples[part].tolist())
-            run = Run(start, wanted[-1] + 1, wanted)
+            run = Run(start, self.coded.find_stop(wanted[-1]), wanted)
             if runs and start < runs[-1].stop:
                 before = runs.pop()
                 run = Run(
@@ -206,12 +206,12 @@ class GroupReader:
         decoder = self._start(run)
         wanted = set(run.wanted)
         for sample in data:
-            is_wanted = decoder.next in wanted
+            is_wanted = self.coded.may_be_out_of_order or decoder.next in wanted
             yield from (each for each in decoder.send(sample, is_wanted=is_wanted) if each[0] in wanted)
         yield from (each for each in decoder.finish() if each[0] in wanted)
 
     def _start(self, run: Run) -> RunDecoder:
-        return RunDecoder(self.coded.stream, self.coded.rank, self.coded.is_sync, run.start)
+        return RunDecoder(self.coded, run.start)
 
     def _iter_on(self, run: Run, data: Iterable[ByteData] | None, step: int) -> Iterator[tuple[int, Decoded]]:
         """Decode a run; in a sequence of reads (`step`), with a decoder that waits, or will wait.
@@ -231,7 +231,8 @@ class GroupReader:
         wanted -= ready.keys()
         if data is None:
             data = self.iter_bytes(range(decoder.next, run.stop))
-        decoded = self._iter_decoded(decoder, data, wanted, goes_on=waits, leaves_out=not goes_on)
+        leaves_out = not goes_on and not self.coded.may_be_out_of_order
+        decoded = self._iter_decoded(decoder, data, wanted, goes_on=waits, leaves_out=leaves_out)
         for number, frame in decoded:
             if number in wanted:
                 wanted.remove(number)

@@ -70,7 +70,7 @@ def test_streams_that_do_not_tell_their_reordering(structure):
 def test_an_index_with_an_order_that_no_decoder_can_restore():
     data = inter_movies.strip_usability(inter_movies.encode("closed groups"))
     coded = open_bytes(data).index.coded
-    decoder = groups.RunDecoder(coded.stream, coded.rank[::-1].copy(), coded.is_sync, 0)
+    decoder = groups.RunDecoder(replace(coded, rank=coded.rank[::-1].copy()), 0)
     samples = [data[a : a + n] for a, n in zip(coded.offset.tolist(), coded.size.tolist(), strict=True)]
     frames = [each for sample in samples for each in decoder.send(sample)] + list(decoder.finish())
     assert len(frames) == 60

@@ -40,16 +40,45 @@ def test_streams_that_do_not_tell_whether_frames_are_reordered(tmp_path, monkeyp
         MovieReader(tmp_path / "reordered.mp4", cache=False)
 
 
-def test_frames_that_are_reordered_later_on_are_errors(tmp_path):
-    parts = [*20 * [inter_movies.encode("closed groups", 1)], inter_movies.encode("closed groups", 24)]
+def test_copies_that_begin_at_an_open_group_of_unknown_order(tmp_path, monkeypatch):
+    kind = inter_movies.X264 | {"g": "12", "x264-params": "tff=1:bframes=0:open-gop=1"}
+    monkeypatch.setitem(inter_movies.STRUCTURES, "open, order is free", kind)
+    data = inter_movies.strip_usability(inter_movies.encode("open, order is free"))
+    data = inter_movies.copy(data, skip_seconds=0.8)
+    luma = inter_movies.expected_gray16(inter_movies.decode(data))
+    (tmp_path / "movie.mp4").write_bytes(data)
+    reader = MovieReader(tmp_path / "movie.mp4", cache=False)
+    assert reader.index.coded.may_be_out_of_order
+    for frame in range(len(luma) - 1, -1, -1):
+        np.testing.assert_array_equal(reader.read([frame], pix_fmt="gray16le"), luma[[frame]])
+
+
+@pytest.mark.parametrize(
+    ("structure", "exact"),
+    [
+        ("closed groups", [32]),
+        ("fields", [32]),
+        ("strict pyramid", [40]),
+        ("open groups", []),
+        ("open groups, pyramid", []),
+        ("HEVC, leading pictures", [32]),
+        ("HEVC, open groups", []),
+    ],
+)
+def test_frames_that_are_reordered_later_on_are_errors(tmp_path, structure, exact):
+    parts = [*20 * [inter_movies.encode(structure, 1)], inter_movies.encode(structure, 24)]
     data = inter_movies.forget_times(inter_movies.concat(*parts), use_editlist="0")
     (tmp_path / "movie.mp4").write_bytes(data)
     reader = MovieReader(tmp_path / "movie.mp4", cache=False)
     luma = inter_movies.expected_gray16(inter_movies.decode(data))
-    exact = [*range(21), 32]
+    exact = [*range(21), *exact]
     np.testing.assert_array_equal(reader.read(exact, pix_fmt="gray16le"), luma[exact])
     with pytest.raises(FrameDecodeError):
         reader.read(slice(None), pix_fmt="gray")
-    for frame in range(22, 32):
-        with pytest.raises(FrameDecodeError):
-            reader.read(frame, pix_fmt="gray")
+    for frames in (range(len(luma)), range(len(luma) - 1, -1, -1)):
+        for frame in frames:  # the former go on where the one before ended
+            if frame in exact:
+                np.testing.assert_array_equal(reader.read([frame], pix_fmt="gray16le"), luma[[frame]])
+            else:
+                with pytest.raises(FrameDecodeError):
+                    reader.read(frame, pix_fmt="gray")

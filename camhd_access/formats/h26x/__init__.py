@@ -6,7 +6,7 @@ which are not needed for others. The pictures are decoded by libav.
 Source throughout: ITU-T H.264 and H.265; ISO/IEC 14496-15 for their storage in samples.
 """
 
-from camhd_access.formats.h26x.parameter_sets import StreamFormat, parse_configuration
+from camhd_access.formats.h26x.parameter_sets import MAX_LATE, StreamFormat, parse_configuration
 from camhd_access.formats.h26x.samples import (
     Entry,
     find_entry,
@@ -16,6 +16,7 @@ from camhd_access.formats.h26x.samples import (
 )
 
 __all__ = [
+    "MAX_LATE",
     "Entry",
     "StreamFormat",
     "find_entry",

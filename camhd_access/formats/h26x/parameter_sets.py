@@ -15,9 +15,12 @@ from typing import Literal, NamedTuple
 
 from camhd_access.formats.h26x.bits import BitReader, unescape
 
-__all__ = ["Codec", "StreamFormat", "apply_sets", "parse_configuration"]
+__all__ = ["MAX_LATE", "Codec", "StreamFormat", "apply_sets", "parse_configuration"]
 
 Codec = Literal["h264", "hevc"]
+
+MAX_LATE = 16
+"""Frames that a decoder can hold back (ITU-T H.264, A.3.1; H.265, A.4.2)."""
 
 LEFT = 0
 """Chroma samples at even columns, between two lines (ITU-T H.273, chroma sample location type)."""

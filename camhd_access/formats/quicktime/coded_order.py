@@ -9,14 +9,14 @@ Source: ISO/IEC 14496-12, 8.6.1.3 (composition times), 8.6.2 (sync samples), 8.6
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.errors import InvalidMovieError, UnsupportedMovieError
-from camhd_access.formats.h26x import StreamFormat
+from camhd_access.formats.h26x import MAX_LATE, StreamFormat
 from camhd_access.formats.quicktime.index import Edit, MovieIndex, find_delays
 from camhd_access.formats.quicktime.tables import SampleTables
 
@@ -43,6 +43,19 @@ class CodedSamples:
     """Number of samples shown before the first frame, by a player without edit list."""
     by_rank: Ints
     """Number of the sample at each position in display order."""
+    may_be_out_of_order: bool = field(init=False)
+    """Whether frames may be shown in another order than the container has it.
+
+    It has the order of decoding if its writer knew no other: ffmpeg, of a stream without times.
+    """
+    n_late: int = field(init=False)
+    """Greatest number of samples that may be decoded before another one and shown after it, at most 16."""
+
+    def __post_init__(self) -> None:
+        n_late = int((np.arange(len(self.rank)) - self.rank).max(initial=0))
+        is_unknown = n_late == 0 and self.stream.may_reorder and not self.is_sync.all()
+        object.__setattr__(self, "may_be_out_of_order", is_unknown)
+        object.__setattr__(self, "n_late", MAX_LATE if is_unknown else min(n_late, MAX_LATE))
 
     def samples_of(self, frames: Ints) -> Ints:
         """The sample of each frame."""
@@ -71,14 +84,16 @@ class CodedSamples:
         starts: Ints = np.where(place >= 0, syncs[place], -1)
         return starts
 
-    @property
-    def may_be_out_of_order(self) -> bool:
-        """Whether frames may be shown in another order than the container has it.
+    def find_stop(self, sample: int) -> int:
+        """One past the last sample to be decoded for the frame of a sample.
 
-        It has the order of decoding if its writer knew no other: ffmpeg, of a stream without times.
+        If the container may lack the order, it includes those after it in its group that may be shown before
+        it. One of the next `MAX_LATE` is, if any.
         """
-        is_as_decoded = bool((np.diff(self.rank) > 0).all())
-        return is_as_decoded and self.stream.may_reorder and not self.is_sync.all()
+        if not self.may_be_out_of_order:
+            return sample + 1
+        stop = min(sample + 1 + MAX_LATE, len(self.rank))
+        return sample + 1 + int(np.argmax(np.append(self.is_sync[sample + 1 : stop], True)))
 
     def starts(self) -> Ints:
         """Frames that a sync sample shows: groups of pictures begin there."""
