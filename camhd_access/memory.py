@@ -11,6 +11,7 @@ again.
 
 import math
 import mmap
+import os
 import threading
 import weakref
 from collections import deque
@@ -43,13 +44,17 @@ class _Pool:
     """Unused blocks of memory, most recently returned last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.unlock()
         self._returned: deque[Block] = deque()  # appended to by finalizers, which run anywhere: no lock
         self._blocks: list[Block] = []
 
+    def unlock(self) -> None:
+        """Replace the lock, which a thread of the parent may have held at a fork."""
+        self._lock = threading.Lock()
+
     def take(self, n_bytes: int) -> Block:
         """Memory of `n_bytes` or a little more."""
-        if self._lock.acquire(blocking=False):  # never waits, not even in a forked process
+        if self._lock.acquire(blocking=False):  # never waits
             try:
                 self._sort_in()
                 for i in reversed(range(len(self._blocks))):
@@ -77,6 +82,8 @@ class _Pool:
 
 
 _pool = _Pool()
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_pool.unlock)
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -1,6 +1,7 @@
 """Arrays whose memory is used again, or returned: only when nothing refers to it any more."""
 
 import gc
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_arrays_of_several_threads_never_share():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_memory_is_used_again_in_a_process_that_was_forked_while_a_thread_sorted_it(monkeypatch):
+    monkeypatch.undo()
+    with memory._pool._lock:
+        child = os.fork()
+        if not child:
+            try:
+                before = address(empty((N,), "u1"))
+                os._exit(0 if address(empty((N,), "u1")) == before else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_they_pickle_and_copy():

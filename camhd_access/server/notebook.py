@@ -211,3 +211,12 @@ class _Running:
 _lock = threading.Lock()
 _running: dict[ServerSettings, _Running] = {}
 """The servers of this process: a cell that is run again shows the same one."""
+
+
+def _unlock_after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_unlock_after_fork)

@@ -23,6 +23,7 @@ from running_server import fetch
 from webservers import free_port
 
 import camhd_access
+from camhd_access.server import notebook as notebook_module
 from camhd_access.synthetic import serve_folder
 
 CHROMIUM = "/usr/bin/chromium"
@@ -85,6 +86,20 @@ def test_the_same_settings_start_one_server(serve, tmp_path):
     assert not first.is_running
     assert other.is_running
     assert serve().is_running
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_was_forked_while_a_server_was_started_starts_its_own(serve):
+    with notebook_module._lock:
+        child = os.fork()
+        if not child:
+            try:
+                signal.alarm(100)
+                with serve() as server:
+                    os._exit(0 if fetch(f"{server.url}healthz").body == b"ok" else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_it_is_stopped_at_the_end_of_a_block(serve):
