@@ -182,6 +182,16 @@ def test_out_of_another_kind_is_refused(movie_path, out):
         MovieReader(movie_path).read(0, out=out)
 
 
+@pytest.mark.parametrize("setting", ["libav", "numba"])
+def test_out_that_is_read_only_is_refused_and_not_written(movie_path, setting, monkeypatch):
+    monkeypatch.setenv("CAMHD_DECODER", setting)
+    memory = bytes(192 * 320)
+    out = np.frombuffer(memory, "u1").reshape(1, 192, 320)
+    with pytest.raises(ValueError, match="out is read-only"):
+        MovieReader(movie_path).read(0, pix_fmt="gray", out=out)
+    assert not any(memory)
+
+
 @pytest.mark.parametrize("protocol", ["file", "memory", "local", "pathlike"])
 def test_all_filesystems_give_the_same(protocol, movie_path, movie_by_libav):
     if protocol == "memory":
