@@ -103,6 +103,15 @@ def can_compile() -> bool:
     return sys.byteorder == "little" and all(find_spec(name) is not None for name in ("numba", "llvmlite"))
 
 
+def _can_import() -> bool:
+    """Whether LLVM, which is installed, can be imported; it lacks a shared library, for instance, if not."""
+    try:
+        import llvmlite.binding  # noqa: F401, PLC0415 - a tenth of a second
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 class _Kernels:
     """The machine code of this process, or the progress towards it."""
 
@@ -121,6 +130,9 @@ class _Kernels:
     def prepare(self, *, compiles: bool) -> None:
         """Load machine code, or compile it; sets `kernel` on success."""
         try:
+            if not _can_import():
+                self.is_final = True
+                return
             if not self.is_missing:
                 self.is_missing = not self._load(read_cached())
         finally:

@@ -24,6 +24,7 @@ from camhd_access.decoding.groups import Decoded, NoEntryError, RunDecoder
 from camhd_access.decoding.subsampled import CodedFrame
 from camhd_access.errors import FrameDecodeError
 from camhd_access.formats.quicktime import CodedSamples
+from camhd_access.movie.fresh_bytes import read_again
 from camhd_access.ranges import ByteData, ByteRange
 from camhd_access.storage.source import ByteSource
 
@@ -42,6 +43,9 @@ MAX_STEP = 16
 
 MAX_PARKED = 4
 """Decoders that wait for the next read; one of 1080p holds up to 100 MB."""
+
+MAX_BYTES_AGAIN = 32 << 20
+"""Longest run of samples that is read again for a damaged frame."""
 
 N_SAMPLES_ON = 8
 """Samples fetched at once beyond the last one needed, so that the decoder need not be emptied."""
@@ -194,13 +198,30 @@ class GroupReader:
         yield from self._iter_again(run, self._iter_new(run, data))
 
     def _iter_again(self, run: Run, frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Decoded]]:
-        """The frames of a run; from an earlier sample on, if decoding cannot begin at its first."""
+        """The frames of a run; from an earlier sample on, if decoding cannot begin at its first.
+
+        If one is damaged, the samples are read again, and those that are left decoded anew.
+        """
+        left = set(run.wanted)
         try:
-            yield from frames
+            for number, decoded in frames:
+                if isinstance(decoded, FrameDecodeError) and (samples := self._read_again(run)):
+                    yield from self._iter_new(run._replace(wanted=tuple(sorted(left))), samples)
+                    break
+                left.discard(number)
+                yield number, decoded
         except NoEntryError:
             refused = _refused.find(self.source) or frozenset()
             _refused.keep(self.source, refused | {run.start})
             yield from self.iter_runs(*self.plan_runs(np.array(run.wanted)))
+
+    def _read_again(self, run: Run) -> list[ByteData]:
+        """The samples of a run as their server has them; none if they are those, or are too many."""
+        ranges = self.ranges_of(range(run.start, run.stop))
+        whole = ByteRange(min(each.start for each in ranges), max(each.stop for each in ranges))
+        data = read_again(self.source, whole) if whole.n_bytes <= MAX_BYTES_AGAIN else None
+        view = memoryview(data or b"")
+        return [view[start - whole.start : stop - whole.start] for start, stop in ranges if data is not None]
 
     def _iter_new(self, run: Run, data: Iterable[ByteData]) -> Iterator[tuple[int, Decoded]]:
         decoder = self._start(run)

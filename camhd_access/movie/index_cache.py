@@ -88,10 +88,14 @@ _open_movies: LRUCache[tuple[ByteSource, Recover], OpenMovie] = LRUCache(MAX_IND
 def open_index(
     address: ByteSource, *, recover: Recover = False, store: IndexStore | None = None
 ) -> OpenMovie:
-    """The movie at `address`, from memory unless its file has changed since, or from a store of indexes."""
+    """The movie at `address`, from memory unless its file has changed since, or from a store of indexes.
+
+    With `recover`, not from the store: what that has may be the index that does not fit.
+    """
     movie = _open_movies.find((address, recover))
     if movie is None or movie.source != address.pinned():
-        movie = (store and _find_stored(address, store)) or _open(address, recover)
+        found = _find_stored(address, store) if store and not recover else None
+        movie = found or _open(address, recover)
         _open_movies.keep((address, recover), movie)
     return movie
 

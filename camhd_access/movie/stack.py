@@ -9,7 +9,7 @@ neighbours together, or parts of them if that costs less (see `sample_layout`).
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -35,6 +35,7 @@ from camhd_access.errors import (
 )
 from camhd_access.formats.prores import FrameHeader, walk_frame
 from camhd_access.memory import empty
+from camhd_access.movie.fresh_bytes import read_again
 from camhd_access.movie.index_cache import HINT
 from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
 from camhd_access.movie.packed_frames import reduce_stack
@@ -65,10 +66,6 @@ MAX_HEADERS_KEPT = 4096
 
 _headers: LRUCache[tuple[ByteSource, int], FrameHeader] = LRUCache(MAX_HEADERS_KEPT)
 """Headers of the frames decoded last, by the offset of their samples."""
-
-MAX_SAMPLES_READ_AGAIN = 1024
-_read_again: LRUCache[tuple[ByteSource, int], bool] = LRUCache(MAX_SAMPLES_READ_AGAIN)
-"""Damaged samples that have been read again, by source and offset, so that it is done only once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +203,7 @@ class FrameStack:
         RemoteFileError
             The bytes could not be read.
         ValueError
-            `out` has another shape or dtype.
+            `out` has another shape or dtype, or is read-only.
         """
         return self._read(parallel=parallel, out=out, damaged=None)
 
@@ -228,6 +225,8 @@ class FrameStack:
             raise TypeError(f"out must be a numpy array, not {type(out).__name__}")
         elif (out.shape, out.dtype) != (self.shape, self.dtype):
             raise ValueError(f"out is {out.dtype}{out.shape}; it must be {self.dtype}{self.shape}")
+        elif not out.flags.writeable:
+            raise ValueError("out is read-only")
         if out.size:
             self._fill(out, parallel=parallel, damaged=damaged)
         return out
@@ -248,28 +247,23 @@ class FrameStack:
     def add_up(self, *, squares: bool = False) -> Sums:
         """Sums over time of all images, and of their squares, decoded in the caller's thread.
 
-        Raises
-        ------
-        FrameDecodeError, RemoteFileError
-            As `read`.
-
-        Notes
-        -----
-        Keeps no image in memory, only the sums and the samples in flight.
+        Keeps no image in memory, only the sums and the samples in flight. Raises as `read` does.
         """
-        sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
         announce(len(self.frames), waits=not self.source.is_far)
-        with closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures:
-            for position, find_window in pictures:
-                try:
-                    self.decoder.add_up(find_window(), sums)
-                except (FrameDecodeError, UnsupportedCodecError) as error:
-                    if self._read_again(position):
-                        break
-                    raise self._name(error, position) from error
+        refreshed: set[int] = set()
+        while True:
+            sums = Sums.zeros(self.shape[1:], self.pixel_format, squares=squares)
+            try:
+                with closing(self._iter_parts() if self._plan_parts() else self._iter_whole()) as pictures:
+                    for position, find_window in pictures:
+                        current = position
+                        self.decoder.add_up(find_window(), sums)
+            except (FrameDecodeError, UnsupportedCodecError) as error:
+                if current in refreshed or self._read_again(current) is None:
+                    raise self._name(error, current) from error
+                refreshed.add(current)  # once more from the beginning: the partial sums are invalid
             else:
                 return sums
-        return self.add_up(squares=squares)  # the partial sums are invalid
 
     @property
     def _n_slice_threads(self) -> int:
@@ -319,8 +313,6 @@ class FrameStack:
     def _plan_parts(self) -> tuple[int, int] | None:
         """Requests and bytes expected if parts of samples are read; None if whole ones cost less.
 
-        Notes
-        -----
         Parts must save a request's worth of bytes per sample, as some will take one more than expected.
         Neighbouring samples count as one request: their spans arrive at the same time.
         """
@@ -354,7 +346,8 @@ class FrameStack:
     def _find_window(self, position: int, sample: memoryview) -> CodedWindow:
         coded = self.decoder.take(sample, self.window, self._field(position))
         if self.source.is_far and _layouts.find(self.source) is None:
-            _layouts.keep(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
+            with suppress(FrameDecodeError, UnsupportedCodecError):  # damage outside the window
+                _layouts.keep(self.source, Layout.of(run_walk(walk_frame(len(sample)), sample)))
         return coded
 
     def _iter_parts(self) -> Generator[Coded, None, None]:
@@ -384,8 +377,16 @@ class FrameStack:
     def _field(self, position: int) -> Field:
         return self.decoder.coded_field(int(self.field[position]))
 
-    def _decode(self, batch: Sequence[Coded], n_threads: int, out: Pixels, damaged: Damage | None) -> None:
-        """Decode some images at once; if one is damaged, one by one, to find out which."""
+    def _decode(
+        self,
+        batch: Sequence[Coded],
+        n_threads: int,
+        out: Pixels,
+        damaged: Damage | None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Decode some images at once; if one is damaged, one by one; it is read `again` once."""
         try:
             windows = [find_window() for _, find_window in batch]
             for (position, _), window in zip(batch, windows, strict=True):
@@ -404,8 +405,8 @@ class FrameStack:
             if not isinstance(error, CamhdError):
                 raise
             position = batch[0][0]
-            if again := self._read_again(position):
-                self._decode([again], n_threads, out, damaged)
+            if not again and (fresh := self._read_again(position)):
+                self._decode([fresh], n_threads, out, damaged, again=True)
                 return
             if damaged is None:
                 raise self._name(error, position) from error
@@ -415,21 +416,17 @@ class FrameStack:
         for (position, _), where in zip(batch, marks, strict=True):
             if where is None or damaged is None:
                 continue
-            if again := self._read_again(position):
-                self._decode([again], n_threads, out, damaged)
+            if not again and (fresh := self._read_again(position)):
+                self._decode([fresh], n_threads, out, damaged, again=True)
             else:
                 damaged[position] = where
 
     def _read_again(self, position: int) -> Coded | None:
-        """A damaged sample, read again without the disk cache; None if that was done before."""
-        wanted = self.byte_ranges[position]
-        if _read_again.find((self.source, wanted.start)):
+        """A damaged sample as its server has it; None if that was decoded already."""
+        sample = read_again(self.source, self.byte_ranges[position])
+        if sample is None:
             return None
-        _read_again.keep((self.source, wanted.start), True)
-        sample = self.source.read_again(wanted)
-        return (
-            None if sample is None else (position, partial(self._find_window, position, memoryview(sample)))
-        )
+        return position, partial(self._find_window, position, memoryview(sample))
 
     def _name(self, error: CamhdError, position: int) -> CamhdError:
         """The same error, with movie and frame in its message."""

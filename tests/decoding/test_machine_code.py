@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -133,6 +134,26 @@ def test_without_it_libav_decodes(fresh, monkeypatch, failure):
     finish()
     assert machine_code.find_kernel() is None
     assert is_right()
+    monkeypatch.setenv("CAMHD_DECODER", "numba")
+    with pytest.raises(RuntimeError, match="cannot be compiled"):
+        read()
+
+
+@pytest.mark.parametrize("problem", [ImportError, OSError("libLLVM.so: cannot open shared object file")])
+def test_without_an_llvm_that_can_be_imported_libav_decodes(fresh, monkeypatch, problem, capsys):
+    def refuse(name, *_):
+        if name == "llvmlite.binding":
+            raise problem
+
+    monkeypatch.delitem(sys.modules, "llvmlite.binding", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [types.SimpleNamespace(find_spec=refuse), *sys.meta_path])
+    monkeypatch.setattr(machine_code, "compile_elsewhere", refuse_to_compile)
+    machine_code.announce(10**6)
+    finish()
+    assert machine_code._kernels.is_final
+    assert is_right()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(machine_code, "_kernels", machine_code._Kernels())
     monkeypatch.setenv("CAMHD_DECODER", "numba")
     with pytest.raises(RuntimeError, match="cannot be compiled"):
         read()

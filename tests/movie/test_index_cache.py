@@ -1,8 +1,11 @@
 """Opening a movie from real servers; wrong responses leave nothing in the cache."""
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import atoms
+import inter_movies
 import numpy as np
 import pytest
 from new_process import forget_everything, forget_open_movies
@@ -10,7 +13,7 @@ from origin import Padded, answers, capped, replicas
 
 from camhd_access import CamhdError, FrameDecodeError, InvalidMovieError, MovieReader, RemoteFileChangedError
 from camhd_access.caching import LRUCache
-from camhd_access.movie import stack
+from camhd_access.movie import fresh_bytes
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.rangecache.blocks import Piece
 from camhd_access.synthetic import write_movie
@@ -161,6 +164,53 @@ def test_a_frame_that_does_not_decode_is_fetched_once_more(origin, data, picture
     np.testing.assert_array_equal(reader.read([0, 1]), pictures[:2])
 
 
+@pytest.mark.parametrize("errors", ["raise", "mask"])
+@pytest.mark.parametrize("how", ["twice", "fields"])
+def test_all_images_of_a_sample_are_of_what_is_fetched_once_more(origin, data, pictures, how, errors):
+    reader = MovieReader(origin.put("/m.mov", data))
+    options = {"fields": True} if how == "fields" else {}
+    frames = [5, 5] if how == "twice" else [5]
+    expected = reader.read(frames, **options)
+    spoil(reader, sample_of(reader, 5))
+    origin.requests.clear()
+    found = reader.read(frames, errors=errors, **options)
+    assert not np.ma.getmaskarray(found).any()
+    np.testing.assert_array_equal(np.ma.getdata(found), expected)
+    assert asked_for(origin, sample_of(reader, 5)) == 1
+
+
+def test_threads_that_find_the_same_damage_share_what_is_fetched_once_more(origin, data, pictures):
+    reader = MovieReader(origin.put("/m.mov", data))
+    spoil(reader, sample_of(reader, 5))
+    origin.requests.clear()
+    start = threading.Barrier(4)
+
+    def read(_):
+        start.wait()
+        return reader.read(5)
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(read, range(4)):
+            np.testing.assert_array_equal(found, pictures[5:6])
+    assert asked_for(origin, sample_of(reader, 5)) == 1
+
+
+@pytest.mark.parametrize("errors", ["raise", "mask"])
+def test_samples_of_a_group_that_do_not_decode_are_fetched_once_more(origin, errors):
+    data = inter_movies.encode("closed groups", size=(256, 384))
+    url = origin.put("/m.mp4", data)
+    expected = MovieReader(url, cache=False).read(slice(None), pix_fmt="gray")
+    reader = MovieReader(url)
+    coded = reader.index.coded
+    spoil(reader, ByteRange(int(coded.offset[24]) + 40, int(coded.offset[24] + coded.size[24])))
+    origin.requests.clear()
+    for frames in (slice(24, 36), [30], [26, 28]):
+        found = reader.read(frames, pix_fmt="gray", errors=errors)
+        assert not np.ma.getmaskarray(found).any()
+        np.testing.assert_array_equal(np.ma.getdata(found), expected[frames])
+    assert len(origin.requests) == 2  # what is not in the cache, and the samples once more
+
+
 def test_a_frame_that_is_damaged_at_its_origin_is_fetched_once_more_and_no_more(origin, data, monkeypatch):
     damaged = sample_of(MovieReader(origin.put("/intact.mov", data)), 5)
     bad = bytearray(data)
@@ -172,7 +222,7 @@ def test_a_frame_that_is_damaged_at_its_origin_is_fetched_once_more_and_no_more(
             with pytest.raises(FrameDecodeError, match="frame 5 of"):
                 reader.read([5])
             assert asked_for(origin, damaged) == n_asked
-        monkeypatch.setattr(stack, "_read_again", LRUCache(stack.MAX_SAMPLES_READ_AGAIN))
+        monkeypatch.setattr(fresh_bytes, "_was_cached", LRUCache(fresh_bytes.MAX_SAMPLES_READ_AGAIN))
 
 
 def test_an_index_that_is_kept_and_does_not_parse_is_fetched_once_more(origin, data, pictures):

@@ -32,6 +32,24 @@ def damaged_path(movie_path, tmp_path_factory):
     return path
 
 
+def test_the_first_frame_over_a_network_keeps_what_is_intact(movie_path, tmp_path):
+    """Where its slices lie is remembered, but not needed."""
+    (tmp_path / "m.mov").write_bytes(movie_path.read_bytes())
+    reader = MovieReader(tmp_path / "m.mov")
+    second = check_frame(reader.read_encoded(0)[0]).pictures[1]
+    with (tmp_path / "m.mov").open("r+b") as file:
+        file.seek(int(reader.index.offset[0]) + second.start + 8)
+        file.write(b"\xff\xff")  # the size of its first slice
+    reader = MovieReader(tmp_path / "m.mov")
+    masked = reader.read(0, errors="mask")
+    assert 0.2 < masked.mask.mean() < 0.8
+    field = reader.read(0, fields="first")
+    with serve_folder(tmp_path) as server:
+        remote = MovieReader(f"{server.url}m.mov", cache=False)
+        np.testing.assert_array_equal(remote.read(0, errors="mask").filled(1), masked.filled(1))
+        np.testing.assert_array_equal(MovieReader(f"{server.url}m.mov").read(0, fields="first"), field)
+
+
 @pytest.fixture
 def served(damaged_path):
     with serve_folder(damaged_path.parent) as server:

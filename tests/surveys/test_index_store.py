@@ -13,6 +13,7 @@ from new_process import forget_everything
 from surveyed import CUT_SHORT, EMPTY, NAMES, write_numbered
 
 from camhd_access import (
+    FrameDecodeError,
     InvalidMovieError,
     MovieReader,
     RemoteFileChangedError,
@@ -177,6 +178,25 @@ def test_any_filesystem(server, s3):
 
 
 # ---- readers
+
+
+def test_with_recover_an_index_that_does_not_fit_is_rebuilt_all_the_same(tmp_path):
+    path = tmp_path / f"{NAMES[0]}.mov"
+    write_movie(path, n_frames=8, width=256, height=128, audio=False, timecode=False)
+    expected, index = MovieReader(path).read(slice(7)), MovieReader(path).index
+    data, start, stop = path.read_bytes(), int(index.offset[0]), int(index.offset[-1] + index.size[-1])
+    path.write_bytes(data[:start] + bytes(1000) + data[start : stop - 1000] + data[stop:])
+    store = IndexStore.open(str(tmp_path / "indexes"))
+    with serve_folder(tmp_path) as server:
+        url = server.url + path.name
+        reader = MovieReader(url)
+        store.keep(url, reader.index, version=reader.source.version, file_size=reader.file_size)
+        forget_everything()
+        with pytest.raises(FrameDecodeError, match="recover=True"):
+            MovieReader(url, indexes=store).read(0)
+        np.testing.assert_array_equal(
+            MovieReader(url, indexes=store, recover=True).read(slice(None)), expected
+        )
 
 
 @pytest.fixture
