@@ -17,7 +17,7 @@ MAX_SAMPLES_READ_AGAIN = 1024
 _was_cached: LRUCache[tuple[ByteSource, ByteRange], bool] = LRUCache(MAX_SAMPLES_READ_AGAIN)
 """The ranges that were read again, and whether they had come from the disk cache."""
 
-_reading = threading.Lock()
+_reading = threading.RLock()  # a `__del__` that reads may run while its thread holds it
 
 
 def read_again(source: ByteSource, wanted: ByteRange) -> bytes | None:
@@ -33,7 +33,7 @@ def read_again(source: ByteSource, wanted: ByteRange) -> bytes | None:
 
 def _unlock_after_fork() -> None:
     global _reading  # noqa: PLW0603 - a thread of the parent may have held it
-    _reading = threading.Lock()
+    _reading = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
