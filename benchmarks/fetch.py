@@ -98,7 +98,7 @@ def transport_cases(material: Material, origin: Origin) -> Iterator[Case]:
         unit="ms",
         limit="two round trips, and the time that the bytes take",
         ways=[way("camhd_access", {}), way("transport obstore", {"transport": "obstore"})],
-        note="obstore needs a request more to open, and does not check that the file is still the same.",
+        note="obstore needs a request more to open.",
     )
 
 

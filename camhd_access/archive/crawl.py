@@ -43,7 +43,7 @@ from camhd_access.formats.quicktime import (
 from camhd_access.formats.quicktime.packing import can_pack
 from camhd_access.movie.index_store import IndexStore, name_index
 from camhd_access.ranges import ByteRange
-from camhd_access.storage.source import counts_from_end
+from camhd_access.storage.filesystems import counts_from_end
 from camhd_access.times import Period
 from camhd_access.urls import options_of, text_of
 

@@ -38,8 +38,9 @@ from camhd_access.movie.index_store import IndexStore
 from camhd_access.movie.order import check_order
 from camhd_access.movie.rescue import Recovery, keep_recovery, load_recovery, read_sidecar, recover_index
 from camhd_access.ranges import ByteRange
+from camhd_access.storage.filesystems import counts_from_end
 from camhd_access.storage.rangecache import RangeCacheFileSystem
-from camhd_access.storage.source import ByteSource, counts_from_end
+from camhd_access.storage.source import ByteSource
 
 __all__ = ["OpenMovie", "Recover", "find_header", "open_index", "rebuild_index"]
 
@@ -196,7 +197,7 @@ def _read_index_anew(address: ByteSource, *, recover: bool) -> OpenMovie:
     """The movie with its own index; read again if cached bytes are not an index, or the file was replaced."""
     for _ in range(N_READS - 1):
         n_bytes_kept = _n_bytes_from_cache(address)
-        source = _pin_if_near(address)
+        source = _pin_first(address)
         try:
             return _read_index(source, recover=recover)
         except InvalidMovieError:
@@ -207,12 +208,12 @@ def _read_index_anew(address: ByteSource, *, recover: bool) -> OpenMovie:
         except RemoteFileChangedError:
             pass  # replaced since the last check of this session, or while it was read
         address.forget()
-    return _read_index(_pin_if_near(address), recover=recover)
+    return _read_index(_pin_first(address), recover=recover)
 
 
-def _pin_if_near(address: ByteSource) -> ByteSource:
-    """A local file, pinned before it is read; other filesystems check each response."""
-    return address if address.is_far else address.pinned()
+def _pin_first(address: ByteSource) -> ByteSource:
+    """The file, pinned before it is read, unless its filesystem compares the version of each response."""
+    return address if address.checks_itself else address.pinned()
 
 
 def _n_bytes_from_cache(address: ByteSource) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 import fsspec
 from fsspec.utils import infer_compression
 
+from camhd_access.storage.filesystems import find_filesystem
 from camhd_access.storage.local_files import find_special_kind
-from camhd_access.storage.source import find_filesystem
 from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["read_small_file"]

@@ -24,16 +24,17 @@ from fsspec.implementations.memory import MemoryFileSystem
 from camhd_access.ending import submit
 from camhd_access.errors import NotAMovieError, RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteData, ByteRange, Interval, Span, Walk, drive_walk_async, plan_spans
-from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
-from camhd_access.storage.lazyhttp.tasks import settle
+from camhd_access.storage.compared_reads import describe_anew, forget_listings, read_ranges
+from camhd_access.storage.filesystems import counts_from_end, find_filesystem
+from camhd_access.storage.lazyhttp.tasks import blocking, settle
 from camhd_access.storage.lazyhttp.versions import is_by_size
 from camhd_access.storage.local_files import chain_of, find_facts, find_special_kind, find_version, read_part
 from camhd_access.storage.rangecache import RangeCacheFileSystem
 from camhd_access.storage.read_ahead import MAX_BYTES_AHEAD, find_read_ahead
-from camhd_access.storage.versions import VERSION_FACTS, describe_version
+from camhd_access.storage.versions import VERSION_FACTS, describe_version, find_size
 from camhd_access.urls import redact_url
 
-__all__ = ["ByteSource", "counts_from_end", "find_filesystem", "open_source"]
+__all__ = ["ByteSource", "open_source"]
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class ByteSource:
         """ETag of this version, else Last-Modified; empty if the server sends neither."""
         if self.version is None:
             return ""
-        if self._checks_itself:
+        if self.checks_itself:
             return "" if is_by_size(self.version) else self.version.rpartition(":")[0]
         tags = self.version.split("|")[VERSION_FACTS.index("ETag") :]
         return next((tag.strip('"') for tag in tags if tag != "None"), "")
@@ -89,6 +90,8 @@ class ByteSource:
     @property
     def size(self) -> int:
         """Size of the file in bytes; takes no request after any part of the file has been read."""
+        if self._is_compared and self.etag and (n_bytes := find_size(str(self.version))):
+            return n_bytes
         info = self.filesystem.info(self.path)
         if info["type"] == "directory":
             raise NotAMovieError(_FOLDER)
@@ -119,13 +122,12 @@ class ByteSource:
     def read_tail(self, n_bytes: int) -> bytes:
         """The last `n_bytes` of the file, or all of a shorter one, by one request where HTTP allows it."""
         _refuse_special_file(self.filesystem, self.path)
-        wanted = {"start": -n_bytes}
-        if not counts_from_end(self.filesystem):
-            if not (size := self.size):
-                return b""
-            wanted = {"start": max(0, size - n_bytes), "end": size}
         try:
-            data: bytes = self.filesystem.cat_file(self.path, **wanted, **self._options)
+            if counts_from_end(self.filesystem):
+                data: bytes = self.filesystem.cat_file(self.path, start=-n_bytes, **self._options)
+            else:
+                size = self.size
+                data = self._read_at_once(ByteRange(max(0, size - n_bytes), size)) if size else b""
         except IsADirectoryError as error:
             raise NotAMovieError(_FOLDER) from error
         return data
@@ -137,9 +139,11 @@ class ByteSource:
         return data
 
     def _read_at_once(self, wanted: Interval) -> bytes:
-        """The bytes of one range, of whatever version the filesystem has now."""
+        """The bytes of one range; of a filesystem nearby, of whatever version it has now."""
         if type(self.filesystem) is LocalFileSystem:
             return read_part(self.path, wanted)
+        if self._is_compared:
+            return self._cat_file_blocking(wanted)
         data: bytes = self.filesystem.cat_file(
             self.path, start=wanted.start, end=wanted.stop, **self._options
         )
@@ -154,7 +158,7 @@ class ByteSource:
 
     def check(self) -> None:
         """Raise `RemoteFileChangedError` if the file was replaced; any replica may confirm the version."""
-        if self._checks_itself:
+        if self.checks_itself:
             self.read(ByteRange(0, 1))
         elif self.version != self._current_version():
             raise RemoteFileChangedError(f"{self.name} was replaced since it was opened; open it again")
@@ -180,7 +184,7 @@ class ByteSource:
         if len(spans) == 1:
             yield spans[0], self.read(ByteRange(spans[0].start, spans[0].stop))
             return
-        loop = self.filesystem.loop if self.is_far else None
+        loop = self.loop if self.is_far else None
         limit = MAX_BYTES_AHEAD if self.is_far else MAX_FILE_BYTES_AHEAD
         with self._submitting(loop) as submit:
             for span, future in _run_ahead(spans, submit, cost=_n_bytes, limit=limit):
@@ -233,6 +237,12 @@ class ByteSource:
         return n_requests * self.request_worth_bytes(n_requests) + n_bytes
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the filesystem, for blocking reads."""
+        found: asyncio.AbstractEventLoop | None = self.filesystem.loop
+        return found
+
+    @property
     def is_far(self) -> bool:
         """Whether partial reads of samples pay off: not from a disk, nor from memory."""
         return bool(self.filesystem.async_impl)
@@ -270,10 +280,7 @@ class ByteSource:
     async def _read_ranges(self, ranges: Sequence[ByteRange], n_walks: int) -> list[ByteData]:
         """The bytes of ranges that are near each other, in as few requests as `plan` makes of them."""
         spans = self.plan(ranges, n_times=n_walks)
-        starts, stops = [span.start for span in spans], [span.stop for span in spans]
-        answers = await self.filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
-            [self.path] * len(spans), starts, stops, on_error="return", **self._options
-        )
+        answers = await self._cat_ranges(spans)
         parts: list[ByteData] = [b""] * len(ranges)
         for span, data in zip(spans, answers, strict=True):
             if isinstance(data, BaseException):
@@ -287,34 +294,64 @@ class ByteSource:
         self, loop: asyncio.AbstractEventLoop | None
     ) -> Iterator[Callable[[Interval], Future[bytes]]]:
         """A function that starts to fetch a span: on the filesystem's event loop, or in threads."""
-        fs, path, options = self.filesystem, self.path, self._options
         if loop is not None:
-            yield lambda span: asyncio.run_coroutine_threadsafe(
-                fs._cat_file(path, start=span.start, end=span.stop, **options),  # noqa: SLF001 - fsspec's async interface
-                loop,
-            )
+            yield lambda span: asyncio.run_coroutine_threadsafe(self._cat_file(span), loop)
         else:
             with ThreadPoolExecutor(N_FILE_THREADS, thread_name_prefix="camhd-fetch") as pool:
                 yield lambda span: submit(pool, self._read_at_once, span)
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"validator": self.version} if self.version and self._checks_itself else {}
+    async def _cat_file(self, wanted: Interval) -> bytes:
+        if self._is_compared:
+            (data,) = await self._cat_ranges([wanted])
+            if isinstance(data, BaseException):
+                raise data
+            return bytes(data)
+        found: bytes = await self.filesystem._cat_file(  # noqa: SLF001 - fsspec's async interface
+            self.path, start=wanted.start, end=wanted.stop, **self._options
+        )
+        return found
+
+    _cat_file_blocking = blocking(_cat_file)
+
+    async def _cat_ranges(self, ranges: Sequence[Interval]) -> list[Any]:
+        if self._is_compared:
+            return await read_ranges(
+                self.filesystem, self.path, ranges, etag=self.etag, is_current=self._is_current
+            )
+        starts, stops = [each.start for each in ranges], [each.stop for each in ranges]
+        answers: list[Any] = await self.filesystem._cat_ranges(  # noqa: SLF001 - as above
+            [self.path] * len(ranges), starts, stops, on_error="return", **self._options
+        )
+        return answers
+
+    async def _is_current(self) -> bool:
+        return describe_version(await describe_anew(self.filesystem, self.path)) == self.version
 
     @property
-    def _checks_itself(self) -> bool:
+    def _options(self) -> dict[str, Any]:
+        return {"validator": self.version} if self.version and self.checks_itself else {}
+
+    @property
+    def checks_itself(self) -> bool:
         """Whether the filesystem compares the version with each response."""
         return getattr(self.filesystem, "checks_validator", False)
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether this source compares the version with each response, because the filesystem does not."""
+        return bool(self.version and self.is_far and not self.checks_itself)
 
     def _current_version(self) -> str:
         if type(self.filesystem) is LocalFileSystem:
             return find_version(self.filesystem, self.path, find_facts(self.path))
+        if not self.checks_itself:
+            forget_listings(self.filesystem, self.path)
         info = self.filesystem.info(self.path)
         return info.get("validator") or describe_version(info)
 
     def _check_version(self) -> None:
-        """Check the version of a local file after each read; remote filesystems check responses."""
-        if self.version and not self.filesystem.async_impl:
+        """Check the version of a local file after each read; with remote ones each response is compared."""
+        if self.version and not self.is_far:
             self.check()
 
 
@@ -373,47 +410,6 @@ def open_source(
     if cache and not is_near:
         filesystem = RangeCacheFileSystem(fs=filesystem)
     return ByteSource(filesystem, path)
-
-
-def find_filesystem(
-    urlpath: str, storage_options: Mapping[str, Any] | None = None
-) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of `urlpath`, and the path there."""
-    options = dict(storage_options or {})
-    if (transport := options.pop("transport", None)) is not None:
-        return _find_by_obstore(urlpath, transport, options)
-    if urlpath.lower().startswith(("http://", "https://")):
-        return LazyHTTPFileSystem(**options), urlpath
-    filesystem, path = fsspec.core.url_to_fs(urlpath, **options)
-    return filesystem, path
-
-
-def _find_by_obstore(
-    urlpath: str, transport: object, options: dict[str, Any]
-) -> tuple[fsspec.AbstractFileSystem, str]:
-    """A filesystem of obstore (an optional package), made with the options of its `FsspecStore`."""
-    if transport != "obstore":
-        raise ValueError(f'transport must be "obstore" if given, not {transport!r}')
-    try:
-        from obstore.fsspec import SUPPORTED_PROTOCOLS, FsspecStore  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise ImportError("the transport obstore needs an optional package: pip install obstore") from error
-    protocol, _, rest = urlpath.partition("://")
-    if not rest or protocol not in SUPPORTED_PROTOCOLS:
-        known = ", ".join(f"{each}://" for each in sorted(SUPPORTED_PROTOCOLS))
-        raise ValueError(f"{redact_url(urlpath)}: the transport obstore supports only {known}")
-    if protocol == "http":
-        options = {"client_options": {"allow_http": True}} | options
-    filesystem: Any = FsspecStore(protocol, **options)  # type: ignore[call-overload,unused-ignore]
-    return filesystem, filesystem._strip_protocol(urlpath)  # noqa: SLF001 - fsspec's own
-
-
-def counts_from_end(filesystem: fsspec.AbstractFileSystem) -> bool:
-    """Whether the filesystem reads the last n bytes of a file of unknown size; only those of this package do.
-
-    Other filesystems treat a negative start in different ways.
-    """
-    return isinstance(filesystem, LazyHTTPFileSystem | RangeCacheFileSystem)
 
 
 def _refuse_special_file(filesystem: fsspec.AbstractFileSystem, path: str) -> None:

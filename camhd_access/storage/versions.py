@@ -3,12 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["VERSION_FACTS", "describe_version"]
+__all__ = ["VERSION_FACTS", "describe_version", "etag_of", "find_size"]
 
 VERSION_FACTS = ("size", "ino", "mtime", "created", "LastModified", "last_modified", "ETag", "etag", "e_tag")
 """Keys under which filesystems report properties that differ between versions of a file."""
 
+_ETAGS = VERSION_FACTS[-3:]
+
 
 def describe_version(info: Mapping[str, Any]) -> str:
-    """The version of a file, from what fsspec tells about it (`info`, or an entry of a listing)."""
-    return "|".join(str(info.get(fact)) for fact in VERSION_FACTS)
+    """The version of a file, from what fsspec tells about it (`info`, or an entry of a listing).
+
+    Notes
+    -----
+    Times are left out if there is an ETag: some stores round them in responses, but not in listings.
+    """
+    facts = ("size", *_ETAGS) if etag_of(info) else VERSION_FACTS
+    return "|".join(str(info.get(fact) if fact in facts else None) for fact in VERSION_FACTS)
+
+
+def etag_of(info: Mapping[str, Any]) -> str:
+    """The ETag of a file without quotes, under the name that its filesystem has for it; empty if none."""
+    return next((str(info[name]).strip('"') for name in _ETAGS if info.get(name)), "")
+
+
+def find_size(version: str) -> int | None:
+    """The size that is a part of a version; None if it has none."""
+    n_bytes = version.partition("|")[0]
+    return int(n_bytes) if n_bytes.isdigit() else None

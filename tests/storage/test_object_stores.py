@@ -12,7 +12,15 @@ import pytest
 import xarray as xr
 from fsspec.registry import _registry
 
-from camhd_access import MovieReader, open_archive, open_movie, read_catalog, write_catalog, write_clip
+from camhd_access import (
+    MovieReader,
+    RemoteFileChangedError,
+    open_archive,
+    open_movie,
+    read_catalog,
+    write_catalog,
+    write_clip,
+)
 from camhd_access.arrays.zarr import MovieStore
 
 pytestmark = pytest.mark.filterwarnings(
@@ -123,6 +131,34 @@ def test_clips(movie, movie_path, tmp_path, cache):
     expected = MovieReader(movie_path).read(range(3, 9))
     for clip in (MovieReader(tmp_path / "clip.mov"), MovieReader(there, cache=cache, **options)):
         np.testing.assert_array_equal(clip.read(slice(None)), expected)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda reader: reader.read(15),
+        lambda reader: reader.read([20, 25, 30]),
+        lambda reader: reader.read(range(20, 35)),
+        lambda reader: reader.read([20, 30], y=slice(0, 16)),
+        lambda reader: reader.source.check(),
+    ],
+    ids=["one frame", "frames apart", "a stretch", "crops", "check"],
+)
+def test_an_object_that_is_replaced_is_never_mixed_in(movie, movie_path, cache, read):
+    url, options = movie
+    reader = MovieReader(url, cache=cache, **options)
+    reader.read(FRAMES[0])
+    data = bytearray(movie_path.read_bytes())
+    data[int(reader.index.offset[10] + reader.index.size[10]) - 1] ^= 1  # no other frame, nor the index
+    filesystem, path = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options["storage_options"])
+    filesystem.pipe_file(path, bytes(data))
+    for _ in range(2):
+        with pytest.raises(RemoteFileChangedError, match=r"CAMHD.*\.mov.* was replaced"):
+            read(reader)
+    anew = MovieReader(url, cache=cache, **options)
+    assert anew.source.version != reader.source.version
+    np.testing.assert_array_equal(anew.read(FRAMES), MovieReader(movie_path).read(FRAMES))
 
 
 def test_a_movie_that_is_not_there(movie):

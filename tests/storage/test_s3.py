@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from camhd_access import MovieReader, open_archive, open_movie
 from camhd_access.cli import main
+from camhd_access.ranges import ByteRange
 
 FRAMES = [3, 4, 5, 30]
 
@@ -37,7 +38,15 @@ def test_what_is_in_the_cache_costs_nothing(s3, movie, movie_path):
 @pytest.mark.parametrize("frames", [[3], FRAMES], ids=["one stretch", "several"])
 def test_frames_without_a_cache(s3, movie, movie_path, frames):
     reader = MovieReader(movie, cache=False, storage_options=s3.options)
+    s3.assert_asked(HEAD=1, GET=1)  # the version and the index
+    s3.requests.clear()
     np.testing.assert_array_equal(reader.read(frames), MovieReader(movie_path).read(frames))
+    s3.assert_asked(GET=len(reader.source.plan(ranges_of(reader, frames))))
+
+
+def ranges_of(reader, frames):
+    index = reader.index
+    return [ByteRange(int(index.offset[i]), int(index.offset[i] + index.size[i])) for i in frames]
 
 
 def test_archive_in_a_bucket(s3, movie):

@@ -15,6 +15,7 @@ from fsspec.utils import stringify_path
 
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
 from camhd_access.ranges import ByteRange
+from camhd_access.storage.compared_reads import describe_anew, read_ranges
 from camhd_access.storage.lazyhttp import LazyHTTPFileSystem
 from camhd_access.storage.lazyhttp.tasks import blocking, in_thread, one_at_a_time, running, shared_loop
 from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
@@ -22,7 +23,8 @@ from camhd_access.storage.rangecache.identity import Identity
 from camhd_access.storage.rangecache.loader import Answer, CacheStats, RangeLoader
 from camhd_access.storage.rangecache.overlay import read_copy
 from camhd_access.storage.rangecache.settings import parse_size
-from camhd_access.storage.rangecache.versions import FileVersions
+from camhd_access.storage.rangecache.versions import FileVersions, find_validator
+from camhd_access.storage.versions import etag_of
 from camhd_access.urls import redact_url
 
 __all__ = ["RangeCacheFileSystem"]
@@ -321,16 +323,25 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     async def _fetch(
         self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
     ) -> list[Answer]:
-        """Bytes from the filesystem behind, with the version if it can check it."""
+        """Bytes of this version from the filesystem behind, which checks it if it can."""
         if self.offline:
             error = RemoteFileError(f"{redact_url(path)}: not completely in the cache, and offline is set")
             return [error] * len(ranges)
-        options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
-        starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
-        answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
-            [path] * len(ranges), starts, stops, on_error="return", **options
-        )
-        return answers
+        if self._trusts_target or not version.is_kept:
+            options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
+            starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
+            answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
+                [path] * len(ranges), starts, stops, on_error="return", **options
+            )
+            return answers
+        info = self._knowledge.known(path) or {}
+        etag = etag_of(info) if info.get("validator") == version.validator else ""
+
+        async def is_current() -> bool:
+            self._loader.count(requests=1)
+            return find_validator(await describe_anew(self.fs, path)) == version.validator
+
+        return await read_ranges(self.fs, path, ranges, etag=etag, is_current=is_current)
 
     def _open(
         self,

@@ -6,7 +6,7 @@ are identified by version, and need no request to be trusted.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from fsspec.spec import AbstractFileSystem
 
 from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileChangedError, RemoteFileError
+from camhd_access.storage.compared_reads import forget_listings
 from camhd_access.storage.lazyhttp.tasks import in_thread
 from camhd_access.storage.lazyhttp.versions import is_by_size, is_same_version
 from camhd_access.storage.rangecache.blocks import Piece
@@ -24,7 +25,7 @@ from camhd_access.storage.rangecache.locks import WHOLE_FILE
 from camhd_access.storage.rangecache.overlay import describe_copy, find_local_copy
 from camhd_access.urls import redact_url
 
-__all__ = ["FileVersions"]
+__all__ = ["FileVersions", "find_validator"]
 
 Answer = tuple[dict[str, Any], bytes | None]
 
@@ -163,7 +164,7 @@ class FileVersions:
         if self._offline:
             where = f"the cache folder {self._folder.path}"
             raise RemoteFileError(f"{redact_url(path)}: not in {where}, and offline is set")
-        self._target().invalidate_cache(path)  # its facts may be older than this session
+        forget_listings(self._target(), path)  # its facts may be older than this session
         if stored is None and tail_bytes and getattr(self._target(), "checks_validator", False):
             return await self._ask_by_tail(path, tail_bytes)
         self._loader.count(requests=1)
@@ -213,7 +214,7 @@ class FileVersions:
     async def _remember(self, path: str, info: dict[str, Any], *, tail: bytes = b"") -> dict[str, Any]:
         """Keep the description of `path` and, if given, the last bytes of the file."""
         mark = _version_mark(info)
-        info = info | {"validator": info.get("validator", f"{mark}:{info['size']}" if mark else None)}
+        info = info | {"validator": find_validator(info)}
 
         def keep() -> None:
             if mark:
@@ -232,7 +233,14 @@ class FileVersions:
         return None if copy is None else describe_copy(path, copy)
 
 
-def _version_mark(info: dict[str, Any]) -> str | None:
+def find_validator(info: Mapping[str, Any]) -> str | None:
+    """Identifies the version that `info` describes; None if it cannot be told from others."""
+    mark = _version_mark(info)
+    found: str | None = info.get("validator", f"{mark}:{info['size']}" if mark else None)
+    return found
+
+
+def _version_mark(info: Mapping[str, Any]) -> str | None:
     """Identifies versions of a file besides its size, by the names that filesystems use for it."""
     keys = (
         "etag",
