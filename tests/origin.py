@@ -181,7 +181,7 @@ class Exchange:
 
     def stall(self):
         """Send nothing more; end when the client hangs up."""
-        self.sock.settimeout(30)
+        self.sock.settimeout(300)
         while self.sock.recv(4096):
             pass
         raise Done

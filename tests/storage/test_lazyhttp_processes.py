@@ -1,6 +1,7 @@
 """The HTTP filesystem in threads, processes and event loops."""
 
 import asyncio
+import functools
 import gc
 import multiprocessing
 import pickle
@@ -10,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import aiohttp
 import fsspec
 import pytest
 from origin import Pattern, redirects, running_origin, stalls, stalls_in_body
@@ -63,6 +65,13 @@ def test_pickled_in_spawned_processes(origin, url):
     assert max(request.n_sent for request in origin.requests) <= 4000
 
 
+@pytest.fixture
+def keeps_connections(monkeypatch):
+    """Keep idle connections for longer than a busy machine takes for a fork."""
+    init = functools.partialmethod(aiohttp.TCPConnector.__init__, keepalive_timeout=600)
+    monkeypatch.setattr(aiohttp.TCPConnector, "__init__", init)
+
+
 def read_in_child(fs, url, connection):
     try:
         connection.send((read_part(fs, url, 1), fs.stats.requests))
@@ -72,6 +81,7 @@ def read_in_child(fs, url, connection):
 
 # Newer Pythons warn of any fork beside threads; that it works here all the same is what is tested.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.usefixtures("keeps_connections")
 def test_inherited_by_forked_processes(origin, url):
     fs = lazy()
     assert read_part(fs, url, 0) == DATA[:10_000]
@@ -92,7 +102,9 @@ def test_inherited_by_forked_processes(origin, url):
 
 
 FORKS_AND_EXITS = """
-import os, sys, fsspec
+import aiohttp, functools, os, sys, fsspec
+init = functools.partialmethod(aiohttp.TCPConnector.__init__, keepalive_timeout=600)
+aiohttp.TCPConnector.__init__ = init  # connections are kept for longer than a busy machine takes
 fs, path = fsspec.core.url_to_fs(sys.argv[1])
 assert len(fs.cat_file(path, 0, 1000)) == 1000
 child = os.fork()

@@ -86,14 +86,12 @@ def test_questions_for_versions_count_too(watched, backend, tmp_path):
     urls, watch = watched
     options = {"frames": [4], "out": tmp_path / "out", **quiet, **backend}
     survey(size, urls, at_once=1, per_second=None, **options)
-    n = len(watch.starts)
+    n, begin = len(watch.starts), time.monotonic()
     again = survey(size, urls, at_once=1, per_second=10, **options)
     assert again.attrs["survey"].startswith("0 movies done, 0 failed, 3 skipped")
     assert len(watch.starts) == n + 3
     assert watch.most == 1
-    assert (
-        watch.starts[-1] - watch.starts[n] >= 0.15
-    )  # two tenths of a second, apart from how long they travel
+    assert watch.starts[-1] - begin >= 0.2
     camhd_access.survey.plan(
         size, urls, **{key: options[key] for key in ("frames", "out", "pix_fmt", "cache")}
     )
