@@ -144,7 +144,7 @@ class CacheFolder:
         for path in damaged:
             _warn_once(self.path, "damage", "contains damaged files; their content is fetched again")
             with suppress(OSError):
-                self._delete(path)
+                self._quota.delete(path)
         return pieces
 
     def write(self, version: FileVersion, pieces: Sequence[Piece]) -> None:
@@ -163,7 +163,7 @@ class CacheFolder:
         dropped = False
         with self._tolerance():
             for path in find_used(self._version_folder(version), wanted):
-                self._delete(path)
+                self._quota.delete(path)
                 dropped = True
         return dropped
 
@@ -212,7 +212,7 @@ class CacheFolder:
         remembered = self.load_info(version.url)
         with self._tolerance(), suppress(FileNotFoundError):
             if remembered is not None and remembered.info["validator"] == version.validator:
-                self._delete(self._url_folder(version.url) / DESCRIPTION)
+                self._quota.delete(self._url_folder(version.url) / DESCRIPTION)
         with self._tolerance():
             self._drop(self._version_folder(version))
 
@@ -245,7 +245,7 @@ class CacheFolder:
                 if _is_sound(entry.path):
                     n_blocks += entry.path.name != DESCRIPTION
                 else:
-                    self._delete(entry.path)
+                    self._quota.delete(entry.path)
                     n_damaged += 1
         return VerifyReport(n_blocks, n_damaged)
 
@@ -279,19 +279,10 @@ class CacheFolder:
         if n_bytes > self.max_bytes:
             return
         self._make_folders()
-        surplus = _size_on_disk(path)  # size of the file that is replaced, usually none
-        self._quota.reserve(n_bytes)
-        try:
-            while not self._place(path, data):
-                pass
-        except BaseException:
-            surplus = n_bytes
-            raise
-        finally:
-            if surplus:
-                self._quota.give_back(surplus)
+        while not self._place(path, data, n_bytes):
+            pass
 
-    def _place(self, path: Path, data: bytes | memoryview) -> bool:
+    def _place(self, path: Path, data: bytes | memoryview, n_bytes: int) -> bool:
         """Write a file atomically; False if others took its draft for abandoned before it was locked."""
         file_mode, folder_mode = self._permissions.file, self._permissions.folder
         with suppress(_TakenError), ExitStack() as until_renamed:
@@ -300,21 +291,22 @@ class CacheFolder:
             ) as file:
                 if not until_renamed.enter_context(writing(file.fileno())):
                     raise _TakenError
-                file.write(data)
-                file.flush()
-                note_new(file.fileno())
+                file.truncate(len(data))  # sparse; from now on others count it
+                added = self._quota.reserve(path, n_bytes)
+                try:
+                    file.write(data)
+                    file.flush()
+                    note_new(file.fileno())
+                except BaseException:
+                    self._quota.give_back(added)
+                    raise
             return True
         return False
-
-    def _delete(self, path: Path) -> None:
-        n_bytes = _size_on_disk(path)
-        path.unlink()
-        self._quota.give_back(n_bytes)
 
     def _drop(self, folder: Path) -> None:
         for entry in walk(folder):
             with suppress(FileNotFoundError):
-                self._delete(entry.path)
+                self._quota.delete(entry.path)
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
@@ -328,13 +320,6 @@ class CacheFolder:
 
 def _hash(text: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _size_on_disk(path: Path) -> int:
-    try:
-        return disk_bytes(path.stat().st_size)
-    except FileNotFoundError:
-        return 0
 
 
 def _is_sound(path: Path) -> bool:

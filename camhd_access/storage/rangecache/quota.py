@@ -1,10 +1,10 @@
 """The total size of the cache, and eviction.
 
-One small file holds the number of cached bytes. A process that wants to write a block first adds the block's
-size to it, under a lock, and evicts others if needed; so writers never have to scan the folder, and a
-process killed in between leaves the number too high, never too low. Only when space is needed is the folder
-scanned, and the number corrected. The file has a checksum; if it is missing or
-damaged, the folder is scanned too.
+One small file holds the number of cached bytes. A process that wants to write a block first begins a draft of
+the block's size, then adds the size to the number, under a lock, and evicts others if needed; so writers
+never have to scan the folder, and a process killed in between leaves the number too high, never too low.
+Only when space is needed is the folder scanned, with the drafts, and the number corrected. The file has a
+checksum; if it is missing or damaged, the folder is scanned too.
 
 Order of eviction: blocks used once, oldest first, as long as the blocks that were used again fill at most
 half of the quota; otherwise the least recently used block. So a scan of a
@@ -24,7 +24,7 @@ from camhd_access.storage.rangecache.blocks import was_used_again
 from camhd_access.storage.rangecache.locks import Patience, exclusive, is_being_written
 from camhd_access.storage.rangecache.settings import open_kept
 
-__all__ = ["DESCRIPTION", "Entry", "Quota", "disk_bytes", "walk"]
+__all__ = ["DESCRIPTION", "Entry", "Quota", "disk_bytes", "size_on_disk", "walk"]
 
 DESCRIPTION = "info"
 """Name of the files that describe remote files; all other files are blocks."""
@@ -36,6 +36,14 @@ _BOOKS_BYTES = 29  # 20 digits, a blank, 8 digits of checksum
 def disk_bytes(n_bytes: int) -> int:
     """Disk space of a file of `n_bytes`."""
     return -(-n_bytes // _PAGE_BYTES) * _PAGE_BYTES
+
+
+def size_on_disk(path: Path) -> int:
+    """Disk space of a file; 0 if it does not exist."""
+    try:
+        return disk_bytes(path.stat().st_size)
+    except FileNotFoundError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,21 +71,35 @@ class Quota:
         self._books = root / "usage"
         self.scratch: Path = root / "tmp"
 
-    def reserve(self, n_bytes: int) -> None:
-        """Count `n_bytes` as stored, after evicting others if necessary."""
+    def reserve(self, path: Path, n_bytes: int) -> int:
+        """Count a draft of `n_bytes` on disk that will be `path`, after evicting others if necessary.
+
+        Returns the bytes that it takes more than the file that it replaces, if any.
+        """
         with self._open_books() as fd:
+            added = n_bytes - size_on_disk(path)
             used = self._read(fd)
-            if used is None or used + n_bytes > self.max_bytes:
+            if used is None or used + added > self.max_bytes:
                 # A sixteenth more than needed, so that the next blocks need no scan.
-                used = self._evict(self.max_bytes - n_bytes, slack_bytes=self.max_bytes // 16)
-            self._write(fd, used + n_bytes)
+                used = self._evict(self.max_bytes, slack_bytes=self.max_bytes // 16)  # with the draft
+            else:
+                used += added
+            self._write(fd, used)
+        return added
 
     def give_back(self, n_bytes: int) -> None:
-        """Count `n_bytes` as deleted."""
+        """Count `n_bytes` less, because a draft is about to be deleted."""
         with self._open_books() as fd:
-            used = self._read(fd)
-            if used is not None:
-                self._write(fd, max(0, used - n_bytes))
+            self._subtract(fd, n_bytes)
+
+    def delete(self, path: Path) -> None:
+        """Delete a file that counts."""
+        with (
+            self._open_books() as fd
+        ):  # so that no other process counts the rest before its size is subtracted
+            n_bytes = size_on_disk(path)
+            path.unlink()
+            self._subtract(fd, n_bytes)
 
     def shrink(self, max_bytes: int) -> None:
         """Evict until at most `max_bytes` are left; correct the number to the actual size."""
@@ -91,8 +113,9 @@ class Quota:
                 yield from walk(Path(url_folder.path))
 
     def _evict(self, max_bytes: int, *, slack_bytes: int = 0) -> int:
+        used = self._scratch_bytes()  # first: those that are renamed meanwhile are counted twice, not never
         entries = list(self.entries())
-        used = self._scratch_bytes() + sum(entry.n_bytes for entry in entries)
+        used += sum(entry.n_bytes for entry in entries)
         if used <= max_bytes:
             return used
         for entry in _order_of_leaving(entries, self.max_bytes // 2):
@@ -127,6 +150,11 @@ class Quota:
                 yield fd
         finally:
             os.close(fd)
+
+    def _subtract(self, fd: int, n_bytes: int) -> None:
+        used = self._read(fd)
+        if used is not None:
+            self._write(fd, max(0, used - n_bytes))
 
     @staticmethod
     def _read(fd: int) -> int | None:
