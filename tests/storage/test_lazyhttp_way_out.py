@@ -3,6 +3,9 @@
 import base64
 import ssl
 import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import pytest
@@ -302,6 +305,36 @@ def test_signed_urls_of_one_object_share_what_is_kept(origin, tmp_path):
     assert cached.info(origin.url + signed[1])["name"] == origin.url + signed[1]
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or b"hush" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("has_expired", [True, False])
+def test_signatures_of_one_object_share_bytes_in_flight_but_no_refusal(origin, tmp_path, has_expired):
+    paths = [f"/m.mov?X-Amz-Signature={name}" for name in ("first", "second")]
+    first, second = (origin.put(path, SIZE) for path in paths)
+    cached = RangeCacheFileSystem(fs=lazy(), cache_dir=tmp_path, skip_instance_cache=True)
+    for url in (first, second):
+        cached.info(url)
+    may_answer = threading.Event()
+
+    def is_slow(x):
+        assert may_answer.wait(60)
+        return (answers(403) if has_expired else honest)(x)
+
+    origin.play(paths[0], is_slow)
+    origin.requests.clear()
+    with ThreadPoolExecutor(2) as pool:
+        by_first = pool.submit(cached.cat_file, first, 0, 5000)
+        assert origin.wait_until(lambda o: o.requests)
+        by_second = pool.submit(cached.cat_file, second, 0, 5000)
+        time.sleep(0.2)  # it waits for the same bytes
+        may_answer.set()
+        assert by_second.result() == DATA[:5000]
+        if has_expired:
+            with pytest.raises(errors.RemoteFileError, match="403"):
+                by_first.result()
+        else:
+            assert by_first.result() == DATA[:5000]
+            assert [r.path for r in origin.requests] == paths[:1]
 
 
 def test_what_came_with_credentials_is_for_the_same_credentials(origin, url, tmp_path):

@@ -1,8 +1,9 @@
 """Ranges of one file version, from wherever they are: another task, the folder, the filesystem behind.
 
-Ranges that another task of this process is already reading are awaited. Of the others, those in the
-folder are read from it. Missing ranges are locked, so that no other process fetches them at the same
-time, looked up once more, fetched by one call, and stored.
+Ranges that another task of this process is already reading, from the same address, are awaited. Of the
+others, those in the folder are read from it. Missing ranges are locked, so that no other process, and no
+task with another signature of the URL, fetches them at the same time, looked up once more, fetched by one
+call, and stored.
 Nobody waits for a lock while holding one, so there are no deadlocks. Disk work is done in threads,
 never on the event loop.
 """
@@ -12,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from camhd_access.caching import SingleFlight
 from camhd_access.errors import RemoteFileError, TruncatedResponseError
@@ -26,6 +27,9 @@ __all__ = ["Answer", "CacheStats", "RangeLoader", "claim"]
 
 Answer = bytes | Exception
 """The result for a range."""
+
+_Key = tuple[str, FileVersion, ByteRange]
+"""A read in flight: the path to fetch from, and what."""
 
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
 _PATIENCE_SECONDS = 10.0  # longer claims come from a stopped process or a very slow link
@@ -82,7 +86,7 @@ class RangeLoader:
         self.stats = CacheStats()
         self._folder = folder
         self._fetch = fetch
-        self._in_flight: SingleFlight[tuple[FileVersion, ByteRange], Answer] = SingleFlight()
+        self._in_flight: SingleFlight[_Key, Answer] = SingleFlight()
 
     def count(self, **added: int) -> None:
         """Add to the counters. Only on the event loop, so that no other thread interferes."""
@@ -100,17 +104,18 @@ class RangeLoader:
         Parameters
         ----------
         path
-            Path to fetch them from; the folder may hold them under another address.
+            Path to fetch them from; the folder may hold them under another address, such as one whose
+            signature has expired.
         """
 
-        async def load(keys: Sequence[tuple[FileVersion, ByteRange]]) -> Mapping[Any, Answer]:
-            return await self._load(path, version, [wanted for _, wanted in keys], max_gap)
+        async def load(keys: Sequence[_Key]) -> Mapping[_Key, Answer]:
+            return await self._load(path, version, [wanted for _, _, wanted in keys], max_gap)
 
-        return await self._in_flight.share_all([(version, wanted) for wanted in ranges], load)
+        return await self._in_flight.share_all([(path, version, wanted) for wanted in ranges], load)
 
     async def _load(
         self, path: str, version: FileVersion, ranges: list[ByteRange], max_gap: int | None
-    ) -> dict[tuple[FileVersion, ByteRange], Answer]:
+    ) -> dict[_Key, Answer]:
         # Overlapping ranges (a gap of -1 or less) are merged, so that no byte is requested twice.
         spans = plan_spans(ranges, max_gap_bytes=-1, max_span_bytes=1 << 62)
         wanted = [ByteRange(span.start, span.stop) for span in spans]
@@ -120,7 +125,7 @@ class RangeLoader:
         pieces = sorted(pieces + brought, key=lambda piece: piece.start)
         n_misses = sum(bool(overlapping(gaps, r)) for r in ranges)
         self.count(hits=len(ranges) - n_misses, misses=n_misses)
-        return {(version, r): _answer(r, pieces, failures) for r in ranges}
+        return {(path, version, r): _answer(r, pieces, failures) for r in ranges}
 
     async def _read(self, version: FileVersion, ranges: list[ByteRange]) -> list[Piece]:
         pieces = await in_thread(self._folder.read, version, ranges)
