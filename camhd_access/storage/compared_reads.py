@@ -20,7 +20,7 @@ from camhd_access.urls import redact_url
 __all__ = ["describe_anew", "forget_listings", "read_ranges"]
 
 Read = Callable[[Any, str, int, int, str], Awaitable[bytes | None]]
-"""Reads a range of the object with this ETag (without quotes); None if the response has another one."""
+"""Reads a range of the object with this ETag (without quotes); None if the response does not have it."""
 
 
 async def read_ranges(
@@ -39,31 +39,30 @@ async def read_ranges(
         The ETag of the required version, without quotes; empty if the filesystem does not tell it.
     is_current
         Whether the file is still of that version, by a request. It is called after the bytes were read, and
-        only if there were no ETags to compare.
+        only if responses do not have the ETag.
     """
     if not ranges:
         return []
-    read = _find_read(filesystem) if etag else None
-    if read is not None:
-        answers: list[Any] = await _run_coros_in_chunks(
-            [read(filesystem, path, each.start, each.stop, etag) for each in ranges],
-            batch_size=filesystem.batch_size,
-            nofiles=True,
-            return_exceptions=True,
-        )
-        return [_changed(path) if answer is None else answer for answer in answers]
-    starts, stops = [each.start for each in ranges], [each.stop for each in ranges]
-    answers = await filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
-        [path] * len(ranges), starts, stops, on_error="return"
-    )
+    changed = RemoteFileChangedError(f"{redact_url(path)} was replaced since it was opened; open it again")
     try:
-        return answers if await is_current() else [_changed(path)] * len(ranges)
+        if etag and (read := _find_read(filesystem)):
+            answers: list[Any] = await _run_coros_in_chunks(
+                [read(filesystem, path, each.start, each.stop, etag) for each in ranges],
+                batch_size=filesystem.batch_size,
+                nofiles=True,
+                return_exceptions=True,
+            )
+            if None not in answers:
+                return answers
+            if not await is_current():
+                return [changed] * len(ranges)
+        starts, stops = [each.start for each in ranges], [each.stop for each in ranges]
+        answers = await filesystem._cat_ranges(  # noqa: SLF001 - fsspec's async interface
+            [path] * len(ranges), starts, stops, on_error="return"
+        )
+        return answers if await is_current() else [changed] * len(ranges)
     except Exception as error:  # noqa: BLE001 - such as of a file that was deleted
         return [error] * len(ranges)
-
-
-def _changed(path: str) -> RemoteFileChangedError:
-    return RemoteFileChangedError(f"{redact_url(path)} was replaced since it was opened; open it again")
 
 
 async def describe_anew(filesystem: AbstractFileSystem, path: str) -> Mapping[str, Any]:

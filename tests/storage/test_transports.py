@@ -1,13 +1,23 @@
 """Other ways to the same bytes: obstore as the transport, and UPath objects in place of URLs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from origin import honest
 from upath import UPath
 
 import camhd_access
-from camhd_access import MovieReader, open_archive, open_movie, open_movies, open_timelapse
+from camhd_access import (
+    MovieReader,
+    RemoteFileChangedError,
+    open_archive,
+    open_movie,
+    open_movies,
+    open_timelapse,
+)
 from camhd_access.movie.rescue import recover_index, write_sidecar
 from camhd_access.output.provenance_files import read_provenance
 
@@ -24,6 +34,23 @@ def test_obstore_reads_the_same(movie_url, movie_path, cache):
     assert np.array_equal(reader.read(FRAMES), expected.read(FRAMES))
     corner = {"y": slice(16, 40), "x": slice(32, 80)}
     assert np.array_equal(reader.read(FRAMES, **corner), expected.read(FRAMES, **corner))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_obstore_reads_from_servers_whose_partial_responses_have_no_etag(origin, movie_path, cache):
+    url = origin.put("/m.mov", movie_path.read_bytes())
+
+    def without_etag(x):
+        if x.request.range:
+            x.file = replace(x.file, etag=None)
+        return honest(x)
+
+    origin.play("/m.mov", without_etag, always=True)
+    reader = MovieReader(url, cache=cache, storage_options=OBSTORE)
+    assert np.array_equal(reader.read(FRAMES), MovieReader(movie_path).read(FRAMES))
+    origin.put("/m.mov", movie_path.read_bytes(), etag='"v2"')
+    with pytest.raises(RemoteFileChangedError):
+        reader.read(15)
 
 
 def test_obstore_reads_the_same_lazily(movie_url, movie_path):
