@@ -76,7 +76,7 @@ class MovieReader:
     indexes
         Path or URL of a store of indexes, which `Archive.catalog(index=True)` fills; by default that of the
         environment variable `CAMHD_INDEXES`, if it is set. A movie on a web server that is in it opens
-        without a request for the movie.
+        without a request for the movie, unless it is to `recover`.
     storage_options
         Arguments for the filesystem's constructor.
 
