@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -158,7 +159,9 @@ def listen(settings: ServerSettings) -> socket.socket:
 
 
 def _listen_unix(path: Path) -> socket.socket:
-    """A Unix socket, replacing one left behind by a server that has ended."""
+    """A Unix socket, replacing one left behind by a server that has ended, but nothing else."""
+    if os.path.lexists(path) and not stat.S_ISSOCK(path.lstat().st_mode):
+        raise OSError(errno.EEXIST, f"cannot listen on {path}: it exists and is not a socket")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

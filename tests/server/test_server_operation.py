@@ -1,5 +1,6 @@
 """Operation of the server: workers, sockets, prefixes, logs and metrics."""
 
+import errno
 import gzip
 import json
 import os
@@ -19,6 +20,8 @@ from origin import running_origin
 from running_server import COMMAND, fetch, serving, wait_until
 from urllib3 import PoolManager, Retry
 
+from camhd_access.server import ServerSettings
+from camhd_access.server.serving import listen
 from camhd_access.synthetic import serve_folder, write_movie
 
 OWN = ("--port", 0, "--metrics-port", 0)
@@ -373,6 +376,17 @@ def test_a_unix_socket(served_movie, tmp_path):
         process.terminate()
         assert process.wait(60) == 0
     assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_a_unix_socket_replaces_nothing_but_a_socket(tmp_path, kind):
+    path, notes = tmp_path / "camhd.sock", tmp_path / "notes"
+    notes.write_text("of somebody")
+    {"file": lambda: notes.rename(path), "folder": path.mkdir, "link": lambda: path.symlink_to(notes)}[kind]()
+    with pytest.raises(OSError, match="it exists and is not a socket") as raised:
+        listen(ServerSettings(unix_socket=path))
+    assert raised.value.errno == errno.EEXIST
+    assert path.is_dir() or path.read_text() == "of somebody"
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(served_movie):
