@@ -23,6 +23,7 @@ OOI_MIRROR = "https://rawdata.oceanobservatories.org/files/"
 """The observatory's server, from the folder where paths of go-lazycache's clients start."""
 
 _BIG = 1 << 30
+_MAX_PORT = 65535
 MAX_SIGNED_SECONDS = 7 * 86400
 """Limit of S3 for the validity of a signed URL."""
 
@@ -151,7 +152,9 @@ class ServerSettings:
     bind: Annotated[
         str, Setting(_text, "ADDRESS", "Address to listen on; 0.0.0.0 or :: for all addresses.")
     ] = "127.0.0.1"
-    port: Annotated[int, Setting(_whole(0, 65535), "PORT", "Port to listen on; 0 for any free one.")] = 8080
+    port: Annotated[int, Setting(_whole(0, _MAX_PORT), "PORT", "Port to listen on; 0 for any free one.")] = (
+        8080
+    )
     unix_socket: Annotated[
         Path | None, Setting(_or_none(_folder), "PATH", "Unix socket to listen on, instead of a port.")
     ] = None
@@ -176,7 +179,7 @@ class ServerSettings:
     metrics_port: Annotated[
         int,
         Setting(
-            _whole(0, 65535),
+            _whole(0, _MAX_PORT),
             "PORT",
             "Port of the metrics (/metrics) of the first worker; 0 for any free one.",
         ),
@@ -291,6 +294,11 @@ class ServerSettings:
                 raise ValueError(f"{name} needs {other}")
         if self.image_store_sign and self.image_store_url:
             raise ValueError("image_store_sign and image_store_url exclude each other")
+        if self.metrics_port and self.metrics_port + self.workers - 1 > _MAX_PORT:
+            raise ValueError(
+                f"metrics_port: {self.workers} workers need as many ports from {self.metrics_port} on; "
+                f"the last one is {_MAX_PORT}"
+            )
 
 
 @cache

@@ -122,6 +122,16 @@ def test_signed_urls_exclude_public_ones(config):
         read_settings("--image-store-sign", "900")
 
 
+@pytest.mark.parametrize(("port", "fit"), [(65534, 2), (65535, 1)])
+def test_each_worker_has_a_port_for_its_metrics(port, fit):
+    metrics = ("--metrics-port", str(port))
+    assert read_settings(*metrics, "--workers", str(fit)).metrics_port == port
+    message = f"^metrics_port: {fit + 1} workers need as many ports from {port} on"
+    with pytest.raises(ValueError, match=message):
+        read_settings(*metrics, CAMHD_WORKERS=str(fit + 1))
+    assert read_settings("--metrics-port", "0", "--workers", "256").metrics_port == 0
+
+
 def test_go_lazycaches_variables_are_understood(tmp_path):
     settings = read_settings(
         LAZYCACHE_PORT="5000",
