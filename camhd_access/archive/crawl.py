@@ -11,6 +11,7 @@ also after an error, and the next crawl queries only what is missing in it:
 """
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,9 @@ N_WRITTEN_AT_ONCE = 8
 
 MAX_FAILURES_IN_A_ROW = 25
 """After this number of consecutive movies that cannot be reached, the server is considered down."""
+
+_FOLDER_OF_DAY = re.compile(r"/(\d{4})/(\d{2})/(\d{2})/[^/]*$")
+"""The end of a path or URL of a movie in the folder of a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +129,9 @@ class Crawl:
             known_days=_settled_days(rows.values(), self.urlpath(self.root)) if kind == "mov" else (),
             progress=progress,
         )
-        start, end = listing.covers(_whole_days(period))
+        days = listing.covers(_whole_days(period))
         for row in list(rows.values()):
-            if start <= row.name.listed_time < end and not _stays(row, listing):
+            if days[0] <= row.name.listed_time < days[1] and not _stays(row, listing, days):
                 del rows[row.basename]
         now = np.datetime64("now", "ns")
         for movie in listing.movies.values():
@@ -254,8 +258,14 @@ def _settled_days(rows: Iterable[MovieRecord], root: str) -> set[str]:
     return {day for day, is_settled in settled.items() if is_settled}
 
 
-def _stays(row: MovieRecord, listing: Listing) -> bool:
-    return row.basename in listing.movies or row.name.day in listing.skipped_days
+def _stays(row: MovieRecord, listing: Listing, days: Period) -> bool:
+    """Whether a movie is in the listing of these days, or its folder, maybe another day's, was not listed."""
+    if row.basename in listing.movies or row.name.day in listing.skipped_days:
+        return True
+    found = _FOLDER_OF_DAY.search(row.url.partition("?")[0])
+    folder_day = "-".join(found.groups()) if found else row.name.day
+    is_outside = not str(days[0])[:10] <= folder_day < str(days[1])[:10]
+    return is_outside or folder_day in listing.skipped_days
 
 
 def _needs_index(row: MovieRecord) -> bool:
