@@ -21,6 +21,7 @@ __all__ = [
     "parse_moment",
     "parse_period",
     "to_nanoseconds",
+    "to_seconds",
 ]
 
 Moment: TypeAlias = str | date | datetime | np.datetime64
@@ -158,3 +159,10 @@ def to_nanoseconds(duration: Duration) -> np.timedelta64:
         except (OverflowError, ValueError) as error:
             raise ValueError(f"{duration!r} s is not a valid duration") from error
     raise TypeError(f"expected a number of seconds or a timedelta, not {duration!r:.80}")
+
+
+def to_seconds(duration: Duration) -> float:
+    """The duration in seconds; numbers are returned unchanged. Raises as `to_nanoseconds`."""
+    if isinstance(duration, int | float | np.number) and not isinstance(duration, np.timedelta64):
+        return float(duration)  # of numpy's numbers, timedelta64 is one
+    return float(to_nanoseconds(duration) / np.timedelta64(1, "s"))

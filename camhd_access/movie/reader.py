@@ -48,7 +48,7 @@ from camhd_access.movie.stack import FrameStack, Pixels
 from camhd_access.movie.timecodes import read_first_label
 from camhd_access.storage.source import ByteSource  # noqa: TC001 - users may resolve the annotation
 from camhd_access.tables import write_table
-from camhd_access.times import Moment, parse_instant
+from camhd_access.times import Duration, Moment, parse_instant, to_seconds
 from camhd_access.urls import options_of, redact_url
 
 __all__ = ["MovieReader", "ReadPlan"]
@@ -295,13 +295,13 @@ class MovieReader:
         """Presentation time of each frame (or field) from the start of the movie, in nanoseconds."""
         return self.index.elapsed_all(fields=fields)
 
-    def frame_at(self, moment: float | Moment) -> int:
-        """Index of the frame nearest to this many seconds from the movie's start, or to a time.
+    def frame_at(self, moment: Duration | Moment) -> int:
+        """Index of the frame nearest to a duration from the movie's start, or to a time.
 
         Parameters
         ----------
         moment
-            A number of seconds; or a time in UTC, as text or as a datetime.
+            A number of seconds or a timedelta; or a time in UTC, as text or as a datetime.
 
         Raises
         ------
@@ -316,10 +316,10 @@ class MovieReader:
             raise FrameIndexError(f"no frame at {seconds:g} s: the movie ends after {end:.3f} s")
         return int(np.abs(self.elapsed() / np.timedelta64(1, "s") - seconds).argmin())
 
-    def seconds_at(self, moment: float | Moment) -> float:
-        """Seconds from the start of the movie to a time; numbers are returned unchanged."""
-        if isinstance(moment, int | float | np.number):
-            return float(moment)
+    def seconds_at(self, moment: Duration | Moment) -> float:
+        """Seconds from the start of the movie to a time, or in a duration; numbers are returned unchanged."""
+        if not isinstance(moment, Moment):
+            return to_seconds(moment)
         if self.start_time is None:
             raise ValueError(f"the start time of {self.name} is unknown: choose the frame by seconds")
         return float((parse_instant(moment, "moment") - self.start_time) / np.timedelta64(1, "s"))

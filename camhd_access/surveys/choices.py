@@ -131,9 +131,10 @@ def _choose(
             raise ValueError(f"every must be a positive whole number (every N-th frame), not {every!r:.80}")
         return FrameChoice("slice", (None, None, int(every)))
     if at is not None:
-        times: Sequence[Duration] = at if isinstance(at, Sequence) else np.atleast_1d(np.asarray(at)).tolist()
+        # Not `tolist`, which makes plain numbers of nanoseconds.
+        times: Sequence[Duration] = at if isinstance(at, Sequence) else list(np.atleast_1d(np.asarray(at)))
         seconds = [float(to_nanoseconds(time) / np.timedelta64(1, "s")) for time in times]
-        if not seconds or not min(seconds) >= 0:
+        if not seconds or not all(each >= 0 for each in seconds):
             raise ValueError(f"at={at!r:.80} must be times from the start of each movie, not negative")
         return FrameChoice("at", tuple(seconds))
     if isinstance(frames, slice):

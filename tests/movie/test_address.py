@@ -117,6 +117,8 @@ def test_the_frame_of_a_time(archive, path):
         for told in (moment, str(moment), pd.Timestamp(moment).tz_localize("UTC")):
             assert reader.frame_at(told) == frame
     assert reader.frame_at(0.2) == 6
+    for duration in (np.timedelta64(200_000_000, "ns"), pd.Timedelta("200ms"), dt.timedelta(seconds=0.2)):
+        assert reader.frame_at(duration) == 6
     for moment in ("9999-12-31", np.datetime64("1500-01-01"), "13/11/2016"):
         with pytest.raises(ValueError, match=r"moment='.*' is not a valid time; try '2016-11-13'"):
             reader.frame_at(moment)

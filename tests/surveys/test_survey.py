@@ -100,6 +100,8 @@ def test_no_rows(good, tmp_path):
         ({"every": 4}, [0, 4, 8]),
         ({"at": 0.2}, [6]),
         ({"at": [0.0, timedelta(seconds=0.1)]}, [0, 3]),
+        ({"at": np.array([0, 100_000_000], "timedelta64[ns]")}, [0, 3]),
+        ({"at": pd.to_timedelta([0.1], unit="s")}, [3]),
         ({"frames": -1}, [9]),
         ({"frames": np.linspace(0, 9, 3)}, [0, 4, 9]),
         ({"frames": np.arange(10) % 5 == 2}, [2, 7]),
