@@ -34,7 +34,7 @@ from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.requests import path_below, prefix_of
+from camhd_access.server.requests import accepts_gzip, path_below, prefix_of
 from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
@@ -265,10 +265,11 @@ def _compress(request: web.Request, response: web.StreamResponse) -> None:
         return
     vary = response.headers.get("Vary")
     response.headers["Vary"] = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
-    if request.method == "GET" and "gzip" in request.headers.get("Accept-Encoding", ""):
-        response.enable_compression(ContentCoding.gzip)
-        if etag := response.headers.get("ETag"):
-            response.headers["ETag"] = f"W/{etag}"
+    if not accepts_gzip(request):
+        return
+    if etag := response.headers.get("ETag"):
+        response.headers["ETag"] = f"W/{etag}"
+    response.enable_compression(ContentCoding.gzip)
 
 
 async def _watch_client(request: web.Request) -> None:

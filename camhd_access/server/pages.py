@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from camhd_access.server.answers import answer_file, answer_unchanged
+from camhd_access.server.answers import answer_file, answer_kept
 from camhd_access.server.imagestore import open_store
-from camhd_access.server.service import ROUTE
+from camhd_access.server.requests import ROUTE, parse_qualities
 from camhd_access.server.settings import ServerSettings
 
 __all__ = ["add_page", "prefers_html"]
@@ -53,8 +53,7 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
         request[ROUTE] = "page"
         file = page[name]
         told = headers | {"Vary": "Accept"} if name == INDEX else headers
-        unchanged = answer_unchanged(request, file.etag, file.content_type, told)
-        response = unchanged or answer_file(
+        response = answer_kept(request, file.etag, told) or answer_file(
             request, file.body, file.content_type, etag=file.etag, headers=told
         )
         if response.status != web.HTTPNotModified.status_code:
@@ -84,22 +83,12 @@ def add_page(app: web.Application, settings: ServerSettings) -> None:
 
 def prefers_html(accept: str) -> bool:
     """Whether a client with this `Accept` prefers HTML to JSON; browsers do, programs do not."""
-    qualities = dict(map(_parse_range, accept.lower().split(",")))
+    qualities = parse_qualities(accept)
     html, json = (
         next((qualities[each] for each in (f"{kind}/{name}", f"{kind}/*", "*/*") if each in qualities), 0.0)
         for kind, name in (("text", "html"), ("application", "json"))
     )
     return html > json
-
-
-def _parse_range(text: str) -> tuple[str, float]:
-    """A media range and its quality value, from 0 to 1; 0 if it is not a number."""
-    media, *parameters = (part.strip() for part in text.split(";"))
-    weights = [part[2:] for part in parameters if part.startswith("q=")]
-    try:
-        return media, float(weights[0]) if weights else 1.0
-    except ValueError:
-        return media, 0.0
 
 
 def _read_page() -> dict[str, PageFile]:

@@ -1,4 +1,5 @@
-"""What is known about a request: its route, the stages of its work, and the address by which the client came.
+"""What is known about a request: its route, the stages of its work, what the client accepts, and by which
+address it came.
 
 Behind a proxy the address is not that of the server's socket. The proxy passes on `Host`, and sends the path
 below which it serves in `X-Forwarded-Prefix` and the scheme in `X-Forwarded-Proto`.
@@ -9,7 +10,16 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-__all__ = ["ADDRESS_HEADERS", "ROUTE", "STAGES", "address_of", "path_below", "prefix_of"]
+__all__ = [
+    "ADDRESS_HEADERS",
+    "ROUTE",
+    "STAGES",
+    "accepts_gzip",
+    "address_of",
+    "parse_qualities",
+    "path_below",
+    "prefix_of",
+]
 
 ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
 """Route of the current request, for the metrics."""
@@ -44,3 +54,28 @@ def path_below(request: web.BaseRequest, root_path: str) -> str:
     path = request.raw_path.partition("?")[0]
     head = "/".join(path.split("/")[: root_path.count("/") + 1])
     return path[len(head) :] if unquote(head) == unquote(root_path) else path
+
+
+def parse_qualities(text: str) -> dict[str, float]:
+    """The choices of an `Accept` header, in lower case, with their quality values (RFC 9110, section 12.4.2).
+
+    Notes
+    -----
+    A quality is from 0, which is not acceptable, to 1, the default; it is 0 if it is not a number.
+    """
+    return dict(map(_parse_choice, text.lower().split(",")))
+
+
+def _parse_choice(text: str) -> tuple[str, float]:
+    choice, *parameters = (part.strip() for part in text.split(";"))
+    weights = [part[2:] for part in parameters if part.startswith("q=")]
+    try:
+        return choice, float(weights[0]) if weights else 1.0
+    except ValueError:
+        return choice, 0.0
+
+
+def accepts_gzip(request: web.BaseRequest) -> bool:
+    """Whether the client accepts gzip (RFC 9110, section 12.5.3)."""
+    qualities = parse_qualities(",".join(request.headers.getall("Accept-Encoding", [])))
+    return next((qualities[each] for each in ("gzip", "x-gzip", "*") if each in qualities), 0.0) > 0

@@ -230,6 +230,32 @@ def test_texts_are_compressed_for_who_takes_them_so(client):
     assert (style.headers["ETag"][:2], again.status) == ("W/", 304)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip;q=0", None),
+        ("GZIP ; Q=0.000, br", None),
+        ("*, gzip;q=0", None),
+        ("br, gzipped", None),
+        ("", None),
+        ("br;q=1, gzip;q=0.001", "gzip"),
+        ("x-gzip", "gzip"),
+        ("br, *;q=0.5", "gzip"),
+    ],
+)
+def test_texts_are_compressed_by_quality_values(client, accepted, coding):
+    assert client.get("/openapi.json", {"Accept-Encoding": accepted}).headers["Content-Encoding"] == coding
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/page/style.css", "/", "/healthz"])
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_head_tells_what_get_sends(client, path, accepted):
+    got, told = (client.ask(method, path, {"Accept-Encoding": accepted}) for method in ("GET", "HEAD"))
+    assert told.content == b""
+    for name in ("Content-Length", "Content-Type", "Content-Encoding", "ETag", "Vary"):
+        assert told.headers[name] == got.headers[name], name
+
+
 def test_pages_of_other_sites_read_nothing_where_that_is_switched_off(served_movie, tmp_path):
     with running_server(served_movie.url, cache_dir=tmp_path, cors=False) as client:
         for path in ("/", "", "/nothing"):
