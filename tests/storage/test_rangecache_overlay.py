@@ -61,6 +61,14 @@ def test_percent_signs_are_decoded_once(tmp_path):
 
 
 @pytest.mark.parametrize("flatten", [False, True])
+def test_names_longer_than_those_of_files_have_no_copy(tmp_path, flatten):
+    long = "n" * 300
+    assert find_local_copy(tmp_path, f"https://host/a/{long}.mov", flatten=flatten) is None
+    path = put(tmp_path, *([] if flatten else ["a"]), "b.mov")
+    assert find_local_copy(tmp_path, f"https://host/{long}/a/b.mov", flatten=flatten) == path
+
+
+@pytest.mark.parametrize("flatten", [False, True])
 @pytest.mark.parametrize("offline", [False, True])
 def test_a_copy_is_read_without_a_request_and_not_kept(tmp_path, flatten, offline):
     data = make_bytes(100_000)

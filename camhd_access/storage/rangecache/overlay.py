@@ -7,6 +7,7 @@ root: for `https://host/files/A/B/x.mov` the folder may hold `files/A/B/x.mov`,
 listings stay remote.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,16 @@ def find_local_copy(folder: Path, url: str, *, flatten: bool) -> Path | None:
         return None
     tails = [parts[-1:]] if flatten else [parts[i:] for i in range(max(1, len(parts) - 1))]
     copies = (folder.joinpath(*tail) for tail in tails)
-    return next((copy for copy in copies if copy.is_file()), None)
+    return next((copy for copy in copies if _is_file(copy)), None)
+
+
+def _is_file(copy: Path) -> bool:
+    try:
+        return copy.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # no file has such a name
+            raise
+        return False
 
 
 def describe_copy(path: str, copy: Path) -> dict[str, Any]:
