@@ -46,6 +46,7 @@ __all__ = [
     "RunDecoder",
     "choose_group_decoder",
     "decodes_in_order",
+    "find_begin",
 ]
 
 CODEC_NAMES = {"h264": "H.264", "hevc": "HEVC"}
@@ -154,6 +155,14 @@ def decodes_in_order(stream: StreamFormat, samples: Iterable[ByteData]) -> bool:
     return all(a.number < b.number for a, b in pairwise(frames))
 
 
+def find_begin(coded: CodedSamples, number: int, sample: ByteData, stream: StreamFormat) -> Entry:
+    """What decodes exactly from a sample on; `NONE` too where frames could be missing unnoticed."""
+    entry = find_entry(sample, stream) if coded.is_sync[number] else Entry.NONE
+    if coded.may_be_out_of_order and entry is Entry.OPEN and coded.is_sync[:number].any():
+        return Entry.NONE  # libav would silently leave out those that are shown before it
+    return entry
+
+
 class NoEntryError(Exception):
     """Decoding cannot begin at the sample that the container calls a sync sample."""
 
@@ -207,12 +216,9 @@ class RunDecoder:
             It is the first one, and decoding cannot begin there.
         """
         number = self.next
-        entry = Entry.NONE
         if self._coded.is_sync[number]:
             self._stream = read_parameters(sample, self._stream)
-            entry = find_entry(sample, self._stream)
-            if self._coded.may_be_out_of_order and entry is Entry.OPEN and self._coded.is_sync[:number].any():
-                entry = Entry.NONE  # libav would silently leave out those that are shown before it
+        entry = find_begin(self._coded, number, sample, self._stream)
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
         if not is_wanted and not self._coded.is_sync[number] and is_disposable(sample, self._stream):

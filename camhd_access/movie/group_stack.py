@@ -5,7 +5,7 @@ To its users it is a `FrameStack`. It differs in what a read fetches and decodes
 index, which tasks do not carry: a copy in another process reads it there once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.decoding.decoders import Decoder
-from camhd_access.decoding.groups import Decoded, GroupDecoder, choose_group_decoder
+from camhd_access.decoding.groups import Decoded, GroupDecoder, NoEntryError, choose_group_decoder
 from camhd_access.decoding.machine_code import announce
 from camhd_access.decoding.pixels import choose_matrix
 from camhd_access.decoding.sums import Sums
@@ -119,23 +119,30 @@ class GroupStack(FrameStack):
         self._announce()
         runs, lost = self._plan_runs()
         places = self._find_places()
-        is_spread = parallel and self._gains_by_threads(runs, len(places))
-        with spreading(parallel=parallel) as submit, spreading(parallel=parallel, works=True) as convert:
+        failed: list[Run] = []
 
-            def show(frames: Iterable[tuple[int, Decoded]]) -> None:
-                for positions, decoded in self._with_positions(frames, places):
-                    convert(self._show, positions, decoded, out, damaged, positions)
+        def show(frames: Iterable[tuple[int, Decoded]], do: Callable[..., None]) -> None:
+            for positions, decoded in self._with_positions(frames, places):
+                do(self._show, positions, decoded, out, damaged, positions)
 
-            if is_spread:
-                with closing(self._reader.iter_data(runs)) as fetched:
+        def show_run(run: Run, data: Iterable[ByteData], do: Callable[..., None]) -> None:
+            try:
+                show(self._reader.iter_run(run, data), do)
+            except NoEntryError:
+                failed.append(run)
+
+        with spreading(parallel=parallel, works=True) as convert:
+            if parallel and self._gains_by_threads(runs, len(places)):
+                with spreading(parallel=True) as submit, closing(self._reader.iter_data(runs)) as fetched:
                     for run, data in fetched:
                         if self._n_bytes(run) <= MAX_RUN_BYTES:
-                            submit(self._show_run, run, list(data), places, out, damaged)
+                            submit(show_run, run, list(data), _call)
                         else:
-                            show(self._reader.iter_run(run, data))
-                runs = []
+                            show_run(run, data, convert)
+                runs, more = self._reader.plan_anew(failed) if failed else ([], [])
+                lost += more
             with closing(self._reader.iter_runs(runs, lost)) as frames:
-                show(frames)
+                show(frames, convert)
 
     def _announce(self) -> None:
         """Announce the frames that will be converted; of luma, which numpy does faster, a sixteenth."""
@@ -157,12 +164,6 @@ class GroupStack(FrameStack):
 
     def _n_bytes(self, run: Run) -> int:
         return int(self.coded.size[run.start : run.stop].sum())
-
-    def _show_run(
-        self, run: Run, data: list[ByteData], places: Places, out: Pixels, damaged: Damage | None
-    ) -> None:
-        for positions, decoded in self._with_positions(self._reader.iter_run(run, data), places):
-            self._show(positions, decoded, out, damaged, positions)
 
     def _find_places(self) -> Places:
         places: Places = {}
@@ -196,3 +197,7 @@ class GroupStack(FrameStack):
             damaged |= dict.fromkeys(positions, np.ones(self.shape[1:3], np.bool_))
         for place in others:
             out[place] = out[first]
+
+
+def _call(function: Callable[..., None], *args: object) -> None:
+    function(*args)

@@ -10,7 +10,7 @@ read, which then continues with it.
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from camhd_access.caching import LRUCache
-from camhd_access.decoding.groups import Decoded, NoEntryError, RunDecoder
+from camhd_access.decoding.groups import Decoded, NoEntryError, RunDecoder, find_begin
 from camhd_access.decoding.subsampled import CodedFrame
 from camhd_access.errors import FrameDecodeError
+from camhd_access.formats.h26x import Entry
 from camhd_access.formats.quicktime import CodedSamples
 from camhd_access.movie.fresh_bytes import read_again
 from camhd_access.ranges import ByteData, ByteRange
@@ -32,8 +33,8 @@ __all__ = ["GroupReader", "Run", "samples_of"]
 
 MAX_MOVIES_KNOWN = 1024
 
-_refused: LRUCache[ByteSource, frozenset[int]] = LRUCache(MAX_MOVIES_KNOWN)
-"""Sync samples of each movie at which decoding cannot begin, as far as they were tried."""
+_is_entry: LRUCache[ByteSource, Mapping[int, bool]] = LRUCache(MAX_MOVIES_KNOWN)
+"""Whether decoding can begin at sync samples, of movies where it cannot at some."""
 
 _last_ranks: LRUCache[ByteSource, int] = LRUCache(MAX_MOVIES_KNOWN)
 """Position in display order of the frame read last of each movie."""
@@ -117,10 +118,41 @@ class GroupReader:
     source: ByteSource
     coded: CodedSamples
 
+    @property
+    def refused(self) -> frozenset[int]:
+        """Sync samples at which decoding cannot begin, as far as they were examined."""
+        known = _is_entry.find(self.source) or {}
+        return frozenset(n for n, is_entry in known.items() if not is_entry)
+
+    def find_start(self, samples: npt.NDArray[np.int64]) -> int:
+        """The last sample from which all these decode; -1 if there is none. It is fetched and examined."""
+        while True:
+            start = int(self.coded.find_starts(samples, self.refused).min())
+            if start < 0 or (_is_entry.find(self.source) or {}).get(start):
+                return start
+            self._examine([start])
+
+    def _examine(self, starts: Sequence[int]) -> None:
+        """Find out where decoding can begin, from the last of `starts` back to one entry before them all.
+
+        The sync samples are fetched in steps that grow twofold: the first of the movie may be the only entry.
+        """
+        known = dict(_is_entry.find(self.source) or {})
+        syncs = np.flatnonzero(self.coded.is_sync[: max(starts) + 1]).tolist()
+        n_step, is_found = len(starts), False
+        while syncs and not is_found:
+            syncs, step = syncs[:-n_step], syncs[-n_step:]
+            unknown = [n for n in step if n not in known]
+            for n, sample in zip(unknown, self.iter_bytes(unknown), strict=True):
+                known[n] = find_begin(self.coded, n, sample, self.coded.stream) is not Entry.NONE
+            is_found = any(known[n] for n in step if n <= min(starts))
+            n_step *= 2
+        _is_entry.keep(self.source, known)
+
     def plan_runs(self, samples: npt.NDArray[np.int64]) -> tuple[list[Run], list[int]]:
         """The runs that decode some samples, and the samples that no run decodes."""
         samples = np.unique(samples)
-        starts = self.coded.find_starts(samples, _refused.find(self.source) or frozenset())
+        starts = self.coded.find_starts(samples, self.refused)
         lost = samples[starts < 0].tolist()
         samples, starts = samples[starts >= 0], starts[starts >= 0]
         runs: list[Run] = []
@@ -183,37 +215,53 @@ class GroupReader:
         If they follow the read before, the samples of each run are fetched by themselves, and decoders go on;
         otherwise those of all runs are fetched together.
         """
-        if runs and (step := self.find_step(runs[0])):
-            for run in runs:
-                yield from self._iter_again(run, self._iter_on(run, None, step))
-        else:
-            with closing(self.iter_data(runs)) as fetched:
-                for run, data in fetched:
-                    yield from self._iter_again(run, self._iter_on(run, data, 0))
+        left, lost = deque(runs), list(lost)
+        while left:
+            try:
+                yield from self._iter_each(left)
+            except NoEntryError:
+                runs, more = self.plan_anew(left)
+                left, lost = deque(runs), lost + more
         for sample in lost:
             yield sample, FrameDecodeError("it depends on frames before the start of the movie")
 
+    def _iter_each(self, runs: deque[Run]) -> Generator[tuple[int, Decoded], None, None]:
+        """The frames of runs, which are removed once they are done."""
+        if step := self.find_step(runs[0]):
+            while runs:
+                yield from self._iter_again(runs[0], self._iter_on(runs[0], None, step))
+                runs.popleft()
+        else:
+            with closing(self.iter_data(list(runs))) as fetched:
+                for run, data in fetched:
+                    yield from self._iter_again(run, self._iter_on(run, data, 0))
+                    runs.popleft()
+
+    def plan_anew(self, runs: Iterable[Run]) -> tuple[list[Run], list[int]]:
+        """The runs for the same frames, after decoding could not begin at the first sample of one."""
+        runs = list(runs)
+        self._examine([run.start for run in runs])
+        return self.plan_runs(np.array([n for run in runs for n in run.wanted], np.int64))
+
     def iter_run(self, run: Run, data: Iterable[ByteData]) -> Iterator[tuple[int, Decoded]]:
-        """The frames of a run, in decoding order, from the bytes of its samples."""
+        """The frames of a run, in decoding order, from the bytes of its samples.
+
+        Raises
+        ------
+        NoEntryError
+            Decoding cannot begin at its first sample.
+        """
         yield from self._iter_again(run, self._iter_new(run, data))
 
     def _iter_again(self, run: Run, frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Decoded]]:
-        """The frames of a run; from an earlier sample on, if decoding cannot begin at its first.
-
-        If one is damaged, the samples are read again, and those that are left decoded anew.
-        """
+        """The frames of a run; after damage, its samples are read again, and what is left decoded anew."""
         left = set(run.wanted)
-        try:
-            for number, decoded in frames:
-                if isinstance(decoded, FrameDecodeError) and (samples := self._read_again(run)):
-                    yield from self._iter_new(run._replace(wanted=tuple(sorted(left))), samples)
-                    break
-                left.discard(number)
-                yield number, decoded
-        except NoEntryError:
-            refused = _refused.find(self.source) or frozenset()
-            _refused.keep(self.source, refused | {run.start})
-            yield from self.iter_runs(*self.plan_runs(np.array(run.wanted)))
+        for number, decoded in frames:
+            if isinstance(decoded, FrameDecodeError) and (samples := self._read_again(run)):
+                yield from self._iter_new(run._replace(wanted=tuple(sorted(left))), samples)
+                break
+            left.discard(number)
+            yield number, decoded
 
     def _read_again(self, run: Run) -> list[ByteData]:
         """The samples of a run as their server has them; none if they are those, or are too many."""

@@ -37,6 +37,21 @@ def test_every_frame_is_that_of_a_sequential_decode(structure, movflags):
     assert len(open_movie(reader.urlpath).time) == 60
 
 
+@pytest.mark.parametrize("media_ticks", [1 << 45, 1 << 62, (1 << 63) - 1])
+def test_an_edit_list_that_moves_frames_beyond_the_calendar_is_refused(media_ticks):
+    data = fragments.write("frag_keyframe+empty_moov+delay_moov", with_sound=False, structure="closed groups")
+    place_of_list = data.index(b"elst") - 4
+    old_size = int.from_bytes(data[place_of_list : place_of_list + 4], "big")
+    new = atoms.elst([(0, media_ticks, 1)], version=1)
+    moved = bytearray(data[:place_of_list] + new + data[place_of_list + old_size :])
+    for kind in (b"edts", b"trak", b"moov"):
+        at = moved.rindex(kind, 0, place_of_list) - 4
+        size = int.from_bytes(moved[at : at + 4], "big") + len(new) - old_size
+        moved[at : at + 4] = size.to_bytes(4, "big")
+    with pytest.raises(InvalidMovieError, match="beyond the range of dates"):
+        MovieReader(place(bytes(moved), f"edit {media_ticks}.mp4"))
+
+
 def test_prores(tmp_path):
     path = tmp_path / "whole.mov"
     write_movie(path, n_frames=12, width=320, height=192)

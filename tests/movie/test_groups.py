@@ -157,6 +157,23 @@ def test_frames_that_others_do_not_need_are_not_decoded(structure, sent):
     np.testing.assert_array_equal(read(reader, order), luma[order])
 
 
+def test_a_long_group_whose_samples_all_count_as_sync_samples(origin):
+    data = inter_movies.encode("one group", 1200).replace(b"stss", b"free")
+    luma = expected("one group", data)
+    reader = MovieReader(origin.put("/m.mp4", data), cache=False)
+    assert reader.index.coded.is_sync.all()
+    origin.requests.clear()
+    np.testing.assert_array_equal(read(reader, 1150)[0], luma[1150])
+    assert len(origin.requests) < 30
+    assert origin.n_sent < 4 * len(data)
+    other = MovieReader(origin.put("/n.mp4", data), cache=False)
+    origin.requests.clear()
+    write_clip(other, slice(1150, 1155), "memory://groups/clip.mov", progress=False)
+    assert len(origin.requests) < 30
+    another = MovieReader(origin.put("/o.mp4", data), cache=False)
+    np.testing.assert_array_equal(read(another, slice(None)), luma)
+
+
 def test_crops_and_reductions_are_made_of_decoded_frames():
     reader = open_bytes(inter_movies.encode("open groups"))
     whole = reader.read(17)

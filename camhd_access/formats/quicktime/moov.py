@@ -174,6 +174,8 @@ def _parse_movie(
     _, timescale = parse_clock(track.need("mdia", "mdhd"))
     first, stop = int(tables.pts.min()), int((tables.pts + tables.duration).max())
     stop += max((delay for _, delay in find_delays(edits, movie_timescale, timescale)), default=0)
+    if is_fragmented:
+        first -= max((edit.media_time_ticks for edit in edits), default=0)
     if max(-first, stop) > MAX_SECONDS * timescale:
         raise stbl.error(
             f"shows frames from tick {first} to {stop}, {timescale} a second: beyond the range of dates"

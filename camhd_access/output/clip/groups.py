@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
-from camhd_access.formats.h26x import Entry, find_entry
 from camhd_access.formats.quicktime import INTER_CODECS, CodedSamples, MovieIndex
 from camhd_access.movie.groups import GroupReader
 from camhd_access.movie.reader import MovieReader
@@ -64,7 +63,7 @@ def carry_samples(reader: MovieReader, stack: FrameStack) -> CarriedSamples:
     start, refused = _find_start(reader, stack)
     stop = int(index.coded.samples_of(stack.frames).max()) + 1
     is_sync = index.coded.is_sync[start:stop].copy()
-    is_sync[refused - start] = False
+    is_sync[refused[refused < stop] - start] = False
     return _describe(index, index.coded, stack.frames, slice(start, stop), np.flatnonzero(is_sync))
 
 
@@ -75,19 +74,15 @@ def _find_start(reader: MovieReader, stack: FrameStack) -> tuple[int, Ints]:
     """
     coded = reader.index.coded
     assert coded is not None  # noqa: S101 - for mypy
-    samples, source, refused = coded.samples_of(stack.frames), GroupReader(stack.source, coded), list[int]()
-    while True:
-        starts = coded.find_starts(samples, frozenset(refused))
-        start = int(starts.min())
-        if start < 0:
-            raise FrameDecodeError(
-                f"{reader.name}: frame {stack.frames[np.argmin(starts)]} depends on frames before the start "
-                "of the movie; begin the clip after it"
-            )
-        (first,) = source.iter_bytes([start])
-        if find_entry(first, coded.stream) is not Entry.NONE:
-            return start, np.array(refused, np.int64)
-        refused.append(start)
+    samples, groups = coded.samples_of(stack.frames), GroupReader(stack.source, coded)
+    start = groups.find_start(samples)
+    if start < 0:
+        starts = coded.find_starts(samples, groups.refused)
+        raise FrameDecodeError(
+            f"{reader.name}: frame {stack.frames[np.argmin(starts)]} depends on frames before the start "
+            "of the movie; begin the clip after it"
+        )
+    return start, np.array(sorted(n for n in groups.refused if n > start), np.int64)
 
 
 def _describe(
