@@ -155,6 +155,11 @@ def test_closing_cancels_what_is_in_flight():
     asyncio.run(main())
 
 
+async def settle():
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("is_abandoned", [True, False])
 def test_work_that_nobody_waits_for_is_cancelled_where_it_was_asked_for(is_abandoned):
     async def run():
@@ -169,16 +174,15 @@ def test_work_that_nobody_waits_for_is_cancelled_where_it_was_asked_for(is_aband
             return "done"
 
         first, second = (asyncio.create_task(flights.share("key", work)) for _ in range(2))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await settle()
         first.cancel()
-        await asyncio.sleep(0.01)
+        await settle()
         assert (begun, ended) == ([1], [])  # one still waits
         second.cancel()
-        await asyncio.sleep(0.01)
+        await settle()
         assert bool(ended) == is_abandoned
         third = asyncio.create_task(flights.share("key", work))
-        await asyncio.sleep(0.01)
+        await settle()
         assert len(begun) == (2 if is_abandoned else 1)
         go_on.set()
         assert await third == "done"

@@ -9,7 +9,6 @@ import io
 import json
 import random
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +17,7 @@ import pytest
 from lazycache import DAY, MOVIE, running_server
 from origin import running_origin
 from PIL import Image
-from running_server import fetch, serving
+from running_server import fetch, serving, wait_until
 
 from camhd_access.server import listings
 
@@ -204,10 +203,8 @@ def test_h14_timings(client):
 def test_h15_a_stored_image(mirror, tmp_path):
     store = {"image_store": str(tmp_path / "store"), "image_store_url": "https://store.example/x/"}
     with running_server(f"{mirror.url}files/", cache_dir=tmp_path / "cache", **store) as client:
-        for _ in range(200):  # it is stored in the background
-            if (answer := client.get(f"{MOVIE}/frame/7.png")).status == 307:
-                break
-            time.sleep(0.05)
+        wait_until(lambda: client.get(f"{MOVIE}/frame/7.png").status == 307)  # it is stored in the background
+        answer = client.get(f"{MOVIE}/frame/7.png")
         assert answer.status == 307
         assert answer.headers["Content-Type"] == "image/png"
         key = unquote(answer.headers["Location"].removeprefix("https://store.example/x/"))

@@ -142,7 +142,7 @@ def test_slow_mirror_holds_up_nobody_else(tmp_path, movie_path):
     go_on = threading.Event()
 
     def waits(x):
-        go_on.wait(20)
+        go_on.wait(300)
         honest(x)
 
     with running_origin() as slow, serve_folder(movie_path.parent) as good:
@@ -235,13 +235,13 @@ def test_client_that_leaves_takes_nobodys_work_away(origin, tmp_path, movie_byte
 
         def waits(x):
             arrived.set()
-            go_on.wait(20)
+            go_on.wait(300)
             honest(x)
 
         origin.play("/movie.mov", waits)
         with socket.create_connection(("127.0.0.1", client.port)) as leaver:
             leaver.sendall(f"GET {client.mount}movie.mov/frame/7 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            assert arrived.wait(20)
+            assert arrived.wait(300)
         answer = []
         stayer = threading.Thread(target=lambda: answer.append(client.get("movie.mov/frame/7")))
         stayer.start()

@@ -230,7 +230,7 @@ class FaultyFileSystem(MemoryFileSystem):
     error = None
 
     def _pass(self):
-        assert self.gate.wait(20)
+        assert self.gate.wait(300)
         if self.error is not None:
             raise self.error
 
@@ -319,11 +319,10 @@ def test_without_a_listing_nothing_is_written_until_there_is_one(faulty, monkeyp
 
 
 def test_a_store_that_hangs_is_not_waited_for(faulty, monkeypatch):
-    monkeypatch.setattr(imagestore, "ANSWER_SECONDS", 0.01)
-
     async def use():
         async with opened(url_of_faulty()) as store:
             await put_all(store, "a.png")
+            monkeypatch.setattr(imagestore, "ANSWER_SECONDS", 0.01)
             faulty.gate.clear()
             assert await store.get("a.png") is None
             assert store.n_failures == 1
@@ -584,7 +583,10 @@ def test_a_maker_that_fails_leaves_the_work_to_the_next(tmp_path):
         async with opened(str(tmp_path / "store")) as one, opened(str(tmp_path / "store")) as two:
             first, second = (MadeFiles(store, 1 << 20, tmp_path / "lock") for store in (one, two))
 
+            begun = asyncio.Event()
+
             async def fail():
+                begun.set()
                 await asyncio.sleep(0.05)
                 raise ValueError
 
@@ -592,7 +594,7 @@ def test_a_maker_that_fails_leaves_the_work_to_the_next(tmp_path):
                 return MadeFile(b"x", "image/png")
 
             failing = asyncio.create_task(first.find("a.png", fail, content_type="image/png"))
-            await asyncio.sleep(0.01)
+            await begun.wait()
             assert (await second.find("a.png", make, content_type="image/png")).body == b"x"
             with pytest.raises(ValueError):
                 await failing

@@ -338,7 +338,7 @@ from camhd_access.server import serving
 serve = serving._serve
 
 async def begin_late(*arguments):
-    time.sleep(20)
+    time.sleep(600)
     await serve(*arguments)
 
 serving._serve = begin_late
@@ -351,7 +351,7 @@ runpy.run_module("camhd_access.cli", run_name="__main__")
         wait_until(lambda: len(children_of(process)) == 2)
         process.terminate()
         try:
-            assert process.wait(15) == 0
+            assert process.wait(300) == 0
         finally:
             process.kill()
         assert "Traceback" not in process.stderr.read()
