@@ -92,11 +92,13 @@ def frame(
     from camhd_access.output.clip.films import IMAGE_OPTIONS
     from camhd_access.output.provenance import colors_of, describe_stack, image_options, write_command
     from camhd_access.storage.output_files import open_target, suffix_of
+    from camhd_access.storage.same_file import check_not_source
 
     at = choose_moment(url, at, frame)
     if output.suffix.lower() in (".jpg", ".jpeg") and pix_fmt in ("gray16le", "gray10le"):
         raise click.UsageError(f"JPEG cannot store {pix_fmt}, only 8 bits per channel: write PNG or TIFF")
     reader = MovieReader(url, recover=recover)
+    check_not_source(output, [reader.urlpath])
     position = _find_frame(reader, at=at, frame=frame)
     has_fields = field is not None
     part = crop.slices(reader.shape[1:], reduce=reduce, fields=has_fields) if crop else {}
@@ -174,8 +176,11 @@ def write_sheet(
     movie: "xr.DataArray", output: Path, *, step: float | None, columns: int, keyframes: bool = False
 ) -> int:
     """Write a contact sheet; returns the number of its thumbnails."""
+    from camhd_access.output.pictures import files_of
     from camhd_access.storage.output_files import open_target
+    from camhd_access.storage.same_file import check_not_source
 
+    check_not_source(output, files_of(movie))
     figure = movie.camhd.contact_sheet(
         step=step, columns=columns, keyframes=keyframes, progress=shows_progress()
     )

@@ -2,7 +2,7 @@
 
 import click
 
-from camhd_access.cli.options import PATH_OR_URL
+from camhd_access.cli.options import PATH_OR_URL, as_usage_error
 
 __all__ = ["recover"]
 
@@ -28,11 +28,16 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
     from camhd_access.movie.index_cache import rebuild_index
     from camhd_access.movie.reader import MovieReader
     from camhd_access.movie.rescue import write_sidecar
+    from camhd_access.movie.rescue.sidecar import check_sidecar_name
+    from camhd_access.storage.same_file import check_not_source
     from camhd_access.storage.source import open_source
 
-    recovery = (
-        rebuild_index(open_source(find_address(url))) if force else MovieReader(url, recover=True).recovery
-    )
+    address = find_address(url)
+    if output:
+        with as_usage_error():
+            check_sidecar_name(output)
+        check_not_source(output, [address])
+    recovery = rebuild_index(open_source(address)) if force else MovieReader(address, recover=True).recovery
     if recovery is None:
         click.echo("the movie has an index: there is nothing to recover (--force rebuilds it)")
         return

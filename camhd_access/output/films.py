@@ -16,6 +16,7 @@ from camhd_access.output.array_provenance import describe_array, write_python
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.output.pictures import (
     describe_time,
+    files_of,
     iter_frames,
     sample_rate,
     steady_range,
@@ -24,6 +25,7 @@ from camhd_access.output.pictures import (
 )
 from camhd_access.output.small_images import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
+from camhd_access.storage.same_file import check_not_source
 from camhd_access.urls import redact_url, text_of
 
 __all__ = ["Animation", "animate"]
@@ -80,6 +82,8 @@ def animate(
 ) -> Animation:
     """The film of these frames: see `CamhdAccessor.animate`."""
     name = "" if path is None else text_of(path)
+    if name:
+        check_not_source(name, files_of(movie))
     suffix = suffix_of(name) if name else ".mp4"
     write = find_film_writer(suffix)
     rate = choose_rate(fps, own_fps=sample_rate(movie))

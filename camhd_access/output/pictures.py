@@ -26,6 +26,7 @@ __all__ = [
     "deinterlaced",
     "describe_frame",
     "describe_time",
+    "files_of",
     "is_timelapse",
     "iter_frames",
     "movie_of",
@@ -202,6 +203,12 @@ def sample_rate(array: xr.DataArray) -> float | None:
         return None
     steps = np.diff(array["time"].values) / np.timedelta64(1, "s")
     return 1 / max(float(np.median(np.abs(steps))), 1e-3)
+
+
+def files_of(array: xr.DataArray) -> set[str]:
+    """Paths or URLs of the files that the frames were read from, as far as they are known."""
+    names = np.ravel(array["source"].values).tolist() if "source" in array.coords else []
+    return {str(name) for name in (*names, array.encoding.get("source")) if name}
 
 
 def unread(array: xr.DataArray) -> StackArray | None:

@@ -249,6 +249,15 @@ def test_info_of_a_movie_that_does_not_tell_when_it_began(tmp_path):
     assert json.loads(taken.stdout)["time"] is None
 
 
+@pytest.mark.parametrize("command", [("frame", "--frame", "0"), ("sheet",)], ids=" ".join)
+def test_an_image_does_not_replace_its_movie(tmp_path, movie_path, command):
+    path = tmp_path / "movie.mov"
+    path.write_bytes(movie_path.read_bytes())
+    (tmp_path / "image.png").symlink_to(path)
+    assert "is the movie itself" in run(*command, "-o", tmp_path / "image.png", path).stderr
+    assert path.read_bytes() == movie_path.read_bytes()
+
+
 def test_plan_tells_what_the_reader_plans(movie):
     sizes = MovieReader(movie).index.size
     assert "3 frames: " in run("plan", "--every", "2", movie).stdout

@@ -450,6 +450,19 @@ def test_commands_open_what_was_cut_off(cut_path, tmp_path, monkeypatch, command
     assert recovered.exit_code == 0, recovered.stderr
 
 
+@pytest.mark.parametrize("name", [NAME, "sidecar.npz", f"file://{{}}/{NAME}"])
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_recover_does_not_replace_the_movie(cut_path, tmp_path, name, force):
+    path = tmp_path / NAME
+    path.write_bytes(cut_path.read_bytes())
+    (tmp_path / "sidecar.npz").symlink_to(path)
+    output = name.format(tmp_path) if "://" in name else str(tmp_path / name)
+    result = CliRunner().invoke(main, ["recover", *force, "-o", output, str(path)])
+    assert result.exit_code
+    assert "is the movie itself" in result.output or "an index is not a movie" in result.output
+    assert path.read_bytes() == cut_path.read_bytes()
+
+
 def test_command_of_a_whole_movie(movie_path):
     result = CliRunner().invoke(main, ["recover", str(movie_path)])
     assert result.exit_code == 0

@@ -19,6 +19,12 @@ def recovery(movie_path):
     return recover_index(open_source(str(movie_path)))
 
 
+@pytest.mark.parametrize("name", ["s.mov", "S.MP4", "file:///tmp/s.mov"])
+def test_a_sidecar_does_not_replace_a_movie(recovery, name):
+    with pytest.raises(ValueError, match="an index is not a movie"):
+        write_sidecar(name, recovery)
+
+
 @pytest.fixture
 def sidecar(recovery, tmp_path):
     write_sidecar(tmp_path / "s.npz", recovery)

@@ -498,6 +498,17 @@ def test_a_film_that_fails_leaves_nothing(movie_path, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["copy.mov"]
 
 
+@pytest.mark.parametrize("loads", [False, True])
+def test_a_film_does_not_replace_its_movie(movie_path, tmp_path, loads):
+    path = tmp_path / "movie.mp4"
+    path.write_bytes(movie_path.read_bytes())
+    frames = open_movie(path)[:3]
+    for target in (path, path.as_uri()):
+        with pytest.raises(ValueError, match="is the movie itself"):
+            (frames.compute() if loads else frames).camhd.animate(target, progress=False)
+    assert path.read_bytes() == movie_path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -1,5 +1,6 @@
 """Films and images show the right frames, by the numbers in them."""
 
+import itertools
 import shutil
 import subprocess
 
@@ -114,13 +115,17 @@ def test_a_frame_may_be_wanted_twice(reader, tmp_path):
     assert read_frame_number(np.asarray(Image.open(tmp_path / "3.png"))) == 3
 
 
-@pytest.mark.parametrize("name", ["movie.mov", "link.mov", "movie.mp4"])
+@pytest.mark.parametrize("name", ["movie.mov", "link.mov", "movie.mp4", "frame_{frame}.png"])
 def test_a_clip_does_not_replace_its_movie(movie_path, tmp_path, name):
     path = tmp_path / ("movie.mp4" if name.endswith(".mp4") else "movie.mov")
     path.write_bytes(movie_path.read_bytes())
     (tmp_path / "link.mov").symlink_to(path)
-    with pytest.raises(ValueError, match="give the clip another name"):
-        write(MovieReader(path), FRAMES, tmp_path / name)
+    (tmp_path / f"frame_{FRAMES[-1]}.png").symlink_to(path)
+    for source, target in itertools.product(
+        (path, path.as_uri()), (tmp_path / name, f"file://{tmp_path}/{name}")
+    ):
+        with pytest.raises(ValueError, match="is the movie itself; choose another name"):
+            write(MovieReader(source), FRAMES, target)
     assert path.read_bytes() == movie_path.read_bytes()
 
 

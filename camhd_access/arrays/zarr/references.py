@@ -22,6 +22,7 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import FrameSelection
 from camhd_access.movie.stack import FrameStack
 from camhd_access.storage.output_files import check_parquet, open_target, replace_folder
+from camhd_access.storage.same_file import check_not_source
 from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["check_movies", "find_address", "find_samples", "write_references"]
@@ -95,6 +96,7 @@ def write_references(
     elif not path.endswith(".json"):
         raise ValueError(f"references are written as ….json or ….parquet, not {redact_url(path)}")
     movies = check_movies(readers)
+    check_not_source(path, [reader.urlpath for reader in movies])
     stacks = [
         reader.stack(frames, pix_fmt=pix_fmt, fields=fields, reduce=reduce)  # noqa: PD013 - not of pandas
         for reader in movies

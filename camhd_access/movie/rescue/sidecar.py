@@ -27,14 +27,14 @@ from camhd_access.formats.prores import max_sample_bytes
 from camhd_access.formats.quicktime import MAX_FRAMES, PRORES_CODECS
 from camhd_access.movie.rescue.recovery import Recovery, build_index
 from camhd_access.ranges import ByteRange
-from camhd_access.storage.output_files import make_folder, open_target, replace_file
+from camhd_access.storage.output_files import make_folder, open_target, replace_file, suffix_of
 from camhd_access.storage.rangecache import RangeCacheFileSystem, default_cache_dir
 from camhd_access.storage.rangecache.settings import check_ours, default_permissions
 from camhd_access.storage.small_files import read_small_file
 from camhd_access.storage.source import ByteSource
 from camhd_access.urls import redact_url, text_of
 
-__all__ = ["keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
+__all__ = ["check_sidecar_name", "keep_recovery", "load_recovery", "read_sidecar", "write_sidecar"]
 
 FORMAT = 1
 """Changes when an older reader would misread a newer sidecar."""
@@ -51,6 +51,9 @@ DAMAGE = (
 )
 """Exceptions of reading an invalid file; zipfile raises `RuntimeError` for unsupported features."""
 
+MOVIES = (".mov", ".qt", ".mp4", ".m4v")
+"""Suffixes that a sidecar does not have."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -61,13 +64,22 @@ def write_sidecar(urlpath: str | os.PathLike[str], recovery: Recovery) -> None:
     ------
     UnsupportedCodecError
         The index is a part of the movie's own (H.264 or HEVC): `recover=True` finds it as fast.
+    ValueError
+        The file has the suffix of a movie.
     """
+    check_sidecar_name(urlpath)
     if recovery.index.coded:
         raise UnsupportedCodecError(
             "the index is the movie's own, without the end: recover=True reads it, no sidecar is needed"
         )
     with open_target(urlpath) as file:
         file.write(_encode(recovery, version=None))
+
+
+def check_sidecar_name(urlpath: str | os.PathLike[str]) -> None:
+    """Raise a `ValueError` if the file has the suffix of a movie, which it would replace."""
+    if suffix_of(urlpath) in MOVIES:
+        raise ValueError(f"{redact_url(text_of(urlpath))}: an index is not a movie; name it ….npz")
 
 
 def read_sidecar(urlpath: str | os.PathLike[str], *, file_size: int) -> Recovery:

@@ -29,6 +29,7 @@ from camhd_access.output.provenance import (
     write_command,
 )
 from camhd_access.storage.output_files import open_target, suffix_of
+from camhd_access.storage.same_file import check_not_source
 from camhd_access.urls import redact_url
 
 __all__ = ["IMAGE_OPTIONS", "write_film", "write_images"]
@@ -85,6 +86,8 @@ def write_images(
     stack = stack_frames(reader, frames, deinterlace=deinterlace)
     chosen = stack.frames
     names = _name_images(pattern, chosen)
+    for name in names:
+        check_not_source(name, [reader.urlpath])
     _, lines, columns = reader.shape
     is_shrunk = width is not None and width < columns
     size = choose_size(columns, lines, width) if is_shrunk else (columns, lines)

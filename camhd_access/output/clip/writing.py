@@ -1,6 +1,5 @@
 """`write_clip`: frames to a file whose format is chosen by its suffix."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tqdm.auto import tqdm
@@ -10,6 +9,7 @@ from camhd_access.movie.reader import MovieReader
 from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
+from camhd_access.storage.same_file import check_not_source
 from camhd_access.urls import is_place, options_of, text_of
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def write_clip(
     check_reader(reader)
     suffix = check_clip(target, codec=codec, fps=fps, width=width, deinterlace=deinterlace)
     name = text_of(cast("str", target)) if is_place(target) else None
-    if name and Path(name).resolve() == Path(reader.urlpath).resolve():
-        raise ValueError(f"{reader.name} is the movie itself; give the clip another name")
+    check_not_source(target, [reader.urlpath])
     if name is None or not OPTIONS[suffix]:
         _write_quicktime(plan_clip(reader, frames), target, progress=progress)
         return
