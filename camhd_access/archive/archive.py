@@ -235,7 +235,9 @@ class Archive:
         ------
         OSError
             A listing failed, or the server stopped responding. Results until then are in `file`. Problems of
-            a single movie do not raise; they are in the columns `quality` and `reason` of its row.
+            a single movie do not raise; they are in the columns `quality` and `reason` of its row. Or the
+            root has neither folders of years nor movies, as of a disk that is not mounted, but `file` has
+            movies: it is left as it is.
         ValueError, ImportError
             `start` or `end` is not a time; an unknown `kind`; `file` has another suffix, or needs pyarrow. No
             request was made.

@@ -30,7 +30,12 @@ from camhd_access.archive.listing import Listing, list_movies
 from camhd_access.archive.quality import judge_index
 from camhd_access.archive.rate_limit import RateLimiter, ask_all
 from camhd_access.archive.records import MovieRecord, record_of_name
-from camhd_access.errors import InvalidMovieError, RemoteFileChangedError, UnsupportedMovieError
+from camhd_access.errors import (
+    InvalidMovieError,
+    RemoteFileChangedError,
+    RemoteFileError,
+    UnsupportedMovieError,
+)
 from camhd_access.formats.names import Kind, is_of_kind
 from camhd_access.formats.quicktime import (
     PRORES_CODECS,
@@ -46,7 +51,7 @@ from camhd_access.movie.index_store import IndexStore, name_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.filesystems import counts_from_end
 from camhd_access.times import Period
-from camhd_access.urls import options_of, text_of
+from camhd_access.urls import options_of, redact_url, text_of
 
 __all__ = ["Crawl"]
 
@@ -117,7 +122,13 @@ class Crawl:
                 write_catalog(to_frame(rows.values()), file)
 
     def _list(self, rows: dict[str, MovieRecord], period: Period, *, kind: Kind, progress: bool) -> Period:
-        """Bring the rows of `period` up to date with the listings; the part of it that the root covers."""
+        """Bring the rows of `period` up to date with the listings; the part of it that the root covers.
+
+        Raises
+        ------
+        RemoteFileError
+            There are rows, but the root is not an archive.
+        """
         listing = list_movies(
             self.filesystem,
             self.root,
@@ -129,6 +140,12 @@ class Crawl:
             known_days=_settled_days(rows.values(), self.urlpath(self.root)) if kind == "mov" else (),
             progress=progress,
         )
+        if rows and not listing.is_archive:
+            raise RemoteFileError(
+                f"{redact_url(self.urlpath(self.root))} has neither folders of years nor movies, but there "
+                f"is a catalogue in the file (rows: {len(rows):,}), which is left as it is. Is the disk of "
+                "the archive mounted, and the root the right one? If the movies are gone, delete the file"
+            )
         days = listing.covers(_whole_days(period))
         for row in list(rows.values()):
             if days[0] <= row.name.listed_time < days[1] and not _stays(row, listing, days):

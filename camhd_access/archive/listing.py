@@ -79,6 +79,8 @@ class Listing:
     """Paths of movies in the folders of other days than those in their names, also outside the period."""
     date: str = ""
     """The year or month (`2016`, `2016-11`) whose folder the root is; "" for all other roots."""
+    is_archive: bool = True
+    """Whether the root has folders of years, months or days, or movies of either kind."""
 
     def covers(self, period: Period) -> Period:
         """The part of `period` for which the root can have movies."""
@@ -167,7 +169,8 @@ def list_movies(
         warnings.warn(explanation, stacklevel=4)
     if listing.misplaced:
         warnings.warn(_describe_misplaced(listing.misplaced, urlpath), stacklevel=4)
-    return listing
+    has_movies = is_known or any(find_name(entry, "best") for entry in at_root)
+    return replace(listing, is_archive=has_movies or here.is_part)
 
 
 def _describe_misplaced(paths: Collection[str], urlpath: Callable[[str], str]) -> str:
