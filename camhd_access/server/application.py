@@ -34,7 +34,7 @@ from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.requests import accepts_gzip, path_below, prefix_of
+from camhd_access.server.requests import accepts_gzip, find_client, path_below, prefix_of
 from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
@@ -157,21 +157,6 @@ async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         _log_access(request, response, time.perf_counter() - begin)
     return response
-
-
-def find_client(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
-    """The client of a request: an address, or the first 64 bits of an IPv6 address, which identify a site.
-
-    Parameters
-    ----------
-    trust_forwarded
-        Use the last address in `X-Forwarded-For`, which the proxy in front has added.
-    """
-    address = request.remote or ""
-    if trust_forwarded:
-        told = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
-        address = told or address
-    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
 
 
 def _count_held(response: web.StreamResponse) -> int:

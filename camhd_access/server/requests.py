@@ -1,11 +1,12 @@
-"""What is known about a request: its route, the stages of its work, what the client accepts, and by which
-address it came.
+"""What is known about a request: its client, what that accepts, by which address it came, its route, and the
+stages of the work.
 
 Behind a proxy the address is not that of the server's socket. The proxy passes on `Host`, and sends the path
 below which it serves in `X-Forwarded-Prefix` and the scheme in `X-Forwarded-Proto`.
 """
 
 import re
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -16,6 +17,7 @@ __all__ = [
     "STAGES",
     "accepts_gzip",
     "address_of",
+    "find_client",
     "parse_qualities",
     "path_below",
     "prefix_of",
@@ -31,6 +33,29 @@ ADDRESS_HEADERS = "X-Forwarded-Prefix, X-Forwarded-Proto"
 
 _PREFIX = re.compile(r"(/[\w.~%@+-]+)+", re.ASCII)
 _HOST = re.compile(r"[\w.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
+_IP_AND_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:[0-9]+)?|(?P<v4>[0-9.]+):[0-9]+")
+
+
+def find_client(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
+    """The client of a request: an address, or the first 64 bits of an IPv6 address, which identify a site.
+
+    Parameters
+    ----------
+    trust_forwarded
+        Use the last address in `X-Forwarded-For`, which the proxy in front has added; some add a port.
+    """
+    told = request.remote or ""
+    if trust_forwarded:
+        told = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip() or told
+    if with_port := _IP_AND_PORT.fullmatch(told):
+        told = with_port["v6"] or with_port["v4"]
+    try:
+        address = ip_address(told)
+    except ValueError:
+        return told  # a name, or nothing on a Unix socket
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64)
+    return str(address)
 
 
 def prefix_of(request: web.BaseRequest, root_path: str) -> str:
