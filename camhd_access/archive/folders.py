@@ -62,9 +62,10 @@ class Folder:
 
 
 def find_name(entry: Entry, kind: Kind = "mov") -> MovieName | None:
-    """The name of a movie of this kind; None for all other entries."""
-    path = str(entry["name"])
-    return find_movie_name(path) if is_of_kind(path, kind) else None
+    """The name of a movie of this kind; None for all other entries, also for copies (`….copy.mov`)."""
+    path = str(entry["name"]).partition("?")[0]
+    name = find_movie_name(path) if is_of_kind(path, kind) else None
+    return name if name and path.rpartition("/")[2].rpartition(".")[0] == name.basename else None
 
 
 def is_dated(entry: Entry) -> bool:

@@ -1,0 +1,32 @@
+"""Entries of an archive's folders that are called like movies, or nearly, but are none of the archive's."""
+
+from sparse_archive import write_sparse
+
+from camhd_access import open_archive
+
+BASENAME = "CAMHDA301-20161113T000000Z"
+
+
+def write_movie(root):
+    path = root / f"2016/11/13/{BASENAME}.mov"
+    write_sparse(path, file_size=600_000, n_frames=10)
+    return path
+
+
+def check_alone(root, path, tmp_path):
+    """The movie is the only one in listings and catalogues."""
+    archive = open_archive(root)
+    assert archive.movies() == archive.movies(kind="best") == [str(path)]
+    assert archive.url("2016-11-13T00:05") == str(path)
+    for index in (False, True):
+        catalog = archive.catalog(index=index, progress=False, file=tmp_path / "catalog.jsonl")
+        assert list(catalog.url) == [str(path)]
+        assert catalog.other_urls.isna().all()
+    assert list(catalog.quality) == ["good"]
+
+
+def test_copies_do_not_replace_the_movie(tmp_path):
+    path = write_movie(tmp_path / "archive")
+    for suffix in (".copy.mov", ".1.mov", ".caf\udce9.mov", ".caf\udce9.mp4"):  # a byte that is not UTF-8
+        path.with_name(f"{BASENAME}{suffix}").write_bytes(b"other bytes")
+    check_alone(tmp_path / "archive", path, tmp_path)
