@@ -83,7 +83,7 @@ class ByteSource:
         if self.version is None:
             return ""
         if self.checks_itself:
-            return "" if is_by_size(self.version) else self.version.rpartition(":")[0]
+            return "" if is_by_size(self.version) else self.version.rpartition(":")[0].strip('"')
         tags = self.version.split("|")[VERSION_FACTS.index("ETag") :]
         return next((tag.strip('"') for tag in tags if tag != "None"), "")
 

@@ -18,12 +18,13 @@ class ForgetfulFileSystem(AsyncFileSystem):
     protocol = "forgetful"
     cachable = False
 
-    def __init__(self, **options):
+    def __init__(self, fact="mtime", **options):
         super().__init__(**options)
+        self.fact = fact
         self.put(b"a")
 
-    def put(self, letter):
-        self.data, self.mtime, self.requests = letter * SIZE, ord(letter), []
+    def put(self, letter, size=SIZE):
+        self.data, self.mtime, self.requests = letter * size, ord(letter), []
 
     def invalidate_cache(self, path=None):
         self.dircache.clear()
@@ -31,7 +32,12 @@ class ForgetfulFileSystem(AsyncFileSystem):
     async def _info(self, path, **_):
         if path not in self.dircache:
             self.requests.append("info")
-            self.dircache[path] = {"name": path, "size": SIZE, "type": "file", "mtime": self.mtime}
+            self.dircache[path] = {
+                "name": path,
+                "size": len(self.data),
+                "type": "file",
+                self.fact: self.mtime,
+            }
         return self.dircache[path]
 
     async def _cat_file(self, path, start=None, end=None, **_):
@@ -40,8 +46,14 @@ class ForgetfulFileSystem(AsyncFileSystem):
 
 
 @pytest.fixture
-def forgetful():
-    return ForgetfulFileSystem()
+def fact():
+    """What the filesystem tells besides the size."""
+    return "mtime"
+
+
+@pytest.fixture
+def forgetful(fact):
+    return ForgetfulFileSystem(fact)
 
 
 @pytest.fixture(params=["direct", "cached"])
@@ -49,6 +61,23 @@ def source(request, forgetful, tmp_path):
     if request.param == "direct":
         return ByteSource(forgetful, "a.mov").pinned()
     return ByteSource(RangeCacheFileSystem(fs=forgetful, cache_dir=tmp_path), "a.mov").pinned()
+
+
+FACTS = ["mtime", "modified", "modify", "last_write_time", "created", "sha", "blob_id", "CRC"]
+
+
+@pytest.mark.parametrize("fact", [*FACTS, "ino", "mode"])
+@pytest.mark.parametrize("ranges", [ONE, APART], ids=["one", "apart"])
+def test_a_file_is_read_whatever_is_told_of_its_version(source, forgetful, fact, ranges):
+    for _ in range(2):
+        assert [bytes(data) for _, data in source.fetch(ranges)] == [b"aaaa"] * len(ranges)
+    if isinstance(source.filesystem, RangeCacheFileSystem):
+        n_reads = forgetful.requests.count("bytes")
+        assert n_reads == len(ranges) * (1 if fact in FACTS else 2)  # others do not tell versions apart
+    forgetful.put(b"b", SIZE + (fact == "mode"))
+    for _ in range(2):
+        with pytest.raises(RemoteFileChangedError):
+            source.read(ByteRange(100, 104))
 
 
 @pytest.mark.parametrize("ranges", [ONE, APART], ids=["one", "apart"])

@@ -1,6 +1,7 @@
 """Other ways to the same bytes: obstore as the transport, and UPath objects in place of URLs."""
 
 from dataclasses import replace
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,14 @@ def test_obstore_reads_from_servers_whose_partial_responses_have_no_etag(origin,
     origin.put("/m.mov", movie_path.read_bytes(), etag='"v2"')
     with pytest.raises(RemoteFileChangedError):
         reader.read(15)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_movie_in_a_zip_file(movie_path, tmp_path, cache):
+    with ZipFile(tmp_path / "movies.zip", "w") as movies:
+        movies.write(movie_path, "m.mov")
+    reader = MovieReader(f"zip://m.mov::{tmp_path}/movies.zip", cache=cache)
+    assert np.array_equal(reader.read(FRAMES), MovieReader(movie_path).read(FRAMES))
 
 
 def test_obstore_reads_the_same_lazily(movie_url, movie_path):

@@ -327,9 +327,9 @@ class RangeCacheFileSystem(AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if self.offline:
             error = RemoteFileError(f"{redact_url(path)}: not completely in the cache, and offline is set")
             return [error] * len(ranges)
-        if self._trusts_target or not version.is_kept:
-            options = {"max_gap": max_gap, "validator": version.validator} if self._trusts_target else {}
+        if self._trusts_target:
             starts, stops = [r.start for r in ranges], [r.stop for r in ranges]
+            options = {"max_gap": max_gap, "validator": version.validator}
             answers: list[Answer] = await self.fs._cat_ranges(  # noqa: SLF001
                 [path] * len(ranges), starts, stops, on_error="return", **options
             )

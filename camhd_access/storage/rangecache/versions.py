@@ -23,6 +23,7 @@ from camhd_access.storage.rangecache.folder import CacheFolder, FileVersion
 from camhd_access.storage.rangecache.loader import RangeLoader, claim
 from camhd_access.storage.rangecache.locks import WHOLE_FILE
 from camhd_access.storage.rangecache.overlay import describe_copy, find_local_copy
+from camhd_access.storage.versions import describe_version, find_mark
 from camhd_access.urls import redact_url
 
 __all__ = ["FileVersions", "find_validator"]
@@ -88,7 +89,7 @@ class FileVersions:
 
     def version(self, path: str, info: dict[str, Any]) -> FileVersion:
         """The version that `info` describes."""
-        return FileVersion(self.key(path), info["validator"], is_kept=_version_mark(info) is not None)
+        return FileVersion(self.key(path), info["validator"], is_kept=find_mark(info) is not None)
 
     def known(self, path: str) -> dict[str, Any] | None:
         """The description of `path` in this session; None if unknown. Thread-safe."""
@@ -127,7 +128,7 @@ class FileVersions:
             if stored is not None and stored.info["validator"] == validator:
                 self._note(path, stored.info)  # the caller vouches for it
         info = await self.describe(path)
-        if validator is None or is_same_version(validator, str(info["validator"])):
+        if validator is None or is_same_version(validator, info["validator"]):
             return info
         if not self._offline and hasattr(self._target(), "known_validator"):
             # Replicas may disagree; then the filesystem behind decides whether they are the same.
@@ -213,7 +214,7 @@ class FileVersions:
 
     async def _remember(self, path: str, info: dict[str, Any], *, tail: bytes = b"") -> dict[str, Any]:
         """Keep the description of `path` and, if given, the last bytes of the file."""
-        mark = _version_mark(info)
+        mark = find_mark(info)
         info = info | {"validator": find_validator(info)}
 
         def keep() -> None:
@@ -233,24 +234,9 @@ class FileVersions:
         return None if copy is None else describe_copy(path, copy)
 
 
-def find_validator(info: Mapping[str, Any]) -> str | None:
-    """Identifies the version that `info` describes; None if it cannot be told from others."""
-    mark = _version_mark(info)
-    found: str | None = info.get("validator", f"{mark}:{info['size']}" if mark else None)
-    return found
-
-
-def _version_mark(info: Mapping[str, Any]) -> str | None:
-    """Identifies versions of a file besides its size, by the names that filesystems use for it."""
-    keys = (
-        "etag",
-        "ETag",
-        "e_tag",
-        "mtime",
-        "last_modified",
-        "LastModified",
-        "modified",
-        "updated",
-        "created",
-    )
-    return next((str(info[key]) for key in keys if info.get(key) is not None), None)
+def find_validator(info: Mapping[str, Any]) -> str:
+    """Identifies the version that `info` describes, as far as it can be told from others."""
+    if told := info.get("validator"):
+        return str(told)
+    mark = find_mark(info)
+    return f"{mark}:{info['size']}" if mark else describe_version(info)
