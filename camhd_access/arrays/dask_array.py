@@ -21,6 +21,7 @@ from dask.blockwise import BlockwiseDep, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
 from camhd_access._version import __version__
+from camhd_access.arrays.group_chunks import cut_selection, has_groups
 from camhd_access.arrays.missing import Marked, mark_missing
 from camhd_access.arrays.reductions import Moments, divide_frames, finish_moments
 from camhd_access.arrays.statistics import Statistic, has_exact_squares, reduce_over_time
@@ -113,7 +114,8 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
         indices = index if isinstance(index, tuple) else (index,)
         if self.shown is None or not all(map(_is_plain, indices)) or sum(map(np.ndim, indices)) > 1:
             return super().__getitem__(index)
-        upcoming = iter(expand_index(indices, self.ndim))
+        outer = expand_index(indices, self.ndim)
+        upcoming = iter(outer)
         shown = tuple(
             np.asarray(positions[next(upcoming)]) if positions.ndim else positions for positions in self.shown
         )
@@ -121,7 +123,12 @@ class StackArray(da.Array, metaclass=_TypeOfDaskArray):
             return self
         lengths = iter(self.chunksize)
         kept = [(next(lengths), now) for before, now in zip(self.shown, shown, strict=True) if before.ndim]
-        chunks = tuple(max(1, min(length, len(now))) for length, now in kept if now.ndim)
+        chunks: list[Any] = [max(1, min(length, len(now))) for length, now in kept if now.ndim]
+        if shown[0].ndim:
+            if np.array_equal(shown[0], self.shown[0]):
+                chunks[0] = self.chunks[0]
+            elif has_groups(self.stack):
+                chunks[0] = cut_selection(np.arange(self.shape[0])[outer[0]], self.chunks[0])
         return StackArray.cut(self.stack, chunks, shown, marks_damage=self.marks_damage)
 
     def task_stacks(self) -> list[Stack]:

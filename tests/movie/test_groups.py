@@ -2,6 +2,8 @@
 
 import pickle
 from dataclasses import replace
+from importlib import import_module
+from math import prod
 
 import av
 import fsspec
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from camhd_access import MovieReader, MovieStore, open_movie, write_clip
+from camhd_access import MovieReader, MovieStore, open_movie, open_movies, write_clip
 from camhd_access.arrays import group_chunks
 from camhd_access.arrays.zarr.references import write_references
 from camhd_access.decoding import groups
 from camhd_access.errors import CamhdError, FrameDecodeError, UnsupportedCodecError
+
+open_movie_module = import_module("camhd_access.arrays.open_movie")  # hidden by the function of that name
 
 GROUPED = ["closed groups", "open groups, pyramid", "one group", "HEVC, open groups"]
 
@@ -304,6 +308,56 @@ def test_dask_chunks_are_whole_groups(structure, sent):
     np.testing.assert_array_equal(chunked.mean("time"), luma.mean(axis=0))
     long = group_chunks.cut_between_groups(stack, n_at_once=5, frame_bytes=group_chunks.MAX_GROUP_BYTES // 8)
     assert max(long) == 5
+
+
+def cut_small(monkeypatch, n_frames=10):
+    """Default chunks of at least `n_frames` of the size in `inter_movies`."""
+    monkeypatch.setattr(open_movie_module, "DASK_CHUNK_BYTES", n_frames * prod(inter_movies.SIZE))
+
+
+def count_decoded(movie):
+    parts = [part for stack in movie.data.task_stacks() for part in getattr(stack, "stacks", [stack])]
+    return sum(part.n_decoded for part in parts)
+
+
+def test_dask_chunks_of_several_movies_are_whole_groups(monkeypatch, tmp_path):
+    data = inter_movies.encode("closed groups")
+    paths = [tmp_path / f"CAMHDA301-20161113T00{minute}00Z.mp4" for minute in ("00", "15")]
+    for path in paths:
+        path.write_bytes(data)
+    cut_small(monkeypatch)
+    movie = open_movies(paths, pix_fmt="gray", clock="name", progress=False)
+    assert movie.chunks[0] == (12,) * 10
+    assert count_decoded(movie) == 120
+    within = movie[30:]
+    assert within.chunks[0] == (6, *(12,) * 7)
+    assert count_decoded(within) == 96
+    once = open_movie(paths[0], pix_fmt="gray", clock="name", chunks=None)
+    np.testing.assert_array_equal(within[:40], np.concatenate([once[30:], once[:10]]))
+
+
+def test_selections_keep_groups_together(monkeypatch):
+    open_bytes(inter_movies.encode("closed groups"), "selected.mp4")
+    cut_small(monkeypatch)
+    movie = open_movie("memory://groups/selected.mp4", pix_fmt="gray")
+    pixels = movie.values
+    assert movie.chunks[0] == (12,) * 5
+    for index, lengths in (
+        (slice(5, None), (7, 12, 12, 12, 12)),
+        (slice(None, None, 2), (12, 12, 6)),
+        (slice(None, None, -1), (12,) * 5),
+        (slice(20, 20), (0,)),
+    ):
+        assert movie[index].chunks[0] == lengths
+        assert count_decoded(movie[index]) <= 60
+        np.testing.assert_array_equal(movie[index], pixels[index])
+    for index in ([7] * 30, [50, 3, 51, 4]):
+        assert max(movie[index].chunks[0]) <= 12
+        np.testing.assert_array_equal(movie[index], pixels[index])
+    assert movie[:, :32].chunks[0] == movie[..., 3].chunks[0] == movie.chunks[0]
+    uneven = movie[5:][:, :32]
+    assert uneven.chunks[0] == (7, 12, 12, 12, 12)
+    np.testing.assert_array_equal(uneven, pixels[5:, :32])
 
 
 def test_arrays_say_what_they_are_made_of():
