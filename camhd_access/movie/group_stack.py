@@ -8,7 +8,7 @@ index, which tasks do not carry: a copy in another process reads it there once.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,14 +45,20 @@ Places: TypeAlias = dict[int, list[int]]
 class GroupStack(FrameStack):
     """Images of a movie whose frames depend on each other."""
 
+    is_recovered: bool = False
+    """Whether the movie opens only with `recover`, because its end is missing."""
     _coded: CodedSamples | None = None
     """The samples of the movie, which are not pickled; None until they are used."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make, given = FrameStack.__reduce__(self)
+        return make, (*given, self.is_recovered)
 
     @property
     def coded(self) -> CodedSamples:
         """The samples of the movie."""
         if self._coded is None:
-            movie = open_index(replace(self.source, version=None))
+            movie = open_index(replace(self.source, version=None), recover=self.is_recovered)
             if movie.source != self.source:
                 self.source.check()  # another replica may serve the same version
             object.__setattr__(self, "_coded", movie.index.coded)

@@ -352,7 +352,7 @@ class MovieReader:
         if check_scan(fields, deinterlace) and not self.interlaced:
             raise ValueError(f"{self.name} is progressive: its frames have no fields; read whole frames")
         shown: dict[str, Any] = {"pix_fmt": pix_fmt, "fields": fields, "deinterlace": deinterlace}
-        return stack_frames(self.source, self.index, frames, reduce=reduce, **shown)
+        return stack_frames(self._opened, frames, reduce=reduce, **shown)
 
     def read(
         self,

@@ -1,6 +1,6 @@
 """Selections of frames, lines and columns, and the options for damaged frames: parsed and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -10,10 +10,9 @@ import numpy.typing as npt
 from camhd_access.decoding.decoders import choose_decoder
 from camhd_access.decoding.groups import choose_group_decoder
 from camhd_access.errors import FrameIndexError
-from camhd_access.formats.quicktime import MovieIndex
 from camhd_access.movie.group_stack import GroupStack
+from camhd_access.movie.index_cache import OpenMovie
 from camhd_access.movie.stack import FrameStack
-from camhd_access.storage.source import ByteSource
 
 __all__ = [
     "Deinterlace",
@@ -64,8 +63,7 @@ def choose_frames(frames: FrameSelection, n_frames: int) -> npt.NDArray[np.int64
 
 
 def stack_frames(
-    source: ByteSource,
-    index: MovieIndex,
+    movie: OpenMovie,
     frames: FrameSelection,
     *,
     pix_fmt: str,
@@ -74,6 +72,7 @@ def stack_frames(
     reduce: int,
 ) -> FrameStack:
     """The selected frames of a movie with all lines and columns; parameters as in `MovieReader.stack`."""
+    index = movie.index
     choose = choose_decoder if index.coded is None else partial(choose_group_decoder, index.coded.stream)
     decoder = choose(
         (index.height, index.width),
@@ -85,9 +84,11 @@ def stack_frames(
     )
     n = 1 if fields == "first" else decoder.n_per_frame
     chosen = np.repeat(choose_frames(frames, index.n_frames), n)
-    kind = FrameStack if index.coded is None else partial(GroupStack, _coded=index.coded)
+    kind: Callable[..., FrameStack] = FrameStack
+    if index.coded is not None:
+        kind = partial(GroupStack, is_recovered=movie.recovery is not None, _coded=index.coded)
     return kind(
-        source=source,
+        source=movie.source,
         frames=chosen,
         field=(np.arange(len(chosen)) % n).astype(np.int8),
         sample_offset=index.offset[chosen],

@@ -7,6 +7,7 @@ import inter_movies
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from new_process import forget_open_movies
 
 from camhd_access import MovieReader, open_movie
 from camhd_access.cli import main
@@ -82,6 +83,22 @@ def test_what_is_left_out_is_said(tmp_path):
     found = CliRunner().invoke(main, ["recover", str(path)])
     assert found.exit_code == 0, found.output
     assert told in found.output
+
+
+def test_arrays_and_their_tasks_are_computed_in_other_processes():
+    *_, url = write("closed groups", 20_000)
+    movie = open_movie(url, recover=True, pix_fmt="gray", chunks={"time": 12})
+    pixels = movie.values
+    stack = movie.data.stack
+    sent = [pickle.dumps(each) for each in (movie, movie[5:7], stack, stack.select(slice(3)))]
+    assert len(sent[-1]) < 3000
+    forget_open_movies()
+    copy, part, whole, task = map(pickle.loads, sent)
+    np.testing.assert_array_equal(copy, pixels)
+    forget_open_movies()
+    np.testing.assert_array_equal(part, pixels[5:7])
+    np.testing.assert_array_equal(whole.read(), pixels)
+    np.testing.assert_array_equal(task.read(), pixels[:3])
 
 
 def test_a_movie_that_is_whole_is_not_shortened():
