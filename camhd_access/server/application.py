@@ -34,7 +34,7 @@ from camhd_access.server.mirrors import split_path
 from camhd_access.server.pages import add_page
 from camhd_access.server.parameters import SIZE_HEADERS
 from camhd_access.server.problems import Problem, problem_response
-from camhd_access.server.requests import accepts_gzip, find_client, path_below, prefix_of
+from camhd_access.server.requests import accepts_gzip, find_client, path_below, prefix_of, target_of
 from camhd_access.server.routes import ROUTES, describe_api
 from camhd_access.server.service import IGNORED_HEADER, ROUTE, STAGES, Service
 from camhd_access.server.settings import ServerSettings
@@ -168,9 +168,9 @@ def _count_held(response: web.StreamResponse) -> int:
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        _check_target(request.raw_path)
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS":  # also of *, the server as a whole
             return web.Response(status=204, headers=_PREFLIGHT)
+        _check_target(target_of(request))
         return await _answer_in_time(request, handler)
     except Problem as problem:
         return problem_response(problem)
@@ -178,7 +178,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status == 404 and "//" in request.path:
             root_path = request.app[SERVICE].settings.root_path
             clean = prefix_of(request, root_path) + _REPEATED_SLASHES.sub("/", path_below(request, root_path))
-            _, mark, query = request.raw_path.partition("?")
+            _, mark, query = target_of(request).partition("?")
             return web.Response(status=301, headers={"Location": clean + mark + query})
         headers = {"Allow": "GET, HEAD, OPTIONS"} if error.status == 405 else {}
         return problem_response(Problem(error.status, error.reason, headers=headers))

@@ -37,7 +37,7 @@ from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import parse_interval
 from camhd_access.server.problems import Problem, problem_of
 from camhd_access.server.reductions import find_reductions
-from camhd_access.server.requests import ADDRESS_HEADERS, ROUTE, address_of, path_below
+from camhd_access.server.requests import ADDRESS_HEADERS, ROUTE, address_of, path_below, target_of
 
 if TYPE_CHECKING:
     from camhd_access.server.service import Service
@@ -205,7 +205,7 @@ def _check_count(movies: Sequence[MovieFrames], max_frames: int) -> None:
 def _address_of(service: "Service", request: web.Request) -> str:
     """The complete URL of this request."""
     root_path = service.settings.root_path
-    _, mark, query = request.raw_path.partition("?")
+    _, mark, query = target_of(request).partition("?")
     return address_of(request, root_path) + path_below(request, root_path) + mark + query
 
 

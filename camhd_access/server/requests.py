@@ -21,6 +21,7 @@ __all__ = [
     "parse_qualities",
     "path_below",
     "prefix_of",
+    "target_of",
 ]
 
 ROUTE: web.RequestKey[str] = web.RequestKey("camhd_route", str)
@@ -32,6 +33,7 @@ ADDRESS_HEADERS = "X-Forwarded-Prefix, X-Forwarded-Proto"
 """`Vary` of responses that contain complete URLs; caches distinguish hosts anyway."""
 
 _PREFIX = re.compile(r"(/[\w.~%@+-]+)+", re.ASCII)
+_ABSOLUTE = re.compile(r"https?://(?P<host>[^/?]*)(?P<target>.*)", re.IGNORECASE)
 _HOST = re.compile(r"[\w.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?", re.ASCII)
 _IP_AND_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](:[0-9]+)?|(?P<v4>[0-9.]+):[0-9]+")
 
@@ -68,15 +70,27 @@ def address_of(request: web.BaseRequest, root_path: str) -> str:
     """The URL of the server that clients see, without a trailing slash."""
     told = request.headers.get("X-Forwarded-Proto", "")
     scheme = told if told in {"http", "https"} else request.scheme
-    host = request.headers.get("Host", "")
+    absolute = _ABSOLUTE.fullmatch(request.raw_path)
+    host = absolute["host"] if absolute else request.headers.get("Host", "")
     if not _HOST.fullmatch(host):
         host = "localhost"
     return f"{scheme}://{host}{prefix_of(request, root_path)}"
 
 
+def target_of(request: web.BaseRequest) -> str:
+    """The path and query of a request as sent, without the scheme and host that proxies may send before them.
+
+    Notes
+    -----
+    RFC 9112, section 3.2.2: servers accept this absolute form, and its host counts instead of `Host`.
+    """
+    absolute = _ABSOLUTE.fullmatch(request.raw_path)
+    return absolute["target"] if absolute else request.raw_path
+
+
 def path_below(request: web.BaseRequest, root_path: str) -> str:
     """The path of a request as sent, without `root_path` where it begins with that, however it is encoded."""
-    path = request.raw_path.partition("?")[0]
+    path = target_of(request).partition("?")[0]
     head = "/".join(path.split("/")[: root_path.count("/") + 1])
     return path[len(head) :] if unquote(head) == unquote(root_path) else path
 

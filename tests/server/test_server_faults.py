@@ -289,11 +289,26 @@ def talk(port, request):
         return connection.recv(65536)
 
 
-@pytest.mark.parametrize("url", [b"http://evil.example/", b"https://evil.example/v1/", b"file:///etc/passwd"])
-def test_absolute_urls_reach_nothing(client, origin, url):
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        (b"http://evil.example/", 200),
+        (b"HTTP://evil.example/?a=b", 200),
+        (b"https://evil.example/v1/", 404),
+        (b"https://evil.example/v1/../../etc/passwd", 400),
+        (b"http:///v1/", 400),
+        (b"file:///etc/passwd", 400),
+    ],
+)
+def test_absolute_urls_reach_nothing_but_this_server(client, origin, url, status):
     answer = talk(client.port, b"GET " + url + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert b" 400 " in answer.splitlines()[0]
+    assert b" %d " % status in answer.splitlines()[0]
     assert origin.requests == []
+
+
+def test_options_of_the_server_as_a_whole(client):
+    answer = talk(client.port, b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 204")
 
 
 def test_bodies_are_not_read(client):

@@ -1,8 +1,11 @@
 """IIIF: images and their descriptions, held against the consortium's validator, and manifests."""
 
 import io
+import json
 import random
 import re
+import socket
+from http.client import HTTPResponse
 from urllib.parse import quote, urlsplit
 
 import numpy as np
@@ -309,6 +312,18 @@ def test_the_description_has_the_url_by_which_the_client_came(large):
     for host in ("a/b", "x@y", "<script>", "a b"):
         told = large.get("large.mov/iiif/2/info.json", {"Host": host, "X-Forwarded-Proto": "gopher"}).json()
         assert told["id"].startswith("http://localhost/v1/")
+
+
+def test_the_host_of_an_absolute_target_counts(large):
+    paths = [large.at(f"large.mov/iiif/{name}") for name in ("2/info.json", "manifest.json?every=1")]
+    for path in paths:
+        with socket.create_connection(("127.0.0.1", large.port), timeout=60) as connection:
+            target = f"http://camhd.example:81{path}"
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: other.example\r\n\r\n".encode())
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == 200
+            assert target.startswith(json.loads(answer.read())["id"])
 
 
 @pytest.mark.parametrize(
