@@ -52,6 +52,9 @@ is off by 60.03 s (some names give only the minute, and all give the scheduled s
 CLOCK_PRECISION_SECONDS = 1.0
 """Recorders store whole seconds."""
 
+_YEARS = range(1678, 2262)
+"""Years that times in nanoseconds can hold."""
+
 _HOUR_SECONDS = 3600
 
 _NAME = re.compile(r"(?P<camera>CAMHD[A-Z]\d{3})-(?P<time>\d{8}T\d{6})Z?(?:_(?P<part>\d{1,2}))?(?=$|\.)")
@@ -108,7 +111,7 @@ class MovieName:
 
 
 def find_movie_name(urlpath: str) -> MovieName | None:
-    """The movie's name in a path or URL; None if it is not a CamHD name."""
+    """The movie's name in a path or URL; None if it is no CamHD name, or its year is not in 1678 to 2261."""
     filename = urlpath.partition("?")[0].rstrip("/").rpartition("/")[2]
     match = _NAME.match(filename)
     if not match:
@@ -119,7 +122,7 @@ def find_movie_name(urlpath: str) -> MovieName | None:
         minute = np.datetime64(f"{t[:4]}-{t[4:6]}-{t[6:11]}:{t[11:13]}", "s")
     except ValueError:
         return None
-    if seconds > 60:  # 60 is the next minute, written by recorders that round up
+    if seconds > 60 or int(t[:4]) not in _YEARS:  # 60 is the next minute, of recorders that round up
         return None
     time = minute + np.timedelta64(seconds, "s")
     return MovieName(match[0], time, int(match["part"]) if match["part"] else None)

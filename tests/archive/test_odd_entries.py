@@ -2,7 +2,7 @@
 
 from sparse_archive import write_sparse
 
-from camhd_access import open_archive
+from camhd_access import MovieReader, open_archive
 
 BASENAME = "CAMHDA301-20161113T000000Z"
 
@@ -30,3 +30,12 @@ def test_copies_do_not_replace_the_movie(tmp_path):
     for suffix in (".copy.mov", ".1.mov", ".caf\udce9.mov", ".caf\udce9.mp4"):  # a byte that is not UTF-8
         path.with_name(f"{BASENAME}{suffix}").write_bytes(b"other bytes")
     check_alone(tmp_path / "archive", path, tmp_path)
+
+
+def test_names_of_years_that_times_cannot_hold_are_left_out(tmp_path):
+    root = tmp_path / "archive"
+    path = write_movie(root)
+    for year in (1600, 2300, 9998):
+        write_sparse(root / f"{year}/01/01/CAMHDA301-{year}0101T000000.mov", file_size=600_000, n_frames=10)
+    check_alone(root, path, tmp_path)
+    assert MovieReader(root / "2300/01/01/CAMHDA301-23000101T000000.mov").start.source == "unknown"

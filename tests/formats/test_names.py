@@ -65,6 +65,8 @@ def test_what_the_timecode_confirms(source, apart, after, expected):
         "",
         "movie",
         "CAMHDA301-20161313T000000Z",
+        "CAMHDA301-16771231T000000Z",  # before and after the times that nanoseconds hold
+        "CAMHDA301-22620101T000000",
         "CAMHDA301-2016",
         "xCAMHDA301",
         "CAMHDA301-20161113T000000Z_001234",
