@@ -50,6 +50,7 @@ from camhd_access.formats.quicktime.packing import can_pack
 from camhd_access.movie.index_store import IndexStore, name_index
 from camhd_access.ranges import ByteRange
 from camhd_access.storage.filesystems import counts_from_end
+from camhd_access.storage.local_files import find_special_kind
 from camhd_access.times import Period
 from camhd_access.urls import options_of, redact_url, text_of
 
@@ -210,6 +211,8 @@ class Crawl:
         """The row, completed from the movie's index, and the index."""
         fs = self.filesystem
         path = fs._strip_protocol(row.url)  # noqa: SLF001 - fsspec's way to parse URLs
+        if (kind := find_special_kind(fs, path)) is not None:  # behind a link
+            return _Found(replace(row, quality="unreadable", reason=f"it is a {kind}, not a file"))
         info: dict[str, Any] = {}
 
         async def answer(request: Request) -> Answer:

@@ -62,7 +62,10 @@ class Folder:
 
 
 def find_name(entry: Entry, kind: Kind = "mov") -> MovieName | None:
-    """The name of a movie of this kind; None for all other entries, also for copies (`….copy.mov`)."""
+    """The name of a movie of this kind; None for all others, also copies (`….copy.mov`) and folders."""
+    is_special = entry["type"] == "other" and not entry.get("islink")  # a pipe or a device
+    if is_special or entry["type"] == "directory":
+        return None
     path = str(entry["name"]).partition("?")[0]
     name = find_movie_name(path) if is_of_kind(path, kind) else None
     return name if name and path.rpartition("/")[2].rpartition(".")[0] == name.basename else None
