@@ -1,5 +1,7 @@
 """The server with slow, large or many clients: others are still served."""
 
+import asyncio
+import logging
 import shlex
 import socket
 import subprocess
@@ -12,8 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from lazycache import Client, running_server
 from origin import honest, running_origin
-from running_server import COMMAND, fetch, read_address, serving
+from running_server import COMMAND, fetch, read_address, serving, wait_until
 
+from camhd_access.server import application
 from camhd_access.server.serving import LIMITS
 from camhd_access.synthetic import serve_folder, write_movie
 
@@ -103,18 +106,33 @@ def test_pipelined_requests_are_answered_one_after_the_other(served_movie, movie
         assert read_to_end(connection).count(b"HTTP/1.1 200 OK") == n
 
 
-def test_clients_that_stop_reading_are_cut_off(served_movie, movie_path, tmp_path, monkeypatch):
+def test_clients_that_stop_reading_are_cut_off(served_movie, movie_path, tmp_path, monkeypatch, caplog):
     """Long before the time that the answer may take is over, and not while they read, however slowly."""
-    monkeypatch.setattr("camhd_access.server.application.STALL_SECONDS", 0.3)
-    with running_server(served_movie.url, cache_dir=tmp_path) as client, connect(client) as slow:
+    caplog.set_level(logging.INFO, "camhd_access")
+    n_pauses, sleep = threading.Semaphore(0), asyncio.sleep
+
+    async def pause(seconds, *result):
+        is_stall = seconds == application.STALL_SECONDS
+        while is_stall and not n_pauses.acquire(blocking=False):
+            await sleep(0.001)
+        return await sleep(0 if is_stall else seconds, *result)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    with running_server(served_movie.url, cache_dir=tmp_path) as client, closing(socket.socket()) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        slow.settimeout(100)
+        slow.connect(("127.0.0.1", client.port))
         path = f"{client.at(movie_path.name)}/frame/1.bmp?width=4000&height=4000"
         slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        n_read = 0
-        for _ in range(10):
-            time.sleep(0.1)
-            n_read += len(slow.recv(1 << 20))
-        time.sleep(2)
-        assert 1 << 20 < n_read + len(read_to_end(slow)) < 3 * 4000 * 4000
+        answer = slow.makefile("rb")
+        for _ in range(4):  # more each time than the system keeps, so that the server sends some
+            assert len(answer.read(8 << 20)) == 8 << 20
+            n_pauses.release()
+            wait_until(lambda: not n_pauses._value)
+        assert "stopped receiving" not in caplog.text
+        n_pauses.release(3)
+        wait_until(lambda: "the client stopped receiving" in caplog.text)
+        assert len(read_to_end(slow)) < 8 << 20  # of 14 MB; what the system keeps
 
 
 @pytest.mark.parametrize("target", ["frame/1?width=" + "1" * 5000, "frame/" + "1" * 2000, "x" * 30000])

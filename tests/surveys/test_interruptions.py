@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from clusters import running_cluster
 from commands import start
+from running_server import wait_until
 from surveyed import NAMES
 
 from camhd_access import RemoteFileError, survey
@@ -43,12 +44,6 @@ def done_in(out):
     return sorted(path.name for path in out.glob("*.parquet"))
 
 
-def wait_for(condition, program):
-    end = time.monotonic() + 60
-    while not condition() and program.poll() is None and time.monotonic() < end:
-        time.sleep(0.01)
-
-
 def number(pictures, context):
     time.sleep(0.1)
     return {"number": [read_frame_number(picture) for picture in pictures]}
@@ -67,7 +62,7 @@ def test_a_survey_that_was_killed_goes_on(folder, undisturbed, tmp_path):
     out = tmp_path / "out"
     command = ("survey", tmp_path / "slow.py:number", folder, "--frame", "3", "--frame", "5", "-o", out)
     with start(*command) as program:
-        wait_for(lambda: len(list(out.glob("done-*"))) >= 2, program)
+        wait_until(lambda: len(list(out.glob("done-*"))) >= 2 or program.poll() is not None)
         program.send_signal(signal.SIGKILL)
     kept = {path.name: path.stat().st_mtime_ns for path in out.glob("done-*")}
     assert len(kept) >= 2

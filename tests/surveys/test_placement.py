@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Thread, Timer
+from threading import Event, Thread
 
 import dask
 import pandas as pd
@@ -86,9 +86,16 @@ def test_a_movie_is_read_on_the_same_host_in_each_survey(many, two_hosts, tmp_pa
 
 def test_a_worker_that_is_retired(many, two_hosts, tmp_path):
     """What it was reading is read by the others."""
-    (victim, *_), options = two_hosts.nthreads(), {"frames": [1], "pix_fmt": "gray", "progress": False}
-    Timer(0.5, two_hosts.retire_workers, [[victim]]).start()
-    table = survey(slowly, many, out=tmp_path / "out", client=two_hosts, **options)
+    (victim, *_), out = two_hosts.nthreads(), tmp_path / "out"
+
+    def retire():
+        wait_until(lambda: list(out.glob("done-*")))
+        two_hosts.retire_workers([victim])
+
+    with ThreadPoolExecutor() as pool:
+        retiring = pool.submit(retire)
+        table = survey(slowly, many, frames=[1], out=out, client=two_hosts, pix_fmt="gray", progress=False)
+        retiring.result()
     assert table["error"].isna().all()
     assert table["movie"].is_unique
     assert len(table) == len(many)
@@ -134,14 +141,26 @@ def slowly_here(pictures, context):
 slowly_here.__name__ = "slowly"
 
 
+SEEN = set()
+"""The workers of the cluster that grows."""
+
+
+def with_another(pictures, context):
+    """Ends when two workers have come."""
+    SEEN.add(get_worker().name)
+    wait_until(lambda: len(SEEN) >= 2)
+    return where(pictures, context)
+
+
 def test_a_cluster_that_grows_from_nothing(many, tmp_path):
+    SEEN.clear()
     with (
         LocalCluster(n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         cluster.adapt(minimum=0, maximum=2, interval="50ms")
         options = {"frames": [1], "pix_fmt": "gray", "client": client, "progress": False}
-        table = survey(slowly, many, out=tmp_path / "out", **options)
+        table = survey(with_another, many, out=tmp_path / "out", **options)
     assert table["error"].isna().all()
     assert table["movie"].is_unique
     assert len(table) == len(many)

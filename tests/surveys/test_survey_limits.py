@@ -140,7 +140,7 @@ def run_with():
                 return clients[-1]
 
             try:
-                await asyncio.wait_for(job(server, connect), 30)
+                await asyncio.wait_for(job(server, connect), 300)
             finally:
                 for client in clients:
                     client.close()
