@@ -2,6 +2,7 @@
 
 import logging
 import re
+import traceback
 
 import pytest
 import xarray as xr
@@ -26,6 +27,7 @@ from camhd_access import (
 from camhd_access.arrays.zarr import MovieStore
 from camhd_access.cli import main
 from camhd_access.movie.rescue import read_sidecar
+from camhd_access.output.provenance_files import read_provenance
 from camhd_access.storage.output_files import open_target
 from camhd_access.storage.rangecache import default_cache_dir
 
@@ -160,6 +162,39 @@ def test_a_changed_file(address, origin, movie_path, texts):
     texts["changed"] = causes(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "s3://SOMEONE:PASSWD@bucket/clip.avi",
+        f"https://host/clip.mov?{QUERY}",
+        "s3://SOMEONE:PASSWD@bucket/frame.png",
+        "s3://SOMEONE:PASSWD@bucket/{number}.png",
+        "https://SOMEONE:PASSWD@127.0.0.1:9/clip.mov",
+    ],
+)
+def test_names_that_are_refused(movie_path, texts, name):
+    with pytest.raises(ValueError, match=r"host/clip|bucket/|read-only") as caught:
+        write_clip(MovieReader(movie_path), [1, 2], name, progress=False)
+    texts["clip"] = str(caught.value)
+    with pytest.raises(ValueError, match=r"name of a film|read-only") as caught:
+        open_movie(movie_path)[:2].camhd.animate(name.replace(".mov", ".mp4"), progress=False)
+    texts["film"] = str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.mp4", "a.svg", "a.nc", "a.zarr"])
+def test_provenance_that_is_not_there(address, texts, name):
+    for state, put in (("no record", True), ("no file", False)):
+        url = (
+            address(f"/{name}", b"neither image nor film")
+            if put
+            else address("/b", b"").replace("/b", f"/{name}x.png")
+        )
+        for form in (url, url.partition("?")[0]):
+            with pytest.raises((OSError, ValueError)) as caught:
+                read_provenance(form)
+            texts[f"{state} {len(texts)}"] = "".join(traceback.format_exception(caught.value))
+
+
 def test_files_that_are_written(url, texts, tmp_path):
     movie, reader = open_movie(url), MovieReader(url)
     for name in ("clip.mov", "film.gif"):
@@ -178,6 +213,9 @@ def test_the_command(url, texts, tmp_path):
         ["plan", url],
         ["frame", "--at", "0.1", "-o", str(tmp_path / "f.png"), url],
         ["clip", "--frames", "1:3", "-o", str(tmp_path / "c.mov"), url],
+        ["frame", "--json", "--at", "0.1", "-o", str(tmp_path / "f.png"), url],
+        ["clip", "--json", "--frames", "1:3", "-o", str(tmp_path / "c.mov"), url],
+        ["clip", "--frames", "1:3", "-o", "memory://SOMEONE:PASSWD@clips/c.mov", url],
         ["sheet", "--every", "0.3", "-o", str(tmp_path / "s.png"), url],
         ["recover", url],
         ["info", url.replace(NAME, "nothing.mov")],

@@ -101,6 +101,7 @@ def clip(
     from camhd_access.movie.reader import MovieReader
     from camhd_access.output.clip import write_clip
     from camhd_access.output.clip.writing import check_clip
+    from camhd_access.urls import redact_url
 
     has_times = begin is not None or end is not None
     if (frames is not None) + has_times + bool(at) != 1:
@@ -111,10 +112,11 @@ def clip(
     chosen = _find_frames(reader, begin, end, at) if frames is None else reader.stack(frames).frames
     options: dict[str, Any] = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
     write_clip(reader, chosen, output, progress=shows_progress(), **options)
+    path = redact_url(os.fsdecode(output))
     if as_json:
-        print_json({"path": output, "url": reader.urlpath, "frames": chosen.tolist()})
+        print_json({"path": path, "url": reader.name, "frames": chosen.tolist()})
     else:
-        click.echo(f"{os.fsdecode(output)}: {len(chosen)} of {reader.n_frames} frames")
+        click.echo(f"{path}: {len(chosen)} of {reader.n_frames} frames")
 
 
 def _find_frames(

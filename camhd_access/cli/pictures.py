@@ -120,7 +120,7 @@ def frame(
     if as_json:
         height, width, *_ = pixels.shape
         time = None if reader.start_time is None else reader.times()[position]
-        facts = {"path": output, "url": reader.urlpath, "frame": position, "time": time}
+        facts = {"path": output, "url": reader.name, "frame": position, "time": time}
         print_json(facts | {"width": width, "height": height})
     else:
         click.echo(f"{output}: frame {position} of {reader.n_frames}")

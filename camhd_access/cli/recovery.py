@@ -31,6 +31,7 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
     from camhd_access.movie.rescue.sidecar import check_sidecar_name
     from camhd_access.storage.same_file import check_not_source
     from camhd_access.storage.source import open_source
+    from camhd_access.urls import redact_url
 
     address = find_address(url)
     if output:
@@ -44,4 +45,4 @@ def recover(url: str, output: str | None, *, force: bool) -> None:
     click.echo(recovery.summary)
     if output:
         write_sidecar(output, recovery)
-        click.echo(output)
+        click.echo(redact_url(output))

@@ -22,6 +22,7 @@ def verify(urls: tuple[str, ...]) -> None:
     from tqdm.auto import tqdm
 
     from camhd_access.movie.checksum import ChecksumError, verify_checksum
+    from camhd_access.urls import redact_url
 
     faults = []
     for url in urls:
@@ -36,6 +37,6 @@ def verify(urls: tuple[str, ...]) -> None:
             except ChecksumError as error:
                 faults.append(error)
                 continue
-        click.echo(f"{digest}  {url}: OK")
+        click.echo(f"{digest}  {redact_url(url)}: OK")
     if faults:
         raise ChecksumError("; ".join(map(str, faults)))

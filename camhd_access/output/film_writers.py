@@ -71,7 +71,7 @@ def find_film_writer(suffix: str, codec: Codec = "h264") -> FilmWriter:
         raise ValueError(f"the codec of films must be {' or '.join(WRITERS)}, not {codec!r}")
     writers = WRITERS[codec]
     if suffix not in writers:
-        raise ValueError(f"films ({codec}) are written as {', '.join(writers)}, not as '{suffix}'")
+        raise ValueError(f"the name of a film ({codec}) must end in {', '.join(writers)}")
     return writers[suffix]
 
 

@@ -16,13 +16,12 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-import fsspec
-
 from camhd_access.arrays.attributes import PLACE
 from camhd_access.movie.origin import RECORD_KEY
 from camhd_access.movie.reader import MovieReader
 from camhd_access.output.provenance import Provenance, make_uuid
 from camhd_access.output.provenance_files import read_provenance
+from camhd_access.storage.filesystems import find_filesystem
 from camhd_access.storage.output_files import Target, open_target, suffix_of
 from camhd_access.urls import is_place, redact_url, text_of
 
@@ -169,7 +168,8 @@ def _read_record_of_clip(path: str) -> Provenance:
 
 def _describe_item(name: str, path: str, record: Provenance, base_url: str | None) -> dict[str, Any]:
     """The fields of one file."""
-    with fsspec.open(path, "rb") as file:
+    filesystem, inner = find_filesystem(path)
+    with filesystem.open(inner, "rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     settings = {key: value for key, value in asdict(record).items() if value is not None and key != "license"}
     is_gray = (record.pix_fmt or "").startswith("gray")

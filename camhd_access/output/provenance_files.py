@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from PIL import Image, UnidentifiedImageError
 
 from camhd_access.output.provenance import Provenance
+from camhd_access.storage.filesystems import find_filesystem
 from camhd_access.storage.output_files import suffix_of
 from camhd_access.urls import options_of, redact_url, text_of
 
@@ -25,6 +26,8 @@ OTHER_SUFFIXES = (*IMAGES, *FILMS, *ARRAYS, *DRAWINGS)
 
 _DESCRIPTION = 0x010E
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
+
 
 def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     """The provenance record of an image, a film, a figure or an array.
@@ -38,14 +41,29 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance:
     """
     name, options = text_of(path), options_of(path, None)
     suffix = suffix_of(name.rstrip("/"))
-    if suffix in ARRAYS:
-        return _of_array(name, options)
-    with fsspec.open(name, "rb", **(options or {})) as file:
-        texts = _texts_of_film(file) if suffix in FILMS else _texts_of_image(file, suffix)
+    with _without_secrets():
+        if suffix in ARRAYS:
+            return _of_array(name, options)
+        filesystem, inner = find_filesystem(name, options)
+        with filesystem.open(inner, "rb") as file:
+            texts = _texts_of_film(file) if suffix in FILMS else _texts_of_image(file, suffix)
     for text in texts:
         if record := Provenance.parse(text):
             return record
     raise ValueError(f"{redact_url(name)} has no provenance record: it was not written by camhd_access")
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Errors of other libraries, whose texts have URLs as given, become errors with redacted URLs."""
+    try:
+        yield
+    except Exception as error:
+        text = _URL.sub(lambda found: redact_url(found[0]), str(error))
+        if text == str(error):
+            raise
+        kinds = (FileNotFoundError, OSError, ValueError)
+        raise next((kind for kind in kinds if isinstance(error, kind)), OSError)(text) from None
 
 
 def _texts_of_image(file: Any, suffix: str) -> list[str]:  # noqa: ANN401 - fsspec's files
@@ -87,9 +105,12 @@ def _of_array(name: str, storage_options: Mapping[str, Any] | None) -> Provenanc
 
     from camhd_access.output.array_provenance import describe_array  # noqa: PLC0415
 
-    is_zarr = suffix_of(name.rstrip("/")) == ".zarr"
-    options: dict[str, Any] = {"consolidated": False, "storage_options": storage_options} if is_zarr else {}
-    with xr.open_dataset(name, engine="zarr" if is_zarr else None, **options) as dataset:
+    place: Any = name
+    options: dict[str, Any] = {}
+    if suffix_of(name.rstrip("/")) == ".zarr":
+        filesystem, inner = find_filesystem(name, storage_options)
+        place, options = filesystem.get_mapper(inner), {"engine": "zarr", "consolidated": False}
+    with xr.open_dataset(place, **options) as dataset:
         if not {"movie", "source"} & set(dataset.coords):
             raise ValueError(f"{redact_url(name)} has no provenance record: no coordinate movie or source")
         variable = next((v for v in dataset.data_vars.values() if "movie" in v.coords), None)

@@ -119,10 +119,13 @@ def _name_images(pattern: str, frames: NDArray[np.int64]) -> list[str]:
     try:
         names = [pattern.format(frame=frame) for frame in frames.tolist()]
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{pattern!r} needs a frame number, as in frame_{{frame:06d}}.png") from error
+        raise ValueError(
+            f"{redact_url(pattern)!r} needs a frame number, as in frame_{{frame:06d}}.png"
+        ) from error
     if len(set(names)) < len(set(frames.tolist())):
         raise ValueError(
-            f"{pattern!r} gives several frames the same name; number them, as in frame_{{frame:06d}}.png"
+            f"{redact_url(pattern)!r} gives several frames the same name; number them, "
+            "as in frame_{frame:06d}.png"
         )
     return names
 

@@ -10,7 +10,7 @@ from camhd_access.movie.selection import Deinterlace, FrameSelection
 from camhd_access.output.clip.layout import ClipLayout, plan_clip
 from camhd_access.storage.output_files import Target, open_target, suffix_of
 from camhd_access.storage.same_file import check_not_source
-from camhd_access.urls import is_place, options_of, text_of
+from camhd_access.urls import is_place, options_of, redact_url, text_of
 
 if TYPE_CHECKING:
     from camhd_access.output.film_writers import Codec
@@ -135,7 +135,9 @@ def check_clip(
     """
     suffix = suffix_of(cast("str", target)) if is_place(target) else ".mov"
     if suffix not in OPTIONS:
-        raise ValueError(f"{target!s}: the name of a clip must end in {', '.join(OPTIONS)}")
+        raise ValueError(
+            f"{redact_url(text_of(cast('str', target)))}: the name of a clip must end in {', '.join(OPTIONS)}"
+        )
     given = {"codec": codec, "fps": fps, "width": width, "deinterlace": deinterlace}
     refused = [name for name, value in given.items() if value is not None and name not in OPTIONS[suffix]]
     if refused:
