@@ -213,7 +213,8 @@ class Archive:
         start, end
             As for `movies`.
         kind
-            As for `movies`. With another kind than "mov", all days are listed again.
+            As for `movies`. With another kind than "mov", all days are listed again. Rows of files of another
+            kind stay in `file`, unless the recording has one of this kind too.
         index
             Also read the index of each movie, which gives its start time, duration, frames, frame size and
             quality.

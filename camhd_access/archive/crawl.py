@@ -98,6 +98,7 @@ class Crawl:
         if file:
             write_catalog(to_frame(rows.values()), file)
         inside = [row for row in rows.values() if period[0] <= row.name.listed_time < period[1]]
+        inside = [row for row in inside if is_of_kind(row.url, kind)]
         if index:
             stored = None if self.store is None else self.store.names()
             wanted = (row for row in inside if _needs_index(row) or _is_unstored(row, stored))
@@ -149,7 +150,8 @@ class Crawl:
             )
         days = listing.covers(_whole_days(period))
         for row in list(rows.values()):
-            if days[0] <= row.name.listed_time < days[1] and not _stays(row, listing, days):
+            is_inside = days[0] <= row.name.listed_time < days[1] and is_of_kind(row.url, kind)
+            if is_inside and not _stays(row, listing, days):
                 del rows[row.basename]
         now = np.datetime64("now", "ns")
         for movie in listing.movies.values():

@@ -4,7 +4,7 @@ import inter_movies
 import numpy as np
 import pytest
 
-from camhd_access import MovieReader, open_archive, open_movie
+from camhd_access import MovieReader, open_archive, open_movie, read_catalog
 from camhd_access.errors import RemoteFileNotFoundError
 from camhd_access.formats.names import find_best_files, name_twin
 from camhd_access.synthetic import serve_folder, write_movie
@@ -60,6 +60,17 @@ def test_the_catalogue_knows_both(root, tmp_path):
     table = archive.catalog(index=True, progress=False, file=file)  # what the file has of twins is not taken
     assert names(table["url"]) == [f"{BOTH}.mov", f"{MASTER}.mov"]
     assert table["codec"].tolist() == ["apcn"] * 2
+
+
+def test_the_file_keeps_what_another_kind_found(root, tmp_path):
+    archive, file = open_archive(root), tmp_path / "catalog.jsonl"
+    best = archive.catalog(kind="best", index=True, progress=False, file=file)
+    archive.catalog(progress=False, file=file)
+    found = read_catalog(file)
+    assert found["url"].tolist() == best["url"].tolist()
+    assert found["quality"].tolist() == best["quality"].tolist()
+    archive.catalog(kind="mp4", progress=False, file=file)
+    assert names(read_catalog(file)["url"]) == [f"{BOTH}.mp4", f"{MASTER}.mov", f"{TWIN}.mp4"]
 
 
 def test_a_base_name_finds_the_twin_when_the_master_is_gone(root, monkeypatch):
