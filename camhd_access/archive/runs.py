@@ -22,7 +22,7 @@ def find_runs(catalog: pd.DataFrame, *, max_gap_seconds: float = MAX_GAP_SECONDS
         A catalogue with `start_time` and `duration`, from a crawl with `index=True` or a third party. A movie
         of unknown duration is a run of its own.
     max_gap_seconds
-        Maximum time from the end of a movie to the start of the next one in a run.
+        Maximum time from the end of all earlier movies of a run to the start of the next one.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def find_runs(catalog: pd.DataFrame, *, max_gap_seconds: float = MAX_GAP_SECONDS
     """
     movies = catalog.reset_index().sort_values(["start_time", "basename"], ignore_index=True)
     end_time = movies["start_time"] + pd.to_timedelta(movies["duration"], unit="s")
-    gap_seconds = (movies["start_time"] - end_time.shift()).dt.total_seconds()
+    gap_seconds = (movies["start_time"] - end_time.cummax().shift()).dt.total_seconds()
     run = (~(gap_seconds <= max_gap_seconds)).cumsum().rename("run") - 1
     runs = movies.assign(end_time=end_time).groupby(run)
     return pd.DataFrame(
