@@ -140,7 +140,8 @@ def draw_frame(
     ax = _axes_for(extent, figsize, has_bar=has_bar) if ax is None else ax
     values: npt.NDArray[Any]
     if in_color:
-        low, high = options.pop("vmin", None) or low, options.pop("vmax", None) or high
+        vmin, vmax = options.pop("vmin", None), options.pop("vmax", None)
+        low, high = low if vmin is None else vmin, high if vmax is None else vmax
         values = to_image(frame, low, high)
     else:
         values = frame.transpose("y", "x").values

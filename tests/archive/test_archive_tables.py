@@ -235,6 +235,24 @@ def test_a_movie_of_unknown_length_is_a_run_of_its_own(real):
     assert len(find_runs(real.iloc[:0])) == 0
 
 
+def test_a_movie_within_another_does_not_end_its_run():
+    """The gap begins where the last of all earlier movies ends."""
+    start = ["2017-10-20T21:59", "2017-10-20T22:15", "2017-10-21T00:49:20", "2017-10-21T01:10"]
+    catalog = pd.DataFrame(
+        {
+            "basename": list("ABCD"),
+            "url": list("abcd"),
+            "start_time": pd.to_datetime(start),
+            "duration": [10_217.0, 900.0, 900.0, 900.0],
+            "n_frames": pd.array([1] * 4, "Int64"),
+        }
+    )
+    runs = find_runs(catalog)
+    assert list(runs.basenames) == [("A", "B", "C"), ("D",)]
+    assert runs.end_time[0] == pd.Timestamp("2017-10-21T01:04:20")
+    assert find_runs(catalog.iloc[:2]).end_time[0] == pd.Timestamp("2017-10-21T00:49:17")
+
+
 # ---- scenes
 
 MOVIES = ["CAMHDA301-20160810T000000Z", "CAMHDA301-20160810T030000Z", "CAMHDA301-20160810T060000Z"]
