@@ -18,6 +18,7 @@ from camhd_access.decoding.pixels import PixelFormat
 from camhd_access.decoding.sums import Sums
 from camhd_access.ending import submit
 from camhd_access.memory import empty
+from camhd_access.movie.filesystem_identity import identify_filesystem
 from camhd_access.movie.outer_index import AxisIndex, choose_positions
 from camhd_access.movie.stack import Damage, FrameStack, Pixels
 
@@ -87,6 +88,7 @@ class FrameSeries:
         formats = [(stack.decoder, str(stack.window)) for stack in stacks]
         numbers = {each: number for number, each in enumerate(dict.fromkeys(formats))}
         return (
+            tuple(identify_filesystem(stack.source.filesystem) for stack in stacks),
             tuple(stack.source.path for stack in stacks),
             tuple(stack.source.version for stack in stacks),
             tuple(numbers),

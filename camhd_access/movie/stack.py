@@ -35,6 +35,7 @@ from camhd_access.errors import (
 )
 from camhd_access.formats.prores import FrameHeader, walk_frame
 from camhd_access.memory import empty
+from camhd_access.movie.filesystem_identity import identify_filesystem
 from camhd_access.movie.fresh_bytes import read_again
 from camhd_access.movie.index_cache import HINT
 from camhd_access.movie.outer_index import AxisIndex, Index, expand_index, split_positions, take_outer
@@ -121,7 +122,9 @@ class FrameStack:
     @property
     def identity(self) -> tuple[object, ...]:
         """Identifies its pixels among all stacks; small, even if the pixels are not."""
-        return self.source.path, self.source.version, self.frames, self.field, self.decoder, self.window
+        source = self.source
+        file = identify_filesystem(source.filesystem), source.path, source.version
+        return *file, self.frames, self.field, self.decoder, self.window
 
     def select(self, positions: AxisIndex) -> "FrameStack":
         """The stack of some of these images; `positions` count within this stack."""
