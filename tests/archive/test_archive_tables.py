@@ -242,7 +242,7 @@ def test_a_movie_within_another_does_not_end_its_run():
         {
             "basename": list("ABCD"),
             "url": list("abcd"),
-            "start_time": pd.to_datetime(start),
+            "start_time": pd.to_datetime(start, format="ISO8601"),
             "duration": [10_217.0, 900.0, 900.0, 900.0],
             "n_frames": pd.array([1] * 4, "Int64"),
         }
