@@ -71,7 +71,7 @@ def read_regions(
     )
     urlpath = redact_url(text_of(urlpath))
     try:
-        lines = [line for line in csv.reader(StringIO(data.decode(), newline="")) if line]
+        lines = [line for line in csv.reader(StringIO(data.decode("utf-8-sig"), newline="")) if line]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{urlpath}: not a table of regions: {error}") from error
     has_header = bool(lines) and lines[0][0] == "mov_basename"

@@ -296,6 +296,11 @@ def test_the_old_form_is_read_alike(regions, tmp_path):
     pd.testing.assert_frame_equal(read_regions(str(old)), regions)
 
 
+def test_a_table_saved_by_a_spreadsheet_begins_with_a_byte_order_mark(regions, tmp_path):
+    (tmp_path / "saved.csv").write_text(REGIONS, encoding="utf-8-sig")
+    pd.testing.assert_frame_equal(read_regions(tmp_path / "saved.csv"), regions)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
