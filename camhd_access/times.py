@@ -29,7 +29,7 @@ Moment: TypeAlias = str | date | datetime | np.datetime64
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?")
 
-_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?|(\d\d)(\d\d))?")
 
 _LENGTHS: dict[str, np.timedelta64] = {
     "Y": np.timedelta64(1, "Y"),
@@ -132,8 +132,8 @@ def choose_period(start: Moment | None, end: Moment | None) -> Period:
     """As `parse_period`, but a date without an `end` is that day, month or year."""
     if end is None and start is not None:
         parse_moment(start, "start")
-        if isinstance(start, str) and _DATE.fullmatch(start):
-            start = np.datetime64(start)
+        if isinstance(start, str) and (found := _DATE.fullmatch(start)):
+            start = np.datetime64("-".join(filter(None, found.groups())))
         elif isinstance(start, date) and not isinstance(start, datetime):
             start = np.datetime64(start, "D")
         if isinstance(start, np.datetime64) and (unit := np.datetime_data(start.dtype)[0]) in _LENGTHS:

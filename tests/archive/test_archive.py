@@ -64,6 +64,7 @@ def test_real_servers_list_the_same(folder, webserver, web_root):
         ("2016-11-13T00:00:01", None, NAMES[2:]),
         (None, "2016-11-13", NAMES[:1]),
         ("2016-11-13", None, NAMES[1:3]),
+        ("20161113", None, NAMES[1:3]),
         (dt.date(2016, 11, 13), None, NAMES[1:3]),
         (np.datetime64("2016-11-13"), None, NAMES[1:3]),
         ("20161113T000001Z", "9999-12-31", NAMES[2:]),
