@@ -289,14 +289,16 @@ def _describe_size(size: tuple[int, int]) -> str:
 
 
 def concat_coordinates(movies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The coordinates of all arrays, concatenated along time; pixel positions come from the first.
+    """The coordinates of all arrays, concatenated along time.
 
-    Values that are one per movie become one per frame.
+    Values that are one per movie become one per frame. Of the coordinates along other dimensions, those that
+    differ are left out: `interpolated` of movies whose first fields have different lines.
     """
     joined = {}
     for name, (dim, values, *attributes) in movies[0].items():
         if dim not in ("time", ()):
-            joined[name] = (dim, values, *attributes)
+            if all(np.array_equal(movie[name][1], values) for movie in movies):
+                joined[name] = (dim, values, *attributes)
             continue
         parts = [np.broadcast_to(movie[name][1], np.shape(movie["time"][1])) for movie in movies]
         joined[name] = ("time", np.concatenate(parts), *attributes)

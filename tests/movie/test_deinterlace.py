@@ -64,6 +64,12 @@ def test_lines_of_a_movie_whose_odd_lines_come_first(movie_path, tmp_path):
     np.testing.assert_array_equal(made, expected_of(field, line_offset=1))
     movie = open_movie(path, deinterlace="linear")
     assert movie.interpolated.values[:4].tolist() == [True, False, True, False]
+    later = shutil.copy(path, tmp_path / "CAMHDA301-20161113T010000Z.mov")
+    options = {"deinterlace": "linear", "clock": "name", "progress": False}
+    alike, both = (open_movies([each, later], **options) for each in (path, movie_path))
+    assert alike.interpolated.values[:4].tolist() == [True, False, True, False]
+    assert both.sizes["time"] == 2 * len(reader)
+    assert "interpolated" not in both.coords  # differs
 
 
 @pytest.mark.parametrize("reduce", [1, 2, 8])
