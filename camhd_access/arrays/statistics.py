@@ -145,7 +145,6 @@ def _compute(summed: _Moments, statistic: Statistic, ddof: float) -> npt.NDArray
         count = np.asarray(summed.count, np.uint64)
         total = summed.total.astype(np.uint64, copy=False)
         deviations = count * summed.squares - total * total  # n² times the variance, exact
-        variance = deviations / (summed.count * (summed.count - ddof))
-        if not isinstance(summed.count, int):
-            variance = np.where(summed.count > ddof, variance, np.nan)
+        n = count.astype(np.float64)
+        variance: npt.NDArray[Any] = deviations / np.where(n > ddof, n * (n - ddof), np.nan)
     return np.sqrt(variance) if statistic == "std" else variance

@@ -45,6 +45,27 @@ def test_sums_that_need_more_than_four_bytes(n):
     assert np.array_equal(reduce_over_time(array, "mean", split_every=2).compute(), numbers.mean(axis=0))
 
 
+@pytest.mark.parametrize("n_missing", [0, 1])
+def test_variances_of_no_more_images_than_ddof_are_missing(n_missing):
+    numbers = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    numbers[:n_missing] = np.nan
+    array = da.from_array(numbers, chunks=(1, 2, 3))
+    n = len(numbers) - n_missing
+    for ddof in (n, n + 1, 9):
+        for statistic in ("var", "std"):
+            assert np.isnan(reduce_over_time(array, statistic, ddof=ddof).compute()).all()
+    expected = np.nanvar(numbers, axis=0, ddof=n - 1, dtype=np.float64)
+    assert np.allclose(reduce_over_time(array, "var", ddof=n - 1).compute(), expected)
+
+
+def test_variances_of_more_images_than_the_root_of_two_to_the_31():
+    numbers = np.tile(np.array([0, 65535], np.float32), 23_300).reshape(-1, 1, 1)
+    numbers[0] = np.nan
+    array = da.from_array(numbers, chunks=(10_000, 1, 1))
+    expected = np.nanvar(numbers, axis=0, dtype=np.float64)
+    assert np.allclose(reduce_over_time(array, "var").compute(), expected, rtol=1e-9)
+
+
 def test_what_is_missing_counts_for_nothing(damaged_path, movie_path):
     movie = open_movie(damaged_path, pix_fmt="rgb48le", errors="mask", chunks=7)[:, :20, :30]
     good = np.delete(open_movie(movie_path, pix_fmt="rgb48le")[:, :20, :30].values, DAMAGED, axis=0)
