@@ -386,7 +386,7 @@ def complete_chunks(
     elif chunks != "auto":
         raise TypeError(f'chunks must be "auto", a number of frames, a mapping, or None, not {chunks!r}')
     for name, length in lengths.items():
-        if isinstance(length, int) and length < 1 and length != -1:
+        if isinstance(length, int | np.integer) and length < 1 and length != -1:
             raise ValueError(f"chunks of {length} along {name!r}: use a length of at least 1, or -1 for all")
     return tuple(lengths.values())
 

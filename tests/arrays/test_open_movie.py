@@ -378,6 +378,7 @@ def test_chunks(movie_path, expected, chunks):
         (0, ValueError, "chunks of 0 along 'time'"),
         (-2, ValueError, "chunks of -2 along 'time'"),
         ({"y": 0}, ValueError, "chunks of 0 along 'y'"),
+        ({"time": np.int64(0)}, ValueError, "chunks of 0 along 'time'"),
         ({"lat": 3}, ValueError, "unknown dimensions 'lat'; known are time, y, x, channel"),
         (True, TypeError, "a number of frames, a mapping, or None, not True"),
         (3.5, TypeError, "not 3.5"),
