@@ -10,7 +10,19 @@ import camhd_access
 PACKAGE = Path(camhd_access.__file__).parent
 
 LAYERS = [
-    {"errors", "_version", "caching", "ending", "memory", "messages", "ranges", "tables", "times", "urls"},
+    {
+        "errors",
+        "_version",
+        "caching",
+        "ending",
+        "memory",
+        "messages",
+        "ranges",
+        "stopping",
+        "tables",
+        "times",
+        "urls",
+    },
     {"formats"},
     {"storage"},
     {"decoding"},

@@ -31,6 +31,7 @@ from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
 from camhd_access.formats.h26x import StreamFormat
 from camhd_access.formats.prores import CroppedFrame, check_frame, walk_crop
 from camhd_access.ranges import ByteData, run_walk
+from camhd_access.stopping import check_stopped
 
 __all__ = ["SequenceContext", "decode_frame", "decode_planes", "decode_window"]
 
@@ -235,7 +236,10 @@ class SequenceContext:
         ------
         FrameDecodeError
             libav rejects the sample, or it is empty.
+        StoppedError
+            Nobody waits for the frames any more: one may need minutes of samples.
         """
+        check_stopped()
         if not len(sample):
             raise FrameDecodeError("it is empty")
         packet = av.Packet(len(sample))

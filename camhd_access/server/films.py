@@ -6,7 +6,6 @@ no more memory than a short one, and a range of it costs only that range.
 """
 
 import io
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import numpy as np
@@ -18,12 +17,12 @@ from camhd_access.movie.stack import FrameStack
 from camhd_access.output.clip import ClipLayout, split_runs
 from camhd_access.output.film_writers import choose_rate, choose_size, find_film_writer, resize
 from camhd_access.ranges import ByteRange, plan_spans
-from camhd_access.server.limits import check_wanted
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import FILM_TYPES, FilmParameters, SheetParameters
 from camhd_access.server.provenance import describe_film, describe_sheet
 from camhd_access.server.reductions import choose_film_reduction
+from camhd_access.stopping import check_stopped
 
 __all__ = [
     "CLIP_TYPE",
@@ -56,9 +55,7 @@ def choose_sheet_size(reader: MovieReader, wanted: SheetParameters, n_thumbnails
     return columns * width, -(-n_thumbnails // columns) * height
 
 
-def make_sheet(
-    stop: threading.Event, reader: MovieReader, wanted: SheetParameters, n_thumbnails: int
-) -> MadeFile:
+def make_sheet(reader: MovieReader, wanted: SheetParameters, n_thumbnails: int) -> MadeFile:
     """The sheet of thumbnails at regular intervals, each with its time from the start of the movie.
 
     Of key frames there may be fewer.
@@ -76,7 +73,7 @@ def make_sheet(
     draw = ImageDraw.Draw(sheet, "RGBA")
     font = ImageFont.load_default(max(9, height // 9))
     stack = _select_frames(reader, frames.tolist(), wanted)
-    for i, thumbnail in enumerate(_iter_images(stop, stack, (width, height))):
+    for i, thumbnail in enumerate(_iter_images(stack, (width, height))):
         x, y = i % wanted.columns * width, i // wanted.columns * height
         sheet.paste(thumbnail, (x, y))
         minutes, rest = divmod(float(seconds[i]), 60)
@@ -88,7 +85,7 @@ def make_sheet(
     return MadeFile(body, wanted.format.content_type, sheet.size)
 
 
-def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
+def make_film(reader: MovieReader, wanted: FilmParameters, frames: range) -> MadeFile:
     """The film of these frames."""
     apart_seconds = frames.step * reader.duration / reader.n_frames
     size = choose_picture_size(reader, wanted)
@@ -96,7 +93,7 @@ def make_film(stop: threading.Event, reader: MovieReader, wanted: FilmParameters
     stack = _select_frames(reader, frames, wanted)
     record = describe_film(reader, stack, wanted, size)
     file = io.BytesIO()
-    find_film_writer(f".{wanted.format}")(file, _iter_images(stop, stack, size), rate, size, record)
+    find_film_writer(f".{wanted.format}")(file, _iter_images(stack, size), rate, size, record)
     return MadeFile(file.getvalue(), FILM_TYPES[wanted.format], size)
 
 
@@ -129,10 +126,10 @@ def _select_frames(
     return reader.stack(frames, deinterlace=wanted.deinterlace, reduce=reduce)
 
 
-def _iter_images(stop: threading.Event, stack: FrameStack, size: tuple[int, int]) -> Iterator[Image.Image]:
+def _iter_images(stack: FrameStack, size: tuple[int, int]) -> Iterator[Image.Image]:
     """The frames, scaled to this size."""
     for i in range(0, len(stack.frames), N_FRAMES_AT_ONCE):
-        check_wanted(stop)
+        check_stopped()
         for pixels in stack.select(slice(i, i + N_FRAMES_AT_ONCE)).read(parallel=False):
-            check_wanted(stop)
+            check_stopped()
             yield resize(Image.fromarray(pixels), size)

@@ -13,12 +13,12 @@ All steps have the same segments and times, so a player may change between them 
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -35,13 +35,14 @@ from camhd_access.output.provenance import describe_stack, format_time
 from camhd_access.output.segments import MAX_TIMESCALE, SegmentFormat, can_write_segments
 from camhd_access.ranges import ByteRange, plan_spans
 from camhd_access.server.films import MAX_GAP_BYTES, PIECE_BYTES
-from camhd_access.server.limits import Gate, Workers, check_wanted
+from camhd_access.server.limits import Gate, Workers
 from camhd_access.server.made_files import MadeFile
 from camhd_access.server.movies import Movie
 from camhd_access.server.parameters import HlsParameters, check_pixels
 from camhd_access.server.problems import Problem
 from camhd_access.server.reductions import choose_film_reduction
 from camhd_access.server.settings import ServerSettings
+from camhd_access.stopping import check_stopped
 
 __all__ = ["HLS_TYPES", "Film", "SegmentMaker", "open_film"]
 
@@ -141,9 +142,7 @@ class Film:
         record = describe_stack(self.movie.reader, self.stack(frames), reads=True, width=self.format.size[0])
         return MadeFile(self.format.write_init(record), HLS_TYPES["mp4"], self.format.size)
 
-    def make_segment(
-        self, stop: threading.Event, number: int, samples: Mapping[int, bytes], *, parallel: bool
-    ) -> MadeFile:
+    def make_segment(self, number: int, samples: Mapping[int, bytes], *, parallel: bool) -> MadeFile:
         """One segment, from the samples of its frames."""
         begin = time.perf_counter()
         frames = self.frames(number)
@@ -151,7 +150,7 @@ class Film:
         stack = self.stack(frames)
 
         def decode(position: int) -> npt.NDArray[np.uint8]:
-            check_wanted(stop)
+            check_stopped()
             pixels = stack.select(position).decode(samples[frames[position]], parallel=False)
             return np.asarray(resize(Image.fromarray(pixels), self.format.size))
 
@@ -166,11 +165,12 @@ class Film:
 def _map_ahead(
     pool: Executor, work: Callable[[int], npt.NDArray[np.uint8]], positions: range
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """The results of `work`, which a thread does while the caller uses those before."""
-    coming = deque(pool.submit(work, position) for position in positions[:N_AHEAD])
+    """The results of `work`, which the thread of the pool does while the caller uses those before."""
+    run = copy_context().run  # stopped like its caller
+    coming = deque(pool.submit(run, work, position) for position in positions[:N_AHEAD])
     for position in positions:
         if position + N_AHEAD < len(positions):
-            coming.append(pool.submit(work, position + N_AHEAD))
+            coming.append(pool.submit(run, work, position + N_AHEAD))
         yield coming.popleft().result()
 
 
@@ -250,7 +250,7 @@ class SegmentMaker:
         async with self.gate:
             samples = await _read_samples(film.movie, film.frames(number))
             is_alone = not self._workers.gate.n_running
-            return await self._workers.run_in_steps(film.make_segment, number, samples, parallel=is_alone)
+            return await self._workers.run(film.make_segment, number, samples, parallel=is_alone)
 
 
 async def _read_samples(movie: Movie, frames: range) -> dict[int, bytes]:

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from camhd_access.server.problems import Problem
+from camhd_access.stopping import stopped_by
 
-__all__ = ["CLIENT", "ByteBudget", "Gate", "StoppedError", "Workers", "check_wanted"]
+__all__ = ["CLIENT", "ByteBudget", "Gate", "Workers"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,16 +30,6 @@ CLIENT: ContextVar[str] = ContextVar("camhd_client", default="")
 """Address of the client of the current request."""
 ONE_CLIENTS_SHARE = 4
 """A client may use at most one of this many parts of the memory for responses."""
-
-
-class StoppedError(Exception):
-    """Nobody waits for this work any more."""
-
-
-def check_wanted(stop: threading.Event) -> None:
-    """Raise `StoppedError` once `stop` is set; called between the steps of long work."""
-    if stop.is_set():
-        raise StoppedError
 
 
 def _too_much() -> Problem:
@@ -177,26 +168,24 @@ class Workers:
 
         Notes
         -----
-        A thread cannot be interrupted: a cancelled caller returns only when the thread is done.
+        A thread cannot be interrupted: a cancelled caller returns only when the thread is done, or has
+        noticed between two steps of its work that it is to stop (see `stopping`).
         """
-        async with self.gate:
-            return await _finish(asyncio.wrap_future(self._pool.submit(function, *args, **kwargs)))
-
-    async def run_in_steps(
-        self, function: Callable[Concatenate[threading.Event, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """As `run`, for long work that checks between its steps (`check_wanted`) whether to stop."""
         stop = threading.Event()
+
+        def work() -> T:
+            with stopped_by(stop):
+                return function(*args, **kwargs)
+
         async with self.gate:
-            job = asyncio.wrap_future(self._pool.submit(function, stop, *args, **kwargs))
-            return await _finish(job, stop.set)
+            return await _finish(asyncio.wrap_future(self._pool.submit(work)), stop.set)
 
     async def aclose(self) -> None:
         """Wait for running work, and end the threads."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
 
-async def _finish(job: Awaitable[T], stop: Callable[[], None] = lambda: None) -> T:
+async def _finish(job: Awaitable[T], stop: Callable[[], None]) -> T:
     """The result of `job`; a cancelled caller signals it to stop, and still waits for it."""
     future = asyncio.ensure_future(job)
     try:

@@ -277,7 +277,7 @@ class Service:
         check_pixels(*choose_sheet_size(movie.reader, wanted, n), self.settings.max_pixels)
 
         async def make() -> MadeFile:
-            return await self._film_workers.run_in_steps(make_sheet, movie.reader, wanted, n)
+            return await self._film_workers.run(make_sheet, movie.reader, wanted, n)
 
         return await self.send(
             request,
@@ -299,7 +299,7 @@ class Service:
         check_pixels(*choose_picture_size(movie.reader, wanted), self.settings.max_pixels)
 
         async def make() -> MadeFile:
-            return await self._film_workers.run_in_steps(make_film, movie.reader, wanted, frames)
+            return await self._film_workers.run(make_film, movie.reader, wanted, frames)
 
         return await self.send(
             request,

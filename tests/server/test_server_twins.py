@@ -1,6 +1,9 @@
 """Frames of `.mp4` twins from the server; the twin itself stays a redirect, as in the ancestor."""
 
 import io
+import socket
+import time
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import av
@@ -9,8 +12,10 @@ import numpy as np
 import pytest
 from lazycache import serving
 from PIL import Image
+from running_server import wait_until
 
 from camhd_access import MovieReader
+from camhd_access.decoding.libav import SequenceContext
 from camhd_access.synthetic import write_movie
 
 TWIN = "CAMHDA301-20161113T000000Z.mp4"
@@ -39,6 +44,33 @@ def test_frames_of_a_twin(client, folder):
     expected = reader.read(17, reduce=8)[0, 1:7, 2:10]
     np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), expected)
     assert client.get(f"{TWIN}/sample/18").content == reader.read_encoded(17)[0]
+
+
+def test_a_frame_whose_client_has_left_is_decoded_no_further(tmp_path, monkeypatch):
+    n_frames, pause_seconds, sent, send = 1500, 0.0, [], SequenceContext.send
+
+    def send_slowly(self, sample, number):
+        sent.append(number)
+        time.sleep(pause_seconds)
+        return send(self, sample, number)
+
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    (movies / TWIN).write_bytes(inter_movies.encode("one group", n_frames))
+    monkeypatch.setattr(SequenceContext, "send", send_slowly)
+    MovieReader(movies / TWIN).read(n_frames - 1)
+    n_needed = len(sent)
+    with serving(movies, tmp_path / "cache", max_concurrency=1) as client:
+        assert client.get(f"{TWIN}/frame/1.png").status == 200
+        sent.clear()
+        pause_seconds = 30 / n_needed
+        with closing(socket.create_connection(("127.0.0.1", client.port))) as connection:
+            path = f"{client.at(TWIN)}/frame/{n_frames}.png"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_until(lambda: sent)
+        wait_until(lambda: client.figure('camhd_access_work_running{gate="pictures"}') == 0)
+        assert len(sent) < n_needed
+        assert client.get(f"{TWIN}/frame/2.png").status == 200
 
 
 def test_a_manifest_has_the_twin_where_there_is_no_master(tmp_path):
