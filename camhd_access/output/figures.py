@@ -39,7 +39,7 @@ from camhd_access.output.provenance import Provenance, exif_of, figure_metadata
 from camhd_access.output.small_images import reduced_to
 from camhd_access.storage.output_files import open_target, suffix_of
 from camhd_access.times import Duration, to_nanoseconds
-from camhd_access.urls import is_place, text_of
+from camhd_access.urls import is_place, options_of, text_of
 
 __all__ = ["NotebookFigure", "draw_activity", "draw_contact_sheet", "draw_frame"]
 
@@ -73,15 +73,21 @@ class NotebookFigure(Figure):
     """Provenance of the frames in the figure."""
 
     def savefig(self, fname: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib's
-        """Save the figure like matplotlib, with the provenance record; the target may be a URL."""
+        """Save the figure like matplotlib, with the provenance record; the target may be a URL.
+
+        A file appears under its name when it is complete.
+        """
         suffix = _suffix_of(fname, options)
         if self.provenance is not None:
             _add_metadata(options, suffix, self.provenance)
-        if is_place(fname) and "://" in text_of(fname):
-            with open_target(fname, seekable=True) as file:
-                super().savefig(file, **(options | {"format": suffix}))
-        else:
+        if not is_place(fname):
             super().savefig(fname, **options)
+            return
+        name = text_of(fname)
+        if not (options.get("format") or suffix_of(name)):
+            name = f"{name.rstrip('.')}.{suffix}"  # as matplotlib does
+        with open_target(name, seekable=True, storage_options=options_of(fname, None)) as file:
+            super().savefig(file, **(options | {"format": suffix}))
 
     def _repr_png_(self) -> bytes:
         file = BytesIO()

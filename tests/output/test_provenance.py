@@ -1,5 +1,6 @@
 """The provenance of files can be read without this package, and the files can be reproduced from it."""
 
+import errno
 import io
 import json
 import shlex
@@ -14,6 +15,9 @@ import xarray as xr
 from commands import run
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.cbook import open_file_cm
+from matplotlib.figure import Figure
 from PIL import ExifTags, Image
 
 from camhd_access import MovieReader, __version__, open_movie, open_timelapse, write_clip
@@ -275,6 +279,52 @@ def test_what_is_given_to_savefig_stands_before_the_record(movie_path, tmp_path)
     with Image.open(tmp_path / "a.png") as image:
         image.load()
         assert image.info["Title"] == "mine"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_figure_is_replaced_when_the_new_one_is_complete(movie_path, tmp_path, monkeypatch, suffix):
+    figure = open_movie(movie_path)[5].camhd.imshow()
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(b"the old one")
+
+    def fill_the_disk(_canvas, target, **_options):
+        with open_file_cm(target, "wb") as file:
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FigureCanvasBase, "print_figure", fill_the_disk)
+        with pytest.raises(OSError, match="no space left"):
+            figure.savefig(path)
+    assert path.read_bytes() == b"the old one"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    figure.savefig(path)
+    assert read_provenance(path).frames == "5"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "written", "kind"),
+    [
+        ("a", {}, "a.png", b"\x89PNG"),
+        ("a.", {}, "a.png", b"\x89PNG"),
+        ("a", {"format": "svg"}, "a", b"<?xml"),
+        ("a.PNG", {}, "a.PNG", b"\x89PNG"),
+        ("a.b", {"format": "pdf"}, "a.b", b"%PDF"),
+    ],
+)
+def test_names_of_figures_are_those_of_matplotlib(  # noqa: PLR0917 - a table
+    movie_path, tmp_path, name, options, written, kind
+):
+    figure = open_movie(movie_path)[5].camhd.imshow()
+    for place in (tmp_path / "ours" / name, f"{tmp_path}/ours/{name}"):
+        (tmp_path / "ours").mkdir(exist_ok=True)
+        figure.savefig(place, **options)
+        (path,) = (tmp_path / "ours").iterdir()
+        assert path.name == written
+        assert path.read_bytes().startswith(kind)
+        path.unlink()
+    Figure().savefig(tmp_path / "ours" / name, **options)
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == [written]
 
 
 def test_a_sheet_an_activity_and_a_film_of_an_array_tell_their_frames(movie_path, tmp_path):
