@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from camhd_access import MovieReader, plan_clip, write_clip
-from camhd_access.errors import FrameDecodeError, UnsupportedCodecError
+from camhd_access.errors import FrameDecodeError, UnsupportedCodecError, UnsupportedMovieError
 from camhd_access.synthetic import serve_folder
 
 SELECTIONS = [slice(3, 9), slice(13, 27), slice(17, 18), slice(57, 60)]
@@ -57,6 +57,17 @@ def test_at_a_variable_rate(structure, tmp_path):
     data = inter_movies.encode(structure, varies=True)
     for frames in SELECTIONS:
         check(write(tmp_path, data), inter_movies.decode(data), frames, tmp_path / "clip.mov")
+
+
+def test_times_that_do_not_fit_into_its_header_are_refused(tmp_path):
+    """3.97 s of samples fit into 32 bits at a billion ticks a second; 0.97 s of pause before them do not."""
+    data = inter_movies.encode("closed groups", 148, video_track_timescale="1000000000")
+    reader = write(tmp_path, data)
+    assert reader.index.timescale == 1_000_000_000
+    write_clip(reader, slice(0, 20), tmp_path / "clip.mov", progress=False)
+    assert len(MovieReader(tmp_path / "clip.mov")) == 20
+    with pytest.raises(UnsupportedMovieError, match="do not fit into 32-bit times; select fewer frames"):
+        plan_clip(reader, slice(29, 148))
 
 
 @pytest.mark.parametrize("frames", [slice(2, 8), slice(0, 3), slice(30, 39)], ids=str)

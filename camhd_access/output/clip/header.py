@@ -22,6 +22,7 @@ from camhd_access.formats.quicktime.metadata import build_metadata
 from camhd_access.formats.quicktime.timecode import SAMPLE_BYTES, find_timecode, movie_seconds
 from camhd_access.formats.quicktime.tracks import (
     FILE_TYPE,
+    MAX_MEDIA_TICKS,
     VIDEO_HEADER,
     Track,
     TrackKind,
@@ -63,6 +64,11 @@ def build_header(reader: MovieReader, stack: FrameStack, carried: CarriedSamples
     plan = _plan_video(reader, stack, start_ticks) if carried is None else _plan_groups(reader, carried)
     if carried is not None and reader.start_time is not None:
         plan = replace(plan, delay_ticks=start_ticks)
+    if plan.movie_ticks > MAX_MEDIA_TICKS:
+        raise UnsupportedMovieError(
+            f"{reader.name}: {plan.movie_ticks} ticks of a clip, with the pause before it, do not fit into "
+            "32-bit times; select fewer frames"
+        )
     tracks, numbers = [plan], b""
     timecode = _read_timecode(reader, stack)
     if timecode:
