@@ -269,7 +269,8 @@ class CamhdAccessor:
             File to write, by path or URL: `.mp4` (H.264), `.gif` or `.webp`. None keeps an H.264 film in
             memory.
         fps
-            Frames per second; None for the recorded rate, or for 10 if the frames are far apart.
+            Frames per second, at least 0.002; None for the recorded rate, or for 10 if the frames are far
+            apart.
         width
             Wider frames are shrunk to this many pixels; None keeps their width. They are decoded at a half, a
             quarter or an eighth of their size if that is not narrower (see `reduce` of `open_movie`).

@@ -33,6 +33,9 @@ __all__ = [
 MIN_OWN_FPS, APART_FPS = 5, 10
 """Frames recorded at less than the first rate are shown at the second: 30 per second would flicker."""
 
+MIN_FPS = 0.002
+"""A GIF cannot show a frame for longer than 655.35 s."""
+
 Codec: TypeAlias = Literal["h264", "h265"]
 
 ENCODERS: dict[Codec, tuple[str, ...]] = {
@@ -79,10 +82,12 @@ def choose_rate(fps: float | None, *, own_fps: float | None) -> Fraction:
     """Frames per second: `fps`; if None, the recorded rate, or 10 if the frames are far apart."""
     if fps is None:
         fps = own_fps if own_fps is not None and own_fps >= MIN_OWN_FPS else APART_FPS
-    rate = Fraction(fps).limit_denominator(1001) if isfinite(fps) else Fraction(0)
-    if rate <= 0:
+    if not (isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, not {fps}")
-    return rate
+    if fps < MIN_FPS:
+        raise ValueError(f"fps must be at least {MIN_FPS}, not {fps}")
+    rate = Fraction(fps)
+    return rate.limit_denominator(1001) if rate >= 1 else 1 / (1 / rate).limit_denominator(1001)
 
 
 def choose_size(columns: int, lines: int, width: int | None) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import subprocess
+from fractions import Fraction
 
 import av
 import fsspec
@@ -12,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from camhd_access import MovieReader, write_clip
 from camhd_access.errors import FrameDecodeError
-from camhd_access.output.film_writers import ENCODERS
+from camhd_access.output.film_writers import ENCODERS, choose_rate
 from camhd_access.synthetic import read_frame_number
 
 FRAMES = [3, 4, 5, 30]
@@ -137,6 +138,33 @@ def test_gifs_keep_time(reader, tmp_path, fps, shown):
     assert sum(milliseconds) == pytest.approx(40_000 / shown, abs=10)
 
 
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        (0.002, Fraction(1, 500)),
+        (0.003, Fraction(3, 1000)),
+        (0.0025, Fraction(1, 400)),
+        (1 / 3, Fraction(1, 3)),
+        (0.5, Fraction(1, 2)),
+        (1, Fraction(1)),
+        (1.5, Fraction(3, 2)),
+        (30000 / 1001, Fraction(30000, 1001)),
+        (120, Fraction(120)),
+    ],
+)
+def test_rates_are_exact(fps, rate):
+    assert choose_rate(fps, own_fps=None) == rate
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+def test_a_slow_film_is_shown_as_slowly(reader, tmp_path, name):
+    with av.open(write(reader, [3, 4, 5], tmp_path / name, fps=0.002)) as film:
+        assert film.streams.video[0].average_rate == Fraction(1, 500)
+    if name.endswith(".gif"):
+        with Image.open(tmp_path / name) as film:
+            assert [frame.info["duration"] for frame in ImageSequence.Iterator(film)] == [500_000] * 3
+
+
 def test_films_and_images_elsewhere(reader):
     store = fsspec.filesystem("memory")
     write(reader, FRAMES, "memory://films/film.mp4")
@@ -153,6 +181,8 @@ def test_films_and_images_elsewhere(reader):
         ("clip.gif", FRAMES, {"codec": "h265"}, r"\.gif does not support codec"),
         ("clip.mp4", FRAMES, {"codec": "vp9"}, "h264 or h265"),
         ("clip.mp4", FRAMES, {"fps": 0}, "fps must be a positive number, not 0"),
+        ("clip.mp4", FRAMES, {"fps": 0.0005}, r"fps must be at least 0\.002, not 0\.0005"),
+        ("clip.mp4", FRAMES, {"fps": 5e-324}, "fps must be at least"),
         ("clip.gif", FRAMES, {"fps": float("inf")}, "fps must be a positive number, not inf"),
         ("clip.mp4", FRAMES, {"width": 0}, "width must be at least 1, not 0"),
         ("{frame}.png", FRAMES, {"width": -3}, "width must be at least 1, not -3"),

@@ -51,8 +51,8 @@ def write_clip(
     codec
         For `.mp4`: "h264" or None, which plays everywhere; or "h265", which takes half the bytes.
     fps
-        Frames per second of a film, in a GIF at most 50; None for the recorded rate, or for 10 if the frames
-        are far apart.
+        Frames per second of a film, at least 0.002, in a GIF at most 50; None for the recorded rate, or for
+        10 if the frames are far apart.
     width
         Wider frames of a film, or images, are shrunk to this many pixels; None keeps their width.
     deinterlace
