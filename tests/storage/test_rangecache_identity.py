@@ -54,6 +54,11 @@ def test_hosts_have_different_keys_that_are_the_same_in_each_session(place, tmp_
     assert "pass" not in str(keys)
 
 
+def test_an_argument_is_the_same_by_position_and_by_name(tmp_path):
+    keys = {through_cache(make("a"), tmp_path).key("/x.mov") for make in (host, PLACES["by name"])}
+    assert len(keys) == 1
+
+
 def test_bytes_of_another_host_are_never_returned(tmp_path):
     for name in "abab":
         assert through_cache(host(name), tmp_path).cat_file("/x.mov", 10, 14) == name.encode() * 4

@@ -3,7 +3,7 @@
 The address is not always all: the host, the archive file or the repository may be options of the filesystem.
 Data that was fetched with credentials is found again only with the same ones: not by a colleague who shares
 the folder, nor after a change of login. `lazyhttp` reports the credentials that it sends; for others
-all options count that may matter. Only a slow hash of them is used, and only a hash of that names a folder.
+they are taken from the options. Only a slow hash of them is used, and only a hash of that names a folder.
 """
 
 import os
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import pbkdf2_hmac
+from inspect import signature
 from typing import Any
 
 from fsspec.core import OpenFile
@@ -21,11 +22,14 @@ from camhd_access.urls import identify_url, split_login
 
 __all__ = ["Identity"]
 
-_WITHOUT_MEANING = re.compile(
-    "asynchronous|loop|batch_size|max_concurrency|max_paths|retries"
-    "|.*(timeout|block_?size|cache_type|fill_cache|cache_options|listings_cache|expiry_time)"
+_MATTERS = re.compile(
+    "key|secret|token|pass|user|login|auth|cookie|header|cred|session|profile|anon|sas|account|tenant"
+    "|client|config|connection|endpoint"
+    "|host|port|server|url|address|protocol|target|^fo$|^fs$|path|root|share|domain|namespace|instance"
+    "|bucket|container|project|drive|repo|org|branch|^ref$|sha|gist|database|volume",
+    re.IGNORECASE,
 )
-"""Options that change neither what is read nor who may read it."""
+"""Parts of the names of options that hold credentials, or name the place of the files."""
 _FROM_ENVIRONMENT = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl"}
 """Filesystems that find credentials in the user's environment."""
 _ROUNDS = 50_000  # 20 ms, once per process and login; slows down guessing
@@ -53,12 +57,13 @@ class Identity:
 
 
 def _options_of(filesystem: AbstractFileSystem) -> list[tuple[str, str]]:
-    """The arguments of a filesystem that matter, in order of their names."""
-    named = dict(enumerate(filesystem.storage_args)) | dict(filesystem.storage_options)
+    """Arguments of a filesystem that say where its files are and who reads them, in order of their names."""
+    names = [*signature(filesystem.__init__).parameters]
+    named = dict(zip(names, filesystem.storage_args, strict=False)) | dict(filesystem.storage_options)
     return sorted(
-        (str(name), _describe(value))
+        (name, _describe(value))
         for name, value in named.items()
-        if value is not None and not _WITHOUT_MEANING.fullmatch(str(name))
+        if value is not None and _MATTERS.search(name)
     )
 
 
