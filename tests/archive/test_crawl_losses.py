@@ -17,7 +17,7 @@ def write_movie(root, day, name):
 @pytest.mark.filterwarnings("ignore:movies in folders of other days")
 @pytest.mark.parametrize("age", [9, 5])  # a week after its day, a folder is not listed again
 def test_a_movie_in_the_folder_of_the_day_before_stays_while_it_is_there(tmp_path, age):
-    before, after = (str(np.datetime64("now", "D") - n) for n in (age, 3))
+    before, after = (str(np.datetime64("now", "D") - np.timedelta64(n, "D")) for n in (age, 3))
     root, file = tmp_path / "archive", tmp_path / "catalog.jsonl"
     write_movie(root, before, f"{before}T031500")
     misplaced = write_movie(root, before, f"{after}T000000")
