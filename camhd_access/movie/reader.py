@@ -112,9 +112,9 @@ class MovieReader:
         indexes: str | os.PathLike[str] | IndexStore | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        storage_options = options_of(urlpath, storage_options)
-        self._clock = check_clock(clock)
-        self.urlpath, movie = open_address(urlpath, recover, cache, storage_options, find_store(indexes))
+        options, self._clock = options_of(urlpath, storage_options), check_clock(clock)
+        address, movie = open_address(urlpath, recover, cache, options, find_store(indexes))
+        self.urlpath: str = address
         self._movie: OpenMovie | None = movie
         self.source: ByteSource = movie.source
         """The pinned version of the file."""
