@@ -208,7 +208,7 @@ class RunDecoder:
     def send(self, sample: ByteData, *, is_wanted: bool = True) -> Iterator[tuple[int, Decoded]]:
         """Decode the next sample; the frames that are certain now, in decoding order.
 
-        A sample that is not wanted is left out if no other needs it.
+        A sample that is not wanted is left out if no other needs it, not even to tell the order.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class RunDecoder:
         entry = find_begin(self._coded, number, sample, self._stream)
         if self._context is None and entry is Entry.NONE:
             raise NoEntryError
-        if not is_wanted and not self._coded.is_sync[number] and is_disposable(sample, self._stream):
+        if not (is_wanted or self._is_needed(number, sample)):
             self.next += 1
             return
         if entry is not Entry.NONE and not self.is_intact:
@@ -238,6 +238,11 @@ class RunDecoder:
         except FrameDecodeError as error:
             self._reject(number, error)
         yield from self._release()
+
+    def _is_needed(self, number: int, sample: ByteData) -> bool:
+        if self._coded.is_sync[number] or self._coded.may_be_out_of_order:
+            return True
+        return not is_disposable(sample, self._stream)
 
     def _begin(self, entry: Entry) -> SequenceContext:
         """Start anew at the next sample."""

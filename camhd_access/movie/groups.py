@@ -121,14 +121,17 @@ class GroupReader:
     @property
     def refused(self) -> frozenset[int]:
         """Sync samples at which decoding cannot begin, as far as they were examined."""
-        known = _is_entry.find(self.source) or {}
-        return frozenset(n for n, is_entry in known.items() if not is_entry)
+        return frozenset(n for n, is_entry in self._entries.items() if not is_entry)
+
+    @property
+    def _entries(self) -> Mapping[int, bool]:
+        return _is_entry.find(self.source) or {}
 
     def find_start(self, samples: npt.NDArray[np.int64]) -> int:
         """The last sample from which all these decode; -1 if there is none. It is fetched and examined."""
         while True:
             start = int(self.coded.find_starts(samples, self.refused).min())
-            if start < 0 or (_is_entry.find(self.source) or {}).get(start):
+            if start < 0 or self._entries.get(start):
                 return start
             self._examine([start])
 
@@ -137,7 +140,7 @@ class GroupReader:
 
         The sync samples are fetched in steps that grow twofold: the first of the movie may be the only entry.
         """
-        known = dict(_is_entry.find(self.source) or {})
+        known = dict(self._entries)
         syncs = np.flatnonzero(self.coded.is_sync[: max(starts) + 1]).tolist()
         n_step, is_found = len(starts), False
         while syncs and not is_found:
@@ -255,11 +258,13 @@ class GroupReader:
 
     def _iter_again(self, run: Run, frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Decoded]]:
         """The frames of a run; after damage, its samples are read again, and what is left decoded anew."""
-        left = set(run.wanted)
+        left, is_damaged = set(run.wanted), False
         for number, decoded in frames:
-            if isinstance(decoded, FrameDecodeError) and (samples := self._read_again(run)):
-                yield from self._iter_new(run._replace(wanted=tuple(sorted(left))), samples)
-                break
+            if isinstance(decoded, FrameDecodeError) and not is_damaged:
+                is_damaged = True
+                if samples := self._read_again(run):
+                    yield from self._iter_new(run._replace(wanted=tuple(sorted(left))), samples)
+                    break
             left.discard(number)
             yield number, decoded
 
@@ -275,7 +280,7 @@ class GroupReader:
         decoder = self._start(run)
         wanted = set(run.wanted)
         for sample in data:
-            is_wanted = self.coded.may_be_out_of_order or decoder.next in wanted
+            is_wanted = decoder.next in wanted
             yield from (each for each in decoder.send(sample, is_wanted=is_wanted) if each[0] in wanted)
         yield from (each for each in decoder.finish() if each[0] in wanted)
 
@@ -300,8 +305,7 @@ class GroupReader:
         wanted -= ready.keys()
         if data is None:
             data = self.iter_bytes(range(decoder.next, run.stop))
-        leaves_out = not goes_on and not self.coded.may_be_out_of_order
-        decoded = self._iter_decoded(decoder, data, wanted, goes_on=waits, leaves_out=leaves_out)
+        decoded = self._iter_decoded(decoder, data, wanted, goes_on=waits, leaves_out=not goes_on)
         for number, frame in decoded:
             if number in wanted:
                 wanted.remove(number)
