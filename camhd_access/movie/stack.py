@@ -426,7 +426,8 @@ class FrameStack:
 
     def _read_again(self, position: int) -> Coded | None:
         """A damaged sample as its server has it; None if that was decoded already."""
-        sample = read_again(self.source, self.byte_ranges[position])
+        (wanted,) = self.select(position).byte_ranges
+        sample = read_again(self.source, wanted)
         if sample is None:
             return None
         return position, partial(self._find_window, position, memoryview(sample))
